@@ -1,0 +1,1 @@
+//! The client library behind svc, svstat and the other small programs.

@@ -1,0 +1,161 @@
+//! Descriptors that close themselves.
+
+use crate::errno::{Result, cvt, retry};
+
+/// An open descriptor, owned; closed on drop. Close-on-exec wherever this crate opens it.
+#[derive(Debug)]
+pub struct Fd(i32);
+
+impl Fd {
+    /// Takes ownership of a descriptor number.
+    ///
+    /// The caller must be the only owner: another owner's close would close this one too.
+    #[must_use]
+    pub const fn from_raw(raw: i32) -> Self {
+        Self(raw)
+    }
+
+    /// Returns the number, still owned here.
+    #[must_use]
+    pub const fn raw(&self) -> i32 {
+        self.0
+    }
+
+    /// Gives up ownership without closing.
+    #[must_use]
+    pub fn into_raw(self) -> i32 {
+        let raw = self.0;
+        core::mem::forget(self);
+        raw
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: we own the number; close(2) frees it whatever it answers, so it is never retried.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+/// Reads up to `buf.len()` bytes from descriptor `fd`; 0 = end of file.
+///
+/// # Errors
+/// As read(2); never `EINTR`.
+pub fn read(fd: i32, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: `buf` is valid for writes of its length.
+    retry(|| unsafe { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) }).map(|n| n as usize)
+}
+
+/// Writes up to `buf.len()` bytes to descriptor `fd`.
+///
+/// # Errors
+/// As write(2); never `EINTR`.
+pub fn write(fd: i32, buf: &[u8]) -> Result<usize> {
+    // SAFETY: `buf` is valid for reads of its length.
+    retry(|| unsafe { libc::write(fd, buf.as_ptr().cast(), buf.len()) }).map(|n| n as usize)
+}
+
+/// Writes all of `buf` at `offset`.
+///
+/// # Errors
+/// As pwrite(2); `EIO` where the file takes no more without saying why.
+pub fn write_at(fd: i32, buf: &[u8], offset: i64) -> Result<()> {
+    let mut done = 0;
+    while done < buf.len() {
+        let rest = &buf[done..];
+        // SAFETY: `rest` is valid for reads of its length.
+        let n = retry(|| unsafe {
+            libc::pwrite(fd, rest.as_ptr().cast(), rest.len(), offset + done as i64)
+        })?;
+        if n == 0 {
+            return Err(crate::errno::Errno(libc::EIO));
+        }
+        done += n as usize;
+    }
+    Ok(())
+}
+
+/// Reads from `offset` until `buf` is full or the file ends; returns how many bytes.
+///
+/// # Errors
+/// As pread(2).
+pub fn read_at(fd: i32, buf: &mut [u8], offset: i64) -> Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        let rest = &mut buf[done..];
+        // SAFETY: `rest` is valid for writes of its length.
+        let n = retry(|| unsafe {
+            libc::pread(fd, rest.as_mut_ptr().cast(), rest.len(), offset + done as i64)
+        })?;
+        if n == 0 {
+            break;
+        }
+        done += n as usize;
+    }
+    Ok(done)
+}
+
+/// Sets or clears close-on-exec.
+///
+/// # Errors
+/// `EBADF` where the descriptor is not open.
+pub fn set_cloexec(fd: i32, on: bool) -> Result<()> {
+    // SAFETY: F_SETFD takes an int and touches no memory.
+    cvt(unsafe { libc::fcntl(fd, libc::F_SETFD, if on { libc::FD_CLOEXEC } else { 0 }) })?;
+    Ok(())
+}
+
+/// Sets or clears `O_NONBLOCK` on the open file behind a descriptor.
+///
+/// # Errors
+/// `EBADF` where the descriptor is not open.
+pub fn set_nonblock(fd: i32, on: bool) -> Result<()> {
+    // SAFETY: F_GETFL takes no argument.
+    let flags = cvt(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
+    let flags = if on { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
+    // SAFETY: F_SETFL takes an int and touches no memory.
+    cvt(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) })?;
+    Ok(())
+}
+
+/// Makes descriptor `to` a copy of `from`, open across exec.
+///
+/// # Errors
+/// As dup2(2).
+pub fn dup_to(from: i32, to: i32) -> Result<()> {
+    // SAFETY: dup2 takes two ints and touches no memory.
+    retry(|| unsafe { libc::dup2(from, to) })?;
+    Ok(())
+}
+
+/// Opens /dev/null at each of 0, 1 and 2 that is closed, so that no file of ours lands there.
+pub fn fill_standard() {
+    loop {
+        // SAFETY: the path is a constant NUL-terminated string.
+        let fd = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+        if !(0..=2).contains(&fd) {
+            // Not needed, or no /dev/null (-1: a Fd of it closes nothing).
+            drop(Fd(fd));
+            return;
+        }
+        let _ = set_cloexec(fd, false);
+    }
+}
+
+/// Waits until one of `fds` is ready or `timeout` nanoseconds are over (`None` = for ever).
+/// Returns how many are ready; an interruption by a signal counts as none.
+///
+/// # Errors
+/// As ppoll(2).
+pub fn poll(fds: &mut [libc::pollfd], timeout: Option<u64>) -> Result<usize> {
+    let spec = timeout.map(crate::time::timespec);
+    let spec = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+    // SAFETY: `fds` is valid for its length, `spec` is null or points to a timespec that lives on.
+    let n = cvt(unsafe {
+        libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, spec, core::ptr::null())
+    });
+    match n {
+        Err(e) if e.0 == libc::EINTR => Ok(0),
+        n => n.map(|n| n as usize),
+    }
+}

@@ -1,0 +1,214 @@
+//! Files relative to an open directory; no symlink is followed below it.
+
+use crate::errno::{Errno, Result, cvt, retry};
+use crate::fd::Fd;
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+/// The current directory, where a directory descriptor is asked for.
+pub const HERE: i32 = libc::AT_FDCWD;
+
+/// Opens `name` below `dir` with `flags`, close-on-exec; `mode` counts where it is created.
+///
+/// # Errors
+/// As openat(2).
+pub fn open(dir: i32, name: &CStr, flags: i32, mode: u32) -> Result<Fd> {
+    let flags = flags | libc::O_CLOEXEC;
+    // SAFETY: `name` is NUL-terminated.
+    retry(|| unsafe { libc::openat(dir, name.as_ptr(), flags, mode) }).map(Fd::from_raw)
+}
+
+/// What fstat(2) says.
+#[derive(Clone, Copy)]
+pub struct Stat(libc::stat);
+
+impl Stat {
+    /// Returns device and inode, which name a file.
+    #[must_use]
+    pub fn id(&self) -> (u64, u64) {
+        (self.0.st_dev, self.0.st_ino)
+    }
+
+    /// Tells whether it is a directory.
+    #[must_use]
+    pub fn is_dir(&self) -> bool {
+        self.0.st_mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    /// Tells whether it is a FIFO.
+    #[must_use]
+    pub fn is_fifo(&self) -> bool {
+        self.0.st_mode & libc::S_IFMT == libc::S_IFIFO
+    }
+
+    /// Tells whether it is a regular file.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        self.0.st_mode & libc::S_IFMT == libc::S_IFREG
+    }
+
+    /// Tells whether it is a symbolic link.
+    #[must_use]
+    pub fn is_symlink(&self) -> bool {
+        self.0.st_mode & libc::S_IFMT == libc::S_IFLNK
+    }
+
+    /// Returns the owner.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        self.0.st_uid
+    }
+
+    /// Returns the permission bits.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        self.0.st_mode & 0o7777
+    }
+
+    /// Returns the size in bytes.
+    #[must_use]
+    pub fn size(&self) -> i64 {
+        self.0.st_size
+    }
+}
+
+/// Looks at `name` below `dir`; `follow` a final symlink or look at the link itself.
+///
+/// # Errors
+/// As fstatat(2).
+pub fn stat(dir: i32, name: &CStr, follow: bool) -> Result<Stat> {
+    let mut out = MaybeUninit::<libc::stat>::uninit();
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    // SAFETY: `name` is NUL-terminated, `out` has room for a stat.
+    cvt(unsafe { libc::fstatat(dir, name.as_ptr(), out.as_mut_ptr(), flags) })?;
+    // SAFETY: fstatat succeeded and so filled `out`.
+    Ok(Stat(unsafe { out.assume_init() }))
+}
+
+/// Looks at an open file.
+///
+/// # Errors
+/// As fstat(2).
+pub fn stat_fd(fd: i32) -> Result<Stat> {
+    let mut out = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `out` has room for a stat.
+    cvt(unsafe { libc::fstat(fd, out.as_mut_ptr()) })?;
+    // SAFETY: fstat succeeded and so filled `out`.
+    Ok(Stat(unsafe { out.assume_init() }))
+}
+
+/// Tells whether `name` below `dir` may be executed by this process (its effective ids).
+#[must_use]
+pub fn is_executable(dir: i32, name: &CStr) -> bool {
+    // SAFETY: `name` is NUL-terminated.
+    unsafe { libc::faccessat(dir, name.as_ptr(), libc::X_OK, 0) == 0 }
+}
+
+/// Makes a directory.
+///
+/// # Errors
+/// As mkdirat(2).
+pub fn mkdir(dir: i32, name: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated.
+    cvt(unsafe { libc::mkdirat(dir, name.as_ptr(), mode) })?;
+    Ok(())
+}
+
+/// Makes a FIFO; one that is there already is fine. The umask does not count.
+///
+/// # Errors
+/// As mkfifoat(2), but for `EEXIST`.
+pub fn mkfifo(dir: i32, name: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated.
+    match cvt(unsafe { libc::mkfifoat(dir, name.as_ptr(), mode) }) {
+        Err(Errno(libc::EEXIST)) => Ok(()),
+        answer => answer.map(drop),
+    }
+}
+
+/// Renames `from` to `to`, both below `dir`.
+///
+/// # Errors
+/// As renameat(2).
+pub fn rename(dir: i32, from: &CStr, to: &CStr) -> Result<()> {
+    // SAFETY: both names are NUL-terminated.
+    cvt(unsafe { libc::renameat(dir, from.as_ptr(), dir, to.as_ptr()) })?;
+    Ok(())
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// As unlinkat(2).
+pub fn unlink(dir: i32, name: &CStr) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated.
+    cvt(unsafe { libc::unlinkat(dir, name.as_ptr(), 0) })?;
+    Ok(())
+}
+
+/// Changes the current directory to an open one.
+///
+/// # Errors
+/// As fchdir(2).
+pub fn chdir_fd(dir: i32) -> Result<()> {
+    // SAFETY: fchdir takes an int and touches no memory.
+    cvt(unsafe { libc::fchdir(dir) })?;
+    Ok(())
+}
+
+/// Changes the current directory.
+///
+/// # Errors
+/// As chdir(2).
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: `path` is NUL-terminated.
+    cvt(unsafe { libc::chdir(path.as_ptr()) })?;
+    Ok(())
+}
+
+/// Writes the path of the current directory into `buf` and returns it.
+///
+/// # Errors
+/// `ERANGE` where `buf` is too short; else as getcwd(3).
+pub fn getcwd(buf: &mut [u8]) -> Result<&CStr> {
+    // SAFETY: `buf` is valid for writes of its length.
+    if unsafe { libc::getcwd(buf.as_mut_ptr().cast(), buf.len()) }.is_null() {
+        return Err(Errno::last());
+    }
+    CStr::from_bytes_until_nul(buf).map_err(|_| Errno(libc::ERANGE))
+}
+
+/// Reads the target of the symlink that `fd` (opened with `O_PATH | O_NOFOLLOW`) stands for.
+///
+/// # Errors
+/// `ENAMETOOLONG` where `buf` is too short; else as readlinkat(2).
+pub fn readlink_fd(fd: i32, buf: &mut [u8]) -> Result<&CStr> {
+    let room = buf.len() - 1;
+    // SAFETY: the path is an empty string, `buf` is valid for writes of `room` bytes.
+    let n = cvt(unsafe { libc::readlinkat(fd, c"".as_ptr(), buf.as_mut_ptr().cast(), room) })?;
+    if n as usize >= room {
+        return Err(Errno(libc::ENAMETOOLONG));
+    }
+    buf[n as usize] = 0;
+    CStr::from_bytes_until_nul(buf).map_err(|_| Errno(libc::EINVAL))
+}
+
+/// Takes the lock of flock(2) without waiting.
+///
+/// # Errors
+/// `EAGAIN` where somebody else holds it.
+pub fn lock_now(fd: i32) -> Result<()> {
+    // SAFETY: flock takes two ints and touches no memory.
+    retry(|| unsafe { libc::flock(fd, libc::LOCK_EX | libc::LOCK_NB) })?;
+    Ok(())
+}
+
+/// Takes the lock of flock(2), waiting for it.
+///
+/// # Errors
+/// As flock(2), but for `EINTR`.
+pub fn lock_wait(fd: i32) -> Result<()> {
+    // SAFETY: flock takes two ints and touches no memory.
+    retry(|| unsafe { libc::flock(fd, libc::LOCK_EX) })?;
+    Ok(())
+}

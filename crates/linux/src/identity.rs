@@ -1,0 +1,114 @@
+//! Which process a pid means: start times and the boot they count from.
+
+use crate::errno::{Errno, Result};
+use crate::fd;
+use crate::file::{self, HERE};
+use crate::time::SECOND;
+use core::ffi::CStr;
+
+/// Returns the length of a clock tick of `/proc/PID/stat` in nanoseconds.
+#[must_use]
+pub fn tick() -> u64 {
+    // SAFETY: sysconf takes an int and touches no memory.
+    let hz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    SECOND / (hz.max(1) as u64)
+}
+
+/// Returns when process `pid` was started, in clock ticks since boot.
+///
+/// # Errors
+/// `ENOENT` where there is no such process; `EINVAL` where /proc says something else.
+pub fn start_ticks(pid: u32) -> Result<u64> {
+    let mut path = [0; 24];
+    // The line's first fields fit; the name in it has 16 bytes at the most.
+    let mut line = [0; 512];
+    let n = read_file(proc_path(pid, b"/stat", &mut path)?, &mut line)?;
+    parse_start(&line[..n]).ok_or(Errno(libc::EINVAL))
+}
+
+/// Finds field 22. Field 2 is a name that may hold blanks and brackets; it ends at the last `)`.
+fn parse_start(line: &[u8]) -> Option<u64> {
+    let name_end = line.iter().rposition(|b| *b == b')')?;
+    let field = line[name_end + 1..].split(|b| *b == b' ').filter(|f| !f.is_empty()).nth(19)?;
+    field.iter().try_fold(0u64, |n, b| {
+        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Writes `/proc/PID` and `tail` into `out` and returns the path.
+///
+/// # Errors
+/// `ENAMETOOLONG` where `out` is too short.
+pub fn proc_path<'a>(pid: u32, tail: &[u8], out: &'a mut [u8]) -> Result<&'a CStr> {
+    let mut digits = [0; 10];
+    let mut at = digits.len();
+    let mut rest = pid;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let mut len = 0;
+    for part in [b"/proc/", &digits[at..], tail, b"\0"] {
+        let room = out.get_mut(len..len + part.len()).ok_or(Errno(libc::ENAMETOOLONG))?;
+        room.copy_from_slice(part);
+        len += part.len();
+    }
+    CStr::from_bytes_until_nul(out).map_err(|_| Errno(libc::EINVAL))
+}
+
+/// Returns what the pids of a record belong to: the kernel's boot id, mixed with the age of pid 1,
+/// so that a container started again under the same kernel counts as another boot.
+///
+/// All zero where /proc is missing: then nothing can be taken back.
+#[must_use]
+pub fn boot() -> [u8; 16] {
+    let mut text = [0; 36];
+    let mut id = [0; 16];
+    let Ok(n) = read_file(c"/proc/sys/kernel/random/boot_id", &mut text) else { return id };
+    let digits = text[..n].iter().filter_map(|b| (*b as char).to_digit(16));
+    for (i, digit) in digits.take(32).enumerate() {
+        id[i / 2] |= (digit as u8) << (4 * (1 - i % 2));
+    }
+    let age = start_ticks(1).unwrap_or(0).to_le_bytes();
+    for (byte, age) in id.iter_mut().zip(age) {
+        *byte ^= age;
+    }
+    id
+}
+
+fn read_file(path: &CStr, buf: &mut [u8]) -> Result<usize> {
+    let file = file::open(HERE, path, libc::O_RDONLY, 0)?;
+    fd::read(file.raw(), buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_any_name() {
+        let tail = b" S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        for name in [&b"7 (sh)"[..], b"7 (a b)", b"7 (a) (1 2)", b"7 ())"] {
+            let mut line = [0; 100];
+            line[..name.len()].copy_from_slice(name);
+            line[name.len()..name.len() + tail.len()].copy_from_slice(tail);
+            assert_eq!(parse_start(&line[..name.len() + tail.len()]), Some(4711));
+        }
+        assert_eq!(parse_start(b""), None);
+        assert_eq!(parse_start(b"7 (sh) S 1"), None);
+        assert_eq!(parse_start(b"7 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 x"), None);
+    }
+
+    #[test]
+    fn our_own_start_lies_in_the_past_of_this_boot() {
+        let start = start_ticks(crate::process::pid() as u32).unwrap();
+        assert!(start * tick() <= crate::time::boottime());
+        assert_ne!(boot(), [0; 16]);
+        assert_eq!(start_ticks(u32::MAX), Err(Errno(libc::ENOENT)));
+    }
+}

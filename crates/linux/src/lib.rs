@@ -1,0 +1,23 @@
+//! System calls for small programs, on libc alone.
+//!
+//! The only crate with `unsafe` code: each block names the contract of the call it relies on.
+//! Nothing allocates, so that `supervise` and the logger need no heap.
+#![no_std]
+#![allow(unsafe_code)]
+
+pub mod entry;
+pub mod errno;
+pub mod fd;
+pub mod file;
+pub mod identity;
+pub mod message;
+pub mod process;
+pub mod signal;
+pub mod spawn;
+pub mod time;
+
+// A program without std has nobody else to ask for libc: the `libc` crate links it only where no
+// other crate of the build asks it for std.
+#[cfg_attr(target_feature = "crt-static", link(name = "c", kind = "static", modifiers = "-bundle"))]
+#[cfg_attr(not(target_feature = "crt-static"), link(name = "c"))]
+unsafe extern "C" {}

@@ -1,0 +1,170 @@
+//! Processes: reaping, pidfds, sessions.
+
+use crate::errno::{Errno, Result, cvt, retry};
+use crate::fd::Fd;
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Exit code.
+    Code(i32),
+    /// Number of the signal that ended it.
+    Signal(i32),
+}
+
+impl Ended {
+    /// Reads a wait status of a process that is dead.
+    #[must_use]
+    pub fn from_wait(status: i32) -> Self {
+        let signal = status & 0x7f;
+        if signal == 0 { Self::Code(status >> 8 & 0xff) } else { Self::Signal(signal) }
+    }
+}
+
+/// What waiting for a process said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// This child is dead and reaped now.
+    Ended(i32, Ended),
+    /// Children live, none is dead.
+    Alive,
+    /// Not our child, or no child at all.
+    NoChild,
+}
+
+/// Reaps `pid`, or any child where it is -1; `block` waits for one.
+#[must_use]
+pub fn wait(pid: i32, block: bool) -> Waited {
+    let mut status = 0;
+    let flags = if block { 0 } else { libc::WNOHANG };
+    // SAFETY: `status` is valid for writes.
+    match retry(|| unsafe { libc::waitpid(pid, &raw mut status, flags) }) {
+        Ok(0) => Waited::Alive,
+        Ok(pid) => Waited::Ended(pid, Ended::from_wait(status)),
+        Err(_) => Waited::NoChild,
+    }
+}
+
+/// Opens a descriptor that stands for a process and becomes readable at its death.
+///
+/// # Errors
+/// `ESRCH` where there is no such process; `ENOSYS` before Linux 5.3.
+pub fn pidfd(pid: i32) -> Result<Fd> {
+    // SAFETY: pidfd_open takes two ints; it sets close-on-exec by itself.
+    cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }).map(|fd| Fd::from_raw(fd as i32))
+}
+
+/// Sends a signal through a pidfd: it reaches that process or none.
+///
+/// # Errors
+/// As `pidfd_send_signal(2)`.
+pub fn pidfd_kill(pidfd: i32, signal: i32) -> Result<()> {
+    let none = core::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo asks for what kill(2) would send.
+    cvt(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, none, 0) })?;
+    Ok(())
+}
+
+/// `struct pidfd_info` of linux/pidfd.h, its first version.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// `_IOWR(0xff, 11, struct pidfd_info)`
+const PIDFD_GET_INFO: libc::Ioctl = (0xc000_ff0b_u32 | (size_of::<PidfdInfo>() as u32) << 16) as _;
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+/// Asks how the process behind a pidfd ended, child of ours or not.
+///
+/// `None` until its parent has reaped it, and always on kernels before 6.15.
+#[must_use]
+pub fn pidfd_ended(pidfd: i32) -> Option<Ended> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request number holds the size of `info`, which is valid for reads and writes.
+    let answer = unsafe { libc::ioctl(pidfd, PIDFD_GET_INFO, &raw mut info) };
+    (answer == 0 && info.mask & PIDFD_INFO_EXIT != 0).then(|| Ended::from_wait(info.exit_code))
+}
+
+/// Makes this process the reaper of its descendants' orphans.
+///
+/// # Errors
+/// As prctl(2).
+pub fn become_subreaper() -> Result<()> {
+    // SAFETY: this prctl takes an int and touches no memory.
+    cvt(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// Starts a session of its own.
+///
+/// # Errors
+/// `EPERM` where this process leads a group already.
+pub fn setsid() -> Result<()> {
+    // SAFETY: setsid takes nothing.
+    cvt(unsafe { libc::setsid() })?;
+    Ok(())
+}
+
+/// Returns this process's pid.
+#[must_use]
+pub fn pid() -> i32 {
+    // SAFETY: getpid takes nothing and cannot fail.
+    unsafe { libc::getpid() }
+}
+
+/// Returns the effective user id.
+#[must_use]
+pub fn euid() -> u32 {
+    // SAFETY: geteuid takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Returns the value of an environment variable.
+#[must_use]
+pub fn variable(name: &CStr) -> Option<&'static CStr> {
+    // SAFETY: `name` is NUL-terminated.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    // SAFETY: getenv answered a NUL-terminated string of the environment, which we never change.
+    (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
+}
+
+/// Returns the path by which the kernel was asked to run this program.
+#[must_use]
+pub fn exec_path() -> Option<&'static CStr> {
+    // SAFETY: getauxval takes a number.
+    let path = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    // SAFETY: AT_EXECFN points to a NUL-terminated string that lives as long as the process.
+    (!path.is_null()).then(|| unsafe { CStr::from_ptr(path) })
+}
+
+/// Replaces this program by another with the same environment; returns only where that failed.
+///
+/// `argv` ends with a null pointer.
+#[must_use]
+pub fn exec(path: &CStr, argv: &[*const libc::c_char]) -> Errno {
+    debug_assert!(argv.last().is_some_and(|p| p.is_null()));
+    let mut environment = MaybeUninit::<*const *const libc::c_char>::uninit();
+    // SAFETY: `environ` is libc's pointer to the NUL-terminated environment.
+    environment.write(unsafe { environ });
+    // SAFETY: `path` and the strings of `argv` are NUL-terminated, both lists end with null.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), environment.assume_init()) };
+    Errno::last()
+}
+
+unsafe extern "C" {
+    /// The environment, kept by libc.
+    pub(crate) static environ: *const *const libc::c_char;
+}
+
+/// Ends the process without running anything.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: _exit takes an int and does not return.
+    unsafe { libc::_exit(code) }
+}

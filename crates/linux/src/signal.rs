@@ -1,0 +1,82 @@
+//! Signals: blocked and read from a descriptor; clean again in whatever is run.
+
+use crate::errno::{Result, cvt};
+use crate::fd::{self, Fd};
+use core::mem::MaybeUninit;
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct Set(libc::sigset_t);
+
+impl Set {
+    /// Returns the set of `signals`.
+    #[must_use]
+    pub fn of(signals: &[i32]) -> Self {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset initialises the whole set that it is given.
+        let mut set = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            set.assume_init()
+        };
+        for &signal in signals {
+            // SAFETY: `set` is initialised; a number that is no signal is answered with EINVAL.
+            unsafe { libc::sigaddset(&raw mut set, signal) };
+        }
+        Self(set)
+    }
+
+    /// Makes this the set of blocked signals. Cannot fail: the arguments are valid.
+    pub fn block_only(&self) {
+        // SAFETY: the set is initialised, the old one is not asked for.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const self.0, core::ptr::null_mut()) };
+    }
+
+    /// Opens a descriptor from which these signals, while blocked, can be read.
+    ///
+    /// # Errors
+    /// As signalfd(2).
+    pub fn descriptor(&self) -> Result<Fd> {
+        let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+        // SAFETY: the set is initialised.
+        cvt(unsafe { libc::signalfd(-1, &raw const self.0, flags) }).map(Fd::from_raw)
+    }
+}
+
+/// Reads one signal number from a descriptor of [`Set::descriptor`]; `None` = no more.
+#[must_use]
+pub fn next(fd: &Fd) -> Option<i32> {
+    const LEN: usize = size_of::<libc::signalfd_siginfo>();
+    let mut info = [0; LEN];
+    match fd::read(fd.raw(), &mut info) {
+        // The signal number is the first field.
+        Ok(LEN) => Some(i32::from_ne_bytes([info[0], info[1], info[2], info[3]])),
+        _ => None,
+    }
+}
+
+/// Gives each of `signals` its default action.
+pub fn reset(signals: &[i32]) {
+    for &signal in signals {
+        // SAFETY: SIG_DFL installs no handler; for KILL and STOP it is answered with EINVAL.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Makes this process ignore a signal.
+pub fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN installs no handler.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// Sends a signal to a process, or, with a negative pid, to a process group.
+///
+/// # Errors
+/// As kill(2). A pid of 0 is refused with `EINVAL`: it would mean our own group.
+pub fn kill(pid: i32, signal: i32) -> Result<()> {
+    if pid == 0 || pid == -1 {
+        return Err(crate::errno::Errno(libc::EINVAL));
+    }
+    // SAFETY: kill takes two ints and touches no memory.
+    cvt(unsafe { libc::kill(pid, signal) })?;
+    Ok(())
+}

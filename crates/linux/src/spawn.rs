@@ -1,0 +1,101 @@
+//! Starting a child the cheap way: it borrows our memory until it runs its program.
+
+use crate::errno::{Errno, Result, cvt};
+use crate::{fd, file, process, signal};
+use core::ffi::CStr;
+
+/// What to run and how.
+pub struct Child<'a> {
+    /// The program, as execve(2) takes it.
+    pub path: &'a CStr,
+    /// Its arguments, ending with a null pointer.
+    pub argv: &'a [*const libc::c_char],
+    /// Directory to change to first.
+    pub dir: Option<i32>,
+    /// Becomes descriptor 0.
+    pub stdin: Option<i32>,
+    /// Becomes descriptor 1.
+    pub stdout: Option<i32>,
+    /// Gets a session of its own.
+    pub new_session: bool,
+}
+
+/// What became of a start.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The program runs under this pid.
+    Running(i32),
+    /// The child could not run its program; it is dead and reaped.
+    NotRun(Errno),
+}
+
+/// Bytes of the child's stack: it makes a dozen system calls.
+const STACK: usize = 4096;
+
+struct Shared<'a, 'b> {
+    child: &'a Child<'b>,
+    before_exec: &'a mut dyn FnMut(i32),
+    failure: i32,
+}
+
+/// Starts `child` with no signal blocked. `before_exec` runs in the child, with its pid, while it
+/// still holds all our descriptors and shares our memory; it must do no more than system calls.
+///
+/// # Errors
+/// As clone(2): no process was made.
+pub fn spawn(child: &Child<'_>, before_exec: &mut dyn FnMut(i32)) -> Result<Outcome> {
+    #[repr(align(16))]
+    struct Stack([core::mem::MaybeUninit<u8>; STACK]);
+    let mut stack = Stack([core::mem::MaybeUninit::uninit(); STACK]);
+    let mut shared = Shared { child, before_exec, failure: 0 };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack grows down from its aligned top, is not used by us meanwhile, and, like
+    // `shared`, outlives the child's use of it: CLONE_VFORK holds us until it has run its program
+    // or ended. The child touches no libc state but errno, and leaves by execve or _exit.
+    let pid = cvt(unsafe {
+        let top = stack.0.as_mut_ptr().add(STACK);
+        libc::clone(in_child, top.cast(), flags, (&raw mut shared).cast())
+    })?;
+    // SAFETY: the child wrote the field while we stood still; a volatile read sees that.
+    let failure = unsafe { core::ptr::read_volatile(&raw const shared.failure) };
+    if failure == 0 {
+        return Ok(Outcome::Running(pid));
+    }
+    let _ = process::wait(pid, true);
+    Ok(Outcome::NotRun(Errno(failure)))
+}
+
+extern "C" fn in_child(shared: *mut libc::c_void) -> i32 {
+    // SAFETY: `spawn` passes a valid `Shared` that nobody else uses while the child runs.
+    let shared = unsafe { &mut *shared.cast::<Shared<'_, '_>>() };
+    let failure = prepare_and_exec(shared.child, shared.before_exec);
+    // SAFETY: as above; volatile, since only the parent reads it.
+    unsafe { core::ptr::write_volatile(&raw mut shared.failure, failure.0) };
+    process::exit(111)
+}
+
+fn prepare_and_exec(child: &Child<'_>, before_exec: &mut dyn FnMut(i32)) -> Errno {
+    if let Err(e) = arrange(child) {
+        return e;
+    }
+    before_exec(process::pid());
+    // Signals last: until here none can reach code that is not ours.
+    signal::Set::of(&[]).block_only();
+    process::exec(child.path, child.argv)
+}
+
+fn arrange(child: &Child<'_>) -> Result<()> {
+    if let Some(dir) = child.dir {
+        file::chdir_fd(dir)?;
+    }
+    for (from, to) in [(child.stdin, 0), (child.stdout, 1)] {
+        if let Some(from) = from {
+            fd::dup_to(from, to)?;
+        }
+    }
+    if child.new_session {
+        // A fresh child leads no group, so this cannot fail.
+        let _ = process::setsid();
+    }
+    Ok(())
+}
