@@ -11,15 +11,17 @@
 //! | 8-15 | checksum of bytes 16-175 (FNV-1a, 64 bit) |
 //! | 16-31 | boot: the kernel's boot id, mixed with the age of this pid namespace's pid 1 |
 //! | 32-35 | pid of supervise |
-//! | 36-51 | its start: not before, not after (nanoseconds since boot, 8 bytes each) |
+//! | 36-43 | when it was alive (`CLOCK_BOOTTIME`, nanoseconds), see [`Identity`] |
+//! | 44-51 | zero |
 //! | 52-55 | pid of the service, 0 = none |
-//! | 56-71 | its start, likewise |
+//! | 56-63 | when it was alive, likewise |
+//! | 64-71 | zero |
 //! | 72-83 | TAI64N stamp of the last change of the pid |
 //! | 84-95 | TAI64N stamp of readiness, zero = not ready |
 //! | 96-107 | TAI64N stamp of the last death, zero = none yet |
 //! | 108 | phase: 0 down, 1 start due, 2 `start` runs, 3 `run` runs, 4 started without `run`, 5 `stop` runs, 6 failed |
 //! | 109 | want, as byte 17 of the status |
-//! | 110 | flags: 1 paused, 2 exit asked, 4 adopted, 8 told to go down |
+//! | 110 | flags: 1 paused, 2 exit asked, 4 adopted, 8 told to go down, 16 `start` or `run` ran since told to go up |
 //! | 111 | last exit: 0 none, 1 code, 2 signal, 3 unknown, 4 could not be run (errno) |
 //! | 112-115 | its code, signal or errno |
 //! | 116-119 | zero |
@@ -29,26 +31,24 @@
 use crate::status::Want;
 use crate::tai64n::Stamp;
 
-/// Who a process is, beyond its pid: the interval in which it was started.
+/// Who a process is, beyond its pid: a moment at which it had that pid.
 ///
-/// The kernel's start time (`/proc/PID/stat`, field 22) of the same process lies within; that of
-/// another process that got the pid later does not.
+/// A process with this pid whose start time (`/proc/PID/stat`, field 22) is not after that moment
+/// is the same one; another can have got the pid only later. Unlike the start time itself, the
+/// moment costs the process no system call to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The pid; 0 = no process.
     pub pid: u32,
-    /// Not started before this time (`CLOCK_BOOTTIME`, nanoseconds).
-    pub not_before: u64,
-    /// Not started after this time.
-    pub not_after: u64,
+    /// It was started at this moment or before (`CLOCK_BOOTTIME`, nanoseconds).
+    pub alive_at: u64,
 }
 
 impl Identity {
     /// Tells whether a start time in clock ticks of `tick` nanoseconds is this process's.
     #[must_use]
     pub fn matches(&self, start_ticks: u64, tick: u64) -> bool {
-        let tick = tick.max(1);
-        start_ticks >= self.not_before / tick && start_ticks <= self.not_after / tick
+        start_ticks <= self.alive_at / tick.max(1)
     }
 }
 
@@ -125,6 +125,8 @@ pub struct Record {
     pub adopted: bool,
     /// TERM was sent because `d` was given.
     pub stopping: bool,
+    /// `start` or `run` ran since it was told to go up: `stop` is owed.
+    pub begun: bool,
     /// How the last process ended.
     pub last_exit: Exit,
     /// Starts of `run` after the first, in this life of the service.
@@ -154,6 +156,7 @@ impl Record {
             exit_asked: false,
             adopted: false,
             stopping: false,
+            begun: false,
             last_exit: Exit::None,
             restarts: 0,
         }
@@ -182,7 +185,8 @@ impl Record {
         out[110] = u8::from(self.paused)
             | u8::from(self.exit_asked) << 1
             | u8::from(self.adopted) << 2
-            | u8::from(self.stopping) << 3;
+            | u8::from(self.stopping) << 3
+            | u8::from(self.begun) << 4;
         out[111] = kind;
         put(&mut out, 112, &number.to_le_bytes());
         put(&mut out, 120, &self.restarts.to_le_bytes());
@@ -222,6 +226,7 @@ impl Record {
             exit_asked: bytes[110] & 2 != 0,
             adopted: bytes[110] & 4 != 0,
             stopping: bytes[110] & 8 != 0,
+            begun: bytes[110] & 16 != 0,
             last_exit,
             restarts: u64_at(bytes, 120),
         })
@@ -234,8 +239,7 @@ fn put(out: &mut [u8; Record::LEN], from: usize, bytes: &[u8]) {
 
 fn put_identity(out: &mut [u8; Record::LEN], from: usize, who: &Identity) {
     put(out, from, &who.pid.to_le_bytes());
-    put(out, from + 4, &who.not_before.to_le_bytes());
-    put(out, from + 12, &who.not_after.to_le_bytes());
+    put(out, from + 4, &who.alive_at.to_le_bytes());
 }
 
 fn at<const N: usize>(bytes: &[u8; Record::LEN], from: usize) -> [u8; N] {
@@ -249,11 +253,7 @@ fn u64_at(bytes: &[u8; Record::LEN], from: usize) -> u64 {
 }
 
 fn identity_at(bytes: &[u8; Record::LEN], from: usize) -> Identity {
-    Identity {
-        pid: u32::from_le_bytes(at(bytes, from)),
-        not_before: u64_at(bytes, from + 4),
-        not_after: u64_at(bytes, from + 12),
-    }
+    Identity { pid: u32::from_le_bytes(at(bytes, from)), alive_at: u64_at(bytes, from + 4) }
 }
 
 fn checksum(bytes: &[u8]) -> u64 {
@@ -268,7 +268,7 @@ mod tests {
 
     fn full() -> Record {
         Record {
-            process: Identity { pid: 9, not_before: 10_000_000, not_after: 29_999_999 },
+            process: Identity { pid: 9, alive_at: 29_999_999 },
             since: Stamp::from_unix(1, 2),
             ready: Some(Stamp::from_unix(3, 4)),
             died: Some(Stamp::from_unix(5, 6)),
@@ -278,7 +278,7 @@ mod tests {
             adopted: true,
             last_exit: Exit::Signal(9),
             restarts: u64::MAX,
-            ..Record::new([7; 16], Identity { pid: 8, not_before: 1, not_after: u64::MAX })
+            ..Record::new([7; 16], Identity { pid: 8, alive_at: u64::MAX })
         }
     }
 
@@ -287,7 +287,7 @@ mod tests {
         let exits = [Exit::None, Exit::Code(111), Exit::Signal(15), Exit::Unknown, Exit::NotRun(2)];
         for phase in Phase::ALL {
             for last_exit in exits {
-                for bits in 0..16 {
+                for bits in 0..32 {
                     let record = Record {
                         phase,
                         last_exit,
@@ -295,6 +295,7 @@ mod tests {
                         exit_asked: bits & 2 != 0,
                         adopted: bits & 4 != 0,
                         stopping: bits & 8 != 0,
+                        begun: bits & 16 != 0,
                         ..full()
                     };
                     assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));
@@ -316,10 +317,9 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_known_by_the_tick_it_was_started_in() {
+    fn a_process_is_known_by_a_start_no_later_than_when_it_was_seen_alive() {
         let who = full().process;
-        assert!(!who.matches(0, 10_000_000));
-        assert!(who.matches(1, 10_000_000));
+        assert!(who.matches(0, 10_000_000));
         assert!(who.matches(2, 10_000_000));
         assert!(!who.matches(3, 10_000_000));
     }
