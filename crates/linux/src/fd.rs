@@ -142,20 +142,66 @@ pub fn fill_standard() {
     }
 }
 
+/// One entry of the list that [`poll`] waits on.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct PollFd(libc::pollfd);
+
+impl PollFd {
+    /// Waits for nothing.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self::new(-1, 0)
+    }
+
+    /// Waits until descriptor `fd` can be read, or its other end is gone.
+    #[must_use]
+    pub const fn readable(fd: i32) -> Self {
+        Self::new(fd, libc::POLLIN)
+    }
+
+    /// Waits until descriptor `fd` can be written, or its other end is gone.
+    #[must_use]
+    pub const fn writable(fd: i32) -> Self {
+        Self::new(fd, libc::POLLOUT)
+    }
+
+    /// Waits only for the other end of `fd` to be gone.
+    #[must_use]
+    pub const fn hung_up(fd: i32) -> Self {
+        Self::new(fd, 0)
+    }
+
+    const fn new(fd: i32, events: i16) -> Self {
+        Self(libc::pollfd { fd, events, revents: 0 })
+    }
+
+    /// Tells whether something came of it.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.0.revents != 0
+    }
+
+    /// Tells whether the other end is gone.
+    #[must_use]
+    pub const fn is_hung_up(&self) -> bool {
+        self.0.revents & (libc::POLLHUP | libc::POLLERR) != 0
+    }
+}
+
 /// Waits until one of `fds` is ready or `timeout` nanoseconds are over (`None` = for ever).
 /// Returns how many are ready; an interruption by a signal counts as none.
 ///
 /// # Errors
 /// As ppoll(2).
-pub fn poll(fds: &mut [libc::pollfd], timeout: Option<u64>) -> Result<usize> {
+pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize> {
     let spec = timeout.map(crate::time::timespec);
     let spec = spec.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-    // SAFETY: `fds` is valid for its length, `spec` is null or points to a timespec that lives on.
-    let n = cvt(unsafe {
-        libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, spec, core::ptr::null())
-    });
-    match n {
-        Err(e) if e.0 == libc::EINTR => Ok(0),
+    let (list, len) = (fds.as_mut_ptr().cast::<libc::pollfd>(), fds.len() as libc::nfds_t);
+    // SAFETY: PollFd is a pollfd (transparent), valid for `len`; `spec` is null or a timespec that
+    // lives on.
+    match cvt(unsafe { libc::ppoll(list, len, spec, core::ptr::null()) }) {
+        Err(crate::errno::Errno(libc::EINTR)) => Ok(0),
         n => n.map(|n| n as usize),
     }
 }

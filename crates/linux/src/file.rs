@@ -212,3 +212,12 @@ pub fn lock_wait(fd: i32) -> Result<()> {
     retry(|| unsafe { libc::flock(fd, libc::LOCK_EX) })?;
     Ok(())
 }
+
+/// The flags and errors that callers of this module name.
+pub mod flags {
+    pub use libc::{
+        EACCES, EAGAIN, EEXIST, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO, EPERM,
+        O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR,
+        O_TRUNC, O_WRONLY,
+    };
+}

@@ -14,15 +14,20 @@ impl Set {
     pub fn of(signals: &[i32]) -> Self {
         let mut set = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigemptyset initialises the whole set that it is given.
-        let mut set = unsafe {
+        let mut set = Self(unsafe {
             libc::sigemptyset(set.as_mut_ptr());
             set.assume_init()
-        };
+        });
         for &signal in signals {
-            // SAFETY: `set` is initialised; a number that is no signal is answered with EINVAL.
-            unsafe { libc::sigaddset(&raw mut set, signal) };
+            set.add(signal);
         }
-        Self(set)
+        set
+    }
+
+    /// Adds a signal.
+    pub fn add(&mut self, signal: i32) {
+        // SAFETY: the set is initialised; a number that is no signal is answered with EINVAL.
+        unsafe { libc::sigaddset(&raw mut self.0, signal) };
     }
 
     /// Makes this the set of blocked signals. Cannot fail: the arguments are valid.
@@ -79,4 +84,12 @@ pub fn kill(pid: i32, signal: i32) -> Result<()> {
     // SAFETY: kill takes two ints and touches no memory.
     cvt(unsafe { libc::kill(pid, signal) })?;
     Ok(())
+}
+
+/// Signal numbers.
+pub mod numbers {
+    pub use libc::{
+        SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSTOP, SIGTERM,
+        SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
+    };
 }

@@ -33,14 +33,11 @@ impl Stamp {
         self.seconds.wrapping_sub(EPOCH) as i64
     }
 
-    /// Returns the whole seconds from this stamp to `now`; 0 where the stamp is in the future.
+    /// Returns the seconds from this stamp to `now`, 0 where the stamp is in the future. As in
+    /// svstat the fractions do not count: from 5.9 to 6.1 it is one second.
     #[must_use]
     pub fn seconds_until(self, now: Self) -> u64 {
-        if now < self {
-            return 0;
-        }
-        let borrow = u64::from(now.nanos < self.nanos);
-        now.seconds.wrapping_sub(self.seconds).wrapping_sub(borrow)
+        now.seconds.saturating_sub(self.seconds)
     }
 
     /// Returns the 12 bytes on disk.
@@ -85,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn elapsed_seconds_are_whole_and_never_negative() {
+    fn elapsed_seconds_ignore_fractions_and_are_never_negative() {
         let at = |s, n| Stamp::from_unix(s, n);
         assert_eq!(at(5, 0).seconds_until(at(7, 0)), 2);
-        assert_eq!(at(5, 1).seconds_until(at(7, 0)), 1);
+        assert_eq!(at(5, 1).seconds_until(at(7, 0)), 2);
         assert_eq!(at(7, 1).seconds_until(at(7, 0)), 0);
         assert_eq!(at(9, 0).seconds_until(at(7, 0)), 0);
         assert_eq!(at(-9, 0).seconds_until(at(7, 0)), 16);

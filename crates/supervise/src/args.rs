@@ -1,0 +1,62 @@
+//! The command line: `supervise DIR` as ever, and what svscan and supervise itself add.
+
+use crate::replace::Inherited;
+use core::ffi::CStr;
+use linux::{fd, message};
+
+/// What supervise was asked to do.
+pub(crate) struct Args {
+    /// The service directory.
+    pub(crate) dir: &'static CStr,
+    /// svscan asks: keep the logger too, and come back after `x` while the entry is there.
+    pub(crate) paired: bool,
+    /// Descriptors that the program we replace held.
+    pub(crate) inherited: Inherited,
+}
+
+/// svscan's option.
+const PAIR: &[u8] = b"--pair";
+/// Our own, before the rest: see [`crate::replace`].
+pub(crate) const RESUME: &[u8] = b"--resume=";
+
+impl Args {
+    /// Reads the command line; `Err` is the exit code of a program that has said its word.
+    pub(crate) fn read(args: linux::entry::Args) -> Result<Self, i32> {
+        let mut next = 1;
+        let mut inherited = Inherited::default();
+        let mut paired = false;
+        if args.len() > 2 {
+            if let Some(list) = args.get(next).and_then(|a| a.to_bytes().strip_prefix(RESUME)) {
+                inherited = Inherited::parse(list);
+                next += 1;
+            }
+            if next + 1 < args.len() && args.get(next).is_some_and(|a| a.to_bytes() == PAIR) {
+                paired = true;
+                next += 1;
+            }
+        }
+        match args.get(next) {
+            Some(dir) if args.len() == next + 1 => match dir.to_bytes() {
+                b"--help" => Err(tell(b"usage: supervise dir\n")),
+                b"--version" => Err(tell(VERSION.as_bytes())),
+                _ => Ok(Self { dir, paired, inherited }),
+            },
+            _ => {
+                message::plain(crate::NAME, "usage", &[b"supervise dir"]);
+                Err(100)
+            }
+        }
+    }
+}
+
+const VERSION: &str = concat!("supervise (skynet) ", env!("CARGO_PKG_VERSION"), "\n");
+
+fn tell(text: &[u8]) -> i32 {
+    match fd::write(1, text) {
+        Ok(_) => 0,
+        Err(why) => {
+            message::system(crate::NAME, crate::FATAL, &[b"unable to write output"], why);
+            111
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The world of one supervise: what it holds, waits for and does.
+
+use crate::args::Args;
+use crate::keep::{self, Kept};
+use crate::replace::Inherited;
+use crate::{FATAL, due, say};
+use core::ffi::CStr;
+use linux::errno::Result;
+use linux::fd::{self, Fd, PollFd};
+use linux::file::{self, HERE, flags};
+use linux::process::{self, Waited};
+use linux::signal::{self, Set, numbers as n};
+use linux::time::{self, SECOND};
+use machine::queue::Queue;
+use machine::supervise::{Action, Event, Machine, Which};
+use machine::time::{Mono, earlier};
+use ondisk::control::Command;
+use ondisk::names;
+use ondisk::record::{Exit, Identity};
+
+/// Events on their way to the machine: one turn of [`Host::wait`] brings at most two bursts of
+/// [`BURST`] commands, two deaths and four others.
+pub(crate) type Events = Queue<Event, 48>;
+
+/// Command bytes read at once.
+const BURST: usize = 16;
+/// How long we ask for the exit status of a process that was not our child.
+const LATE: u64 = 2 * SECOND;
+
+/// What supervise is waiting on; the order in the poll list.
+const SIGNALS: usize = 0;
+const FIRST: usize = 1;
+const EACH: usize = 3;
+
+/// Everything supervise holds.
+pub(crate) struct Host {
+    /// The service directory as it was named to us, for messages.
+    pub(crate) name: &'static CStr,
+    /// Where we were started: `name` counts from there.
+    pub(crate) origin: Fd,
+    /// svscan started us.
+    pub(crate) paired: bool,
+    /// daemontools-encore rules.
+    pub(crate) encore: bool,
+    /// Of this boot and this life of the pid namespace.
+    pub(crate) boot: [u8; 16],
+    /// Ourselves.
+    pub(crate) identity: Identity,
+    /// Service and logger, as far as they are ours.
+    pub(crate) members: [Option<Kept>; 2],
+    /// There is a logger, and whether it is a script.
+    pub(crate) logger: Option<bool>,
+    /// The pipe between them.
+    pub(crate) pipe: Option<Pipe>,
+    /// What the program that we replaced held.
+    pub(crate) inherited: Inherited,
+    /// No member could ever be taken.
+    pub(crate) unlucky: bool,
+    signals: Fd,
+}
+
+impl Host {
+    /// Goes to the service directory. `Err` is the exit code; the reason was said.
+    pub(crate) fn start(args: &Args) -> core::result::Result<Self, i32> {
+        fd::fill_standard();
+        signal::reset(&[
+            n::SIGCHLD,
+            n::SIGPIPE,
+            n::SIGHUP,
+            n::SIGINT,
+            n::SIGQUIT,
+            n::SIGTERM,
+            n::SIGALRM,
+            n::SIGUSR1,
+            n::SIGUSR2,
+            n::SIGTSTP,
+            n::SIGTTIN,
+            n::SIGTTOU,
+        ]);
+        let name = args.dir.to_bytes();
+        let fatal = |verb, object, why| {
+            say(FATAL, verb, name, object, why);
+            111
+        };
+        let origin = file::open(HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0);
+        let origin = origin.map_err(|why| fatal("open current directory for ", "", why))?;
+        file::chdir(args.dir).map_err(|why| fatal("chdir to ", "", why))?;
+        let encore = rules_encore();
+        let signals = block(encore).map_err(|why| fatal("create pipe for ", "", why))?;
+        Ok(Self {
+            name: args.dir,
+            origin,
+            paired: args.paired,
+            encore,
+            boot: linux::identity::boot(),
+            identity: Identity { pid: process::pid() as u32, alive_at: time::boottime() },
+            members: [None, None],
+            logger: None,
+            pipe: None,
+            inherited: args.inherited,
+            unlucky: true,
+            signals,
+        })
+    }
+
+    /// Asks for the service.
+    pub(crate) fn begin(&mut self, events: &mut Events) {
+        self.join(Which::Service, events);
+    }
+
+    /// Returns the exit code of a supervise that holds nothing any more.
+    pub(crate) fn verdict(&self) -> i32 {
+        if self.unlucky { 111 } else { 0 }
+    }
+
+    /// Returns a member that is ours.
+    pub(crate) fn kept(&mut self, which: Which) -> Option<&mut Kept> {
+        self.members[which as usize].as_mut()
+    }
+
+    /// Does what the machine decided.
+    pub(crate) fn perform(&mut self, action: Action, machine: &Machine, events: &mut Events) {
+        match action {
+            Action::Launch(which, script) => self.launch(which, script, machine, events),
+            Action::Signal(which, what, group) => {
+                if let Some(kept) = self.kept(which) {
+                    kept.signal(what, group);
+                }
+            }
+            Action::Publish(which) => {
+                if self.publish(which, machine).is_err() {
+                    events.push(Event::NotPublished(which));
+                }
+            }
+            Action::NotifyStart(which) => self.notify(which, None),
+            Action::NotifyDeath(which, exit) => self.notify(which, Some(exit)),
+            Action::Join(which) => self.join(which, events),
+            Action::LetGo(which) => self.let_go(which),
+            Action::FindLogger => self.find_logger(events),
+            Action::HangUp => self.hang_up(),
+        }
+    }
+
+    /// Closes the writing end; a reading end keeps what a logger that crashes leaves behind.
+    fn hang_up(&mut self) {
+        if let Some(pipe) = &mut self.pipe {
+            pipe.writer = None;
+        }
+    }
+
+    /// Waits for the next thing to happen and turns it into events.
+    pub(crate) fn wait(&mut self, deadline: Option<Mono>, events: &mut Events) {
+        let mut polls = [PollFd::none(); FIRST + 2 * EACH];
+        polls[SIGNALS] = PollFd::readable(self.signals.raw());
+        let mut until = deadline;
+        for (i, kept) in self.members.iter().enumerate() {
+            let Some(kept) = kept else { continue };
+            let at = FIRST + i * EACH;
+            polls[at] = kept.control.as_ref().map_or(PollFd::none(), |f| PollFd::readable(f.raw()));
+            polls[at + 1] =
+                kept.watch.as_ref().map_or(PollFd::none(), |f| PollFd::readable(f.raw()));
+            if let Some((dead, until_late)) = &kept.late {
+                polls[at + 2] = PollFd::hung_up(dead.raw());
+                until = earlier(until, Some(Mono(*until_late)));
+            }
+        }
+        let timeout = until.map(|at| at.nanos_from(Mono(time::monotonic())));
+        // Only a bad list of descriptors can fail, and ours are open.
+        let _ = fd::poll(&mut polls, timeout);
+        if polls[SIGNALS].is_ready() {
+            self.signals_came(events);
+        }
+        for (i, which) in [Which::Service, Which::Logger].into_iter().enumerate() {
+            let [control, watch, late] = [0, 1, 2].map(|k| polls[FIRST + i * EACH + k].is_ready());
+            if watch {
+                self.adopted_died(which, events);
+            }
+            self.look_back(which, late);
+            if control {
+                self.commands(which, events);
+            }
+        }
+        if let Some(tick) = due(deadline) {
+            events.push(tick);
+        }
+    }
+
+    fn signals_came(&mut self, events: &mut Events) {
+        while let Some(number) = signal::next(&self.signals) {
+            match number {
+                n::SIGCHLD => self.reap(events),
+                n::SIGTERM | n::SIGINT => events.push(Event::Terminate),
+                n::SIGHUP => self.replace(),
+                n::SIGTSTP => events.push(Event::Command(Which::Service, Command::Pause)),
+                n::SIGCONT => events.push(Event::Command(Which::Service, Command::Continue)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reaps every dead child; those that are not ours were inherited, or are `notify`.
+    fn reap(&mut self, events: &mut Events) {
+        while let Waited::Ended(pid, ended) = process::wait(-1, false) {
+            for which in [Which::Service, Which::Logger] {
+                let is_it = |kept: &mut Kept| kept.watch.is_none() && kept.pid() == Some(pid);
+                if self.kept(which).is_some_and(is_it) {
+                    self.died(which, keep::exit(ended), events);
+                }
+            }
+        }
+    }
+
+    /// Notes a death and tells the machine.
+    pub(crate) fn died(&mut self, which: Which, exit: Exit, events: &mut Events) {
+        let encore = self.encore;
+        if let Some(kept) = self.kept(which) {
+            kept.buried(exit);
+            let permanent = kept.is_permanent(exit, encore);
+            events.push(Event::Died { which, exit, permanent });
+        }
+    }
+
+    /// The process behind a pidfd is dead. How it ended is known at once only where its parent
+    /// has reaped it by now.
+    fn adopted_died(&mut self, which: Which, events: &mut Events) {
+        let Some(kept) = self.kept(which) else { return };
+        let Some(watch) = kept.watch.take() else { return };
+        let ended = process::pidfd_ended(watch.raw());
+        if ended.is_none() {
+            kept.late = Some((watch, time::monotonic() + LATE));
+        }
+        self.died(which, ended.map_or(Exit::Unknown, keep::exit), events);
+    }
+
+    /// Asks again how a dead process ended.
+    fn look_back(&mut self, which: Which, hung_up: bool) {
+        let Some(kept) = self.kept(which) else { return };
+        let Some((dead, until)) = &kept.late else { return };
+        let ended = process::pidfd_ended(dead.raw());
+        let over = ended.is_some() || hung_up || *until <= time::monotonic();
+        if let (Some(ended), Exit::Unknown) = (ended, kept.record.last_exit) {
+            kept.record.last_exit = keep::exit(ended);
+            // What the next publication writes says the same.
+            let _ = kept.write_record();
+        }
+        if over {
+            kept.late = None;
+        }
+    }
+
+    fn commands(&mut self, which: Which, events: &mut Events) {
+        let Some(kept) = self.kept(which) else { return };
+        let Some(control) = &kept.control else { return };
+        let mut bytes = [0; BURST];
+        let n = fd::read(control.raw(), &mut bytes).unwrap_or(0);
+        for command in bytes[..n].iter().filter_map(|b| Command::from_byte(*b)) {
+            events.push(Event::Command(which, command));
+        }
+        if n < BURST {
+            events.push(Event::BurstOver(which));
+        }
+    }
+}
+
+/// The pipe from a service to its logger: held open, so that it keeps its bytes whoever dies.
+pub(crate) struct Pipe {
+    /// The `supervise` folder that it lies in.
+    pub(crate) folder: Fd,
+    /// Keeps what was written.
+    pub(crate) reader: Fd,
+    /// Keeps a logger from meeting the end of the file, until that is wanted.
+    pub(crate) writer: Option<Fd>,
+}
+
+impl Pipe {
+    /// Opens a reading end: without a writer left it ends.
+    pub(crate) fn for_logger(&self) -> Result<Fd> {
+        self.open(flags::O_RDONLY)
+    }
+
+    /// Opens an end for reading and writing: its holder never meets a broken pipe.
+    pub(crate) fn for_service(&self) -> Result<Fd> {
+        self.open(flags::O_RDWR)
+    }
+
+    fn open(&self, how: i32) -> Result<Fd> {
+        // Not to wait for a writer: there may be none any more.
+        let how = how | flags::O_NOFOLLOW | flags::O_NONBLOCK;
+        let end = file::open(self.folder.raw(), names::LOG_PIPE, how, 0)?;
+        fd::set_nonblock(end.raw(), false)?;
+        Ok(end)
+    }
+}
+
+/// Blocks the signals that we read from a descriptor and returns it; and PIPE, since nobody may
+/// be reading our messages.
+fn block(encore: bool) -> Result<Fd> {
+    let mut set = Set::of(&[n::SIGCHLD, n::SIGTERM, n::SIGINT, n::SIGHUP]);
+    if encore {
+        // Else job control stops and continues us as it does the original.
+        set.add(n::SIGTSTP);
+        set.add(n::SIGCONT);
+    }
+    let descriptor = set.descriptor();
+    set.add(n::SIGPIPE);
+    set.block_only();
+    descriptor
+}
+
+/// Tells whether daemontools-encore rules here: the environment or the directory says so.
+fn rules_encore() -> bool {
+    if let Some(value) = process::variable(names::DAEMONTOOLS_COMPAT) {
+        return value == names::ENCORE;
+    }
+    let mut word = [0; 16];
+    let wanted = names::ENCORE.to_bytes();
+    let n = file::open(HERE, names::COMPAT, flags::O_RDONLY | flags::O_NONBLOCK, 0)
+        .and_then(|file| fd::read_at(file.raw(), &mut word, 0));
+    n.is_ok_and(|n| word[..n].trim_ascii() == wanted)
+}

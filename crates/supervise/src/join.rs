@@ -1,0 +1,174 @@
+//! Taking a member: its lock and its FIFOs; and letting go of it.
+
+use crate::folder;
+use crate::host::{Events, Host, Pipe};
+use crate::keep::Kept;
+use crate::{FATAL, WARNING, say};
+use core::ffi::CStr;
+use linux::errno::{Errno, Result};
+use linux::fd::Fd;
+use linux::file::{self, HERE, flags};
+use machine::supervise::{Event, Which};
+use ondisk::names;
+use ondisk::record::Record;
+
+/// What could not be done, to which file, and why.
+type Trouble = (&'static str, Object, Errno);
+
+/// A file of a member: its path below the service directory, and below `log`.
+type Object = [&'static str; 2];
+
+const DIR: Object = ["", "/log"];
+const DOWN: Object = ["/down", "/log/down"];
+const LOCK: Object = ["/supervise/lock", "/log/supervise/lock"];
+const CONTROL: Object = ["/supervise/control", "/log/supervise/control"];
+
+impl Host {
+    /// Answers `Joined`, `Occupied` or `EntryGone`.
+    pub(crate) fn join(&mut self, which: Which, events: &mut Events) {
+        if self.paired && !self.unlucky && self.is_entry_gone() {
+            events.push(Event::EntryGone(which));
+            return;
+        }
+        match self.take(which) {
+            Ok(mut kept) => {
+                self.unlucky = false;
+                let found = self.restore(&mut kept);
+                self.members[which as usize] = Some(kept);
+                events.push(Event::Joined(which, found.restored));
+                if let Some(exit) = found.dead {
+                    self.died(which, exit, events);
+                }
+            }
+            Err((verb, object, why)) => {
+                self.complain(verb, object[which as usize], why);
+                events.push(Event::Occupied(which));
+            }
+        }
+    }
+
+    /// A supervise started by hand says why it ends. One that svscan started tries again, and is
+    /// silent about a lock that another supervise holds.
+    fn complain(&self, verb: &str, object: &str, why: Errno) {
+        if !self.paired {
+            say(FATAL, verb, self.name.to_bytes(), object, why);
+        } else if why.0 != flags::EAGAIN {
+            say(WARNING, verb, self.name.to_bytes(), object, why);
+        }
+    }
+
+    /// Tells whether the name by which svscan knows us stands for another directory, or nothing.
+    fn is_entry_gone(&self) -> bool {
+        let here = file::stat(HERE, c".", true).map(|s| s.id());
+        let entry = file::stat(self.origin.raw(), self.name, true).map(|s| s.id());
+        match (here, entry) {
+            (Ok(here), Ok(entry)) => here != entry,
+            (_, Err(why)) => why.0 == flags::ENOENT || why.0 == flags::ENOTDIR,
+            (Err(_), Ok(_)) => false,
+        }
+    }
+
+    fn take(&mut self, which: Which) -> core::result::Result<Kept, Trouble> {
+        let has_dir = which == Which::Logger && self.logger != Some(true);
+        let how = flags::O_PATH | flags::O_DIRECTORY;
+        let dir = if has_dir {
+            Some(file::open(HERE, names::LOG, how, 0).map_err(|why| ("chdir to ", DIR, why))?)
+        } else {
+            None
+        };
+        let at = dir.as_ref().map_or(HERE, Fd::raw);
+        if let Err(why) = file::stat(at, names::DOWN, true)
+            && why.0 != flags::ENOENT
+        {
+            return Err(("stat ", DOWN, why));
+        }
+        let folder = folder::open(at).map_err(|why| ("acquire ", LOCK, why))?;
+        let mut kept = Kept::new(which, dir, folder, Record::new(self.boot, self.identity));
+        if which == Which::Service || has_dir {
+            let held = self.inherited.take(which, &kept.folder);
+            kept.ok = held.ok;
+            kept.lock = Some(match held.lock {
+                Some(lock) => lock,
+                None => acquire(&kept.folder).map_err(|why| ("acquire ", LOCK, why))?,
+            });
+            kept.control = Some(match held.control {
+                Some(control) => control,
+                None => fifo(&kept.folder, names::CONTROL, flags::O_RDWR)
+                    .map_err(|why| ("read ", CONTROL, why))?,
+            });
+        }
+        kept.file = open_record(&kept).ok();
+        Ok(kept)
+    }
+
+    /// Gives up everything of a member; its record says that its life is over.
+    pub(crate) fn let_go(&mut self, which: Which) {
+        if let Some(mut kept) = self.members[which as usize].take() {
+            kept.record = Record::new([0; 16], self.identity);
+            // Where it cannot be written, the next supervise finds no process all the same.
+            let _ = kept.write_record();
+        }
+    }
+
+    /// Looks for a logger where there is none yet, and makes the pipe to it.
+    pub(crate) fn find_logger(&mut self, events: &mut Events) {
+        if self.logger.is_some() {
+            return;
+        }
+        let Ok(log) = file::stat(HERE, names::LOG, true) else { return };
+        let script = log.is_file() && log.mode() & 0o100 != 0;
+        if !(script || self.paired && log.is_dir()) {
+            return;
+        }
+        match self.open_pipe() {
+            Ok(pipe) => {
+                self.pipe = Some(pipe);
+                self.logger = Some(script);
+                events.push(Event::LoggerFound { script });
+            }
+            Err(why) => {
+                say(WARNING, "create pipe for ", self.name.to_bytes(), "", why);
+            }
+        }
+    }
+
+    fn open_pipe(&mut self) -> Result<Pipe> {
+        let folder = folder::open(HERE)?;
+        // The reader first: a writer alone cannot be opened.
+        let reader = match self.inherited.take_pipe(&folder) {
+            Some(reader) => reader,
+            None => fifo(&folder, names::LOG_PIPE, flags::O_RDONLY)?,
+        };
+        let writer = fifo(&folder, names::LOG_PIPE, flags::O_WRONLY)?;
+        Ok(Pipe { folder, reader, writer: Some(writer) })
+    }
+}
+
+fn acquire(folder: &Fd) -> Result<Fd> {
+    let how = flags::O_WRONLY | flags::O_APPEND | flags::O_CREAT | flags::O_NONBLOCK;
+    let lock = file::open(folder.raw(), names::LOCK, how | flags::O_NOFOLLOW, 0o600)?;
+    file::lock_now(lock.raw())?;
+    Ok(lock)
+}
+
+/// Opens a FIFO of the folder without waiting, made if absent.
+pub(crate) fn fifo(folder: &Fd, name: &CStr, how: i32) -> Result<Fd> {
+    let how = how | flags::O_NONBLOCK | flags::O_NOFOLLOW;
+    let open = || file::open(folder.raw(), name, how, 0);
+    let opened = match open() {
+        Err(Errno(flags::ENOENT)) => {
+            file::mkfifo(folder.raw(), name, 0o600)?;
+            open()?
+        }
+        answer => answer?,
+    };
+    if file::stat_fd(opened.raw())?.is_fifo() { Ok(opened) } else { Err(Errno(flags::EINVAL)) }
+}
+
+/// Opens the record, made if absent. It is only ever overwritten in place, at its full size, so
+/// that a full disk cannot hinder it later.
+fn open_record(kept: &Kept) -> Result<Fd> {
+    let how = flags::O_RDWR | flags::O_CREAT | flags::O_NOFOLLOW | flags::O_NONBLOCK;
+    let file = file::open(kept.folder.raw(), kept.record_name(), how, 0o644)?;
+    if file::stat_fd(file.raw())?.is_file() { Ok(file) } else { Err(Errno(flags::EINVAL)) }
+}

@@ -1,0 +1,197 @@
+//! What supervise holds of one member.
+
+use core::ffi::CStr;
+use linux::errno::Result;
+use linux::fd::{self, Fd};
+use linux::file::{self, HERE, flags};
+use linux::process::{self, Ended};
+use linux::signal;
+use machine::supervise::{Kill, Script, Which};
+use ondisk::control::Signal;
+use ondisk::names;
+use ondisk::record::{Exit, Phase, Record};
+use ondisk::tai64n::Stamp;
+
+/// A member whose lock is ours.
+pub(crate) struct Kept {
+    /// Whose.
+    pub(crate) which: Which,
+    /// Where its programs run; `None` = where we are.
+    pub(crate) dir: Option<Fd>,
+    /// The `supervise` folder.
+    pub(crate) folder: Fd,
+    /// Lock and control FIFO; a logger that is a script shares its service's.
+    pub(crate) lock: Option<Fd>,
+    pub(crate) control: Option<Fd>,
+    /// Open from the first published status on: whoever sees it open finds a status.
+    pub(crate) ok: Option<Fd>,
+    /// The record file, as long as one can be had.
+    pub(crate) file: Option<Fd>,
+    /// Its content.
+    pub(crate) record: Record,
+    /// Stands for a process that is not our child.
+    pub(crate) watch: Option<Fd>,
+    /// A dead process whose parent has not told how it ended, and when we stop asking.
+    pub(crate) late: Option<(Fd, u64)>,
+    /// The last publication failed, and it was said.
+    pub(crate) complained: bool,
+    /// The last process and the script that it ran, for `notify`.
+    pub(crate) last_pid: u32,
+    pub(crate) script: &'static CStr,
+}
+
+impl Kept {
+    /// Returns a member that holds its folder and nothing else yet.
+    pub(crate) fn new(which: Which, dir: Option<Fd>, folder: Fd, record: Record) -> Self {
+        Self {
+            which,
+            dir,
+            folder,
+            lock: None,
+            control: None,
+            ok: None,
+            file: None,
+            record,
+            watch: None,
+            late: None,
+            complained: false,
+            last_pid: 0,
+            script: names::RUN,
+        }
+    }
+
+    /// Returns the name of the record in the folder.
+    pub(crate) fn record_name(&self) -> &'static CStr {
+        if self.is_script() { names::LOG_RECORD } else { names::RECORD }
+    }
+
+    /// Reads the record; `None` = there is none that can be understood.
+    pub(crate) fn read_record(&self) -> Option<Record> {
+        let mut bytes = [0; Record::LEN];
+        let n = fd::read_at(self.file.as_ref()?.raw(), &mut bytes, 0).ok()?;
+        Record::from_bytes(&bytes[..n])
+    }
+
+    /// Overwrites the record in place.
+    ///
+    /// # Errors
+    /// As pwrite(2). A member without a record file is no error: it could not be had.
+    pub(crate) fn write_record(&self) -> Result<()> {
+        match &self.file {
+            Some(file) => fd::write_at(file.raw(), &self.record.to_bytes(), 0),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts into the record what will be true once the script runs.
+    pub(crate) fn about_to_run(&mut self, script: Script) {
+        let now = stamp();
+        let record = &mut self.record;
+        record.since = now;
+        record.adopted = false;
+        record.paused = false;
+        record.stopping = false;
+        record.begun = script != Script::Stop;
+        record.ready = (script == Script::Run).then_some(now);
+        (record.phase, self.script) = match script {
+            Script::Start => (Phase::Starting, names::START),
+            Script::Run => (Phase::Running, names::RUN),
+            Script::Stop => (Phase::Stopping, names::STOP),
+        };
+        if script == Script::Run && record.died.is_some() {
+            record.restarts = record.restarts.saturating_add(1);
+        }
+    }
+
+    /// Tells whether such a death is final: the directory lists the code, or encore rules.
+    pub(crate) fn is_permanent(&self, exit: Exit, encore: bool) -> bool {
+        let Exit::Code(code) = exit else { return false };
+        if encore && code == 100 {
+            return true;
+        }
+        let at = self.dir.as_ref().map_or(HERE, Fd::raw);
+        let how = flags::O_RDONLY | flags::O_NONBLOCK;
+        let Ok(list) = file::open(at, names::FAILURE_CODES, how, 0) else { return false };
+        let mut bytes = [0; 256];
+        let n = fd::read_at(list.raw(), &mut bytes, 0).unwrap_or(0);
+        lists(&bytes[..n], code)
+    }
+
+    /// Tells whether the logger is an executable, without a directory of its own.
+    pub(crate) fn is_script(&self) -> bool {
+        self.which == Which::Logger && self.dir.is_none()
+    }
+
+    /// Returns the pid, if a process lives.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        i32::try_from(self.record.process.pid).ok().filter(|pid| *pid > 0)
+    }
+
+    /// Notes that the process is dead.
+    pub(crate) fn buried(&mut self, exit: Exit) {
+        let now = stamp();
+        self.last_pid = core::mem::take(&mut self.record.process.pid);
+        self.record.since = now;
+        self.record.died = Some(now);
+        self.record.ready = None;
+        self.record.adopted = false;
+        self.record.last_exit = exit;
+        self.watch = None;
+    }
+
+    /// Sends a signal to the process, or to its whole group.
+    pub(crate) fn signal(&self, what: Kill, group: bool) {
+        let Some(pid) = self.pid() else { return };
+        let number = number(what);
+        // What we sent it for may be over already; then it needs no signal.
+        let _ = match &self.watch {
+            _ if group => signal::kill(-pid, number),
+            // Not our child: its pid may be another's by now, its pidfd not.
+            Some(watch) => process::pidfd_kill(watch.raw(), number),
+            None => signal::kill(pid, number),
+        };
+    }
+}
+
+/// Tells whether a list of decimal numbers, apart by white space, has `code`.
+fn lists(bytes: &[u8], code: i32) -> bool {
+    let number = |word: &[u8]| {
+        word.iter().try_fold(0i32, |n, b| {
+            let digit = b.is_ascii_digit().then(|| i32::from(b - b'0'))?;
+            n.checked_mul(10)?.checked_add(digit)
+        })
+    };
+    let mut words = bytes.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.any(|word| number(word) == Some(code))
+}
+
+/// Returns the wall clock's stamp.
+pub(crate) fn stamp() -> Stamp {
+    let (seconds, nanos) = linux::time::wall();
+    Stamp::from_unix(seconds, nanos)
+}
+
+/// Puts the end of a process into the record's words.
+pub(crate) fn exit(ended: Ended) -> Exit {
+    match ended {
+        Ended::Code(code) => Exit::Code(code),
+        Ended::Signal(signal) => Exit::Signal(signal),
+    }
+}
+
+fn number(what: Kill) -> i32 {
+    use signal::numbers as n;
+    match what {
+        Kill::Stop => n::SIGSTOP,
+        Kill::Continue => n::SIGCONT,
+        Kill::Named(Signal::Alarm) => n::SIGALRM,
+        Kill::Named(Signal::Hangup) => n::SIGHUP,
+        Kill::Named(Signal::Interrupt) => n::SIGINT,
+        Kill::Named(Signal::Kill) => n::SIGKILL,
+        Kill::Named(Signal::Quit) => n::SIGQUIT,
+        Kill::Named(Signal::Terminate) => n::SIGTERM,
+        Kill::Named(Signal::User1) => n::SIGUSR1,
+        Kill::Named(Signal::User2) => n::SIGUSR2,
+        Kill::Named(Signal::Window) => n::SIGWINCH,
+    }
+}

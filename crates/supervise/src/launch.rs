@@ -1,0 +1,194 @@
+//! Running the programs of a service directory.
+
+use crate::host::{Events, Host};
+use crate::keep::{self, Kept};
+use crate::{FATAL, NAME, WARNING};
+use core::ffi::{CStr, c_char};
+use linux::errno::Errno;
+use linux::fd::Fd;
+use linux::file::{self, HERE, flags};
+use linux::message;
+use linux::spawn::{Child, Outcome, spawn};
+use linux::{fd, time};
+use machine::supervise::{Event, Machine, Member, Obstacle, Script, Which};
+use ondisk::names;
+use ondisk::record::{Exit, Identity};
+
+/// Room for a pid or a code in decimal, with its end.
+const DIGITS: usize = 12;
+
+impl Host {
+    /// Runs a script and answers `Launched` or `NotLaunched`.
+    pub(crate) fn launch(
+        &mut self,
+        which: Which,
+        script: Script,
+        machine: &Machine,
+        events: &mut Events,
+    ) {
+        let optional = machine.member(which).is_some_and(Member::is_run_optional);
+        let answer = self.try_launch(which, script);
+        events.push(match answer {
+            Ok(()) => Event::Launched(which),
+            Err(Failure::Absent(why)) => {
+                if script == Script::Run && !optional {
+                    self.cannot_start(which, script, why);
+                }
+                Event::NotLaunched(which, Obstacle::Absent)
+            }
+            Err(Failure::NotRun(why)) => {
+                self.cannot_start(which, script, why);
+                Event::NotLaunched(which, Obstacle::NotRun)
+            }
+            Err(Failure::NoProcess(why)) => {
+                let parts: [&[u8]; 4] = [
+                    b"unable to fork for ",
+                    self.name.to_bytes(),
+                    if which == Which::Logger { b"/log" } else { b"" },
+                    b", trying again in 1 second",
+                ];
+                message::system(NAME, WARNING, &parts, why);
+                Event::NotLaunched(which, Obstacle::NoProcess)
+            }
+        });
+    }
+
+    fn cannot_start(&mut self, which: Which, script: Script, why: Errno) {
+        let name = self.name.to_bytes();
+        let Some(kept) = self.kept(which) else { return };
+        kept.record.last_exit = Exit::NotRun(why.0);
+        let log: &[u8] = if kept.dir.is_some() { b"/log/" } else { b"/" };
+        let program = &path(kept, script).to_bytes()[2..];
+        message::system(NAME, FATAL, &[b"unable to start ", name, log, program], why);
+    }
+
+    fn try_launch(&mut self, which: Which, script: Script) -> Result<(), Failure> {
+        let ends = self.pipe_ends(which);
+        let Some(kept) = self.kept(which) else { return Err(Failure::Absent(Errno(0))) };
+        let at = kept.dir.as_ref().map_or(HERE, Fd::raw);
+        let path = path(kept, script);
+        if script != Script::Run && (kept.is_script() || !is_program(at, path)) {
+            return Err(Failure::Absent(Errno(flags::ENOENT)));
+        }
+        let argv = [path.as_ptr(), core::ptr::null()];
+        let (stdin, stdout) = ends.map_err(Failure::NotRun)?;
+        let child = Child {
+            path,
+            argv: &argv,
+            dir: kept.dir.as_ref().map(Fd::raw),
+            stdin: stdin.as_ref().map(Fd::raw),
+            stdout: stdout.as_ref().map(Fd::raw),
+            new_session: file::stat(at, names::NO_SETSID, true).is_err(),
+        };
+        kept.about_to_run(script);
+        let (mut record, file) = (kept.record, kept.file.as_ref().map(Fd::raw));
+        // In the child, which still holds our lock: a service without a record cannot be.
+        let mut register = |pid: i32| {
+            record.process = Identity { pid: pid as u32, alive_at: time::boottime() };
+            if let Some(file) = file {
+                let _ = fd::write_at(file, &record.to_bytes(), 0);
+            }
+        };
+        let outcome = spawn(&child, &mut register);
+        match outcome {
+            Ok(Outcome::Running(_)) => {
+                kept.record = record;
+                Ok(())
+            }
+            Ok(Outcome::NotRun(why)) => {
+                kept.record.since = keep::stamp();
+                let missing = why.0 == flags::ENOENT && file::stat(at, path, false).is_err();
+                Err(if missing { Failure::Absent(why) } else { Failure::NotRun(why) })
+            }
+            Err(why) => Err(Failure::NoProcess(why)),
+        }
+    }
+
+    /// Returns what becomes descriptor 0 of a logger or 1 of its service: opened anew, so that
+    /// what one life of a program does to its end does not last.
+    fn pipe_ends(&self, which: Which) -> linux::errno::Result<(Option<Fd>, Option<Fd>)> {
+        let Some(pipe) = &self.pipe else { return Ok((None, None)) };
+        match which {
+            Which::Logger => pipe.for_logger().map(|end| (Some(end), None)),
+            Which::Service => pipe.for_service().map(|end| (None, Some(end))),
+        }
+    }
+
+    /// Tells `./notify`, if it is there, of a start, or of a death. Nobody waits for it.
+    pub(crate) fn notify(&mut self, which: Which, death: Option<Exit>) {
+        let Some(kept) = self.members[which as usize].as_ref() else { return };
+        let at = kept.dir.as_ref().map_or(HERE, Fd::raw);
+        if !is_program(at, names::NOTIFY) {
+            return;
+        }
+        let script = if which == Which::Logger { names::LOG } else { kept.script };
+        let (what, code) = match death {
+            None => (c"start", 0),
+            Some(Exit::Signal(signal)) => (c"killed", signal),
+            Some(Exit::Code(code)) => (c"exit", code),
+            Some(Exit::None | Exit::Unknown | Exit::NotRun(_)) => (c"exit", 0),
+        };
+        let (mut pid, mut number) = ([0; DIGITS], [0; DIGITS]);
+        let argv: [*const c_char; 6] = [
+            c"./notify".as_ptr(),
+            script.as_ptr(),
+            what.as_ptr(),
+            decimal(pid_of(kept, death), &mut pid).as_ptr(),
+            decimal(code as u32, &mut number).as_ptr(),
+            core::ptr::null(),
+        ];
+        let child = Child {
+            path: c"./notify",
+            argv: &argv,
+            dir: kept.dir.as_ref().map(Fd::raw),
+            stdin: None,
+            stdout: None,
+            new_session: file::stat(at, names::NO_SETSID, true).is_err(),
+        };
+        match spawn(&child, &mut |_| {}) {
+            Ok(Outcome::Running(_)) => {}
+            Ok(Outcome::NotRun(why)) | Err(why) => {
+                let parts: [&[u8]; 3] = [b"unable to run ", self.name.to_bytes(), b"/notify"];
+                message::system(NAME, WARNING, &parts, why);
+            }
+        }
+    }
+}
+
+enum Failure {
+    Absent(Errno),
+    NotRun(Errno),
+    NoProcess(Errno),
+}
+
+fn pid_of(kept: &Kept, death: Option<Exit>) -> u32 {
+    if death.is_some() { kept.last_pid } else { kept.record.process.pid }
+}
+
+fn path(kept: &Kept, script: Script) -> &'static CStr {
+    match script {
+        Script::Run if kept.is_script() => c"./log",
+        Script::Start => c"./start",
+        Script::Run => c"./run",
+        Script::Stop => c"./stop",
+    }
+}
+
+/// A regular file that its owner may execute; daemontools-encore's test for optional scripts.
+fn is_program(at: i32, name: &CStr) -> bool {
+    file::stat(at, name, true).is_ok_and(|s| s.is_file() && s.mode() & 0o100 != 0)
+}
+
+fn decimal(n: u32, out: &mut [u8; DIGITS]) -> &CStr {
+    let mut at = DIGITS - 1;
+    let mut rest = n;
+    loop {
+        at -= 1;
+        out[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    CStr::from_bytes_until_nul(&out[at..]).unwrap_or(c"0")
+}

@@ -1,0 +1,160 @@
+//! HUP: supervise runs the program now on disk in its place, and touches no service.
+//!
+//! The process stays the same, so its children stay its children. The next program is told the
+//! numbers of the descriptors that must not close meanwhile: the locks, so that nobody else takes
+//! them; the FIFOs, so that no command and no log byte is lost. All else it finds in the records.
+//! Should it be a program that does not know this, it ends with code 100, the locks are free, and
+//! svscan's next supervise takes the service back.
+
+use crate::args::RESUME;
+use crate::host::{Host, Pipe};
+use crate::{NAME, WARNING};
+use core::ffi::{CStr, c_char};
+use linux::errno::Errno;
+use linux::fd::{self, Fd};
+use linux::file::{self, flags};
+use linux::{message, process};
+use machine::supervise::Which;
+use ondisk::names;
+
+/// Descriptors in the list: lock, control, ok of the service, of the logger; the pipe.
+const COUNT: usize = 7;
+/// Room for the option: its name, a number of up to 10 digits and a comma for each, and the end.
+const ROOM: usize = RESUME.len() + COUNT * 11 + 1;
+
+/// Numbers of descriptors that are open already, -1 = none.
+#[derive(Clone, Copy)]
+pub(crate) struct Inherited([i32; COUNT]);
+
+impl Default for Inherited {
+    fn default() -> Self {
+        Self([-1; COUNT])
+    }
+}
+
+/// What was held of a member.
+pub(crate) struct Held {
+    pub(crate) lock: Option<Fd>,
+    pub(crate) control: Option<Fd>,
+    pub(crate) ok: Option<Fd>,
+}
+
+impl Inherited {
+    /// Reads the list: decimal numbers, apart by commas; what is no number stands for none.
+    pub(crate) fn parse(list: &[u8]) -> Self {
+        let mut all = Self::default();
+        for (slot, word) in all.0.iter_mut().zip(list.split(|b| *b == b',')) {
+            *slot = word
+                .iter()
+                .copied()
+                .try_fold(0i32, digit)
+                .filter(|_| !word.is_empty())
+                .unwrap_or(-1);
+        }
+        all
+    }
+
+    /// Returns what is held of a member, if it really is the file of its name in `folder`.
+    pub(crate) fn take(&mut self, which: Which, folder: &Fd) -> Held {
+        let first = which as usize * 3;
+        Held {
+            lock: self.take_one(first, folder, names::LOCK),
+            control: self.take_one(first + 1, folder, names::CONTROL),
+            ok: self.take_one(first + 2, folder, names::OK),
+        }
+    }
+
+    /// Returns the reading end of the log pipe, likewise.
+    pub(crate) fn take_pipe(&mut self, folder: &Fd) -> Option<Fd> {
+        self.take_one(COUNT - 1, folder, names::LOG_PIPE)
+    }
+
+    fn take_one(&mut self, slot: usize, folder: &Fd, name: &CStr) -> Option<Fd> {
+        let raw = core::mem::replace(&mut self.0[slot], -1);
+        let held = file::stat_fd(raw).ok()?;
+        let named = file::stat(folder.raw(), name, false).ok()?;
+        if raw < 3 || held.id() != named.id() {
+            return None;
+        }
+        fd::set_cloexec(raw, true).ok()?;
+        Some(Fd::from_raw(raw))
+    }
+}
+
+fn digit(n: i32, byte: u8) -> Option<i32> {
+    let digit = byte.is_ascii_digit().then(|| i32::from(byte - b'0'))?;
+    n.checked_mul(10)?.checked_add(digit)
+}
+
+impl Host {
+    /// Runs the program now on disk; returns only where that failed.
+    pub(crate) fn replace(&mut self) {
+        let held = self.held();
+        let mut option = [0; ROOM];
+        write_option(&held, &mut option);
+        for raw in held.into_iter().filter(|raw| *raw >= 0) {
+            let _ = fd::set_cloexec(raw, false);
+        }
+        let why = self.exec(&option);
+        for raw in held.into_iter().filter(|raw| *raw >= 0) {
+            let _ = fd::set_cloexec(raw, true);
+        }
+        let parts: [&[u8]; 3] = [b"unable to replace supervise of ", self.name.to_bytes(), b""];
+        message::system(NAME, WARNING, &parts, why);
+    }
+
+    fn held(&self) -> [i32; COUNT] {
+        let mut held = [-1; COUNT];
+        for (i, kept) in self.members.iter().enumerate() {
+            let Some(kept) = kept else { continue };
+            for (slot, fd) in [&kept.lock, &kept.control, &kept.ok].into_iter().enumerate() {
+                held[i * 3 + slot] = fd.as_ref().map_or(-1, Fd::raw);
+            }
+        }
+        held[COUNT - 1] = self.pipe.as_ref().map_or(-1, |pipe: &Pipe| pipe.reader.raw());
+        held
+    }
+
+    fn exec(&self, option: &[u8; ROOM]) -> Errno {
+        let Some(path) = process::exec_path() else { return Errno(flags::ENOENT) };
+        let here = match file::open(file::HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0) {
+            Ok(here) => here,
+            Err(why) => return why,
+        };
+        if let Err(why) = file::chdir_fd(self.origin.raw()) {
+            return why;
+        }
+        let mut argv: [*const c_char; 5] = [core::ptr::null(); 5];
+        let pair = self.paired.then_some(c"--pair".as_ptr());
+        let all =
+            [Some(path.as_ptr()), Some(option.as_ptr().cast()), pair, Some(self.name.as_ptr())];
+        for (slot, arg) in argv.iter_mut().zip(all.into_iter().flatten()) {
+            *slot = arg;
+        }
+        let why = process::exec(path, &argv);
+        let _ = file::chdir_fd(here.raw());
+        why
+    }
+}
+
+fn write_option(held: &[i32; COUNT], out: &mut [u8; ROOM]) {
+    let mut len = RESUME.len();
+    out[..len].copy_from_slice(RESUME);
+    for (i, raw) in held.iter().enumerate() {
+        if i > 0 {
+            out[len] = b',';
+            len += 1;
+        }
+        let Ok(mut rest) = u32::try_from(*raw) else { continue };
+        let from = len;
+        loop {
+            out[len] = b'0' + (rest % 10) as u8;
+            len += 1;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        out[from..len].reverse();
+    }
+}

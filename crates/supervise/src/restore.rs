@@ -1,0 +1,163 @@
+//! Taking a service back: what an earlier supervise left, and whether its process lives.
+//!
+//! A pid alone is trusted nowhere. With a record of this boot, the process must have been started
+//! before the moment at which the record saw it alive. Without one (the original was here), the
+//! pid, the working directory and the stamp of the status file must all agree. When in doubt
+//! nothing is taken for ours, and nothing of it is ever signalled.
+
+use crate::host::Host;
+use crate::keep::{self, Kept};
+use linux::errno::Result;
+use linux::fd::{self, Fd};
+use linux::file::{self, HERE, flags};
+use linux::identity::{self, proc_path};
+use linux::process::{self, Waited};
+use linux::time::{self, SECOND};
+use machine::supervise::Restored;
+use machine::time::Mono;
+use ondisk::names;
+use ondisk::record::{Exit, Identity, Phase, Record};
+use ondisk::status::{Status, Want};
+
+/// How far the stamp of a status file and the start of its process may lie apart, in seconds.
+const AGREE: u64 = 2;
+
+/// What was found.
+pub(crate) struct Found {
+    /// For the machine.
+    pub(crate) restored: Restored,
+    /// The process is dead, as far as is known so.
+    pub(crate) dead: Option<Exit>,
+}
+
+enum Life {
+    Child,
+    Stranger(Fd),
+    Dead(Exit),
+}
+
+impl Host {
+    /// Reads what is left of the last life and takes a living process back into `kept`.
+    pub(crate) fn restore(&self, kept: &mut Kept) -> Found {
+        match kept.read_record() {
+            Some(old) if old.boot == self.boot && old.boot != [0; 16] => self.carry_on(kept, &old),
+            Some(_) => begin_anew(kept),
+            None => adopt_unrecorded(kept).unwrap_or_else(|| begin_anew(kept)),
+        }
+    }
+
+    fn carry_on(&self, kept: &mut Kept, old: &Record) -> Found {
+        kept.record = Record { supervisor: self.identity, ..*old };
+        let busy = matches!(old.phase, Phase::Starting | Phase::Running | Phase::Stopping);
+        let mut found = Found {
+            restored: Restored {
+                want: old.want,
+                phase: if busy && old.process.pid == 0 { Phase::Due } else { old.phase },
+                paused: old.paused,
+                exit_asked: old.exit_asked,
+                stopping: old.stopping,
+                begun: old.begun,
+                started: None,
+            },
+            dead: None,
+        };
+        if old.process.pid != 0 {
+            found.restored.started = Some(monotonic_of(old.process.alive_at));
+            match life(&old.process) {
+                Life::Child => {}
+                Life::Stranger(watch) => {
+                    kept.record.adopted = true;
+                    kept.watch = Some(watch);
+                }
+                Life::Dead(exit) => found.dead = Some(exit),
+            }
+        }
+        found
+    }
+}
+
+/// A service that the original started: there is a status and no record.
+fn adopt_unrecorded(kept: &mut Kept) -> Option<Found> {
+    let status = read_status(&kept.folder).ok()??;
+    let pid = i32::try_from(status.pid).ok().filter(|pid| *pid > 1)?;
+    let watch = process::pidfd(pid).ok()?;
+    let start = identity::start_ticks(status.pid).ok()?.checked_mul(identity::tick())?;
+    let mut path = [0; 32];
+    let its = file::stat(HERE, proc_path(status.pid, b"/cwd", &mut path).ok()?, true).ok()?;
+    let ours = match &kept.dir {
+        Some(dir) => file::stat_fd(dir.raw()).ok()?,
+        None => file::stat(HERE, c".", true).ok()?,
+    };
+    let age = time::boottime().checked_sub(start)? / SECOND;
+    let stamp_age = status.since.seconds_until(keep::stamp());
+    if its.id() != ours.id() || age.abs_diff(stamp_age) > AGREE {
+        return None;
+    }
+    kept.record.process = Identity { pid: status.pid, alive_at: time::boottime() };
+    kept.record.since = status.since;
+    kept.record.adopted = true;
+    kept.watch = Some(watch);
+    Some(Found {
+        restored: Restored {
+            want: status.want,
+            phase: Phase::Running,
+            paused: status.paused,
+            exit_asked: false,
+            stopping: status.want == Want::Down,
+            begun: true,
+            started: Some(monotonic_of(start)),
+        },
+        dead: None,
+    })
+}
+
+/// A first life, or one after a proper end: up, unless `down` exists.
+fn begin_anew(kept: &mut Kept) -> Found {
+    kept.record.since = keep::stamp();
+    // A logger that is a script follows its service, as in encore.
+    let down_at = kept.dir.as_ref().map_or(HERE, Fd::raw);
+    let down = file::stat(down_at, names::DOWN, true).is_ok();
+    let (want, phase) = if down { (Want::Down, Phase::Down) } else { (Want::Up, Phase::Due) };
+    Found {
+        restored: Restored {
+            want,
+            phase,
+            paused: false,
+            exit_asked: false,
+            stopping: false,
+            begun: false,
+            started: None,
+        },
+        dead: None,
+    }
+}
+
+/// Tells what became of the process that a record of this boot names.
+fn life(who: &Identity) -> Life {
+    let Ok(pid) = i32::try_from(who.pid) else { return Life::Dead(Exit::Unknown) };
+    match process::wait(pid, false) {
+        Waited::Alive => return Life::Child,
+        Waited::Ended(_, ended) => return Life::Dead(keep::exit(ended)),
+        Waited::NoChild => {}
+    }
+    // The pidfd first: what is checked afterwards is the process that it stands for.
+    let Ok(watch) = process::pidfd(pid) else { return Life::Dead(Exit::Unknown) };
+    match identity::start_ticks(who.pid) {
+        Ok(start) if who.matches(start, identity::tick()) => Life::Stranger(watch),
+        _ => Life::Dead(Exit::Unknown),
+    }
+}
+
+fn monotonic_of(boottime: u64) -> Mono {
+    let age = time::boottime().saturating_sub(boottime);
+    Mono(time::monotonic().saturating_sub(age))
+}
+
+fn read_status(folder: &Fd) -> Result<Option<Status>> {
+    let how = flags::O_RDONLY | flags::O_NOFOLLOW | flags::O_NONBLOCK;
+    let file = file::open(folder.raw(), names::STATUS, how, 0)?;
+    let mut bytes = [0; Status::LEN + 1];
+    let n = fd::read_at(file.raw(), &mut bytes, 0)?;
+    // Exactly the original's length: encore and runit write more.
+    Ok(if n == Status::LEN { Status::from_bytes(&bytes[..n]) } else { None })
+}
