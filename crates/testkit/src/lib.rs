@@ -1,18 +1,21 @@
 //! Test doubles and helpers; only ever a dev-dependency.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`command`] | running a program with a time limit, its output kept |
+//! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
+//! | [`suite`] | the original daemontools beside ours |
+//! | [`wait`] | waiting for a condition with a deadline |
 
-use std::path::{Path, PathBuf};
+// Helpers of tests fail by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-/// Returns the path of one of our programs, as users run it: a static release build.
-///
-/// `SKYNET_BIN` names another folder with the programs.
-///
-/// # Panics
-/// Where it was not built; `tests/build` builds all.
-#[must_use]
-pub fn program(name: &str) -> PathBuf {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target/x86_64-unknown-linux-musl/release");
-    let path = std::env::var_os("SKYNET_BIN").map_or(built, PathBuf::from).join(name);
-    assert!(path.is_file(), "{} is missing: run tests/build first", path.display());
-    path
-}
+pub mod command;
+pub mod scratch;
+pub mod suite;
+pub mod wait;
+
+pub use command::{Output, run, run_within};
+pub use scratch::Scratch;
+pub use suite::{Suite, program};
+pub use wait::until;
