@@ -1,1 +1,24 @@
-//! The client library behind svc, svstat and the other small programs.
+//! The client library behind svc, svok, svstat and svup.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`svpath`] | where the files of a service directory are |
+//! | [`observe`] | what they say, and whether it is true |
+//! | [`control`] | sending commands |
+//! | [`wait`] | waiting for their effect |
+//! | [`show`] | svstat's lines |
+//! | [`json`] | svstat's objects |
+
+pub mod control;
+pub mod json;
+pub mod observe;
+pub mod show;
+pub mod svpath;
+pub mod wait;
+
+/// Tells whether daemontools-encore's way rules by the environment (`DAEMONTOOLS_COMPAT=encore`).
+#[must_use]
+pub fn encore_rules() -> bool {
+    use ondisk::names::{DAEMONTOOLS_COMPAT, ENCORE};
+    sys::linux::process::variable(DAEMONTOOLS_COMPAT).is_some_and(|value| value == ENCORE)
+}

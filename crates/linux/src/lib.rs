@@ -14,7 +14,9 @@ pub mod message;
 pub mod process;
 pub mod signal;
 pub mod spawn;
+pub mod terminal;
 pub mod time;
+pub mod watch;
 
 // A program without std has nobody else to ask for libc: the `libc` crate links it only where no
 // other crate of the build asks it for std.

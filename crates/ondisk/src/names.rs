@@ -20,6 +20,8 @@ pub const NOTIFY: &CStr = c"notify";
 pub const NO_SETSID: &CStr = c"no-setsid";
 /// Its first word names the relative whose way rules in this directory: `encore`.
 pub const COMPAT: &CStr = c"compat";
+/// Where it exists, the service says by itself when it is ready (s6's `notification-fd`).
+pub const NOTIFICATION_FD: &CStr = c"notification-fd";
 /// Decimal exit codes of `run`, apart by white space, after which it is not started again.
 pub const FAILURE_CODES: &CStr = c"failure-codes";
 
@@ -48,19 +50,19 @@ pub const DAEMONTOOLS_COMPAT: &CStr = c"DAEMONTOOLS_COMPAT";
 pub const ENCORE: &CStr = c"encore";
 
 /// Writes into `out` the name that an absolute `$SUPERVISEDIR` gives the folder of the service
-/// directory `cwd`: the directory's path with each `/` as `:`, below `base`. Returns the length
-/// without the final NUL, or `None` where `out` is too short.
+/// directory `cwd`: `base`, then the directory's path with each `/` but the first as `:`. Returns
+/// the length without the final NUL, or `None` where `out` is too short.
 ///
-/// Source: daemontools-encore, svc(8), ENVIRONMENT.
+/// Source: daemontools-encore, svc(8), ENVIRONMENT, and what its programs make of it.
 pub fn relocated(base: &[u8], cwd: &[u8], out: &mut [u8]) -> Option<usize> {
-    let len = base.len() + 1 + cwd.len();
+    let len = base.len() + cwd.len();
     if out.len() <= len {
         return None;
     }
     out[..base.len()].copy_from_slice(base);
-    out[base.len()] = b'/';
-    for (to, &from) in out[base.len() + 1..len].iter_mut().zip(cwd) {
-        *to = if from == b'/' { b':' } else { from };
+    out[base.len()..len].copy_from_slice(cwd);
+    for byte in out[base.len()..len].iter_mut().skip(1).filter(|b| **b == b'/') {
+        *byte = b':';
     }
     out[len] = 0;
     Some(len)
@@ -73,8 +75,8 @@ mod tests {
     #[test]
     fn an_absolute_supervisedir_gets_the_path_with_colons() {
         let mut out = [1; 32];
-        assert_eq!(relocated(b"/run/sv", b"/etc/service/web", &mut out), Some(24));
-        assert_eq!(&out[..25], b"/run/sv/:etc:service:web\0");
-        assert_eq!(relocated(b"/run/sv", b"/etc/service/web", &mut [0; 24]), None);
+        assert_eq!(relocated(b"/run/sv", b"/etc/service/web", &mut out), Some(23));
+        assert_eq!(&out[..24], b"/run/sv/etc:service:web\0");
+        assert_eq!(relocated(b"/run/sv", b"/etc/service/web", &mut [0; 23]), None);
     }
 }

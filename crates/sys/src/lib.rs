@@ -3,5 +3,6 @@
 
 pub mod getopt;
 pub mod program;
+pub mod terminal;
 
 pub use linux;

@@ -3,8 +3,10 @@
 //! The programs bring their own `main`: without the runtime's start-up they run sooner, and no
 //! signal is ignored behind the back of what they run (std ignores `SIGPIPE`).
 
+use crate::terminal;
 use linux::errno::Errno;
 use linux::message;
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -21,25 +23,25 @@ impl Program {
     /// Says `NAME: fatal: PARTS: WHY` and returns 111.
     #[must_use]
     pub fn fatal(self, parts: &[&OsStr], why: Errno) -> i32 {
-        message::system(self.0, "fatal", &bytes(parts), why);
+        message::system(self.0, "fatal", &slices(&terminal::safe(2, parts)), why);
         TROUBLE
     }
 
     /// Says `NAME: fatal: PARTS` and returns 111.
     #[must_use]
     pub fn fatal_plain(self, parts: &[&OsStr]) -> i32 {
-        message::plain(self.0, "fatal", &bytes(parts));
+        message::plain(self.0, "fatal", &slices(&terminal::safe(2, parts)));
         TROUBLE
     }
 
     /// Says `NAME: warning: PARTS: WHY`.
     pub fn warning(self, parts: &[&OsStr], why: Errno) {
-        message::system(self.0, "warning", &bytes(parts), why);
+        message::system(self.0, "warning", &slices(&terminal::safe(2, parts)), why);
     }
 
     /// Says `NAME: warning: PARTS`.
     pub fn warning_plain(self, parts: &[&OsStr]) {
-        message::plain(self.0, "warning", &bytes(parts));
+        message::plain(self.0, "warning", &slices(&terminal::safe(2, parts)));
     }
 
     /// Says `NAME: usage: TEXT` and returns 100. The text is the original's, to the byte.
@@ -66,8 +68,8 @@ impl Program {
     }
 }
 
-fn bytes<'a>(parts: &[&'a OsStr]) -> Vec<&'a [u8]> {
-    parts.iter().map(|p| p.as_bytes()).collect()
+fn slices<'a>(parts: &'a [Cow<'_, [u8]>]) -> Vec<&'a [u8]> {
+    parts.iter().map(AsRef::as_ref).collect()
 }
 
 /// Returns the arguments, without the program's name.

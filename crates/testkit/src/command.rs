@@ -82,7 +82,7 @@ pub fn run_within(seconds: u64, command: &mut Command) -> Output {
 /// Waits for a child's end; `None` = it had to be killed.
 fn end_of(child: &mut Child, seconds: u64) -> Option<ExitStatus> {
     let mut status = None;
-    holds_within(Duration::from_secs(seconds), || {
+    let _ = holds_within(Duration::from_secs(seconds), || {
         status = child.try_wait().expect("wait");
         status.is_some()
     });

@@ -64,6 +64,7 @@ impl Scratch {
     /// # Panics
     /// Where it does not come.
     #[track_caller]
+    #[must_use]
     pub fn supervise(&self, suite: Suite, name: &str) -> Child {
         let said = fs::File::options()
             .create(true)

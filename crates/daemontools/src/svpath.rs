@@ -1,0 +1,207 @@
+//! Where the files of a service directory are: below it, or where `$SUPERVISEDIR` says.
+
+use ondisk::names::{SUPERVISE, SUPERVISEDIR};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use sys::linux::errno::{Errno, Result};
+use sys::linux::file::{self, HERE, Stat};
+use sys::linux::process;
+
+/// The paths of one service directory's files. The buffers serve one directory after the other.
+pub struct Paths {
+    /// `supervise`, or the value of `$SUPERVISEDIR`.
+    base: &'static [u8],
+    /// The service directory and a slash.
+    dir: Vec<u8>,
+    dir_len: usize,
+    /// The supervise folder and a slash.
+    folder: Vec<u8>,
+    folder_len: usize,
+}
+
+impl Paths {
+    /// Begins with no directory; reads `$SUPERVISEDIR`.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let elsewhere = process::variable(SUPERVISEDIR).filter(|value| !value.is_empty());
+        Self::new(elsewhere.unwrap_or(SUPERVISE).to_bytes())
+    }
+
+    /// Begins with no directory; `base` is the folder's name, or an absolute path below which each
+    /// service directory has its folder.
+    #[must_use]
+    pub fn new(base: &'static [u8]) -> Self {
+        Self { base, dir: Vec::new(), dir_len: 0, folder: Vec::new(), folder_len: 0 }
+    }
+
+    /// Goes to the service directory `dir`. Whether it exists shows when its files are used, see
+    /// [`Paths::check`].
+    ///
+    /// # Errors
+    /// As chdir(2), where that is known already.
+    pub fn set(&mut self, dir: &OsStr) -> Result<()> {
+        let dir = dir.as_bytes();
+        if dir.is_empty() {
+            return Err(Errno(libc::ENOENT));
+        }
+        self.dir.clear();
+        self.dir.extend_from_slice(dir);
+        self.dir.push(b'/');
+        self.dir_len = self.dir.len();
+        self.folder.clear();
+        if self.base.starts_with(b"/") {
+            self.check()?;
+            let cwd = Path::new(OsStr::from_bytes(dir)).canonicalize();
+            let cwd = cwd.map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::ENOENT)))?;
+            let cwd = cwd.as_os_str().as_bytes();
+            self.folder.resize(self.base.len() + cwd.len() + 1, 0);
+            let len = ondisk::names::relocated(self.base, cwd, &mut self.folder);
+            self.folder.truncate(len.unwrap_or(0));
+        } else {
+            self.folder.extend_from_slice(&self.dir);
+            self.folder.extend_from_slice(self.base);
+        }
+        self.folder.push(b'/');
+        self.folder_len = self.folder.len();
+        Ok(())
+    }
+
+    /// Returns the path of `name` in the service directory.
+    pub fn in_dir(&mut self, name: &CStr) -> &CStr {
+        join(&mut self.dir, self.dir_len, name)
+    }
+
+    /// Returns the path of `name` in the supervise folder; of the folder itself where it is empty.
+    pub fn in_folder(&mut self, name: &CStr) -> &CStr {
+        join(&mut self.folder, self.folder_len, name)
+    }
+
+    /// Returns how messages name the file `name` of the supervise folder: as the service sees it.
+    #[must_use]
+    pub fn shown(&self, name: &CStr) -> Vec<u8> {
+        let from = if self.base.starts_with(b"/") { 0 } else { self.dir_len };
+        [self.folder.get(from..self.folder_len).unwrap_or_default(), name.to_bytes()].concat()
+    }
+
+    /// Tells whether the service directory can be entered.
+    ///
+    /// # Errors
+    /// As chdir(2).
+    pub fn check(&mut self) -> Result<()> {
+        // The path's final dot asks for a directory, and for the right to search it.
+        file::stat(HERE, self.in_dir(c"."), true).map(drop)
+    }
+
+    /// Opens a handle on the service directory.
+    ///
+    /// # Errors
+    /// As chdir(2).
+    pub fn open_dir(&mut self) -> Result<file_handle::Handle> {
+        let dir = file_handle::open(HERE, self.in_dir(c""), true)?;
+        file::stat(dir.raw(), c".", true)?;
+        Ok(dir)
+    }
+
+    /// Opens a handle on the supervise folder, which is no symlink, or one that only root and the
+    /// caller can have made.
+    ///
+    /// # Errors
+    /// [`FolderTrouble`].
+    pub fn open_folder(
+        &mut self,
+        dir: &file_handle::Handle,
+    ) -> core::result::Result<file_handle::Handle, FolderTrouble> {
+        let relative = CString::new(self.base).unwrap_or_default();
+        let (from, path) = if self.base.starts_with(b"/") {
+            self.folder[self.folder_len - 1] = 0;
+            let path = CStr::from_bytes_until_nul(&self.folder).unwrap_or(c"");
+            (HERE, path.to_owned())
+        } else {
+            (dir.raw(), relative)
+        };
+        if self.base.starts_with(b"/") {
+            self.folder[self.folder_len - 1] = b'/';
+        }
+        match file_handle::open(from, &path, false) {
+            Err(Errno(libc::ENOTDIR | libc::ELOOP)) => {}
+            answer => return answer.map_err(FolderTrouble::System),
+        }
+        let link = file::stat(from, &path, false).map_err(FolderTrouble::System)?;
+        if !link.is_symlink() {
+            return Err(FolderTrouble::System(Errno(libc::ENOTDIR)));
+        }
+        let folder = file_handle::open(from, &path, true).map_err(FolderTrouble::System)?;
+        let target = file::stat_fd(folder.raw()).map_err(FolderTrouble::System)?;
+        let ours = |stat: &Stat| stat.uid() == 0 || stat.uid() == process::euid();
+        if !ours(&link) || !ours(&target) || target.mode() & 0o022 != 0 {
+            return Err(FolderTrouble::Untrusted);
+        }
+        Ok(folder)
+    }
+}
+
+/// Why a supervise folder cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderTrouble {
+    /// The system says no.
+    System(Errno),
+    /// It is a symlink that somebody else made, or leads where others can write.
+    Untrusted,
+}
+
+fn join<'a>(buf: &'a mut Vec<u8>, len: usize, name: &CStr) -> &'a CStr {
+    buf.truncate(len);
+    buf.extend_from_slice(name.to_bytes_with_nul());
+    CStr::from_bytes_until_nul(buf).unwrap_or(c"")
+}
+
+/// Handles on directories: good for names below them and for nothing else.
+pub mod file_handle {
+    use std::ffi::CStr;
+    use sys::linux::errno::Result;
+    use sys::linux::file;
+
+    /// An open directory.
+    pub type Handle = sys::linux::fd::Fd;
+
+    /// Opens a directory; `follow` a final symlink.
+    ///
+    /// # Errors
+    /// As openat(2).
+    pub fn open(from: i32, path: &CStr, follow: bool) -> Result<Handle> {
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        file::open(from, path, if follow { flags } else { flags | libc::O_NOFOLLOW }, 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_below_the_service_directory() {
+        let mut paths = Paths::new(b"supervise");
+        paths.set(OsStr::new("a")).unwrap();
+        assert_eq!(paths.in_dir(c"down"), c"a/down");
+        assert_eq!(paths.in_folder(c"status"), c"a/supervise/status");
+        assert_eq!(paths.shown(c"ok"), b"supervise/ok");
+        paths.set(OsStr::new("/etc/service/longer/")).unwrap();
+        assert_eq!(paths.in_folder(c"ok"), c"/etc/service/longer//supervise/ok");
+        assert_eq!(paths.set(OsStr::new("")), Err(Errno(libc::ENOENT)));
+    }
+
+    #[test]
+    fn supervisedir_puts_them_elsewhere() {
+        let mut paths = Paths::new(b"sv/x");
+        paths.set(OsStr::new("a")).unwrap();
+        assert_eq!(paths.in_folder(c"ok"), c"a/sv/x/ok");
+        let mut paths = Paths::new(b"/run/sv");
+        paths.set(OsStr::new("/usr/../usr/.")).unwrap();
+        assert_eq!(paths.in_folder(c"ok"), c"/run/sv/usr/ok");
+        assert_eq!(paths.shown(c"ok"), b"/run/sv/usr/ok");
+        assert_eq!(paths.set(OsStr::new("/usr/nothing")), Err(Errno(libc::ENOENT)));
+        paths.set(OsStr::new("/")).unwrap();
+        assert_eq!(paths.in_folder(c"ok"), c"/run/sv//ok");
+    }
+}
