@@ -1,10 +1,11 @@
 //! Where the files of a service directory are: below it, or where `$SUPERVISEDIR` says.
 
 use ondisk::names::{SUPERVISE, SUPERVISEDIR};
-use std::ffi::{CStr, CString, OsStr};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use sys::linux::errno::{Errno, Result};
+use sys::linux::fd::Fd;
 use sys::linux::file::{self, HERE, Stat};
 use sys::linux::process;
 
@@ -77,11 +78,20 @@ impl Paths {
         join(&mut self.folder, self.folder_len, name)
     }
 
-    /// Returns how messages name the file `name` of the supervise folder: as the service sees it.
+    /// Returns how svstat names the file `name` of the supervise folder: seen from the service.
     #[must_use]
     pub fn shown(&self, name: &CStr) -> Vec<u8> {
         let from = if self.base.starts_with(b"/") { 0 } else { self.dir_len };
         [self.folder.get(from..self.folder_len).unwrap_or_default(), name.to_bytes()].concat()
+    }
+
+    /// Returns how other messages name it: with the service directory.
+    #[must_use]
+    pub fn shown_with_dir(&self, name: &CStr) -> OsString {
+        let dir = self.dir.get(..self.dir_len).unwrap_or_default();
+        let below = !self.base.starts_with(b"/");
+        let file = self.shown(name);
+        OsString::from_vec(if below { [dir, &file].concat() } else { file })
     }
 
     /// Tells whether the service directory can be entered.
@@ -93,45 +103,32 @@ impl Paths {
         file::stat(HERE, self.in_dir(c"."), true).map(drop)
     }
 
-    /// Opens a handle on the service directory.
+    /// Opens a handle on the service directory, good for names below it.
     ///
     /// # Errors
     /// As chdir(2).
-    pub fn open_dir(&mut self) -> Result<file_handle::Handle> {
-        let dir = file_handle::open(HERE, self.in_dir(c""), true)?;
+    pub fn open_dir(&mut self) -> Result<Fd> {
+        let dir = open_directory(HERE, self.in_dir(c""), true)?;
         file::stat(dir.raw(), c".", true)?;
         Ok(dir)
     }
 
-    /// Opens a handle on the supervise folder, which is no symlink, or one that only root and the
-    /// caller can have made.
+    /// Opens a handle on the supervise folder of `dir` (see [`Paths::open_dir`]). The folder is no
+    /// symlink, or one that only root and the caller can have made.
     ///
     /// # Errors
     /// [`FolderTrouble`].
-    pub fn open_folder(
-        &mut self,
-        dir: &file_handle::Handle,
-    ) -> core::result::Result<file_handle::Handle, FolderTrouble> {
-        let relative = CString::new(self.base).unwrap_or_default();
-        let (from, path) = if self.base.starts_with(b"/") {
-            self.folder[self.folder_len - 1] = 0;
-            let path = CStr::from_bytes_until_nul(&self.folder).unwrap_or(c"");
-            (HERE, path.to_owned())
-        } else {
-            (dir.raw(), relative)
-        };
-        if self.base.starts_with(b"/") {
-            self.folder[self.folder_len - 1] = b'/';
-        }
-        match file_handle::open(from, &path, false) {
+    pub fn open_folder(&self, dir: &Fd) -> core::result::Result<Fd, FolderTrouble> {
+        let absolute = self.base.starts_with(b"/");
+        let from = if absolute { HERE } else { dir.raw() };
+        let path = if absolute { &self.folder[..self.folder_len - 1] } else { self.base };
+        let path = CString::new(path).map_err(|_| FolderTrouble::System(Errno(libc::EINVAL)))?;
+        match open_directory(from, &path, false) {
             Err(Errno(libc::ENOTDIR | libc::ELOOP)) => {}
             answer => return answer.map_err(FolderTrouble::System),
         }
         let link = file::stat(from, &path, false).map_err(FolderTrouble::System)?;
-        if !link.is_symlink() {
-            return Err(FolderTrouble::System(Errno(libc::ENOTDIR)));
-        }
-        let folder = file_handle::open(from, &path, true).map_err(FolderTrouble::System)?;
+        let folder = open_directory(from, &path, true).map_err(FolderTrouble::System)?;
         let target = file::stat_fd(folder.raw()).map_err(FolderTrouble::System)?;
         let ours = |stat: &Stat| stat.uid() == 0 || stat.uid() == process::euid();
         if !ours(&link) || !ours(&target) || target.mode() & 0o022 != 0 {
@@ -156,23 +153,10 @@ fn join<'a>(buf: &'a mut Vec<u8>, len: usize, name: &CStr) -> &'a CStr {
     CStr::from_bytes_until_nul(buf).unwrap_or(c"")
 }
 
-/// Handles on directories: good for names below them and for nothing else.
-pub mod file_handle {
-    use std::ffi::CStr;
-    use sys::linux::errno::Result;
-    use sys::linux::file;
-
-    /// An open directory.
-    pub type Handle = sys::linux::fd::Fd;
-
-    /// Opens a directory; `follow` a final symlink.
-    ///
-    /// # Errors
-    /// As openat(2).
-    pub fn open(from: i32, path: &CStr, follow: bool) -> Result<Handle> {
-        let flags = libc::O_PATH | libc::O_DIRECTORY;
-        file::open(from, path, if follow { flags } else { flags | libc::O_NOFOLLOW }, 0)
-    }
+/// Opens a directory; `follow` a final symlink.
+fn open_directory(from: i32, path: &CStr, follow: bool) -> Result<Fd> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    file::open(from, path, if follow { flags } else { flags | libc::O_NOFOLLOW }, 0)
 }
 
 #[cfg(test)]
@@ -186,6 +170,7 @@ mod tests {
         assert_eq!(paths.in_dir(c"down"), c"a/down");
         assert_eq!(paths.in_folder(c"status"), c"a/supervise/status");
         assert_eq!(paths.shown(c"ok"), b"supervise/ok");
+        assert_eq!(paths.shown_with_dir(c"ok"), "a/supervise/ok");
         paths.set(OsStr::new("/etc/service/longer/")).unwrap();
         assert_eq!(paths.in_folder(c"ok"), c"/etc/service/longer//supervise/ok");
         assert_eq!(paths.set(OsStr::new("")), Err(Errno(libc::ENOENT)));
@@ -200,6 +185,7 @@ mod tests {
         paths.set(OsStr::new("/usr/../usr/.")).unwrap();
         assert_eq!(paths.in_folder(c"ok"), c"/run/sv/usr/ok");
         assert_eq!(paths.shown(c"ok"), b"/run/sv/usr/ok");
+        assert_eq!(paths.shown_with_dir(c"ok"), "/run/sv/usr/ok");
         assert_eq!(paths.set(OsStr::new("/usr/nothing")), Err(Errno(libc::ENOENT)));
         paths.set(OsStr::new("/")).unwrap();
         assert_eq!(paths.in_folder(c"ok"), c"/run/sv//ok");

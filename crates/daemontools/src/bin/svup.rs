@@ -1,0 +1,108 @@
+//! svup: tells by its exit code whether a service is up.
+#![no_main]
+
+use daemontools::observe::{self, Boot, Half, StatusFile, Trouble};
+use daemontools::svpath::Paths;
+use ondisk::names::{LOG, LOG_RECORD, OK, STATUS};
+use ondisk::status::State;
+use std::ffi::{CStr, OsStr};
+use std::path::Path;
+use sys::getopt::Options;
+use sys::linux::errno::Errno;
+use sys::linux::file::{self, HERE};
+use sys::program::{Program, USAGE};
+
+sys::program!(run);
+
+const SVUP: Program = Program("svup");
+const USAGE_TEXT: &str = "svup [-L] [-l] dir";
+/// Not up; wrong usage has the same code, as in daemontools-encore.
+const NOT_UP: i32 = USAGE;
+
+/// `-l` and `-L`, the last of them counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Both, the logger only where the supervise folder tells of one.
+    Both,
+    Service,
+    Logger,
+}
+
+fn run(args: &[&'static OsStr]) -> i32 {
+    if let Some(code) = SVUP.standard(args, USAGE_TEXT) {
+        return code;
+    }
+    let mut which = Which::Both;
+    let mut options = Options::new(args, "lL");
+    while let Some(option) = options.next(SVUP) {
+        which = match option {
+            Ok((b'l', _)) => Which::Service,
+            Ok(_) => Which::Logger,
+            Err(()) => return SVUP.usage(USAGE_TEXT),
+        };
+    }
+    let [dir, ..] = *options.rest() else { return SVUP.usage(USAGE_TEXT) };
+    let mut paths = Paths::from_environment();
+    match is_up(dir, which, &mut paths) {
+        Ok(true) => 0,
+        Ok(false) => NOT_UP,
+        Err(code) => code,
+    }
+}
+
+fn is_up(dir: &OsStr, which: Which, paths: &mut Paths) -> Result<bool, i32> {
+    let Some(status) = read(dir, paths)? else { return Ok(false) };
+    if which != Which::Logger && !half_is_up(&status.service()) {
+        return Ok(false);
+    }
+    if which == Which::Service {
+        return Ok(true);
+    }
+    if let Some(logger) = status.logger() {
+        return Ok(half_is_up(&logger));
+    }
+    if let Some(record) = observe::read_record(paths, LOG_RECORD) {
+        return Ok(Boot::this().has(&record, &record.process));
+    }
+    if which == Which::Both {
+        return Ok(true);
+    }
+    // A logger with a service directory of its own.
+    if file::stat(HERE, paths.in_dir(LOG), true).is_ok_and(|log| log.is_dir()) {
+        let log = Path::new(dir).join("log");
+        return Ok(read(log.as_os_str(), paths)?.is_some_and(|log| half_is_up(&log.service())));
+    }
+    Ok(false)
+}
+
+fn half_is_up(half: &Half) -> bool {
+    half.status.pid != 0 || matches!(half.state(), Some(State::Started | State::Running))
+}
+
+/// Reads the status of a service that is supervised; `None` = it is not.
+fn read(dir: &OsStr, paths: &mut Paths) -> Result<Option<StatusFile>, i32> {
+    let chdir = |why| SVUP.fatal(&["unable to chdir to ".as_ref(), dir], why);
+    paths.set(dir).map_err(chdir)?;
+    paths.check().map_err(chdir)?;
+    let missing = |why: &Errno| *why == Errno(libc::ENOENT);
+    match observe::is_kept(paths) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(why) if missing(&why) => return Ok(None),
+        Err(why) => return Err(fatal("unable to open ", OK, paths, why)),
+    }
+    match observe::read_status(paths) {
+        Ok(status) => Ok(Some(status)),
+        Err(Trouble::OpenStatus(why)) if missing(&why) => Ok(None),
+        Err(Trouble::OpenStatus(why)) => Err(fatal("unable to open ", STATUS, paths, why)),
+        Err(Trouble::ReadStatus(Some(why))) => Err(fatal("unable to read ", STATUS, paths, why)),
+        Err(_) => {
+            let file = paths.shown_with_dir(STATUS);
+            Err(SVUP.fatal_plain(&["bad data in ".as_ref(), &file, ": truncated file".as_ref()]))
+        }
+    }
+}
+
+fn fatal(verb: &str, name: &CStr, paths: &Paths, why: Errno) -> i32 {
+    SVUP.fatal(&[verb.as_ref(), &paths.shown_with_dir(name)], why)
+}

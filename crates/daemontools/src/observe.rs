@@ -1,0 +1,333 @@
+//! What the files of a service say, and whether it is true.
+//!
+//! Nothing here waits, whatever the files are: they are opened without blocking and without
+//! following a symlink, and no more of them is read than a good one holds.
+
+use crate::svpath::Paths;
+use ondisk::names::{DOWN, NOTIFICATION_FD, OK, RECORD, STATUS};
+use ondisk::record::{Identity, Phase, Record};
+use ondisk::status::{State, Status};
+use std::ffi::CStr;
+use sys::linux::errno::{Errno, Result};
+use sys::linux::fd::{self, Fd};
+use sys::linux::file::{self, HERE};
+use sys::linux::{identity, signal};
+
+/// The first bytes of a status file.
+#[derive(Clone, Copy, Debug)]
+pub struct StatusFile {
+    bytes: [u8; Self::MOST],
+    len: usize,
+}
+
+impl StatusFile {
+    /// No relative writes more than 40; one more byte would show a longer file.
+    const MOST: usize = 41;
+    /// Where daemontools-encore has the logger's half.
+    const LOG: usize = Status::ENCORE_LEN;
+
+    /// Takes the first bytes of a file; `None` = too short.
+    #[must_use]
+    pub fn from_bytes(file: &[u8]) -> Option<Self> {
+        let len = file.len().min(Self::MOST);
+        let mut bytes = [0; Self::MOST];
+        bytes[..len].copy_from_slice(&file[..len]);
+        (len >= Status::LEN).then_some(Self { bytes, len })
+    }
+
+    /// Returns the service's half.
+    #[must_use]
+    pub fn service(&self) -> Half {
+        Half::from_bytes(&self.bytes[..self.len])
+    }
+
+    /// Returns the logger's half, which only daemontools-encore writes.
+    #[must_use]
+    pub fn logger(&self) -> Option<Half> {
+        let half = &self.bytes[Self::LOG..self.len.max(Self::LOG)];
+        (half.len() >= Status::LEN).then(|| Half::from_bytes(half))
+    }
+}
+
+/// What a status file says of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Half {
+    /// The 18 bytes that all relatives write.
+    pub status: Status,
+    /// The byte behind them, where there is one.
+    pub state: Option<u8>,
+}
+
+impl Half {
+    /// `bytes` are at least 18.
+    fn from_bytes(bytes: &[u8]) -> Self {
+        let nothing = Status {
+            since: ondisk::tai64n::Stamp::default(),
+            pid: 0,
+            paused: false,
+            want: ondisk::status::Want::Once,
+        };
+        let status = Status::from_bytes(bytes).unwrap_or(nothing);
+        Self { status, state: bytes.get(Status::LEN).copied() }
+    }
+
+    /// Returns daemontools-encore's state.
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        self.state.and_then(State::from_byte)
+    }
+}
+
+/// Why a status cannot be told, in the order in which svstat looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The service directory cannot be entered.
+    Chdir(Errno),
+    /// Whether there is a file `down` cannot be told.
+    StatDown(Errno),
+    /// No supervise keeps the service.
+    NotRunning,
+    /// `ok` cannot be opened.
+    OpenOk(Errno),
+    /// `status` cannot be opened.
+    OpenStatus(Errno),
+    /// `status` cannot be read; `None` = it is no status.
+    ReadStatus(Option<Errno>),
+}
+
+/// Tells whether a supervise keeps the service: `ok` is a FIFO that somebody reads.
+///
+/// # Errors
+/// As open(2), but for `ENXIO`.
+pub fn is_kept(paths: &mut Paths) -> Result<bool> {
+    open_ok(paths).map(|ok| ok.is_some())
+}
+
+/// Opens `ok` for writing, which works while a supervise keeps the service; `None` = none does.
+///
+/// # Errors
+/// As open(2), but for `ENXIO`.
+pub fn open_ok(paths: &mut Paths) -> Result<Option<Fd>> {
+    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    match file::open(HERE, paths.in_folder(OK), flags, 0) {
+        // A file of another kind, perhaps from a copied directory, says nothing of a supervise.
+        Ok(ok) => Ok(file::stat_fd(ok.raw())?.is_fifo().then_some(ok)),
+        Err(Errno(libc::ENXIO)) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// Tells whether the service is normally up: there is no file `down`.
+///
+/// # Errors
+/// As stat(2), but for `ENOENT`.
+pub fn is_normally_up(paths: &mut Paths) -> Result<bool> {
+    match file::stat(HERE, paths.in_dir(DOWN), true) {
+        Ok(_) => Ok(false),
+        Err(Errno(libc::ENOENT)) => Ok(true),
+        Err(why) => Err(why),
+    }
+}
+
+/// Reads the status file.
+///
+/// # Errors
+/// [`Trouble::OpenStatus`] and [`Trouble::ReadStatus`].
+pub fn read_status(paths: &mut Paths) -> core::result::Result<StatusFile, Trouble> {
+    let file = open_to_read(paths, STATUS).map_err(Trouble::OpenStatus)?;
+    let mut bytes = [0; StatusFile::MOST];
+    let len = match fd::read(file.raw(), &mut bytes) {
+        Ok(len) => len,
+        // A FIFO that somebody holds for writing.
+        Err(Errno(libc::EAGAIN)) => return Err(Trouble::ReadStatus(None)),
+        Err(why) => return Err(Trouble::ReadStatus(Some(why))),
+    };
+    // A device would have filled the buffer; a file of a good length need not be asked.
+    if !matches!(len, Status::LEN | Status::ENCORE_LEN | 40) {
+        let stat = file::stat_fd(file.raw()).map_err(|why| Trouble::ReadStatus(Some(why)))?;
+        if !stat.is_file() {
+            return Err(Trouble::ReadStatus(None));
+        }
+    }
+    StatusFile::from_bytes(&bytes[..len]).ok_or(Trouble::ReadStatus(None))
+}
+
+/// Reads the record `name`; `None` = there is none, or none that is whole.
+#[must_use]
+pub fn read_record(paths: &mut Paths, name: &CStr) -> Option<Record> {
+    const ATTEMPTS: usize = 3;
+    let file = open_to_read(paths, name).ok()?;
+    let mut bytes = [0; Record::LEN];
+    // It is overwritten in place: half a write is met once, hardly twice.
+    (0..ATTEMPTS).find_map(|_| {
+        let len = fd::read_at(file.raw(), &mut bytes, 0).ok()?;
+        Record::from_bytes(&bytes[..len])
+    })
+}
+
+fn open_to_read(paths: &mut Paths, name: &CStr) -> Result<Fd> {
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
+    file::open(HERE, paths.in_folder(name), flags, 0)
+}
+
+/// What svstat's line tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// There is no file `down`.
+    pub normally_up: bool,
+    /// The status file.
+    pub status: StatusFile,
+}
+
+/// Looks at a service as svstat does. Costs six system calls where all is well.
+///
+/// # Errors
+/// [`Trouble`].
+pub fn look(paths: &mut Paths) -> core::result::Result<Seen, Trouble> {
+    let seen = look_inside(paths);
+    match seen {
+        // What is wrong with the directory comes before what is wrong with a file in it.
+        Err(Trouble::StatDown(_) | Trouble::OpenOk(_) | Trouble::OpenStatus(_)) => {
+            paths.check().map_err(Trouble::Chdir)?;
+            seen
+        }
+        seen => seen,
+    }
+}
+
+fn look_inside(paths: &mut Paths) -> core::result::Result<Seen, Trouble> {
+    let normally_up = is_normally_up(paths).map_err(Trouble::StatDown)?;
+    if !is_kept(paths).map_err(Trouble::OpenOk)? {
+        return Err(Trouble::NotRunning);
+    }
+    Ok(Seen { normally_up, status: read_status(paths)? })
+}
+
+/// Tells whether a process exists and is not just waiting to be reaped.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    let Ok(number) = i32::try_from(pid) else { return false };
+    if number <= 0 || signal::kill(number, 0) == Err(Errno(libc::ESRCH)) {
+        return false;
+    }
+    let mut path = [0; 24];
+    let mut line = [0; 512];
+    let read = identity::proc_path(pid, b"/stat", &mut path)
+        .and_then(|path| file::open(HERE, path, libc::O_RDONLY, 0))
+        .and_then(|file| fd::read(file.raw(), &mut line));
+    // Without /proc the answer of kill(2) must do.
+    let Ok(len) = read else { return true };
+    let state = line[..len].iter().rposition(|b| *b == b')').and_then(|end| line.get(end + 2));
+    !matches!(state, Some(b'Z' | b'X'))
+}
+
+/// Which processes are the ones that a record means.
+pub struct Boot {
+    id: [u8; 16],
+    tick: u64,
+}
+
+impl Boot {
+    /// Asks which boot this is.
+    #[must_use]
+    pub fn this() -> Self {
+        Self { id: identity::boot(), tick: identity::tick() }
+    }
+
+    /// Tells whether the process that `record` means by `who` is alive.
+    #[must_use]
+    pub fn has(&self, record: &Record, who: &Identity) -> bool {
+        who.pid != 0
+            && record.boot == self.id
+            && is_alive(who.pid)
+            && identity::start_ticks(who.pid).is_ok_and(|start| who.matches(start, self.tick))
+    }
+}
+
+/// All that the supervise folder tells of one process, checked against the processes there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// A supervise keeps the service.
+    pub kept: bool,
+    /// What the status file says.
+    pub half: Option<Half>,
+    /// The record, where it speaks of the same process since the same moment as the status: a
+    /// daemontools that knows no records may have written the status since.
+    pub record: Option<Record>,
+    /// The process is alive, and is the one that is meant as far as anyone can tell.
+    pub alive: bool,
+    /// The service says by itself when it is ready.
+    pub declares_readiness: bool,
+}
+
+impl Snapshot {
+    /// Looks at a service.
+    #[must_use]
+    pub fn take(paths: &mut Paths, boot: &Boot) -> Self {
+        let kept = is_kept(paths).unwrap_or(false);
+        let half = read_status(paths).ok().map(|status| status.service());
+        let record = read_record(paths, RECORD);
+        let declares_readiness = file::stat(HERE, paths.in_dir(NOTIFICATION_FD), true).is_ok();
+        Self::new(kept, half, record, boot, declares_readiness)
+    }
+
+    /// Puts together what was read.
+    #[must_use]
+    pub fn new(
+        kept: bool,
+        half: Option<Half>,
+        record: Option<Record>,
+        boot: &Boot,
+        declares_readiness: bool,
+    ) -> Self {
+        let record = record.filter(|record| half.is_none_or(|half| agree(record, &half.status)));
+        let alive = match (&record, &half) {
+            (Some(record), _) => boot.has(record, &record.process),
+            // Nobody vouches for a pid that was left behind.
+            (None, Some(half)) => kept && is_alive(half.status.pid),
+            (None, None) => false,
+        };
+        Self { kept, half, record, alive, declares_readiness }
+    }
+
+    /// Returns what the service is doing.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        if let Some(record) = &self.record {
+            return Some(record.phase);
+        }
+        let half = self.half?;
+        Some(match half.state() {
+            Some(State::Starting) => Phase::Starting,
+            Some(State::Started) => Phase::Started,
+            Some(State::Running) => Phase::Running,
+            Some(State::Stopping) if half.status.pid != 0 => Phase::Stopping,
+            Some(State::Failed) => Phase::Failed,
+            _ if half.status.pid != 0 => Phase::Running,
+            _ => Phase::Down,
+        })
+    }
+
+    /// Tells whether the service is up: its process is alive, or it needs none.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        match self.phase() {
+            Some(Phase::Running) => self.alive,
+            Some(Phase::Started) => self.kept,
+            // A `start` or `stop` script is not the service. (Where only encore's state tells,
+            // `run` in its last moments looks like `stop`.)
+            _ => false,
+        }
+    }
+
+    /// Tells whether the service is up and ready; one that declares nothing is ready when up.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let said = self.record.is_none_or(|record| record.ready.is_some());
+        self.is_up() && (said || !self.declares_readiness)
+    }
+}
+
+fn agree(record: &Record, status: &Status) -> bool {
+    record.process.pid == status.pid && record.since == status.since
+}

@@ -1,0 +1,368 @@
+//! Waiting for the effect of commands, told by the kernel: no polling.
+//!
+//! Two sources: the supervise folder is watched (status is renamed into it, the record overwritten
+//! in it), and `ok` is held open for writing, which reports when its last reader is gone.
+
+use crate::observe::{self, Boot, Snapshot};
+use crate::svpath::Paths;
+use ondisk::names::OK;
+use ondisk::record::Phase;
+use ondisk::status::Want;
+use std::ffi::OsStr;
+use sys::linux::errno::{Errno, Result};
+use sys::linux::fd::{self, Fd};
+use sys::linux::time;
+use sys::linux::watch::{APPEARED, CHANGED, LOST, OVERFLOW, READER_CLOSED, Watcher};
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The service runs.
+    Up,
+    /// It runs and is ready; one that does not declare readiness is ready when it runs.
+    Ready,
+    /// It does not run and is not going to.
+    Down,
+    /// No supervise keeps it.
+    Finished,
+    /// It runs since another moment than before the command.
+    Restarted,
+}
+
+impl Goal {
+    /// Every goal with its word.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("up", Self::Up),
+        ("ready", Self::Ready),
+        ("down", Self::Down),
+        ("finished", Self::Finished),
+        ("restarted", Self::Restarted),
+    ];
+
+    /// Reads the word.
+    #[must_use]
+    pub fn from_word(word: &OsStr) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| word == *known).map(|(_, goal)| *goal)
+    }
+
+    /// Returns the word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, goal)| *goal == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// How far a service is from a goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There.
+    Reached,
+    /// Not there yet.
+    Pending,
+    /// It cannot come any more, for this reason.
+    Impossible(&'static str),
+}
+
+/// Judges where a service stands. `before` is how it was before commands were sent;
+/// `asked_to_start` tells whether one of these was `u` or `o`.
+#[must_use]
+pub fn judge(goal: Goal, before: &Snapshot, now: &Snapshot, asked_to_start: bool) -> Verdict {
+    let reached = match goal {
+        Goal::Finished => !now.kept,
+        Goal::Down => is_down(now),
+        Goal::Up => now.kept && now.is_up(),
+        Goal::Ready => now.kept && now.is_ready(),
+        Goal::Restarted => now.kept && now.is_up() && moment(now) != moment(before),
+    };
+    if reached {
+        return Verdict::Reached;
+    }
+    match goal {
+        Goal::Finished => Verdict::Pending,
+        _ if !now.kept => Verdict::Impossible("supervise not running"),
+        Goal::Down => Verdict::Pending,
+        // A failure from before may be what the command is to end.
+        _ if now.phase() == Some(Phase::Failed)
+            && (!asked_to_start || moment(now) != moment(before)) =>
+        {
+            Verdict::Impossible("the service has failed")
+        }
+        _ => Verdict::Pending,
+    }
+}
+
+fn is_down(now: &Snapshot) -> bool {
+    let Some(half) = now.half else { return !now.kept };
+    if !now.kept {
+        return half.status.pid == 0 || !now.alive;
+    }
+    match now.phase() {
+        Some(Phase::Failed) => true,
+        // One that wants up is only between two lives.
+        Some(Phase::Down) => half.status.pid == 0 && half.status.want != Want::Up,
+        _ => false,
+    }
+}
+
+/// What tells one life of a service from another.
+fn moment(snapshot: &Snapshot) -> Option<(u32, ondisk::tai64n::Stamp)> {
+    snapshot.half.map(|half| (half.status.pid, half.status.since))
+}
+
+/// One service that is waited for.
+struct Watched<'a> {
+    dir: &'a OsStr,
+    /// Its watch; `None` = there is no supervise folder, and none is waited for.
+    watch: Option<i32>,
+    ok: Option<Fd>,
+    before: Snapshot,
+    verdict: Verdict,
+    /// Somebody who read `ok` closed it.
+    let_go: bool,
+}
+
+/// The services of one call of svc.
+pub struct Waiting<'a> {
+    goal: Goal,
+    asked_to_start: bool,
+    watcher: Watcher,
+    boot: Boot,
+    services: Vec<Watched<'a>>,
+}
+
+impl<'a> Waiting<'a> {
+    /// Begins with no service.
+    ///
+    /// # Errors
+    /// As `inotify_init1(2)`: there is no way to be told.
+    pub fn new(goal: Goal, asked_to_start: bool) -> Result<Self> {
+        let (watcher, boot) = (Watcher::new()?, Boot::this());
+        Ok(Self { goal, asked_to_start, watcher, boot, services: Vec::new() })
+    }
+
+    /// Adds a service, to which no command must have been sent yet.
+    ///
+    /// # Errors
+    /// What keeps its folder from being watched.
+    pub fn add(&mut self, dir: &'a OsStr, paths: &mut Paths) -> Result<()> {
+        paths.set(dir)?;
+        paths.check()?;
+        // Before the first look, so that nothing falls between.
+        let what = APPEARED | CHANGED | READER_CLOSED;
+        let watch = match self.watcher.add(paths.in_folder(c""), what) {
+            Ok(watch) => Some(watch),
+            Err(Errno(libc::ENOENT | libc::ENOTDIR)) => None,
+            Err(why) => return Err(why),
+        };
+        let ok = match observe::open_ok(paths) {
+            Ok(ok) => ok,
+            Err(Errno(libc::ENOENT | libc::ENOTDIR)) => None,
+            Err(why) => return Err(why),
+        };
+        let before = Snapshot::take(paths, &self.boot);
+        let verdict = Verdict::Pending;
+        self.services.push(Watched { dir, watch, ok, before, verdict, let_go: false });
+        Ok(())
+    }
+
+    /// Waits until all are settled or `deadline` (monotonic nanoseconds, `None` = for ever) is
+    /// over, and tells `each` service's verdict; [`Verdict::Pending`] = time is over.
+    ///
+    /// # Errors
+    /// As poll(2).
+    pub fn finish(
+        mut self,
+        paths: &mut Paths,
+        deadline: Option<u64>,
+        mut each: impl FnMut(&OsStr, Verdict),
+    ) -> Result<()> {
+        for i in 0..self.services.len() {
+            self.look(i, paths);
+        }
+        while self.services.iter().any(|service| service.verdict == Verdict::Pending) {
+            let left = deadline.map(|deadline| deadline.saturating_sub(time::monotonic()));
+            if left == Some(0) {
+                break;
+            }
+            self.wait_once(paths, left)?;
+        }
+        for service in &self.services {
+            each(service.dir, service.verdict);
+        }
+        Ok(())
+    }
+
+    /// Waits for something to happen and looks at whom it happened to.
+    fn wait_once(&mut self, paths: &mut Paths, left: Option<u64>) -> Result<()> {
+        let mut fds =
+            vec![libc::pollfd { fd: self.watcher.raw(), events: libc::POLLIN, revents: 0 }];
+        // A negative number is skipped by poll; one without a reader would wake it for ever.
+        fds.extend(self.services.iter().map(|service| libc::pollfd {
+            fd: match (&service.ok, service.verdict) {
+                (Some(ok), Verdict::Pending) => ok.raw(),
+                _ => -1,
+            },
+            events: 0,
+            revents: 0,
+        }));
+        fd::poll(&mut fds, left)?;
+        let mut changed: Vec<_> = fds[1..].iter().map(|fd| fd.revents != 0).collect();
+        let services = &mut self.services;
+        self.watcher.reports(|report| {
+            let all = report.what & OVERFLOW != 0;
+            for (service, changed) in services.iter_mut().zip(&mut changed) {
+                let this = service.watch == Some(report.watch);
+                *changed |= this || all;
+                let reader = report.what & READER_CLOSED != 0 && report.name == OK.to_bytes();
+                service.let_go |= this && reader;
+                if this && report.what & LOST != 0 {
+                    service.let_go = true;
+                }
+            }
+        });
+        for (i, _) in changed.iter().enumerate().filter(|(_, changed)| **changed) {
+            self.look(i, paths);
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, i: usize, paths: &mut Paths) {
+        let service = &mut self.services[i];
+        if service.verdict != Verdict::Pending {
+            return;
+        }
+        let mut now = match paths.set(service.dir) {
+            Ok(()) => Snapshot::take(paths, &self.boot),
+            Err(_) => Snapshot { kept: false, half: None, record: None, ..service.before },
+        };
+        let gone = supervise_was_replaced(service, &now);
+        if self.goal == Goal::Finished {
+            // Another supervise may have come at once; that one is not what was waited for.
+            now.kept &= !gone;
+        }
+        service.verdict = judge(self.goal, &service.before, &now, self.asked_to_start);
+        if !now.kept {
+            service.ok = None;
+        }
+    }
+}
+
+/// Tells whether the supervise of `before` has let go, although another may be there by now.
+fn supervise_was_replaced(service: &Watched<'_>, now: &Snapshot) -> bool {
+    let keeper = |snapshot: &Snapshot| snapshot.record.map(|record| record.supervisor);
+    match (keeper(&service.before), keeper(now)) {
+        (Some(before), Some(now)) => before != now,
+        _ => service.let_go,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Half;
+    use ondisk::record::{Identity, Record};
+    use ondisk::status::{State, Status};
+    use ondisk::tai64n::Stamp;
+
+    /// A service that was started or stopped at second `since`.
+    fn at(since: i64, pid: u32, want: Want) -> Snapshot {
+        let status = Status { since: Stamp::from_unix(since, 0), pid, paused: false, want };
+        Snapshot {
+            kept: true,
+            half: Some(Half { status, state: None }),
+            record: None,
+            alive: pid != 0,
+            declares_readiness: false,
+        }
+    }
+
+    fn left(snapshot: Snapshot) -> Snapshot {
+        Snapshot { kept: false, alive: false, ..snapshot }
+    }
+
+    #[test]
+    fn a_service_is_up_while_its_process_lives() {
+        let up = at(1, 7, Want::Up);
+        let down = at(2, 0, Want::Up);
+        for goal in [Goal::Up, Goal::Ready] {
+            assert_eq!(judge(goal, &up, &up, false), Verdict::Reached);
+            assert_eq!(judge(goal, &up, &down, false), Verdict::Pending);
+            let dead = Snapshot { alive: false, ..up };
+            assert_eq!(judge(goal, &up, &dead, false), Verdict::Pending);
+            assert!(matches!(judge(goal, &up, &left(up), false), Verdict::Impossible(_)));
+        }
+    }
+
+    #[test]
+    fn a_service_that_wants_up_is_never_down_for_long() {
+        let up = at(1, 7, Want::Up);
+        assert_eq!(judge(Goal::Down, &up, &at(2, 0, Want::Up), false), Verdict::Pending);
+        for want in [Want::Down, Want::Once] {
+            assert_eq!(judge(Goal::Down, &up, &at(2, 0, want), false), Verdict::Reached);
+        }
+        assert_eq!(judge(Goal::Down, &up, &left(at(2, 0, Want::Up)), false), Verdict::Reached);
+        let orphan = Snapshot { kept: false, ..up };
+        assert!(matches!(judge(Goal::Down, &up, &orphan, false), Verdict::Impossible(_)));
+    }
+
+    #[test]
+    fn restarted_is_another_life() {
+        let before = at(1, 7, Want::Up);
+        assert_eq!(judge(Goal::Restarted, &before, &before, false), Verdict::Pending);
+        assert_eq!(judge(Goal::Restarted, &before, &at(2, 0, Want::Up), false), Verdict::Pending);
+        // The kernel may give the same pid again.
+        assert_eq!(judge(Goal::Restarted, &before, &at(2, 7, Want::Up), false), Verdict::Reached);
+        assert_eq!(judge(Goal::Restarted, &before, &at(2, 8, Want::Up), false), Verdict::Reached);
+    }
+
+    #[test]
+    fn finished_is_when_supervise_has_let_go() {
+        let up = at(1, 7, Want::Up);
+        assert_eq!(judge(Goal::Finished, &up, &at(2, 0, Want::Down), false), Verdict::Pending);
+        assert_eq!(judge(Goal::Finished, &up, &left(up), false), Verdict::Reached);
+    }
+
+    #[test]
+    fn a_failed_service_never_comes_up_unless_it_was_just_asked_to() {
+        let state = |snapshot: Snapshot, state: State| Snapshot {
+            half: snapshot.half.map(|half| Half { state: Some(state as u8), ..half }),
+            ..snapshot
+        };
+        let failed = state(at(1, 0, Want::Up), State::Failed);
+        assert!(matches!(judge(Goal::Up, &failed, &failed, false), Verdict::Impossible(_)));
+        assert_eq!(judge(Goal::Up, &failed, &failed, true), Verdict::Pending);
+        let again = state(at(2, 0, Want::Up), State::Failed);
+        assert!(matches!(judge(Goal::Up, &failed, &again, true), Verdict::Impossible(_)));
+        assert_eq!(judge(Goal::Down, &failed, &failed, false), Verdict::Reached);
+        let oneshot = state(at(2, 0, Want::Up), State::Started);
+        assert_eq!(judge(Goal::Up, &failed, &oneshot, true), Verdict::Reached);
+    }
+
+    #[test]
+    fn a_service_that_declares_readiness_is_ready_when_it_says_so() {
+        let up = Snapshot { declares_readiness: true, ..at(1, 7, Want::Up) };
+        let who = Identity { pid: 7, not_before: 1, not_after: 2 };
+        let record = Record {
+            process: who,
+            since: Stamp::from_unix(1, 0),
+            phase: Phase::Running,
+            ..Record::new([0; 16], who)
+        };
+        let silent = Snapshot { record: Some(record), ..up };
+        assert_eq!(judge(Goal::Ready, &up, &silent, false), Verdict::Pending);
+        assert_eq!(judge(Goal::Up, &up, &silent, false), Verdict::Reached);
+        let said = Record { ready: Some(Stamp::from_unix(2, 0)), ..record };
+        let ready = Snapshot { record: Some(said), ..up };
+        assert_eq!(judge(Goal::Ready, &up, &ready, false), Verdict::Reached);
+        // A supervise that keeps no record could not be told.
+        assert_eq!(judge(Goal::Ready, &up, &up, false), Verdict::Reached);
+    }
+
+    #[test]
+    fn every_goal_has_a_word() {
+        for (word, goal) in Goal::ALL {
+            assert_eq!((Goal::from_word(word.as_ref()), goal.word()), (Some(goal), word));
+        }
+        assert_eq!(Goal::from_word("gone".as_ref()), None);
+    }
+}
