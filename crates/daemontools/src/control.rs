@@ -4,7 +4,7 @@ use crate::svpath::{FolderTrouble, Paths};
 use ondisk::control::Command;
 use ondisk::names::CONTROL;
 use sys::linux::errno::Errno;
-use sys::linux::fd::{self, Fd};
+use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::{file, time};
 
 /// The letters of one call of svc, as they go to each directory.
@@ -148,17 +148,13 @@ pub fn finish<T>(
     mut each: impl FnMut(T, Result<(), Refusal>),
 ) {
     while !full.is_empty() {
-        let waiting = |(_, control): &(T, Fd)| libc::pollfd {
-            fd: control.raw(),
-            events: libc::POLLOUT,
-            revents: 0,
-        };
+        let waiting = |(_, control): &(T, Fd)| PollFd::writable(control.raw());
         let mut fds: Vec<_> = full.iter().map(waiting).collect();
         let left = deadline.map(|deadline| deadline.saturating_sub(time::monotonic()));
         let answer = fd::poll(&mut fds, left);
         let mut rest = Vec::new();
         for ((who, control), polled) in full.into_iter().zip(fds) {
-            if polled.revents == 0 {
+            if !polled.is_ready() {
                 rest.push((who, control));
                 continue;
             }

@@ -8,10 +8,12 @@
 //! | [`wait`] | waiting for their effect |
 //! | [`show`] | svstat's lines |
 //! | [`json`] | svstat's objects |
+//! | [`scan`] | svscan |
 
 pub mod control;
 pub mod json;
 pub mod observe;
+pub mod scan;
 pub mod show;
 pub mod svpath;
 pub mod wait;

@@ -10,7 +10,7 @@ use ondisk::record::Phase;
 use ondisk::status::Want;
 use std::ffi::OsStr;
 use sys::linux::errno::{Errno, Result};
-use sys::linux::fd::{self, Fd};
+use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::time;
 use sys::linux::watch::{APPEARED, CHANGED, LOST, OVERFLOW, READER_CLOSED, Watcher};
 
@@ -194,19 +194,14 @@ impl<'a> Waiting<'a> {
 
     /// Waits for something to happen and looks at whom it happened to.
     fn wait_once(&mut self, paths: &mut Paths, left: Option<u64>) -> Result<()> {
-        let mut fds =
-            vec![libc::pollfd { fd: self.watcher.raw(), events: libc::POLLIN, revents: 0 }];
-        // A negative number is skipped by poll; one without a reader would wake it for ever.
-        fds.extend(self.services.iter().map(|service| libc::pollfd {
-            fd: match (&service.ok, service.verdict) {
-                (Some(ok), Verdict::Pending) => ok.raw(),
-                _ => -1,
-            },
-            events: 0,
-            revents: 0,
+        let mut fds = vec![PollFd::readable(self.watcher.raw())];
+        // One without a reader would wake it for ever.
+        fds.extend(self.services.iter().map(|service| match (&service.ok, service.verdict) {
+            (Some(ok), Verdict::Pending) => PollFd::hung_up(ok.raw()),
+            _ => PollFd::none(),
         }));
         fd::poll(&mut fds, left)?;
-        let mut changed: Vec<_> = fds[1..].iter().map(|fd| fd.revents != 0).collect();
+        let mut changed: Vec<_> = fds[1..].iter().map(PollFd::is_ready).collect();
         let services = &mut self.services;
         self.watcher.reports(|report| {
             let all = report.what & OVERFLOW != 0;
@@ -341,7 +336,7 @@ mod tests {
     #[test]
     fn a_service_that_declares_readiness_is_ready_when_it_says_so() {
         let up = Snapshot { declares_readiness: true, ..at(1, 7, Want::Up) };
-        let who = Identity { pid: 7, not_before: 1, not_after: 2 };
+        let who = Identity { pid: 7, alive_at: 2 };
         let record = Record {
             process: who,
             since: Stamp::from_unix(1, 0),

@@ -128,6 +128,15 @@ pub fn dup_to(from: i32, to: i32) -> Result<()> {
     Ok(())
 }
 
+/// Returns a copy of descriptor `fd`, above the standard ones and close-on-exec.
+///
+/// # Errors
+/// As fcntl(2), `F_DUPFD_CLOEXEC`.
+pub fn copy(fd: i32) -> Result<Fd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes an int and touches no memory.
+    cvt(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }).map(Fd)
+}
+
 /// Opens /dev/null at each of 0, 1 and 2 that is closed, so that no file of ours lands there.
 pub fn fill_standard() {
     loop {

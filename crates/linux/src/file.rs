@@ -221,3 +221,25 @@ pub mod flags {
         O_TRUNC, O_WRONLY,
     };
 }
+
+/// Tells whether inotify sees all changes of the directory `path`: a network's server may make
+/// some that this machine is not told of.
+#[must_use]
+pub fn tells_changes(path: &CStr) -> bool {
+    const NFS: u32 = 0x6969;
+    const CODA: u32 = 0x7375_7245;
+    const CIFS: u32 = 0xff53_4d42;
+    const SMB2: u32 = 0xfe53_4d42;
+    const NINE_P: u32 = 0x0102_1997;
+    const FUSE: u32 = 0x6573_5546;
+    const CEPH: u32 = 0x00c3_6400;
+    let mut out = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `path` is NUL-terminated, `out` has room for a statfs.
+    if unsafe { libc::statfs(path.as_ptr(), out.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: statfs succeeded and so filled `out`.
+    // The C libraries disagree about the type; the numbers have 32 bits.
+    let kind = unsafe { out.assume_init() }.f_type as u32;
+    ![NFS, CODA, CIFS, SMB2, NINE_P, FUSE, CEPH].contains(&kind)
+}

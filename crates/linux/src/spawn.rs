@@ -18,6 +18,8 @@ pub struct Child<'a> {
     pub stdout: Option<i32>,
     /// Gets a session of its own.
     pub new_session: bool,
+    /// Signals blocked when it runs: none for a program that knows nothing of us.
+    pub blocked: &'a [i32],
 }
 
 /// What became of a start.
@@ -38,7 +40,7 @@ struct Shared<'a, 'b> {
     failure: i32,
 }
 
-/// Starts `child` with no signal blocked. `before_exec` runs in the child, with its pid, while it
+/// Starts `child`. `before_exec` runs in the child, with its pid, while it
 /// still holds all our descriptors and shares our memory; it must do no more than system calls.
 ///
 /// # Errors
@@ -80,7 +82,7 @@ fn prepare_and_exec(child: &Child<'_>, before_exec: &mut dyn FnMut(i32)) -> Errn
     }
     before_exec(process::pid());
     // Signals last: until here none can reach code that is not ours.
-    signal::Set::of(&[]).block_only();
+    signal::Set::of(child.blocked).block_only();
     process::exec(child.path, child.argv)
 }
 

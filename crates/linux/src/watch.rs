@@ -6,6 +6,8 @@ use core::ffi::CStr;
 
 /// A file was made or renamed into the directory.
 pub const APPEARED: u32 = libc::IN_CREATE | libc::IN_MOVED_TO;
+/// A file was removed or renamed away from the directory.
+pub const VANISHED: u32 = libc::IN_DELETE | libc::IN_MOVED_FROM;
 /// A file's content changed.
 pub const CHANGED: u32 = libc::IN_MODIFY;
 /// Somebody closed a file that was open for reading only.

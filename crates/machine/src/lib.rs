@@ -10,4 +10,5 @@ extern crate std;
 
 pub mod queue;
 pub mod supervise;
+pub mod svscan;
 pub mod time;

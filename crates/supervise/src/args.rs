@@ -10,12 +10,16 @@ pub(crate) struct Args {
     pub(crate) dir: &'static CStr,
     /// svscan asks: keep the logger too, and come back after `x` while the entry is there.
     pub(crate) paired: bool,
+    /// svscan ends with this service: a first life is `o`, not `u`.
+    pub(crate) once: bool,
     /// Descriptors that the program we replace held.
     pub(crate) inherited: Inherited,
 }
 
 /// svscan's option.
 const PAIR: &[u8] = b"--pair";
+/// Likewise, behind it.
+const ONCE: &[u8] = b"--once";
 /// Our own, before the rest: see [`crate::replace`].
 pub(crate) const RESUME: &[u8] = b"--resume=";
 
@@ -25,21 +29,24 @@ impl Args {
         let mut next = 1;
         let mut inherited = Inherited::default();
         let mut paired = false;
-        if args.len() > 2 {
-            if let Some(list) = args.get(next).and_then(|a| a.to_bytes().strip_prefix(RESUME)) {
-                inherited = Inherited::parse(list);
-                next += 1;
+        let mut once = false;
+        // An option as the last argument is a directory of that name.
+        while let Some(option) = args.get(next).filter(|_| next + 1 < args.len()) {
+            match option.to_bytes() {
+                PAIR => paired = true,
+                ONCE => once = true,
+                other => match other.strip_prefix(RESUME) {
+                    Some(list) => inherited = Inherited::parse(list),
+                    None => break,
+                },
             }
-            if next + 1 < args.len() && args.get(next).is_some_and(|a| a.to_bytes() == PAIR) {
-                paired = true;
-                next += 1;
-            }
+            next += 1;
         }
         match args.get(next) {
             Some(dir) if args.len() == next + 1 => match dir.to_bytes() {
                 b"--help" => Err(tell(b"usage: supervise dir\n")),
                 b"--version" => Err(tell(VERSION.as_bytes())),
-                _ => Ok(Self { dir, paired, inherited }),
+                _ => Ok(Self { dir, paired, once, inherited }),
             },
             _ => {
                 message::plain(crate::NAME, "usage", &[b"supervise dir"]);

@@ -40,6 +40,8 @@ pub(crate) struct Host {
     pub(crate) origin: Fd,
     /// svscan started us.
     pub(crate) paired: bool,
+    /// A first life is `o`.
+    pub(crate) once: bool,
     /// daemontools-encore rules.
     pub(crate) encore: bool,
     /// Of this boot and this life of the pid namespace.
@@ -91,6 +93,7 @@ impl Host {
             name: args.dir,
             origin,
             paired: args.paired,
+            once: args.once,
             encore,
             boot: linux::identity::boot(),
             identity: Identity { pid: process::pid() as u32, alive_at: time::boottime() },

@@ -79,6 +79,7 @@ impl Host {
             stdin: stdin.as_ref().map(Fd::raw),
             stdout: stdout.as_ref().map(Fd::raw),
             new_session: file::stat(at, names::NO_SETSID, true).is_err(),
+            blocked: &[],
         };
         kept.about_to_run(script);
         let (mut record, file) = (kept.record, kept.file.as_ref().map(Fd::raw));
@@ -144,6 +145,7 @@ impl Host {
             stdin: None,
             stdout: None,
             new_session: file::stat(at, names::NO_SETSID, true).is_err(),
+            blocked: &[],
         };
         match spawn(&child, &mut |_| {}) {
             Ok(Outcome::Running(_)) => {}

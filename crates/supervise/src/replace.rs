@@ -124,10 +124,11 @@ impl Host {
         if let Err(why) = file::chdir_fd(self.origin.raw()) {
             return why;
         }
-        let mut argv: [*const c_char; 5] = [core::ptr::null(); 5];
+        let mut argv: [*const c_char; 6] = [core::ptr::null(); 6];
         let pair = self.paired.then_some(c"--pair".as_ptr());
-        let all =
-            [Some(path.as_ptr()), Some(option.as_ptr().cast()), pair, Some(self.name.as_ptr())];
+        let once = self.once.then_some(c"--once".as_ptr());
+        let name = Some(self.name.as_ptr());
+        let all = [Some(c"supervise".as_ptr()), Some(option.as_ptr().cast()), pair, once, name];
         for (slot, arg) in argv.iter_mut().zip(all.into_iter().flatten()) {
             *slot = arg;
         }

@@ -13,7 +13,7 @@ use linux::file::{self, HERE, flags};
 use linux::identity::{self, proc_path};
 use linux::process::{self, Waited};
 use linux::time::{self, SECOND};
-use machine::supervise::Restored;
+use machine::supervise::{Restored, Which};
 use machine::time::Mono;
 use ondisk::names;
 use ondisk::record::{Exit, Identity, Phase, Record};
@@ -41,8 +41,8 @@ impl Host {
     pub(crate) fn restore(&self, kept: &mut Kept) -> Found {
         match kept.read_record() {
             Some(old) if old.boot == self.boot && old.boot != [0; 16] => self.carry_on(kept, &old),
-            Some(_) => begin_anew(kept),
-            None => adopt_unrecorded(kept).unwrap_or_else(|| begin_anew(kept)),
+            Some(_) => self.begin_anew(kept),
+            None => adopt_unrecorded(kept).unwrap_or_else(|| self.begin_anew(kept)),
         }
     }
 
@@ -73,6 +73,28 @@ impl Host {
             }
         }
         found
+    }
+
+    /// A first life, or one after a proper end: up, unless `down` exists.
+    fn begin_anew(&self, kept: &mut Kept) -> Found {
+        kept.record.since = keep::stamp();
+        // A logger that is a script follows its service, as in encore.
+        let down_at = kept.dir.as_ref().map_or(HERE, Fd::raw);
+        let down = file::stat(down_at, names::DOWN, true).is_ok();
+        let up = if self.once && kept.which == Which::Service { Want::Once } else { Want::Up };
+        let (want, phase) = if down { (Want::Down, Phase::Down) } else { (up, Phase::Due) };
+        Found {
+            restored: Restored {
+                want,
+                phase,
+                paused: false,
+                exit_asked: false,
+                stopping: false,
+                begun: false,
+                started: None,
+            },
+            dead: None,
+        }
     }
 }
 
@@ -109,27 +131,6 @@ fn adopt_unrecorded(kept: &mut Kept) -> Option<Found> {
         },
         dead: None,
     })
-}
-
-/// A first life, or one after a proper end: up, unless `down` exists.
-fn begin_anew(kept: &mut Kept) -> Found {
-    kept.record.since = keep::stamp();
-    // A logger that is a script follows its service, as in encore.
-    let down_at = kept.dir.as_ref().map_or(HERE, Fd::raw);
-    let down = file::stat(down_at, names::DOWN, true).is_ok();
-    let (want, phase) = if down { (Want::Down, Phase::Down) } else { (Want::Up, Phase::Due) };
-    Found {
-        restored: Restored {
-            want,
-            phase,
-            paused: false,
-            exit_asked: false,
-            stopping: false,
-            begun: false,
-            started: None,
-        },
-        dead: None,
-    }
 }
 
 /// Tells what became of the process that a record of this boot names.

@@ -1,0 +1,4 @@
+//! svscan: keeps a collection of services running.
+#![no_main]
+
+sys::program!(daemontools::scan::run);

@@ -1,0 +1,61 @@
+//! svscan's own output through a service: `svscan dir log-service` (daemontools-encore).
+//!
+//! The service reads a FIFO in its supervise folder; svscan writes to it, and everything that
+//! svscan starts inherits that. The FIFO keeps its bytes while the service is away.
+
+use ondisk::names::{LOG_PIPE, SUPERVISE};
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use sys::linux::errno::{Errno, Result};
+use sys::linux::fd::{self, Fd};
+use sys::linux::file::{self, HERE, flags};
+
+/// The service that gets svscan's output.
+pub(super) struct LogService {
+    /// Its directory.
+    pub(super) name: CString,
+    /// Becomes its descriptor 0.
+    pub(super) reader: Fd,
+    /// svscan's output before: becomes the service's own.
+    pub(super) output: Fd,
+}
+
+impl LogService {
+    /// Makes the FIFO and turns descriptors 1 and 2 to it.
+    ///
+    /// # Errors
+    /// As the failing call, on the folder `NAME/supervise`.
+    pub(super) fn open(name: &OsStr) -> Result<Self> {
+        let name = CString::new(name.as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
+        let dir = file::open(HERE, &name, flags::O_PATH | flags::O_DIRECTORY, 0)?;
+        match file::mkdir(dir.raw(), SUPERVISE, 0o700) {
+            Ok(()) | Err(Errno(libc::EEXIST)) => {}
+            Err(why) => return Err(why),
+        }
+        let folder = file::open(dir.raw(), SUPERVISE, flags::O_PATH | flags::O_DIRECTORY, 0)?;
+        file::mkfifo(folder.raw(), LOG_PIPE, 0o600)?;
+        let open = |how| {
+            let how = how | flags::O_NOFOLLOW | flags::O_NONBLOCK;
+            let end = file::open(folder.raw(), LOG_PIPE, how, 0)?;
+            if !file::stat_fd(end.raw())?.is_fifo() {
+                return Err(Errno(libc::EINVAL));
+            }
+            fd::set_nonblock(end.raw(), false)?;
+            Ok(end)
+        };
+        let reader = open(flags::O_RDONLY)?;
+        // For reading too: our messages never meet a broken pipe.
+        let writer = open(flags::O_RDWR)?;
+        let output = fd::copy(1)?;
+        fd::dup_to(writer.raw(), 1)?;
+        fd::dup_to(writer.raw(), 2)?;
+        Ok(Self { name, reader, output })
+    }
+
+    /// Turns descriptors 1 and 2 back, so that the service meets the end of its input.
+    pub(super) fn close(&self) {
+        for fd in [1, 2] {
+            let _ = fd::dup_to(self.output.raw(), fd);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! USR1: svscan runs the program now on disk in its place. Its children stay its children.
+
+use super::SVSCAN;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use sys::linux::errno::Errno;
+use sys::linux::fd::Fd;
+use sys::linux::file::{self, HERE, flags};
+use sys::linux::process;
+
+/// Where svscan was started, and how.
+pub(super) struct Origin {
+    dir: Option<Fd>,
+    argv: Vec<CString>,
+}
+
+impl Origin {
+    /// Remembers the current directory and the arguments.
+    #[must_use]
+    pub(super) fn new(args: &[&'static OsStr]) -> Self {
+        let own = process::exec_path().map(ToOwned::to_owned);
+        let rest = args.iter().filter_map(|arg| CString::new(arg.as_bytes()).ok());
+        let dir = file::open(HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0).ok();
+        Self { dir, argv: own.into_iter().chain(rest).collect() }
+    }
+
+    /// Runs the program now on disk; returns only where that failed, with a warning.
+    pub(super) fn replace(&self) {
+        let why = self.exec();
+        SVSCAN.warning(&["unable to replace svscan".as_ref()], why);
+    }
+
+    fn exec(&self) -> Errno {
+        let (Some(path), Some(dir)) = (self.argv.first(), &self.dir) else {
+            return Errno(libc::ENOENT);
+        };
+        let here = match file::open(HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0) {
+            Ok(here) => here,
+            Err(why) => return why,
+        };
+        if let Err(why) = file::chdir_fd(dir.raw()) {
+            return why;
+        }
+        let argv = self.argv.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]);
+        let argv: Vec<_> = argv.collect();
+        let why = process::exec(path, &argv);
+        let _ = file::chdir_fd(here.raw());
+        why
+    }
+}

@@ -1,0 +1,405 @@
+//! svscan's loop: waits, turns what happened into events, does what was decided.
+
+use super::entries::{Entries, Id, Supervisor};
+use super::folder::Folder;
+use super::log::LogService;
+use super::once::Once;
+use super::replace::Origin;
+use super::trust::{self, Policy};
+use super::{Args, SVSCAN};
+use crate::control;
+use crate::observe::{self, Boot};
+use crate::svpath::Paths;
+use machine::svscan::{Action, Event, How};
+use machine::time::{Mono, earlier};
+use ondisk::names::RECORD;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use sys::linux::fd::{self, Fd, PollFd};
+use sys::linux::file::{self, HERE};
+use sys::linux::process::{self, Ended, Waited};
+use sys::linux::signal::{self, Set, numbers as n};
+use sys::linux::spawn::{Child, Outcome, spawn};
+use sys::linux::time;
+
+/// Signals that svscan acts on; supervise starts with them blocked, so that one that comes early
+/// waits until it can be obeyed.
+const SIGNALS: [i32; 9] = [
+    n::SIGCHLD,
+    n::SIGTERM,
+    n::SIGINT,
+    n::SIGHUP,
+    n::SIGALRM,
+    n::SIGUSR1,
+    n::SIGQUIT,
+    n::SIGUSR2,
+    n::SIGWINCH,
+];
+
+/// Ran as svscan; returns the exit code.
+#[must_use]
+pub fn run(arguments: &[&'static OsStr]) -> i32 {
+    let args = match Args::read(arguments) {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    fd::fill_standard();
+    let origin = Origin::new(arguments);
+    if let Some(dir) = args.dir {
+        let path = CString::new(dir.as_bytes()).unwrap_or_default();
+        if let Err(why) = file::chdir(&path) {
+            return SVSCAN.fatal(&["unable to chdir to ".as_ref(), dir], why);
+        }
+    }
+    let mut set = Set::of(&SIGNALS);
+    let signals = match set.descriptor() {
+        Ok(signals) => signals,
+        Err(why) => return SVSCAN.fatal(&["unable to create pipe".as_ref()], why),
+    };
+    // Nobody may be reading our messages.
+    set.add(n::SIGPIPE);
+    set.block_only();
+    // Orphans come to us: a supervise that is lost leaves its service behind, and only whoever
+    // reaps that can tell how it ended.
+    let _ = process::become_subreaper();
+    Scanner::new(args, origin, signals).run()
+}
+
+struct Scanner {
+    entries: Entries,
+    folder: Folder,
+    signals: Fd,
+    origin: Origin,
+    policy: Policy,
+    trusted: Vec<OsString>,
+    boot: Boot,
+    paths: Paths,
+    supervise: Option<CString>,
+    once: Option<Once>,
+    log: Option<LogService>,
+    finishing: bool,
+    log_told: bool,
+    code: i32,
+}
+
+impl Scanner {
+    fn new(args: Args, origin: Origin, signals: Fd) -> Self {
+        let log = args.log_service.and_then(|name| {
+            LogService::open(name)
+                .inspect_err(|why| {
+                    SVSCAN.warning(&["unable to create pipe for ".as_ref(), name], *why);
+                })
+                .ok()
+        });
+        Self {
+            entries: Entries::default(),
+            folder: Folder::new(log.as_ref().map(|log| log.name.clone())),
+            signals,
+            origin,
+            policy: Policy::here(),
+            trusted: args.trusted,
+            boot: Boot::this(),
+            paths: Paths::from_environment(),
+            supervise: None,
+            once: args.exit_with.and_then(Once::new),
+            log,
+            finishing: false,
+            log_told: false,
+            code: 0,
+        }
+    }
+
+    fn run(mut self) -> i32 {
+        if let Some(name) = self.log.as_ref().map(|log| log.name.clone()) {
+            let id = file::stat(HERE, &name, true).ok().map(|stat| stat.id());
+            self.entries.named(name, id);
+            self.act();
+        }
+        self.folder.scan(&mut self.entries);
+        loop {
+            self.act();
+            if self.finishing && self.is_over() {
+                return self.code;
+            }
+            self.wait();
+        }
+    }
+
+    /// Does what was decided, and what is decided because of that.
+    fn act(&mut self) {
+        while !self.entries.due.is_empty() {
+            for (id, action) in std::mem::take(&mut self.entries.due) {
+                match action {
+                    Action::Probe => self.probe(id),
+                    Action::Start => self.start(id),
+                    Action::Terminate => self.signal(id, n::SIGTERM),
+                    Action::Command => self.command(id, b"dx"),
+                    Action::Forget => self.entries.forget(id),
+                }
+            }
+        }
+    }
+
+    /// Looks whether a supervise has the service already.
+    fn probe(&mut self, id: Id) {
+        let Some(service) = self.entries.get(id) else { return };
+        let name = service.name.clone();
+        let shown = OsStr::from_bytes(name.to_bytes());
+        let kept =
+            self.paths.set(shown).is_ok() && observe::is_kept(&mut self.paths).unwrap_or(false);
+        if !kept {
+            self.entries.step(id, Event::Free);
+            return;
+        }
+        let found = observe::read_record(&mut self.paths, RECORD)
+            .filter(|record| self.boot.has(record, &record.supervisor))
+            .and_then(|record| i32::try_from(record.supervisor.pid).ok());
+        let supervisor = found.and_then(|pid| match process::wait(pid, false) {
+            Waited::Alive => Some(Supervisor { pid, watch: None }),
+            Waited::Ended(..) => None,
+            Waited::NoChild => Some(Supervisor { pid, watch: Some(process::pidfd(pid).ok()?) }),
+        });
+        let watched = supervisor.is_some();
+        if let Some(supervisor) = supervisor {
+            self.entries.supervised(id, supervisor);
+        }
+        self.entries.step(id, Event::Kept { watched });
+    }
+
+    fn start(&mut self, id: Id) {
+        let Some(name) = self.entries.get(id).map(|service| service.name.clone()) else { return };
+        let event = match self.try_start(&name) {
+            Ok(pid) => {
+                self.entries.supervised(id, Supervisor { pid, watch: None });
+                Event::Started
+            }
+            Err(()) => Event::NotStarted,
+        };
+        self.entries.step(id, event);
+        self.watch_once(&name);
+    }
+
+    fn try_start(&mut self, name: &CStr) -> Result<i32, ()> {
+        let shown = OsStr::from_bytes(name.to_bytes());
+        if let Some(flaw) = trust::flaw(name)
+            && !self.trusted.iter().any(|trusted| trusted == shown)
+            && self.distrust(shown, flaw)
+        {
+            return Err(());
+        }
+        let warn = |verb: &str, why| SVSCAN.warning(&[verb.as_ref(), shown], why);
+        let path = self.supervise();
+        let is_log = self.log.as_ref().filter(|log| log.name.as_c_str() == name);
+        let once = self.once.as_ref().is_some_and(|once| once.name.as_c_str() == name);
+        let mut argv = vec![c"supervise".as_ptr()];
+        if is_log.is_none() {
+            argv.push(c"--pair".as_ptr());
+        }
+        if once {
+            argv.push(c"--once".as_ptr());
+        }
+        argv.extend([name.as_ptr(), std::ptr::null()]);
+        let child = Child {
+            path: &path,
+            argv: &argv,
+            dir: None,
+            stdin: is_log.map(|log| log.reader.raw()),
+            stdout: is_log.map(|log| log.output.raw()),
+            new_session: false,
+            blocked: &SIGNALS,
+        };
+        match spawn(&child, &mut |_| {}) {
+            Ok(Outcome::Running(pid)) => Ok(pid),
+            Ok(Outcome::NotRun(why)) => {
+                self.supervise = None;
+                warn("unable to start supervise ", why);
+                Err(())
+            }
+            Err(why) => {
+                warn("unable to fork for ", why);
+                Err(())
+            }
+        }
+    }
+
+    /// Says what is wrong, and tells whether the service is not to be run for it.
+    fn distrust(&self, name: &OsStr, flaw: &str) -> bool {
+        let refuse = self.policy == Policy::Refuse;
+        let verb = if refuse { "refusing to run " } else { "running " };
+        let parts = [verb.as_ref(), name, ", which others can change: it or its run ".as_ref()];
+        let parts = [&parts[..], &[flaw.as_ref()]].concat();
+        SVSCAN.warning_plain(&parts);
+        refuse
+    }
+
+    /// Returns supervise's path: looked for in `$PATH` as ever, and then remembered.
+    fn supervise(&mut self) -> CString {
+        self.supervise.get_or_insert_with(|| find(c"supervise")).clone()
+    }
+
+    fn watch_once(&mut self, name: &CStr) {
+        if let Some(once) = self.once.as_mut().filter(|once| once.name.as_c_str() == name) {
+            once.watch();
+        }
+    }
+
+    /// Sends a signal to a supervise.
+    fn signal(&self, id: Id, number: i32) {
+        let supervisor = self.entries.get(id).and_then(|service| service.supervisor.as_ref());
+        let Some(supervisor) = supervisor else { return };
+        if self.finishing && !self.log_told && self.is_log(id) {
+            return;
+        }
+        // It may be dead by now: then we will be told.
+        let _ = match &supervisor.watch {
+            Some(watch) => process::pidfd_kill(watch.raw(), number),
+            None => signal::kill(supervisor.pid, number),
+        };
+    }
+
+    fn is_log(&self, id: Id) -> bool {
+        let name = self.entries.get(id).map(|service| service.name.as_c_str());
+        self.log.as_ref().is_some_and(|log| Some(log.name.as_c_str()) == name)
+    }
+
+    /// Tells a supervise that is not ours to end, and its logger's likewise.
+    fn command(&mut self, id: Id, bytes: &[u8]) {
+        let Some(name) = self.entries.get(id).map(|service| service.name.clone()) else { return };
+        let log = [name.to_bytes(), b"/log"].concat();
+        for dir in [name.to_bytes(), &log] {
+            if self.paths.set(OsStr::from_bytes(dir)).is_ok() {
+                // Gone meanwhile, or no logger: nothing to tell.
+                let _ = control::send(&mut self.paths, bytes);
+            }
+        }
+    }
+
+    /// Tells whether everything has ended; the service that gets our output comes last.
+    fn is_over(&mut self) -> bool {
+        if self.entries.is_empty() {
+            return true;
+        }
+        let only_log = self.entries.iter().all(|(id, _)| self.is_log(*id));
+        if only_log && !self.log_told {
+            self.log_told = true;
+            if let Some(log) = &self.log {
+                log.close();
+            }
+            self.finish();
+            self.act();
+        }
+        self.entries.is_empty()
+    }
+
+    fn finish(&mut self) {
+        self.finishing = true;
+        self.entries.step_all(Event::Finish);
+    }
+
+    fn wait(&mut self) {
+        let readable = |raw: Option<i32>| raw.map_or(PollFd::none(), PollFd::readable);
+        let watches = self.entries.iter().filter_map(|(_, service)| {
+            let supervisor = service.supervisor.as_ref()?;
+            Some((supervisor.pid, supervisor.watch.as_ref()?.raw()))
+        });
+        let (pids, watches): (Vec<i32>, Vec<i32>) = watches.unzip();
+        let mut polls = vec![
+            PollFd::readable(self.signals.raw()),
+            readable(self.folder.raw()),
+            readable(self.once.as_ref().and_then(Once::raw)),
+        ];
+        let own = polls.len();
+        polls.extend(watches.into_iter().map(PollFd::readable));
+        let until = earlier(self.entries.deadline(), self.folder.deadline());
+        let timeout = until.map(|at| at.nanos_from(Mono(time::monotonic())));
+        // Only a bad list of descriptors can fail, and ours are open.
+        let _ = fd::poll(&mut polls, timeout);
+        if polls[0].is_ready() {
+            self.signals_came();
+        }
+        for (pid, _) in pids.into_iter().zip(&polls[own..]).filter(|(_, poll)| poll.is_ready()) {
+            self.ended(pid, How::Lost);
+        }
+        let rescan = self.folder.deadline().is_some_and(|at| at.0 <= time::monotonic());
+        if !self.finishing && rescan {
+            self.folder.scan(&mut self.entries);
+        } else if polls[1].is_ready() {
+            self.folder.changed(&mut self.entries);
+        }
+        self.entries.tick();
+        self.look_at_once(polls[2].is_ready());
+    }
+
+    fn look_at_once(&mut self, told: bool) {
+        let Some(once) = self.once.as_mut().filter(|_| told && !self.finishing) else { return };
+        if let Some(code) = once.verdict() {
+            self.code = code;
+            self.finish();
+        }
+    }
+
+    fn signals_came(&mut self) {
+        while let Some(number) = signal::next(&self.signals) {
+            match number {
+                n::SIGCHLD => self.reap(),
+                n::SIGTERM | n::SIGINT => self.finish(),
+                n::SIGHUP | n::SIGALRM => self.folder.scan(&mut self.entries),
+                n::SIGUSR1 => self.replace(),
+                n::SIGQUIT => self.forward(b"q"),
+                n::SIGUSR2 => self.forward(b"2"),
+                n::SIGWINCH => self.forward(b"w"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Passes a signal on to the service that svscan ends with.
+    fn forward(&mut self, byte: &[u8]) {
+        let Some(once) = &self.once else { return };
+        if self.paths.set(OsStr::from_bytes(once.name.to_bytes())).is_ok() {
+            let _ = control::send(&mut self.paths, byte);
+        }
+    }
+
+    /// Reaps every dead child: supervises, and the orphans that came to us.
+    fn reap(&mut self) {
+        while let Waited::Ended(pid, ended) = process::wait(-1, false) {
+            let asked = ended == Ended::Code(0);
+            self.ended(pid, if asked { How::Asked } else { How::Lost });
+        }
+    }
+
+    fn ended(&mut self, pid: i32, how: How) {
+        if let Some(id) = self.entries.died(pid) {
+            if let Some(once) = &mut self.once
+                && let Some(code) = once.verdict()
+                && !self.finishing
+            {
+                self.code = code;
+                self.finish();
+            }
+            self.entries.step(id, Event::Ended(how));
+        }
+    }
+
+    /// Replaces every supervise, then svscan itself, by the programs now on disk.
+    fn replace(&mut self) {
+        for (id, _) in self.entries.iter() {
+            self.signal(*id, n::SIGHUP);
+        }
+        self.origin.replace();
+    }
+}
+
+/// Looks for a program in `$PATH` as the chain-loading programs do.
+fn find(name: &CStr) -> CString {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin"));
+    path.as_bytes()
+        .split(|b| *b == b':')
+        .filter_map(|dir| {
+            let dir = if dir.is_empty() { b"." } else { dir };
+            CString::new([dir, b"/", name.to_bytes()].concat()).ok()
+        })
+        .find(|path| file::is_executable(HERE, path))
+        .unwrap_or_else(|| name.to_owned())
+}

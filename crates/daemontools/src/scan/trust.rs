@@ -1,0 +1,86 @@
+//! Whose programs svscan runs: none that somebody else can change, where it can say so.
+//!
+//! daemontools runs what it finds. In folders of skynet's own, and in a user's own, a service
+//! directory or `run` that another user can write is refused; elsewhere it is warned about.
+
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use sys::linux::file::{self, HERE, Stat};
+use sys::linux::process;
+
+/// The system's own folder.
+const SYSTEM: &str = "/etc/skynet";
+
+/// What is done about a directory that others can write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Policy {
+    /// Not run.
+    Refuse,
+    /// Run, and said.
+    Warn,
+}
+
+impl Policy {
+    /// Returns the policy of the current directory.
+    #[must_use]
+    pub(super) fn here() -> Self {
+        let Ok(here) = std::env::current_dir() else { return Self::Warn };
+        Self::of(&here, own_folder().as_deref())
+    }
+
+    fn of(dir: &Path, own: Option<&Path>) -> Self {
+        let strict = dir.starts_with(SYSTEM) || own.is_some_and(|own| dir.starts_with(own));
+        if strict { Self::Refuse } else { Self::Warn }
+    }
+}
+
+/// Returns a user's own folder: `$XDG_STATE_HOME/skynet`.
+fn own_folder() -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty());
+    let state = state.map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME").filter(|dir| !dir.is_empty())?;
+        Some(Path::new(&home).join(".local/state"))
+    });
+    state.map(|state| state.join("skynet"))
+}
+
+/// Returns what is wrong with a service directory: who else may change what it runs.
+#[must_use]
+pub(super) fn flaw(name: &CStr) -> Option<&'static str> {
+    let dir = file::open(HERE, name, file::flags::O_PATH, 0).ok()?;
+    let stat = file::stat_fd(dir.raw()).ok()?;
+    of_file(&stat).or_else(|| {
+        // A missing `run` runs nothing; it is looked at again at the next start of supervise.
+        of_file(&file::stat(dir.raw(), ondisk::names::RUN, true).ok()?)
+    })
+}
+
+fn of_file(stat: &Stat) -> Option<&'static str> {
+    let (uid, mode) = (stat.uid(), stat.mode());
+    if uid != 0 && uid != process::euid() {
+        Some("belongs to another user")
+    } else if mode & 0o022 != 0 {
+        Some("can be written by others: chmod go-w it and its run")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_of_our_own_are_strict() {
+        let own = Some(Path::new("/home/a/.local/state/skynet"));
+        for (dir, policy) in [
+            ("/etc/skynet/service", Policy::Refuse),
+            ("/home/a/.local/state/skynet/service", Policy::Refuse),
+            ("/etc/service", Policy::Warn),
+            ("/etc/skynetish", Policy::Warn),
+            ("/home/a/service", Policy::Warn),
+        ] {
+            assert_eq!(Policy::of(Path::new(dir), own), policy, "{dir}");
+        }
+    }
+}
