@@ -1,5 +1,7 @@
 //! `tests/check` finds what it says it finds.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,5 +1,7 @@
 //! Arrows point down only: programs, loops, decisions, bytes.
 
+#![allow(clippy::expect_used, clippy::panic)]
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
