@@ -98,6 +98,8 @@ fn unfinished_code_and_sleeps_are_found() {
     finds("tests/tests/a.rs", "fn f() {\n    std::thread::sleep(d);\n}\n", 2, "sleep");
     finds("crates/sys/src/b.rs", "fn f() {\n    libc::nanosleep(&a, b);\n}\n", 2, "sleep");
     finds("tests/tests/c.rs", "use std::thread::sleep;\n", 1, "sleep");
+    finds("crates/testkit/src/scratch.rs", "use std::thread::sleep;\n", 1, "sleep");
+    passes("sleep-in-wait", &[("crates/testkit/src/wait.rs", "fn f() {\n    sleep(d);\n}\n")]);
     passes(
         "sleep-in-a-script",
         &[("tests/tests/d.rs", "const RUN: &str = \"sleep(1); todo!()\";\n")],

@@ -29,7 +29,8 @@ const LAYERS: &[Layer] = &[
     layer("sys", &["linux", "nix", "signal-hook", "libc", "landlock", "seccompiler", "caps"]),
     bare("supervise", &["machine", "ondisk", "linux"]),
     bare("multilog", &["machine", "ondisk", "linux"]),
-    layer("daemontools", &["machine", "ondisk", "sys"]),
+    // libc for its constants; the calls are in `linux`.
+    layer("daemontools", &["machine", "ondisk", "sys", "libc"]),
     layer("work", &["machine", "rusqlite", "lapin", "tokio", "serde", "serde_json", "thiserror"]),
     layer(
         "exo",
@@ -68,6 +69,7 @@ const LAYERS: &[Layer] = &[
     ),
     layer("participant", &["serde", "serde_json"]),
     layer("testkit", &["ondisk", "linux", "sys", "libc", "nix", "tempfile"]),
+    layer("bench", &["linux", "libc", "nix"]),
     layer("tests", &[]),
 ];
 
