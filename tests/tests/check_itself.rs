@@ -156,7 +156,9 @@ fn a_second_place_that_knows_a_layout_is_found() {
     finds("crates/sys/src/b.rs", "const A: &str = \"SUPERVISEDIR\";\n", 1, "layout");
     finds("crates/sys/src/c.rs", "fn f() {\n    pid.to_le_bytes();\n}\n", 2, "layout");
     finds("crates/sys/src/d.rs", "const A: u64 = 4_611_686_018_427_387_914;\n", 1, "layout");
-    let message = "const A: &str = \"unable to open supervise/status: \";\n";
+    finds("crates/sys/src/e.rs", "const A: &str = \"/srv/web/supervise/ok\";\n", 1, "layout");
+    let message = "const A: &str = \"unable to open supervise/status: \";\n\
+                   const B: &str = \"/log/supervise/lock\";\n";
     passes(
         "layout-in-its-place",
         &[
