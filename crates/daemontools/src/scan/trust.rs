@@ -72,13 +72,13 @@ mod tests {
 
     #[test]
     fn only_folders_of_our_own_are_strict() {
-        let own = Some(Path::new("/home/a/.local/state/skynet"));
+        let own = Some(Path::new("/users/a/.local/state/skynet"));
         for (dir, policy) in [
             ("/etc/skynet/service", Policy::Refuse),
-            ("/home/a/.local/state/skynet/service", Policy::Refuse),
+            ("/users/a/.local/state/skynet/service", Policy::Refuse),
             ("/etc/service", Policy::Warn),
             ("/etc/skynetish", Policy::Warn),
-            ("/home/a/service", Policy::Warn),
+            ("/users/a/service", Policy::Warn),
         ] {
             assert_eq!(Policy::of(Path::new(dir), own), policy, "{dir}");
         }
