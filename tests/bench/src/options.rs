@@ -1,0 +1,108 @@
+//! The command line.
+
+use crate::rows::{self, Row};
+use crate::trouble::{Result, Trouble};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What `--help` says.
+pub(crate) const USAGE: &str = "\
+usage: tests/bench/run [ row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ]
+
+Measures the suite beside daemontools, runit and s6 and prints a table, which is also kept in
+tests/bench/out. Without a row: all of them.
+
+  --rounds N      how often each peer has its turn (5)
+  --services N    how many services are many (1000)
+  --idle SECONDS  how long idle suites are watched for context switches (20)
+  --huge          lets the growth row go on to 10,000 services
+  --write         writes the table to packaging/doc/benchmarks.md as well
+  --help          says this and lists the rows";
+
+/// What was asked for.
+pub(crate) struct Options {
+    /// The rows, in the order of the table.
+    pub(crate) rows: Vec<&'static Row>,
+    /// How often each peer has its turn.
+    pub(crate) rounds: usize,
+    /// How many services are many.
+    pub(crate) services: usize,
+    /// For how many seconds idle suites are watched.
+    pub(crate) idle_seconds: u64,
+    /// Whether the growth row goes on to 10,000 services.
+    pub(crate) huge: bool,
+    /// Whether the table becomes the committed one.
+    pub(crate) write: bool,
+    /// The scratch folder, where this is the process inside the namespaces.
+    pub(crate) inside: Option<PathBuf>,
+}
+
+/// Reads the arguments behind the program's name; `None` = help was asked for.
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Options>> {
+    let mut options = Options {
+        rows: Vec::new(),
+        rounds: 5,
+        services: 1000,
+        idle_seconds: 20,
+        huge: false,
+        write: false,
+        inside: None,
+    };
+    let mut args = args;
+    while let Some(arg) = args.next() {
+        match arg.to_str().unwrap_or("") {
+            "--rounds" => options.rounds = number(&arg, args.next())?,
+            "--services" => options.services = number(&arg, args.next())?,
+            "--idle" => options.idle_seconds = number(&arg, args.next())? as u64,
+            "--huge" => options.huge = true,
+            "--write" => options.write = true,
+            "--help" => return Ok(None),
+            "--inside" => options.inside = args.next().map(PathBuf::from),
+            name => options.rows.push(row(name, &arg)?),
+        }
+    }
+    if options.rows.is_empty() {
+        options.rows = rows::ALL.iter().collect();
+    }
+    options.rows.sort_by_key(|row| rows::ALL.iter().position(|known| known.name == row.name));
+    options.rows.dedup_by_key(|row| row.name);
+    Ok(Some(options))
+}
+
+fn row(name: &str, arg: &OsString) -> Result<&'static Row> {
+    let found = rows::ALL.iter().find(|row| row.name == name);
+    found.ok_or_else(|| {
+        let known: Vec<_> = rows::ALL.iter().map(|row| row.name).collect();
+        Trouble::new(format!("no row or option {}; rows: {}", arg.display(), known.join(" ")))
+    })
+}
+
+fn number(option: &OsString, value: Option<OsString>) -> Result<usize> {
+    let value = value.and_then(|value| value.to_str().and_then(|text| text.parse().ok()));
+    let wrong = || Trouble::new(format!("{} needs a number from 1 on", option.display()));
+    value.filter(|&n| n > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Option<Options>> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn rows_come_once_and_in_the_order_of_the_table() {
+        let options = parsed("status idle --rounds 2 status").unwrap().unwrap();
+        assert_eq!(options.rows.iter().map(|row| row.name).collect::<Vec<_>>(), ["idle", "status"]);
+        assert_eq!(options.rounds, 2);
+        assert_eq!(parsed("").unwrap().unwrap().rows.len(), rows::ALL.len());
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in ["--rounds", "--rounds 0", "--services x", "no-such-row", "--no-such-option"] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The rows of the table.
+
+mod control;
+mod growth;
+mod memory;
+mod start;
+mod stop;
+mod tools;
+
+use crate::peer::Peer;
+use crate::stage::Lab;
+use crate::trouble::Result;
+
+/// What one measurement of a row says: a figure for each of its measures, `None` where the suite
+/// has no such thing, infinity for what never happened.
+pub(crate) type Figures = Vec<Option<f64>>;
+
+/// Several measures that one measurement gives.
+pub(crate) struct Row {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// What it measures.
+    pub(crate) measures: &'static [Measure],
+    /// Measures one suite once.
+    pub(crate) run: fn(&Lab, &Peer) -> Result<Figures>,
+}
+
+/// One line of the table.
+pub(crate) struct Measure {
+    /// What it says in front; `{n}` stands for the number of services.
+    pub(crate) title: &'static str,
+    /// What ours must reach.
+    pub(crate) goal: Goal,
+}
+
+/// What ours must reach.
+#[derive(Clone, Copy)]
+pub(crate) enum Goal {
+    /// Nothing: the figure explains others.
+    None,
+    /// Less than the best of all suites has.
+    BelowBest,
+    /// At most so many times what the floor has.
+    Floor(f64),
+    /// At most so many times what the best static suite has.
+    Static(f64),
+    /// At most so many times what the named suite has.
+    Of(f64, &'static str),
+    /// At most this.
+    AtMost(f64),
+    /// At most so much for each of the services.
+    PerService(f64),
+}
+
+const fn measure(title: &'static str, goal: Goal) -> Measure {
+    Measure { title, goal }
+}
+
+/// All rows, in the order of the table.
+pub(crate) const ALL: &[Row] = &[
+    Row {
+        name: "idle",
+        measures: &[
+            measure("one idle supervise, private memory, KiB", Goal::None),
+            measure("its page tables, KiB", Goal::None),
+            measure("both, KiB", Goal::BelowBest),
+        ],
+        run: memory::idle,
+    },
+    Row {
+        name: "suite",
+        measures: &[measure(
+            "whole suite, {n} services each with a logger, shared pages divided, + page tables, MiB",
+            Goal::PerService(0.09),
+        )],
+        run: memory::suite,
+    },
+    Row {
+        name: "up",
+        measures: &[measure("bring-up of {n} services, ms", Goal::Floor(1.5))],
+        run: start::plain,
+    },
+    Row {
+        name: "up-logged",
+        measures: &[
+            measure(
+                "the same, each with a logger, to the last service, ms (floor: without)",
+                Goal::None,
+            ),
+            measure(
+                "the same, to the last logger's first file, ms (floor: without)",
+                Goal::Floor(4.0),
+            ),
+        ],
+        run: start::logged,
+    },
+    Row {
+        name: "restart",
+        measures: &[measure(
+            "kill -9 of a long-running service to the next one's first instruction, µs",
+            Goal::Floor(1.1),
+        )],
+        run: control::restart,
+    },
+    Row {
+        name: "down",
+        measures: &[
+            measure("svc -d to the service's end, µs", Goal::Static(1.0)),
+            measure("the same, sent 50 ms after a start, µs", Goal::Of(1.0, "runit")),
+        ],
+        run: control::down,
+    },
+    Row {
+        name: "new",
+        measures: &[
+            measure("new directory renamed into place, to its start, ms", Goal::AtMost(5.0)),
+            measure("new directory linked into place, to its start, ms", Goal::AtMost(5.0)),
+        ],
+        run: start::appear,
+    },
+    Row {
+        name: "storm",
+        measures: &[measure("{n} services killed at once, to all back, ms", Goal::Floor(1.2))],
+        run: control::storm,
+    },
+    Row {
+        name: "status",
+        measures: &[
+            measure("svstat of one service, µs (floor: fork + exec)", Goal::Floor(2.0)),
+            measure("svstat of {n} services in one call, ms", Goal::Of(0.6, "daemontools")),
+        ],
+        run: tools::status,
+    },
+    Row {
+        name: "stop",
+        measures: &[measure(
+            "stop of {n} services with loggers, to everything gone, ms",
+            Goal::Of(0.7, "runit"),
+        )],
+        run: stop::all,
+    },
+    Row {
+        name: "switches",
+        measures: &[measure("context switches of the whole suite, idle", Goal::AtMost(0.0))],
+        run: memory::switches,
+    },
+    Row {
+        name: "chain",
+        measures: &[
+            measure("setuidgid beyond fork + exec, µs (floor: one more exec)", Goal::Static(1.3)),
+            measure("envdir beyond fork + exec, µs", Goal::Static(1.3)),
+            measure("softlimit beyond fork + exec, µs", Goal::Static(1.3)),
+            measure("setlock beyond fork + exec, µs", Goal::Static(1.3)),
+        ],
+        run: tools::chain,
+    },
+    Row { name: "growth", measures: growth::MEASURES, run: growth::all },
+];
+
+/// Returns the middle of `values`, the mean of the two in the middle of an even number.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
+    }
+}
+
+/// Returns microseconds from `begun` to `ended`, both in nanoseconds.
+fn micros(begun: u64, ended: u64) -> f64 {
+    ended.saturating_sub(begun) as f64 / 1e3
+}
+
+/// Returns milliseconds from `begun` to `ended`, both in nanoseconds.
+fn millis(begun: u64, ended: u64) -> f64 {
+    micros(begun, ended) / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(median(&[1.0, f64::INFINITY, f64::INFINITY]), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn no_two_rows_have_one_name() {
+        for (i, row) in ALL.iter().enumerate() {
+            assert!(ALL[..i].iter().all(|other| other.name != row.name), "{}", row.name);
+        }
+    }
+}
