@@ -91,5 +91,5 @@ fn measure_one(lab: &Lab, row: &'static Row, peer: &Peer, report: &mut Report<'_
         Err(trouble) => format!("failed: {trouble}"),
     };
     eprintln!("bench: {} round {}: {}: {said}", row.name, lab.round + 1, peer.name);
-    report.add(row, peer, figures.ok());
+    report.add(row, peer, figures.ok().as_ref());
 }

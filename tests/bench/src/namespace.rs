@@ -20,6 +20,8 @@ use std::time::Duration;
 /// Runs this program again, with the same arguments, in new namespaces; returns its exit code.
 pub(crate) fn run_inside() -> Result<i32> {
     let scratch = std::env::temp_dir().join(format!("bench.{}", process::pid()));
+    // An interrupted run leaves an empty folder, and pids come again.
+    let _ = fs::remove_dir(&scratch);
     fs::create_dir(&scratch).unable(|| format!("make {}", scratch.display()))?;
     // Accounts without rights chain into programs below it.
     fs::set_permissions(&scratch, Permissions::from_mode(0o755))

@@ -3,20 +3,21 @@
 use crate::rows::{self, Row};
 use crate::trouble::{Result, Trouble};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `--help` says.
 pub(crate) const USAGE: &str = "\
-usage: tests/bench/run [ row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ]
+usage: tests/bench/run [ row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ] [ --out FOLDER ]
 
 Measures the suite beside daemontools, runit and s6 and prints a table, which is also kept in
-tests/bench/out. Without a row: all of them.
+tests/bench/out. Without a row: all of them. Needs root: a run lives in namespaces of its own.
 
   --rounds N      how often each peer has its turn (5)
   --services N    how many services are many (1000)
   --idle SECONDS  how long idle suites are watched for context switches (20)
   --huge          lets the growth row go on to 10,000 services
   --write         writes the table to packaging/doc/benchmarks.md as well
+  --out FOLDER    keeps the table there instead of tests/bench/out
   --help          says this and lists the rows";
 
 /// What was asked for.
@@ -33,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) huge: bool,
     /// Whether the table becomes the committed one.
     pub(crate) write: bool,
+    /// The folder that keeps the table.
+    pub(crate) out: PathBuf,
     /// The scratch folder, where this is the process inside the namespaces.
     pub(crate) inside: Option<PathBuf>,
 }
@@ -46,6 +49,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Optio
         idle_seconds: 20,
         huge: false,
         write: false,
+        out: Path::new(env!("CARGO_MANIFEST_DIR")).join("out"),
         inside: None,
     };
     let mut args = args;
@@ -57,6 +61,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Optio
             "--huge" => options.huge = true,
             "--write" => options.write = true,
             "--help" => return Ok(None),
+            "--out" => options.out = folder(&arg, args.next())?,
             "--inside" => options.inside = args.next().map(PathBuf::from),
             name => options.rows.push(row(name, &arg)?),
         }
@@ -75,6 +80,11 @@ fn row(name: &str, arg: &OsString) -> Result<&'static Row> {
         let known: Vec<_> = rows::ALL.iter().map(|row| row.name).collect();
         Trouble::new(format!("no row or option {}; rows: {}", arg.display(), known.join(" ")))
     })
+}
+
+fn folder(option: &OsString, value: Option<OsString>) -> Result<PathBuf> {
+    let value = value.filter(|value| !value.is_empty()).map(PathBuf::from);
+    value.ok_or_else(|| Trouble::new(format!("{} needs a folder", option.display())))
 }
 
 fn number(option: &OsString, value: Option<OsString>) -> Result<usize> {
@@ -101,7 +111,9 @@ mod tests {
 
     #[test]
     fn mistakes_are_refused() {
-        for line in ["--rounds", "--rounds 0", "--services x", "no-such-row", "--no-such-option"] {
+        for line in
+            ["--rounds", "--rounds 0", "--services x", "--out", "no-such-row", "--no-such-option"]
+        {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

@@ -27,10 +27,10 @@ impl<'a> Report<'a> {
     }
 
     /// Adds what one measurement said, `None` where it failed.
-    pub(crate) fn add(&mut self, row: &'static Row, peer: &Peer, figures: Option<Figures>) {
+    pub(crate) fn add(&mut self, row: &'static Row, peer: &Peer, figures: Option<&Figures>) {
         for (i, measure) in row.measures.iter().enumerate() {
             let place = (measure.title, peer.name);
-            match &figures {
+            match figures {
                 Some(figures) => {
                     self.figures
                         .entry(place)
@@ -46,10 +46,10 @@ impl<'a> Report<'a> {
     pub(crate) fn publish(&self) -> Result<i32> {
         let text = self.text();
         println!("{text}");
-        let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-        write(&tests.join("out/benchmarks.md"), &text)?;
+        write(&self.options.out.join("benchmarks.md"), &text)?;
         if self.options.write {
-            write(&tests.join("../../packaging/doc/benchmarks.md"), &text)?;
+            let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/doc");
+            write(&Path::new(committed).join("benchmarks.md"), &text)?;
         }
         Ok(if self.failures.is_empty() { 0 } else { 111 })
     }
@@ -122,7 +122,7 @@ impl<'a> Report<'a> {
             && own.is_finite()
             && base.is_finite()
             && base > 0.0
-            && !self.base().is_some_and(|base| base.name == peer.name)
+            && self.base().is_none_or(|base| base.name != peer.name)
         {
             let _ = write!(cell, " ({:.2})", own / base);
         }

@@ -9,7 +9,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// After so long without a new start none is expected any more; scanners look every 5 seconds.
 const STALL: u64 = 8 * SECOND;
@@ -87,7 +87,17 @@ impl<'a> Stage<'a> {
             stage.make_service(&dir, script.as_deref())?;
             stage.dirs.push(dir);
         }
+        stage.age()?;
         Ok(Some(stage))
+    }
+
+    /// Makes the scanned folder look old: runsvdir waits with one that was changed this second.
+    fn age(&self) -> Result<()> {
+        let folder = self.folder();
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        File::open(&folder)
+            .and_then(|open| open.set_modified(hour_ago))
+            .unable(|| format!("set the time of {}", folder.display()))
     }
 
     /// Prepares and starts services, and waits until all run and may be restarted at once.
@@ -107,6 +117,11 @@ impl<'a> Stage<'a> {
         }
         rest();
         Ok(Some(stage))
+    }
+
+    /// Returns the directories of the loggers.
+    pub(crate) fn loggers(&self) -> impl Iterator<Item = PathBuf> {
+        self.dirs.iter().map(|dir| dir.join("log")).filter(|log| log.is_dir())
     }
 
     /// Returns the folder that is scanned.

@@ -1,39 +1,51 @@
 //! The same with ten times as many services, and again.
 
-use super::{Figures, Goal, Measure, measure, memory, millis};
+use super::{Figures, Goal, Measure, control, measure, memory, millis, stop, tools};
 use crate::peer::Peer;
 use crate::stage::{self, Lab, Stage};
 use crate::trouble::Result;
 
 const SIZES: [usize; 4] = [10, 100, 1000, 10_000];
 
-/// Two for each size, in the order of `SIZES`.
-pub(super) const MEASURES: &[Measure] = &[
-    measure("growth: bring-up of 10 services, ms", Goal::None),
-    measure("growth: memory of the suite with 10 services, MiB", Goal::None),
-    measure("growth: bring-up of 100 services, ms", Goal::None),
-    measure("growth: memory of the suite with 100 services, MiB", Goal::None),
-    measure("growth: bring-up of 1,000 services, ms", Goal::None),
-    measure("growth: memory of the suite with 1,000 services, MiB", Goal::None),
-    measure("growth: bring-up of 10,000 services, ms", Goal::None),
-    measure("growth: memory of the suite with 10,000 services, MiB", Goal::None),
-];
+/// Figures of one size.
+type OfSize = [Option<f64>; 5];
 
-/// Brings up suites of growing size.
+macro_rules! of_size {
+    ($n:literal) => {
+        [
+            measure(concat!("bring-up of ", $n, " services, ms"), Goal::None),
+            measure(concat!("memory of a suite with ", $n, " services, MiB"), Goal::None),
+            measure(concat!("svstat of ", $n, " services in one call, ms"), Goal::None),
+            measure(concat!($n, " services killed at once, to all back, ms"), Goal::None),
+            measure(concat!("stop of ", $n, " services, to everything gone, ms"), Goal::None),
+        ]
+    };
+}
+
+/// Those of each size, in the order of `SIZES`.
+pub(super) const MEASURES: &[Measure] =
+    [of_size!("10"), of_size!("100"), of_size!("1,000"), of_size!("10,000")].as_flattened();
+
+/// Takes suites of growing size from nothing to nothing, without loggers.
 pub(super) fn all(lab: &Lab, peer: &Peer) -> Result<Figures> {
     let mut figures = Vec::new();
     for size in SIZES {
         let asked = size <= lab.services || lab.huge;
         let known = peer.most_services().is_none_or(|most| size <= most);
-        figures.extend(if asked && known { one(lab, peer, size)? } else { [None; 2] });
+        figures.extend(if asked && known { one(lab, peer, size)? } else { OfSize::default() });
     }
     Ok(figures)
 }
 
-fn one(lab: &Lab, peer: &Peer, size: usize) -> Result<[Option<f64>; 2]> {
-    let Some(mut stage) = Stage::prepare(lab, peer, size, false)? else { return Ok([None; 2]) };
-    let Some(begun) = stage.start()? else { return Ok([None; 2]) };
-    let ended = stage.wait_for_starts(size)?;
+fn one(lab: &Lab, peer: &Peer, size: usize) -> Result<OfSize> {
+    let none = Ok(OfSize::default());
+    let Some(mut stage) = Stage::prepare(lab, peer, size, false)? else { return none };
+    let Some(begun) = stage.start()? else { return none };
+    let up = millis(begun, stage.wait_for_starts(size)?);
     stage::rest();
-    Ok([Some(millis(begun, ended)), Some(memory::share()?)])
+    let memory = memory::share()?;
+    let status = tools::status_of_all(&stage, peer)?;
+    let back = control::storm_on(&stage)?;
+    stage::rest();
+    Ok([Some(up), Some(memory), status, Some(back), stop::stop(&stage, peer)?])
 }

@@ -24,14 +24,14 @@ pub(super) fn status(lab: &Lab, peer: &Peer) -> Result<Figures> {
     let Some(stage) = Stage::steady(lab, peer, lab.services, false)? else {
         return Ok(vec![None; 2]);
     };
-    let mut figures = Vec::new();
-    for (dirs, times, unit) in [(&stage.dirs[..1], TIMES, 1.0), (&stage.dirs[..], 10, 1000.0)] {
-        figures.push(match peer.status(dirs) {
-            Some(mut command) => repeated(&mut command, times)?.map(|taken| taken / unit),
-            None => None,
-        });
-    }
-    Ok(figures)
+    let one = peer.status(&stage.dirs[..1]).map(|mut command| repeated(&mut command, TIMES));
+    Ok(vec![one.transpose()?.flatten(), status_of_all(&stage, peer)?])
+}
+
+/// Asks for the state of all services in one call; milliseconds.
+pub(super) fn status_of_all(stage: &Stage<'_>, peer: &Peer) -> Result<Option<f64>> {
+    let Some(mut command) = peer.status(&stage.dirs) else { return Ok(None) };
+    Ok(repeated(&mut command, 10)?.map(|taken| taken / 1000.0))
 }
 
 /// Programs that prepare a process and run another one, beyond what running that one takes.
