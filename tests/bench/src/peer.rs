@@ -40,6 +40,8 @@ pub(crate) struct Peer {
     pub(crate) statically: bool,
     /// Where its programs are.
     folder: PathBuf,
+    /// The scanner that is borrowed as long as it has none of its own.
+    stand_in: Option<PathBuf>,
     /// The program of its loggers.
     logger: Option<PathBuf>,
 }
@@ -74,11 +76,13 @@ pub(crate) fn installed(folders: &Folders) -> Vec<Peer> {
         ours: false,
         statically: false,
         folder: folder.to_owned(),
+        stand_in: None,
         logger: first(&[folder], logger),
     };
     let ours = Peer {
         ours: true,
         statically: true,
+        stand_in: first(&[&original], "svscan"),
         logger: multilog,
         ..peer("ours", Family::Daemontools, &folders.ours, "")
     };
@@ -106,7 +110,7 @@ fn is_program(path: &Path) -> bool {
 impl Peer {
     /// Ours counts as soon as one program of it is there: its rows fill one by one.
     fn is_installed(&self) -> bool {
-        let ours = ["svscan", "svstat", "setuidgid"];
+        let ours = ["supervise", "svstat", "setuidgid"];
         self.has(self.scanner()) || self.ours && ours.iter().any(|program| self.has(program))
     }
 
@@ -117,15 +121,32 @@ impl Peer {
     /// Returns a command that runs one of its programs, `None` where it has none of that name.
     pub(crate) fn command(&self, program: &str) -> Option<Command> {
         let path = self.folder.join(program);
-        is_program(&path).then(|| {
-            let mut command = Command::new(path);
-            command
-                .env_clear()
-                .env("PATH", format!("{}:/usr/bin:/bin", self.folder.display()))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null());
-            command
-        })
+        is_program(&path).then(|| self.command_of(&path))
+    }
+
+    fn command_of(&self, path: &Path) -> Command {
+        let mut command = Command::new(path);
+        command
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", self.folder.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+
+    /// Returns what a reader of its figures must know.
+    pub(crate) fn notes(&self) -> Vec<&'static str> {
+        let borrowed_logger = self.ours && !self.has_own_logger();
+        let borrowed_scanner = self.ours && !self.has(self.scanner());
+        let notes = [
+            borrowed_scanner.then_some(
+                "Ours has no svscan yet: the original's, which is linked statically, starts our supervise.",
+            ),
+            borrowed_logger.then_some(
+                "Ours has no multilog yet: its loggers are the original's, and count 16 + 36 KiB of memory each.",
+            ),
+        ];
+        notes.into_iter().flatten().collect()
     }
 
     /// Returns how many services its scanner takes at most, where it has such a limit.
@@ -161,7 +182,8 @@ impl Peer {
         if !self.has(self.keeper()) {
             return None;
         }
-        let mut command = self.command(self.scanner())?;
+        let borrowed = || self.stand_in.as_ref().map(|path| self.command_of(path));
+        let mut command = self.command(self.scanner()).or_else(borrowed)?;
         if self.family == Family::S6 {
             // Room for the loggers, which count as services of their own there.
             command.arg("-c").arg((2 * services + 10).to_string());

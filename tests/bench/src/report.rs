@@ -78,6 +78,9 @@ impl<'a> Report<'a> {
                 self.line(measure, &mut text);
             }
         }
+        for note in self.peers.iter().flat_map(Peer::notes) {
+            let _ = write!(text, "\n{note}\n");
+        }
         text
     }
 
@@ -127,7 +130,7 @@ impl<'a> Report<'a> {
             let _ = write!(cell, " ({:.2})", own / base);
         }
         match self.failures.get(&(measure.title, peer.name)) {
-            Some(failed) => format!("{cell}, failed {failed} times"),
+            Some(failed) => format!("{cell}, failed in {failed} of {}", self.options.rounds),
             None => cell,
         }
     }

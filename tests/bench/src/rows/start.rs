@@ -43,8 +43,10 @@ pub(super) fn appear(lab: &Lab, peer: &Peer) -> Result<Figures> {
         return Ok(vec![None; 2]);
     };
     // A scanner that looks from time to time is met at another moment of its wait in each round.
-    std::thread::sleep(Duration::from_millis(970 * (lab.round % 5) as u64));
+    let phase = Duration::from_millis(970 * (lab.round % 5) as u64);
+    std::thread::sleep(phase);
     let renamed = place(&stage, "renamed", |from, to| fs::rename(from, to))?;
+    std::thread::sleep(phase);
     let linked = place(&stage, "linked", |from, to| std::os::unix::fs::symlink(from, to))?;
     Ok(vec![Some(renamed), Some(linked)])
 }
