@@ -243,7 +243,9 @@ impl Peer {
     /// Returns how the suite on `folder` is ended.
     pub(crate) fn stop(&self, folder: &Path) -> Option<Stop> {
         match self.family {
-            Family::Daemontools if self.ours => Some(Stop::Signal(libc::SIGTERM)),
+            Family::Daemontools if self.ours && self.has(self.scanner()) => {
+                Some(Stop::Signal(libc::SIGTERM))
+            }
             Family::Daemontools => Some(Stop::SignalAndServices(libc::SIGTERM)),
             Family::Runit => Some(Stop::Signal(libc::SIGHUP)),
             Family::S6 => {

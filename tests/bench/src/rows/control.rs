@@ -5,6 +5,7 @@ use crate::peer::{Family, Peer};
 use crate::stage::{self, Lab, Stage};
 use crate::trouble::{Result, Trouble, Unable};
 use linux::errno::Errno;
+use linux::fd::PollFd;
 use linux::time::{SECOND, monotonic};
 use linux::{fd, process, signal};
 use std::path::Path;
@@ -90,9 +91,9 @@ fn end(stage: &Stage<'_>, dir: &Path, command: Command) -> Result<f64> {
     let watch = process::pidfd(pid).unable(|| format!("watch process {pid}"))?;
     let begun = monotonic();
     let mut child = stage.spawn(command)?;
-    let mut fds = [libc::pollfd { fd: watch.raw(), events: libc::POLLIN, revents: 0 }];
+    let mut fds = [PollFd::readable(watch.raw())];
     let limit = begun + 10 * SECOND;
-    while fds[0].revents == 0 {
+    while !fds[0].is_ready() {
         let rest = limit.saturating_sub(monotonic());
         if rest == 0 {
             let text = format!("{} did not end in 10 s{}", dir.display(), stage.complaints());
