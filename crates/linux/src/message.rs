@@ -22,11 +22,15 @@ impl Line {
     /// Adds bytes.
     #[must_use]
     pub fn with(mut self, bytes: &[u8]) -> Self {
+        self.push(bytes);
+        self
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
         // One byte stays free for the newline.
         let n = bytes.len().min(LEN - 1 - self.len);
         self.buf[self.len..self.len + n].copy_from_slice(&bytes[..n]);
         self.len += n;
-        self
     }
 
     /// Adds a decimal number.
@@ -46,6 +50,10 @@ impl Line {
 
     /// Writes the line to descriptor 2. Nobody may be reading there, and then so be it.
     pub fn send(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
         self.buf[self.len] = b'\n';
         let _ = fd::write(2, &self.buf[..=self.len]);
     }
@@ -53,16 +61,22 @@ impl Line {
 
 /// Writes `PROGRAM: SEVERITY: PARTS: TEXT` to descriptor 2.
 pub fn system(program: &str, severity: &str, parts: &[&[u8]], why: Errno) {
-    start(program, severity, parts).with(b": ").with(why.text().as_bytes()).send();
+    say(program, severity, parts, Some(why));
 }
 
 /// Writes `PROGRAM: SEVERITY: PARTS` to descriptor 2.
 pub fn plain(program: &str, severity: &str, parts: &[&[u8]]) {
-    start(program, severity, parts).send();
+    say(program, severity, parts, None);
 }
 
-fn start(program: &str, severity: &str, parts: &[&[u8]]) -> Line {
-    let line = Line::default().with(program.as_bytes()).with(b": ");
-    let line = line.with(severity.as_bytes()).with(b": ");
-    parts.iter().fold(line, |line, part| line.with(part))
+fn say(program: &str, severity: &str, parts: &[&[u8]], why: Option<Errno>) {
+    let mut line = Line::default();
+    for part in [program.as_bytes(), b": ", severity.as_bytes(), b": "].iter().chain(parts) {
+        line.push(part);
+    }
+    if let Some(why) = why {
+        line.push(b": ");
+        line.push(why.text().as_bytes());
+    }
+    line.end();
 }

@@ -18,12 +18,13 @@ use ondisk::control::Command;
 use ondisk::names;
 use ondisk::record::{Exit, Identity};
 
-/// Events on their way to the machine: one turn of [`Host::wait`] brings at most two bursts of
-/// [`BURST`] commands, two deaths and four others.
-pub(crate) type Events = Queue<Event, 48>;
+/// Events on their way to the machine. One turn of [`Host::wait`] brings at most two bursts of
+/// [`BURST`] commands with their ends, two deaths, four signals and a tick; what is done about one
+/// of them brings at most four more before the next is looked at.
+pub(crate) type Events = Queue<Event, 32>;
 
 /// Command bytes read at once.
-const BURST: usize = 16;
+const BURST: usize = 8;
 /// How long we ask for the exit status of a process that was not our child.
 const LATE: u64 = 2 * SECOND;
 

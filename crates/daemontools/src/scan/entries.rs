@@ -37,6 +37,8 @@ pub(super) struct Entries {
     by_name: HashMap<CString, Id>,
     by_pid: HashMap<i32, Id>,
     deadlines: BTreeSet<(Mono, Id)>,
+    /// Supervises that are not our children, by what tells their death.
+    watches: HashMap<i32, i32>,
     /// Decided, not yet done.
     pub(super) due: Vec<(Id, Action)>,
 }
@@ -136,12 +138,16 @@ impl Entries {
     pub(super) fn supervised(&mut self, id: Id, supervisor: Supervisor) {
         if let Some(service) = self.by_id.get_mut(&id) {
             self.by_pid.insert(supervisor.pid, id);
+            if let Some(watch) = &supervisor.watch {
+                self.watches.insert(supervisor.pid, watch.raw());
+            }
             service.supervisor = Some(supervisor);
         }
     }
 
     /// Notes that a process is dead; returns the service whose supervise it was.
     pub(super) fn died(&mut self, pid: i32) -> Option<Id> {
+        self.watches.remove(&pid);
         let id = self.by_pid.remove(&pid)?;
         self.by_id.get_mut(&id)?.supervisor = None;
         Some(id)
@@ -153,13 +159,23 @@ impl Entries {
             if let Some(at) = service.deadline {
                 self.deadlines.remove(&(at, id));
             }
-            self.by_name.retain(|_, its| *its != id);
+            if service.names > 0 {
+                self.by_name.remove(&service.name);
+            }
+            if service.names > 1 {
+                self.by_name.retain(|_, its| *its != id);
+            }
         }
     }
 
     /// Returns all services.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Id, &Service)> {
         self.by_id.iter()
+    }
+
+    /// Returns pid and descriptor of each supervise that is not our child.
+    pub(super) fn watches(&self) -> impl Iterator<Item = (i32, i32)> {
+        self.watches.iter().map(|(pid, watch)| (*pid, *watch))
     }
 
     /// Tells whether there is none.

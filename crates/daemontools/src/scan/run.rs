@@ -286,7 +286,6 @@ impl Scanner {
                 log.close();
             }
             self.finish();
-            self.act();
         }
         self.entries.is_empty()
     }
@@ -294,15 +293,13 @@ impl Scanner {
     fn finish(&mut self) {
         self.finishing = true;
         self.entries.step_all(Event::Finish);
+        self.act();
+        self.folder.close();
     }
 
     fn wait(&mut self) {
         let readable = |raw: Option<i32>| raw.map_or(PollFd::none(), PollFd::readable);
-        let watches = self.entries.iter().filter_map(|(_, service)| {
-            let supervisor = service.supervisor.as_ref()?;
-            Some((supervisor.pid, supervisor.watch.as_ref()?.raw()))
-        });
-        let (pids, watches): (Vec<i32>, Vec<i32>) = watches.unzip();
+        let (pids, watches): (Vec<i32>, Vec<i32>) = self.entries.watches().unzip();
         let mut polls = vec![
             PollFd::readable(self.signals.raw()),
             readable(self.folder.raw()),
@@ -343,7 +340,7 @@ impl Scanner {
             match number {
                 n::SIGCHLD => self.reap(),
                 n::SIGTERM | n::SIGINT => self.finish(),
-                n::SIGHUP | n::SIGALRM => self.folder.scan(&mut self.entries),
+                n::SIGHUP | n::SIGALRM if !self.finishing => self.folder.scan(&mut self.entries),
                 n::SIGUSR1 => self.replace(),
                 n::SIGQUIT => self.forward(b"q"),
                 n::SIGUSR2 => self.forward(b"2"),

@@ -69,6 +69,8 @@ pub struct Member {
     /// No start of `run` before this.
     spaced: Option<Mono>,
     publish_at: Option<Mono>,
+    /// Status and record do not say yet what is so.
+    changed: bool,
 }
 
 impl Member {
@@ -86,6 +88,7 @@ impl Member {
             draining: false,
             spaced: None,
             publish_at: None,
+            changed: false,
         }
     }
 
@@ -222,7 +225,7 @@ impl Member {
 
     pub(super) fn tick(&mut self, now: Mono, out: &mut Actions) {
         if self.publish_at.is_some_and(|at| at <= now) {
-            self.publish(out);
+            self.publish();
         }
         match self.phase {
             Phase::Outside { look } if look <= now => {
@@ -265,7 +268,7 @@ impl Member {
             // Modifiers are the pair's.
             Command::Group | Command::Single | Command::Logger | Command::Service => return,
         }
-        self.publish(out);
+        self.publish();
     }
 
     fn go_up(&mut self, what: Command, now: Mono, out: &mut Actions) {
@@ -347,7 +350,7 @@ impl Member {
         if self.want == Want::Down && script != Script::Stop {
             self.terminate(false, out);
         }
-        self.publish(out);
+        self.publish();
         out.push(Action::NotifyStart(self.which));
     }
 
@@ -365,7 +368,7 @@ impl Member {
             (Script::Run, Obstacle::Absent) if self.start_done => self.phase = Phase::Started,
             (Script::Start | Script::Run, _) => self.phase = again,
         }
-        self.publish(out);
+        self.publish();
     }
 
     fn launch_at_once(&mut self, script: Script, out: &mut Actions) {
@@ -397,14 +400,10 @@ impl Member {
             Script::Run if permanent && !told => self.fail(out),
             Script::Run if go_on && self.want == Want::Up => {
                 self.launch_when_due(Script::Run, now, out);
-                if self.phase == Phase::Launching(Script::Run) {
-                    // Status and record follow with the new pid, or with the failure.
-                    return;
-                }
             }
             Script::Start | Script::Run => self.wind_down(out),
         }
-        self.publish(out);
+        self.publish();
     }
 
     fn fail(&mut self, out: &mut Actions) {
@@ -440,9 +439,18 @@ impl Member {
         }
     }
 
-    fn publish(&mut self, out: &mut Actions) {
+    fn publish(&mut self) {
         self.publish_at = None;
-        out.push(Action::Publish(self.which));
+        self.changed = true;
+    }
+
+    /// Publishes what this step changed, once; not while the answer to a launch is on its way,
+    /// which changes it again.
+    pub(super) fn flush(&mut self, out: &mut Actions) {
+        if self.changed && !matches!(self.phase, Phase::Launching(_)) {
+            self.changed = false;
+            out.push(Action::Publish(self.which));
+        }
     }
 
     pub(super) fn not_published(&mut self, now: Mono) {
@@ -482,9 +490,7 @@ impl Member {
                 (_, false) => self.begin(now, out),
             }
         }
-        if !matches!(self.phase, Phase::Launching(_)) {
-            self.publish(out);
-        }
+        self.publish();
     }
 
     pub(super) fn occupied(&mut self, now: Mono) {
@@ -545,6 +551,6 @@ impl Member {
             self.exit_asked = true;
             self.wind_down(out);
         }
-        self.publish(out);
+        self.publish();
     }
 }

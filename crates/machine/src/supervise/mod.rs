@@ -342,6 +342,10 @@ impl Machine {
         if self.ending == Ending::No && self.script_logger && self.service.was_let_go() {
             self.ending = Ending::Service;
         }
+        self.service.flush(out);
+        if let Some(logger) = &mut self.logger {
+            logger.flush(out);
+        }
         // While an end is under way nobody comes back, and what is not held yet is left alone.
         let stay = self.paired && self.ending == Ending::No;
         self.service.settle(stay, now, out);
