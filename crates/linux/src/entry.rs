@@ -13,7 +13,8 @@ impl Args {
     /// Wraps what `main` was given.
     ///
     /// # Safety
-    /// `argv` must hold `count` pointers to NUL-terminated strings that live as long as the process.
+    /// `argv` must hold `count` pointers to NUL-terminated strings and behind them a null pointer,
+    /// all of which live as long as the process.
     #[must_use]
     pub unsafe fn new(count: i32, argv: *const *const c_char) -> Self {
         Self { argv, len: count.max(0) as usize }
@@ -27,6 +28,15 @@ impl Args {
         }
         // SAFETY: `new`'s caller promised `len` valid strings.
         Some(unsafe { CStr::from_ptr(*self.argv.add(i)) })
+    }
+
+    /// Returns the pointers from argument `i` on, the null pointer behind the last included: what
+    /// [`crate::process::exec`] takes.
+    #[must_use]
+    pub fn from(&self, i: usize) -> &'static [*const c_char] {
+        let i = i.min(self.len);
+        // SAFETY: `new`'s caller promised `len` pointers and a null pointer behind them.
+        unsafe { core::slice::from_raw_parts(self.argv.add(i), self.len - i + 1) }
     }
 
     /// Returns how many there are, the program's name included.

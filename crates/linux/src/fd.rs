@@ -95,6 +95,55 @@ pub fn read_at(fd: i32, buf: &mut [u8], offset: i64) -> Result<usize> {
     Ok(done)
 }
 
+/// Writes all of `buf` to descriptor `fd`.
+///
+/// # Errors
+/// As write(2); `EIO` where the file takes no more without saying why.
+pub fn write_all(fd: i32, mut buf: &[u8]) -> Result<()> {
+    while !buf.is_empty() {
+        match write(fd, buf)? {
+            0 => return Err(crate::errno::Errno(libc::EIO)),
+            n => buf = &buf[n..],
+        }
+    }
+    Ok(())
+}
+
+/// Makes a pipe: the end to read from and the end to write to, close-on-exec, neither of them in
+/// the place of a standard descriptor that happens to be closed.
+///
+/// # Errors
+/// As pipe2(2).
+pub fn pipe() -> Result<(Fd, Fd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for two descriptors.
+    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    let (read, write) = (Fd(ends[0]), Fd(ends[1]));
+    Ok((beyond_standard(read)?, beyond_standard(write)?))
+}
+
+/// Moves a descriptor that took the place of a closed 0, 1 or 2 behind them; it is close-on-exec
+/// then.
+///
+/// # Errors
+/// As fcntl(2).
+pub fn beyond_standard(fd: Fd) -> Result<Fd> {
+    if fd.raw() > 2 {
+        return Ok(fd);
+    }
+    // SAFETY: F_DUPFD_CLOEXEC takes an int and touches no memory.
+    cvt(unsafe { libc::fcntl(fd.raw(), libc::F_DUPFD_CLOEXEC, 3) }).map(Fd)
+}
+
+/// Makes a copy of a descriptor, open across exec, at the lowest free number.
+///
+/// # Errors
+/// As dup(2).
+pub fn duplicate(fd: i32) -> Result<Fd> {
+    // SAFETY: dup takes an int and touches no memory.
+    cvt(unsafe { libc::dup(fd) }).map(Fd)
+}
+
 /// Sets or clears close-on-exec.
 ///
 /// # Errors

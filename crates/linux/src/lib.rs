@@ -5,17 +5,22 @@
 #![no_std]
 #![allow(unsafe_code)]
 
+pub mod directory;
 pub mod entry;
 pub mod errno;
 pub mod fd;
 pub mod file;
 pub mod identity;
+pub mod ids;
+pub mod limit;
+pub mod local;
 pub mod message;
 pub mod process;
 pub mod signal;
 pub mod spawn;
 pub mod terminal;
 pub mod time;
+pub mod title;
 pub mod watch;
 
 // A program without std has nobody else to ask for libc: the `libc` crate links it only where no

@@ -158,6 +158,55 @@ pub fn exec(path: &CStr, argv: &[*const libc::c_char]) -> Errno {
     Errno::last()
 }
 
+/// Replaces this program by another with the environment `envp`; returns only where that failed.
+///
+/// Both lists end with a null pointer.
+#[must_use]
+pub fn exec_with(path: &CStr, argv: &[*const libc::c_char], envp: &[*const libc::c_char]) -> Errno {
+    debug_assert!(argv.last().is_some_and(|p| p.is_null()));
+    debug_assert!(envp.last().is_some_and(|p| p.is_null()));
+    // SAFETY: `path` and the strings of both lists are NUL-terminated, both lists end with null.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Errno::last()
+}
+
+/// Returns the strings of the environment, `NAME=VALUE` each.
+pub fn variables() -> impl Iterator<Item = &'static CStr> {
+    // SAFETY: `environ` is libc's pointer to the environment, which nobody changes.
+    let mut next = unsafe { environ };
+    core::iter::from_fn(move || {
+        // SAFETY: `next` points into the list, at its end at the latest, which is a null pointer.
+        if next.is_null() || unsafe { (*next).is_null() } {
+            return None;
+        }
+        // SAFETY: not the end, so a NUL-terminated string that lives as long as the process.
+        let string = unsafe { CStr::from_ptr(*next) };
+        // SAFETY: not the end, so the next pointer belongs to the list too.
+        next = unsafe { next.add(1) };
+        Some(string)
+    })
+}
+
+/// Which side of a [`fork`] this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The old one; the child's pid.
+    Parent(i32),
+}
+
+/// Makes a copy of this process. For small programs with one thread; a daemon uses
+/// [`crate::spawn`].
+///
+/// # Errors
+/// As fork(2).
+pub fn fork() -> Result<Fork> {
+    // SAFETY: the process has one thread, so the child may do whatever the parent may.
+    let pid = cvt(unsafe { libc::fork() })?;
+    Ok(if pid == 0 { Fork::Child } else { Fork::Parent(pid) })
+}
+
 unsafe extern "C" {
     /// The environment, kept by libc.
     pub(crate) static environ: *const *const libc::c_char;
