@@ -22,6 +22,85 @@ pub fn value(file: &[u8]) -> Value<'_> {
     Value::Set(&line[..end])
 }
 
+/// One variable of an `envini` file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variable<'a> {
+    /// The section it stands in, `None` before the first one. The variable's full name is the
+    /// section, `_`, and the name.
+    pub section: Option<&'a [u8]>,
+    /// Its name, not empty where there is no section.
+    pub name: &'a [u8],
+    /// Its value without blanks around it.
+    pub value: &'a [u8],
+}
+
+/// Reads the variables of an `envini` file, in its order.
+///
+/// `[s]` opens a section; `n=v`, blanks around either part ignored, is a variable; every other
+/// line is none. Names and values end at a NUL, as strings of the environment do.
+///
+/// Source: daemontools-encore, envini(8).
+#[must_use]
+pub fn ini(file: &[u8]) -> Ini<'_> {
+    Ini { rest: file, section: None }
+}
+
+/// The iterator of [`ini`].
+#[derive(Clone, Debug)]
+pub struct Ini<'a> {
+    rest: &'a [u8],
+    section: Option<&'a [u8]>,
+}
+
+impl<'a> Iterator for Ini<'a> {
+    type Item = Variable<'a>;
+
+    fn next(&mut self) -> Option<Variable<'a>> {
+        while !self.rest.is_empty() {
+            let end = self.rest.iter().position(|b| *b == b'\n').unwrap_or(self.rest.len());
+            let line = trim(&self.rest[..end]);
+            self.rest = self.rest.get(end + 1..).unwrap_or_default();
+            match line {
+                [b'[', section @ .., b']'] => self.section = Some(until_nul(section)),
+                [b';', ..] => {}
+                line => {
+                    if let Some(variable) = self.variable(line) {
+                        return Some(variable);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl<'a> Ini<'a> {
+    fn variable(&self, line: &'a [u8]) -> Option<Variable<'a>> {
+        let at = line.iter().position(|b| *b == b'=')?;
+        let name = trim(&line[..at]);
+        // A name of two words is none: the first blank must be followed by the `=`.
+        if name.iter().any(|b| is_blank(*b)) || name.is_empty() && self.section.is_none() {
+            return None;
+        }
+        let value = until_nul(trim(&line[at + 1..]));
+        Some(Variable { section: self.section, name: until_nul(name), value })
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn trim(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|b| !is_blank(*b)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|b| !is_blank(*b)).map_or(start, |last| last + 1);
+    &bytes[start..end]
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|b| *b == 0).next().unwrap_or(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +113,60 @@ mod tests {
         assert_eq!(value(b" a b \t \nnext"), Value::Set(b" a b"));
         assert_eq!(value(b"no newline"), Value::Set(b"no newline"));
         assert_eq!(value(b"a\0b\r\n"), Value::Set(b"a\0b\r"));
+    }
+
+    fn check(file: &[u8], expected: &[(Option<&str>, &str, &str)]) {
+        let expected = expected.iter().map(|(section, name, value)| Variable {
+            section: section.map(str::as_bytes),
+            name: name.as_bytes(),
+            value: value.as_bytes(),
+        });
+        assert!(ini(file).eq(expected), "{file:?}");
+    }
+
+    #[test]
+    fn sections_and_variables_are_found_between_blanks() {
+        check(b"a=1\n b\t = two words \r\n", &[(None, "a", "1"), (None, "b", "two words")]);
+        check(b"[s]\na=1\n [ t u ] \nb==", &[(Some("s"), "a", "1"), (Some(" t u "), "b", "=")]);
+        check(b"[]\n=v\na=", &[(Some(""), "", "v"), (Some(""), "a", "")]);
+    }
+
+    #[test]
+    fn other_lines_are_none() {
+        check(b"\n\n;a=1\n ; a=1\na\na b=1\n=v\n[\n]\n[s\n", &[]);
+        check(b"", &[]);
+        check(b"[=x\n", &[(None, "[", "x")]);
+    }
+
+    #[test]
+    fn a_nul_ends_a_name_and_a_value() {
+        check(b"a\0b=c\0d\n[s\0t]\ne=f", &[(None, "a", "c"), (Some("s"), "e", "f")]);
+    }
+
+    /// Every file of up to six bytes out of those that mean something: whatever comes out lies in
+    /// the file, holds no NUL, no newline and no blank at its ends.
+    #[test]
+    fn whatever_the_file_says_the_variables_are_clean() {
+        const BYTES: &[u8] = b"a=[];\n \0";
+        for n in 0..BYTES.len().pow(6) {
+            let mut file = [0; 6];
+            let mut digits = n;
+            for byte in &mut file {
+                *byte = BYTES[digits % BYTES.len()];
+                digits /= BYTES.len();
+            }
+            for variable in ini(&file) {
+                let full = variable.section.is_some() || !variable.name.is_empty();
+                assert!(full || file.contains(&0), "{file:?}");
+                assert!(!variable.name.contains(&b'='), "{file:?}");
+                for part in [variable.section.unwrap_or_default(), variable.name, variable.value] {
+                    assert!(!part.contains(&0) && !part.contains(&b'\n'), "{file:?}");
+                }
+                assert_eq!(trim(variable.name), variable.name, "{file:?}");
+            }
+            if let Value::Set(value) = value(&file) {
+                assert!(!value.contains(&b'\n') && !value.ends_with(b" "), "{file:?}");
+            }
+        }
     }
 }

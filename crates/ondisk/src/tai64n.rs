@@ -56,6 +56,25 @@ impl Stamp {
         Self { seconds: be(&bytes[..8]), nanos: be(&bytes[8..]) as u32 }
     }
 
+    /// Reads hexadecimal digits, as many as there are: the last eight are the nanoseconds, those
+    /// before them the seconds, of which the last sixteen count. `None` where a byte is no digit;
+    /// upper case is none, either.
+    ///
+    /// As lenient as the original's `tai64nlocal`, so nanoseconds may be beyond a second.
+    #[must_use]
+    pub fn from_digits(digits: &[u8]) -> Option<Self> {
+        let mut all = 0u128;
+        for byte in digits {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                _ => return None,
+            };
+            all = all << 4 | u128::from(digit);
+        }
+        Some(Self { seconds: (all >> 32) as u64, nanos: all as u32 })
+    }
+
     /// Returns the label: `@` and 24 lower-case hex digits.
     #[must_use]
     pub fn to_label(self) -> [u8; Self::LABEL_LEN] {
@@ -89,5 +108,18 @@ mod tests {
         assert_eq!(at(7, 1).seconds_until(at(7, 0)), 0);
         assert_eq!(at(9, 0).seconds_until(at(7, 0)), 0);
         assert_eq!(at(-9, 0).seconds_until(at(7, 0)), 16);
+    }
+
+    #[test]
+    fn digits_are_read_as_the_original_reads_them() {
+        let stamp = Stamp::from_unix(1_795_335_470, 996_420_324);
+        assert_eq!(Stamp::from_digits(&stamp.to_label()[1..]), Some(stamp));
+        assert_eq!(Stamp::from_digits(b""), Some(Stamp { seconds: 0, nanos: 0 }));
+        assert_eq!(Stamp::from_digits(b"1ffffffff"), Some(Stamp { seconds: 1, nanos: u32::MAX }));
+        let long = Stamp::from_digits(b"ffff400000000000000a00000001");
+        assert_eq!(long, Some(Stamp { seconds: (1 << 62) + 10, nanos: 1 }));
+        for odd in [&b"4A"[..], b"4g", b"4/", b"4:", b"4`", b" 4"] {
+            assert_eq!(Stamp::from_digits(odd), None);
+        }
     }
 }

@@ -4,8 +4,8 @@ use crate::program::Program;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// Reads options one by one. `-` alone and what does not begin with `-` end them; `--` is skipped
-/// and ends them.
+/// Reads options one by one. `-` alone and what does not begin with `-` end them; so does a word
+/// that begins with `--`, which is skipped whatever follows in it.
 pub struct Options<'a> {
     args: &'a [&'static OsStr],
     letters: &'a str,
@@ -28,7 +28,7 @@ impl<'a> Options<'a> {
     pub fn next(&mut self, program: Program) -> Option<Found> {
         let arg = self.args.first()?.as_bytes();
         if self.inside == 0 {
-            if arg == b"--" {
+            if arg.starts_with(b"--") {
                 self.args = &self.args[1..];
                 return None;
             }
@@ -103,6 +103,7 @@ mod tests {
         assert_eq!(all(&["-dx", "a", "-u"], "dux").1, ["a", "-u"]);
         assert_eq!(all(&["-nm5", "-m", "6", "x"], "nm:").0, ["n", "m5", "m6"]);
         assert_eq!(all(&["-n", "--", "-m"], "nm:"), (vec!["n".into()], vec!["-m".into()]));
+        assert_eq!(all(&["--help", "-m"], "nm:"), (vec![], vec!["-m".into()]));
         assert_eq!(all(&["-", "a"], "n"), (vec![], vec!["-".into(), "a".into()]));
     }
 

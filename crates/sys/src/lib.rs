@@ -1,7 +1,13 @@
 //! What the std programs of the suite need of the system: start-up without the runtime's own,
 //! daemontools' options and messages, identity, limits.
 
+pub mod account;
+pub mod chain;
+pub mod contents;
+pub mod environment;
 pub mod getopt;
+pub mod passwd;
+pub mod privilege;
 pub mod program;
 pub mod terminal;
 

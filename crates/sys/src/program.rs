@@ -5,8 +5,6 @@
 
 use crate::terminal;
 use linux::errno::Errno;
-use linux::message;
-use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -23,32 +21,46 @@ impl Program {
     /// Says `NAME: fatal: PARTS: WHY` and returns 111.
     #[must_use]
     pub fn fatal(self, parts: &[&OsStr], why: Errno) -> i32 {
-        message::system(self.0, "fatal", &slices(&terminal::safe(2, parts)), why);
+        self.say("fatal", parts, Some(why));
         TROUBLE
     }
 
     /// Says `NAME: fatal: PARTS` and returns 111.
     #[must_use]
     pub fn fatal_plain(self, parts: &[&OsStr]) -> i32 {
-        message::plain(self.0, "fatal", &slices(&terminal::safe(2, parts)));
+        self.say("fatal", parts, None);
         TROUBLE
     }
 
     /// Says `NAME: warning: PARTS: WHY`.
     pub fn warning(self, parts: &[&OsStr], why: Errno) {
-        message::system(self.0, "warning", &slices(&terminal::safe(2, parts)), why);
+        self.say("warning", parts, Some(why));
     }
 
     /// Says `NAME: warning: PARTS`.
     pub fn warning_plain(self, parts: &[&OsStr]) {
-        message::plain(self.0, "warning", &slices(&terminal::safe(2, parts)));
+        self.say("warning", parts, None);
     }
 
     /// Says `NAME: usage: TEXT` and returns 100. The text is the original's, to the byte.
     #[must_use]
     pub fn usage(self, text: &str) -> i32 {
-        message::plain(self.0, "usage", &[text.as_bytes()]);
+        self.say("usage", &[text.as_ref()], None);
         USAGE
+    }
+
+    /// Writes one line, however long, by one call. Nobody may be reading, and then so be it.
+    fn say(self, severity: &str, parts: &[&OsStr], why: Option<Errno>) {
+        let mut line = [self.0, ": ", severity, ": "].concat().into_bytes();
+        for part in &terminal::safe(2, parts) {
+            line.extend_from_slice(part);
+        }
+        if let Some(why) = why {
+            line.extend_from_slice(b": ");
+            line.extend_from_slice(why.text().as_bytes());
+        }
+        line.push(b'\n');
+        let _ = linux::fd::write_all(2, &line);
     }
 
     /// Answers `--help` and `--version`, which count only as the sole argument.
@@ -66,10 +78,6 @@ impl Program {
             Err(why) => self.fatal(&["unable to write output".as_ref()], why),
         })
     }
-}
-
-fn slices<'a>(parts: &'a [Cow<'_, [u8]>]) -> Vec<&'a [u8]> {
-    parts.iter().map(AsRef::as_ref).collect()
 }
 
 /// Returns the arguments, without the program's name.
