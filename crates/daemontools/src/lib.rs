@@ -1,4 +1,4 @@
-//! The client library behind svc, svok, svstat and svup.
+//! The client library behind svc, svok, svstat and svup, and the other small programs.
 //!
 //! | module | subject |
 //! |---|---|
@@ -9,13 +9,27 @@
 //! | [`show`] | svstat's lines |
 //! | [`json`] | svstat's objects |
 //! | [`scan`] | svscan |
+//! | [`accounts`] | setuidgid, setuser, envuidgid |
+//! | [`variables`] | envdir, envini |
+//! | [`limits`] | softlimit |
+//! | [`locks`] | setlock |
+//! | [`sessions`] | pgrphack, fghack |
+//! | [`titles`] | readproctitle |
+//! | [`stamps`] | tai64n, tai64nlocal |
 
+pub mod accounts;
 pub mod control;
 pub mod json;
+pub mod limits;
+pub mod locks;
 pub mod observe;
 pub mod scan;
+pub mod sessions;
 pub mod show;
+pub mod stamps;
 pub mod svpath;
+pub mod titles;
+pub mod variables;
 pub mod wait;
 
 /// Tells whether daemontools-encore's way rules by the environment (`DAEMONTOOLS_COMPAT=encore`).
