@@ -44,11 +44,13 @@ fn the_folder_of_the_argument_is_scanned_and_what_was_left_there_is_ended() {
 }
 
 #[test]
-fn without_an_argument_upstreams_folder_comes_before_debians() {
+fn without_an_argument_debians_folder_comes_before_upstreams() {
     let outcome = run("mkdir -p root/a etc/b; ./boot");
-    assert_eq!(outcome.stdout, log_of("root", "root/a root/*/log"));
-    let outcome = run("mkdir -p etc/b; ./boot");
     assert_eq!(outcome.stdout, log_of("etc", "etc/b etc/*/log"));
+    let outcome = run("mkdir -p root/a; ./boot");
+    assert_eq!(outcome.stdout, log_of("root", "root/a root/*/log"));
+    let outcome = run("./boot");
+    assert_eq!(outcome.stdout, log_of("etc", "etc/* etc/*/log"));
 }
 
 #[test]
