@@ -15,9 +15,11 @@ use std::os::unix::ffi::OsStrExt;
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 /// Longest path that the kernel takes, its NUL included.
 const PATH_MAX: usize = 4096;
+/// Longer than nearly all of them.
+const SHORT: usize = 256;
 
 /// As many words are kept without a heap, which would cost more than all else that is done here.
-const FEW: usize = 64;
+const FEW: usize = 24;
 
 /// The arguments of a chain loader.
 pub struct Chain<'a> {
@@ -96,10 +98,10 @@ fn search(name: &CStr, exec: impl Fn(&CStr) -> Errno) -> Errno {
     let path = process::variable(c"PATH").map_or(DEFAULT_PATH, CStr::to_bytes);
     let mut saved = None;
     for folder in path.split(|b| *b == b':') {
-        let mut room = [0; PATH_MAX];
+        let mut room = [0; SHORT];
         let why = match join(folder, bytes, &mut room) {
             Some(candidate) => exec(candidate),
-            None => Errno(libc::ENAMETOOLONG),
+            None => exec_long(folder, bytes, &exec),
         };
         match why {
             Errno(libc::ENOENT) => {}
@@ -108,6 +110,14 @@ fn search(name: &CStr, exec: impl Fn(&CStr) -> Errno) -> Errno {
         }
     }
     saved.unwrap_or(Errno(libc::ENOENT))
+}
+
+/// A page of stack is a page fault, so the many calls with short paths must not pay for the few.
+#[cold]
+#[inline(never)]
+fn exec_long(folder: &[u8], name: &[u8], exec: &impl Fn(&CStr) -> Errno) -> Errno {
+    let mut room = [0; PATH_MAX];
+    join(folder, name, &mut room).map_or(Errno(libc::ENAMETOOLONG), exec)
 }
 
 /// Writes `FOLDER/NAME` into `room`; an empty folder means the current one.
