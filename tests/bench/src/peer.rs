@@ -152,7 +152,9 @@ impl Peer {
     /// Returns how many services its scanner takes at most, where it has such a limit.
     pub(crate) fn most_services(&self) -> Option<usize> {
         match self.family {
-            Family::Daemontools | Family::Runit if !self.ours => Some(1000),
+            // Ours is held back by a scanner that it borrowed.
+            Family::Daemontools if !self.ours || !self.has(self.scanner()) => Some(1000),
+            Family::Runit => Some(1000),
             _ => None,
         }
     }

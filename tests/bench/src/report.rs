@@ -30,14 +30,10 @@ impl<'a> Report<'a> {
     pub(crate) fn add(&mut self, row: &'static Row, peer: &Peer, figures: Option<&Figures>) {
         for (i, measure) in row.measures.iter().enumerate() {
             let place = (measure.title, peer.name);
-            match figures {
-                Some(figures) => {
-                    self.figures
-                        .entry(place)
-                        .or_default()
-                        .extend(figures.get(i).copied().flatten());
-                }
-                None => *self.failures.entry(place).or_default() += 1,
+            match figures.map_or(Some(f64::NAN), |figures| figures.get(i).copied().flatten()) {
+                Some(value) if value.is_nan() => *self.failures.entry(place).or_default() += 1,
+                Some(value) => self.figures.entry(place).or_default().push(value),
+                None => {}
             }
         }
     }
@@ -175,6 +171,7 @@ fn reached(goal: Goal, ours: f64, bar: f64) -> bool {
 pub(crate) fn figure(value: Option<f64>) -> String {
     match value {
         None => "-".into(),
+        Some(value) if value.is_nan() => "failed".into(),
         Some(value) if value.is_infinite() => "never".into(),
         Some(value) if value.abs() >= 100.0 || value.fract() == 0.0 => {
             let whole = thousands(value.abs().round() as usize);

@@ -12,7 +12,7 @@ use crate::stage::Lab;
 use crate::trouble::Result;
 
 /// What one measurement of a row says: a figure for each of its measures, `None` where the suite
-/// has no such thing, infinity for what never happened.
+/// has no such thing, infinity for what never happened, not-a-number for what failed.
 pub(crate) type Figures = Vec<Option<f64>>;
 
 /// Several measures that one measurement gives.
