@@ -13,8 +13,9 @@ const SUITES: [(&str, &str); 4] = [
 
 #[test]
 fn a_row_has_a_figure_for_every_suite_on_the_machine() {
-    if linux::process::euid() != 0 {
-        eprintln!("not run: namespaces and mounts need root");
+    let probe = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
+    if !probe.unwrap().status.success() {
+        eprintln!("not run: namespaces need root, and a container that allows them");
         return;
     }
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
