@@ -121,6 +121,15 @@ struct Watched<'a> {
     let_go: bool,
 }
 
+/// Why a service cannot be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwatched {
+    /// Its directory cannot be entered.
+    Chdir(Errno),
+    /// Its supervise folder cannot be watched.
+    System(Errno),
+}
+
 /// The services of one call of svc.
 pub struct Waiting<'a> {
     goal: Goal,
@@ -143,10 +152,17 @@ impl<'a> Waiting<'a> {
     /// Adds a service, to which no command must have been sent yet.
     ///
     /// # Errors
-    /// What keeps its folder from being watched.
-    pub fn add(&mut self, dir: &'a OsStr, paths: &mut Paths) -> Result<()> {
-        paths.set(dir)?;
-        paths.check()?;
+    /// [`Unwatched`].
+    pub fn add(
+        &mut self,
+        dir: &'a OsStr,
+        paths: &mut Paths,
+    ) -> core::result::Result<(), Unwatched> {
+        paths.set(dir).and_then(|()| paths.check()).map_err(Unwatched::Chdir)?;
+        self.watch(dir, paths).map_err(Unwatched::System)
+    }
+
+    fn watch(&mut self, dir: &'a OsStr, paths: &mut Paths) -> Result<()> {
         // Before the first look, so that nothing falls between.
         let what = APPEARED | CHANGED | READER_CLOSED;
         let watch = match self.watcher.add(paths.in_folder(c""), what) {

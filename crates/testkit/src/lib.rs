@@ -3,6 +3,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`command`] | running a program with a time limit, its output kept |
+//! | [`fake`] | a supervise folder that the test itself keeps |
 //! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
 //! | [`suite`] | the original daemontools beside ours |
 //! | [`wait`] | waiting for a condition with a deadline |
@@ -11,11 +12,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod command;
+pub mod fake;
 pub mod scratch;
 pub mod suite;
 pub mod wait;
 
 pub use command::{Output, run, run_within};
+pub use fake::Fake;
 pub use scratch::Scratch;
 pub use suite::{Suite, program};
 pub use wait::until;

@@ -4,7 +4,7 @@
 use daemontools::control::{self, Commands, Refusal, Sent};
 use daemontools::encore_rules;
 use daemontools::svpath::Paths;
-use daemontools::wait::{Goal, Verdict, Waiting};
+use daemontools::wait::{Goal, Unwatched, Verdict, Waiting};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use sys::getopt::Options;
@@ -141,8 +141,11 @@ fn perform(request: &Request<'_>) -> i32 {
     for dir in request.dirs {
         match waiting.add(dir, &mut paths) {
             Ok(()) => watched.push(*dir),
-            Err(why) => {
-                SVC.warning(&["unable to watch ".as_ref(), dir], why);
+            Err(trouble) => {
+                match trouble {
+                    Unwatched::Chdir(why) => warn(dir, Refusal::Chdir(why)),
+                    Unwatched::System(why) => SVC.warning(&["unable to watch ".as_ref(), dir], why),
+                }
                 code = TROUBLE;
             }
         }
