@@ -15,7 +15,7 @@ use testkit::scratch::{SLEEPER, is_supervised, pid_in_status};
 use testkit::{Fake, Output, Scratch, Suite, run, until};
 
 /// Whose supervise keeps the services that the clients are tried on.
-const KEEPERS: &[Suite] = &[Suite::Original];
+const KEEPERS: &[Suite] = &[Suite::Original, Suite::Ours];
 
 /// An intended difference.
 struct Difference {

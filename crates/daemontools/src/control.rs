@@ -148,8 +148,7 @@ pub fn finish<T>(
     mut each: impl FnMut(T, Result<(), Refusal>),
 ) {
     while !full.is_empty() {
-        let waiting = |(_, control): &(T, Fd)| PollFd::writable(control.raw());
-        let mut fds: Vec<_> = full.iter().map(waiting).collect();
+        let mut fds: Vec<_> = full.iter().map(|(_, fd)| PollFd::writable(fd.raw())).collect();
         let left = deadline.map(|deadline| deadline.saturating_sub(time::monotonic()));
         let answer = fd::poll(&mut fds, left);
         let mut rest = Vec::new();

@@ -6,7 +6,7 @@
 //! only then is that field there. Control characters are always written as `\u00NN`.
 //! svstat(8) lists the fields.
 
-use crate::observe::{self, Boot, Half, Seen, Snapshot, Trouble};
+use crate::observe::{self, Boot, Half, Life, Seen, Snapshot, Trouble};
 use crate::show;
 use crate::svpath::Paths;
 use ondisk::names::{LOG, LOG_RECORD, NOTIFICATION_FD, RECORD};
@@ -140,7 +140,7 @@ impl View {
             kept: false,
             half: None,
             record: None,
-            alive: false,
+            life: Life::Over,
             declares_readiness: false,
         };
         let error = Some(String::from_utf8_lossy(&text).into_owned());
@@ -148,13 +148,12 @@ impl View {
     }
 
     fn write(&self, object: &mut Object<'_>, now: Stamp) {
-        let Snapshot { kept, half, record, alive, .. } = &self.now;
+        let Snapshot { kept, half, record, life, .. } = &self.now;
         let status = half.map(|half| half.status);
         let since = status.map(|status| status.since);
-        // A service whose supervise left it, and which nobody vouches for, is not known to live on.
         object.plain("supervised", kept);
         object.plain("up", self.now.is_up());
-        let pid = status.filter(|status| status.pid != 0 && *alive).map(|status| status.pid);
+        let pid = status.filter(|_| *life == Life::Certain).map(|status| status.pid);
         object.optional("pid", pid);
         object.time("since", since);
         object.optional("seconds", status.map(|status| show::seconds(&status, now)));

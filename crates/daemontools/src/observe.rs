@@ -244,6 +244,17 @@ impl Boot {
     }
 }
 
+/// Whether the process that a service's files name is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// There is none, it is dead, or its pid is another's by now.
+    Over,
+    /// A process has the pid that was left behind, and nobody vouches that it is the same.
+    Unsure,
+    /// It is alive: its record fits, or its supervise is there.
+    Certain,
+}
+
 /// All that the supervise folder tells of one process, checked against the processes there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
@@ -254,8 +265,8 @@ pub struct Snapshot {
     /// The record, where it speaks of the same process since the same moment as the status: a
     /// daemontools that knows no records may have written the status since.
     pub record: Option<Record>,
-    /// The process is alive, and is the one that is meant as far as anyone can tell.
-    pub alive: bool,
+    /// Whether the process is alive.
+    pub life: Life,
     /// The service says by itself when it is ready.
     pub declares_readiness: bool,
 }
@@ -281,13 +292,18 @@ impl Snapshot {
         declares_readiness: bool,
     ) -> Self {
         let record = record.filter(|record| half.is_none_or(|half| agree(record, &half.status)));
-        let alive = match (&record, &half) {
-            (Some(record), _) => boot.has(record, &record.process),
-            // Nobody vouches for a pid that was left behind.
-            (None, Some(half)) => kept && is_alive(half.status.pid),
-            (None, None) => false,
+        let life = match (&record, &half) {
+            (Some(record), _) if boot.has(record, &record.process) => Life::Certain,
+            (None, Some(half)) if is_alive(half.status.pid) => {
+                if kept {
+                    Life::Certain
+                } else {
+                    Life::Unsure
+                }
+            }
+            _ => Life::Over,
         };
-        Self { kept, half, record, alive, declares_readiness }
+        Self { kept, half, record, life, declares_readiness }
     }
 
     /// Returns what the service is doing.
@@ -312,7 +328,7 @@ impl Snapshot {
     #[must_use]
     pub fn is_up(&self) -> bool {
         match self.phase() {
-            Some(Phase::Running) => self.alive,
+            Some(Phase::Running) => self.life == Life::Certain,
             Some(Phase::Started) => self.kept,
             // A `start` or `stop` script is not the service. (Where only encore's state tells,
             // `run` in its last moments looks like `stop`.)

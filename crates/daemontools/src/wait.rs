@@ -3,9 +3,9 @@
 //! Two sources: the supervise folder is watched (status is renamed into it, the record overwritten
 //! in it), and `ok` is held open for writing, which reports when its last reader is gone.
 
-use crate::observe::{self, Boot, Snapshot};
+use crate::observe::{self, Boot, Life, Snapshot};
 use crate::svpath::Paths;
-use ondisk::names::OK;
+use ondisk::names::{OK, RECORD, STATUS};
 use ondisk::record::Phase;
 use ondisk::status::Want;
 use std::ffi::OsStr;
@@ -94,7 +94,7 @@ pub fn judge(goal: Goal, before: &Snapshot, now: &Snapshot, asked_to_start: bool
 fn is_down(now: &Snapshot) -> bool {
     let Some(half) = now.half else { return !now.kept };
     if !now.kept {
-        return half.status.pid == 0 || !now.alive;
+        return now.life == Life::Over;
     }
     match now.phase() {
         Some(Phase::Failed) => true,
@@ -211,7 +211,6 @@ impl<'a> Waiting<'a> {
     /// Waits for something to happen and looks at whom it happened to.
     fn wait_once(&mut self, paths: &mut Paths, left: Option<u64>) -> Result<()> {
         let mut fds = vec![PollFd::readable(self.watcher.raw())];
-        // One without a reader would wake it for ever.
         fds.extend(self.services.iter().map(|service| match (&service.ok, service.verdict) {
             (Some(ok), Verdict::Pending) => PollFd::hung_up(ok.raw()),
             _ => PollFd::none(),
@@ -220,15 +219,16 @@ impl<'a> Waiting<'a> {
         let mut changed: Vec<_> = fds[1..].iter().map(PollFd::is_ready).collect();
         let services = &mut self.services;
         self.watcher.reports(|report| {
-            let all = report.what & OVERFLOW != 0;
+            let lost = report.what & LOST != 0;
+            let let_go = lost || report.what & READER_CLOSED != 0 && report.name == OK.to_bytes();
+            // Our own looks close files, too, and svstat's: they are no reason to look again.
+            let counts =
+                let_go || report.what & (APPEARED | CHANGED) != 0 && is_telling(report.name);
+            let overflow = report.what & OVERFLOW != 0;
             for (service, changed) in services.iter_mut().zip(&mut changed) {
                 let this = service.watch == Some(report.watch);
-                *changed |= this || all;
-                let reader = report.what & READER_CLOSED != 0 && report.name == OK.to_bytes();
-                service.let_go |= this && reader;
-                if this && report.what & LOST != 0 {
-                    service.let_go = true;
-                }
+                service.let_go |= this && let_go;
+                *changed |= this && counts || overflow;
             }
         });
         for (i, _) in changed.iter().enumerate().filter(|(_, changed)| **changed) {
@@ -258,9 +258,15 @@ impl<'a> Waiting<'a> {
     }
 }
 
+/// Tells whether a file of the supervise folder says something of the service.
+fn is_telling(name: &[u8]) -> bool {
+    [STATUS, RECORD, OK].iter().any(|telling| telling.to_bytes() == name)
+}
+
 /// Tells whether the supervise of `before` has let go, although another may be there by now.
 fn supervise_was_replaced(service: &Watched<'_>, now: &Snapshot) -> bool {
-    let keeper = |snapshot: &Snapshot| snapshot.record.map(|record| record.supervisor);
+    // One that replaced itself by the program now on disk has the same pid, and let nothing go.
+    let keeper = |snapshot: &Snapshot| snapshot.record.map(|record| record.supervisor.pid);
     match (keeper(&service.before), keeper(now)) {
         (Some(before), Some(now)) => before != now,
         _ => service.let_go,
@@ -282,13 +288,13 @@ mod tests {
             kept: true,
             half: Some(Half { status, state: None }),
             record: None,
-            alive: pid != 0,
+            life: if pid == 0 { Life::Over } else { Life::Certain },
             declares_readiness: false,
         }
     }
 
     fn left(snapshot: Snapshot) -> Snapshot {
-        Snapshot { kept: false, alive: false, ..snapshot }
+        Snapshot { kept: false, life: Life::Over, ..snapshot }
     }
 
     #[test]
@@ -298,7 +304,7 @@ mod tests {
         for goal in [Goal::Up, Goal::Ready] {
             assert_eq!(judge(goal, &up, &up, false), Verdict::Reached);
             assert_eq!(judge(goal, &up, &down, false), Verdict::Pending);
-            let dead = Snapshot { alive: false, ..up };
+            let dead = Snapshot { life: Life::Over, ..up };
             assert_eq!(judge(goal, &up, &dead, false), Verdict::Pending);
             assert!(matches!(judge(goal, &up, &left(up), false), Verdict::Impossible(_)));
         }
@@ -312,8 +318,10 @@ mod tests {
             assert_eq!(judge(Goal::Down, &up, &at(2, 0, want), false), Verdict::Reached);
         }
         assert_eq!(judge(Goal::Down, &up, &left(at(2, 0, Want::Up)), false), Verdict::Reached);
-        let orphan = Snapshot { kept: false, ..up };
-        assert!(matches!(judge(Goal::Down, &up, &orphan, false), Verdict::Impossible(_)));
+        for life in [Life::Certain, Life::Unsure] {
+            let orphan = Snapshot { kept: false, life, ..up };
+            assert!(matches!(judge(Goal::Down, &up, &orphan, false), Verdict::Impossible(_)));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::suite::Suite;
 use crate::wait::{holds_within, until};
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -65,7 +66,7 @@ impl Scratch {
     /// Where it does not come.
     #[track_caller]
     #[must_use]
-    pub fn supervise(&self, suite: Suite, name: &str) -> Child {
+    pub fn supervise(&self, suite: Suite, name: &str) -> Supervise {
         let said = fs::File::options()
             .create(true)
             .append(true)
@@ -80,7 +81,7 @@ impl Scratch {
             .spawn()
             .expect("supervise");
         until(10, || is_supervised(&self.join(name)));
-        child
+        Supervise(child)
     }
 
     /// Returns the processes whose current directory lies in this folder.
@@ -93,6 +94,30 @@ impl Scratch {
             here.starts_with(&self.path).then_some(pid)
         })
         .collect()
+    }
+}
+
+/// A supervise that runs; killed, if it still does, when this is dropped. Its service is not.
+pub struct Supervise(Child);
+
+impl Deref for Supervise {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Supervise {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Supervise {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
