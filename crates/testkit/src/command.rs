@@ -1,9 +1,11 @@
 //! Running a program with a time limit, its output kept.
 
+use crate::suite::program;
 use crate::wait::holds_within;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -25,6 +27,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// Returns the exit code and descriptor 2 as text.
+    #[must_use]
+    pub fn verdict(&self) -> (Option<i32>, String) {
+        (self.code, self.err())
+    }
+
     /// Returns descriptor 1 as text; what is not UTF-8 becomes U+FFFD.
     #[must_use]
     pub fn out(&self) -> String {
@@ -54,6 +62,16 @@ impl std::fmt::Debug for Output {
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
     run_within(LIMIT, command)
+}
+
+/// Runs one of our programs in `dir`.
+///
+/// # Panics
+/// As [`run`].
+#[track_caller]
+#[must_use]
+pub fn call(dir: &Path, name: &str, args: &[&str]) -> Output {
+    run(Command::new(program(name)).args(args).current_dir(dir))
 }
 
 /// As [`run`], with a limit of `seconds`.

@@ -1,9 +1,13 @@
 //! A supervise folder as a supervise leaves it, kept by the test itself.
 
+use ondisk::record::{Identity, Phase, Record};
+use ondisk::status::{Status, Want};
+use ondisk::tai64n::Stamp;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 const O_NONBLOCK: i32 = 0o4000;
 
@@ -70,6 +74,64 @@ impl Fake {
         for chunk in [&[b'.'; 4096][..], b"."] {
             while pipe.write(chunk).is_ok() {}
         }
+    }
+}
+
+/// Returns the status of a service that changed last in September 2001.
+#[must_use]
+pub fn status(pid: u32, want: Want) -> Status {
+    Status { since: Stamp::from_unix(1_000_000_000, 5), pid, paused: false, want }
+}
+
+/// Returns the record that goes with [`status`] while the service runs as `process`.
+#[must_use]
+pub fn record(process: Identity, want: Want) -> Record {
+    let supervisor = Identity { pid: 1, alive_at: u64::MAX };
+    Record {
+        process,
+        since: status(process.pid, want).since,
+        want,
+        phase: if process.pid == 0 { Phase::Down } else { Phase::Running },
+        ..Record::new(linux::identity::boot(), supervisor)
+    }
+}
+
+/// A process that runs until it is dropped.
+pub struct Sleeper(Child);
+
+impl Sleeper {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// Where it cannot be started.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Command::new("sleep").arg("1000000").spawn().expect("sleep"))
+    }
+
+    /// Returns its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Returns who it is, as a record says it.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { pid: self.pid(), alive_at: linux::time::boottime() }
+    }
+}
+
+impl Default for Sleeper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -17,7 +17,7 @@ pub mod scratch;
 pub mod suite;
 pub mod wait;
 
-pub use command::{Output, run, run_within};
+pub use command::{Output, call, run, run_within};
 pub use fake::Fake;
 pub use scratch::Scratch;
 pub use suite::{Suite, program};
