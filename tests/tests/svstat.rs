@@ -3,7 +3,7 @@
 // Helpers of tests fail by panicking.
 #![allow(clippy::unwrap_used)]
 
-use ondisk::record::{Exit, Identity, Record};
+use ondisk::record::{Exit, Identity, Phase, Record};
 use ondisk::status::{State, Status, Want};
 use ondisk::tai64n::Stamp;
 use std::ffi::OsStr;
@@ -58,6 +58,7 @@ fn an_object_tells_all_that_is_known_of_a_service_and_its_logger() {
          \"restarts\":0,\"adopted\":false,\"error\":null}}}}\n"
     );
     assert_eq!(without_seconds(&object), expected);
+    assert!(serde_json::from_str::<serde_json::Value>(&object).is_ok());
 }
 
 #[test]
@@ -104,6 +105,7 @@ fn names_that_are_not_utf8_are_told_in_hex_too() {
     );
     let object = run(&mut svstat).out();
     assert!(object.starts_with(start), "{object}");
+    assert!(serde_json::from_str::<serde_json::Value>(&object).is_ok());
 }
 
 #[test]
@@ -188,6 +190,8 @@ fn encore_s_lines_come_where_encore_rules() {
     let usage = encore(scratch.path(), "svstat", &["-z", "case"]);
     assert_eq!(usage.code, Some(100));
     assert!(usage.err().ends_with("svstat: usage: svstat [-L] [-l] dir [dir ...]\n"));
+    assert_eq!(encore(scratch.path(), "svstat", &[]).code, Some(100));
+    assert_eq!(call(scratch.path(), "svstat", &[]).code, Some(0));
     fs::write(dir.join("compat"), "encore please\n").unwrap();
     assert_eq!(call(scratch.path(), "svstat", &["case"]).out(), format!("{main}{log}"));
     fs::write(dir.join("compat"), "encored\n").unwrap();
@@ -231,6 +235,17 @@ fn svup_tells_whether_service_and_logger_are_up() {
     }
     fake.status(&status(0, Want::Up).to_encore_bytes(State::Started));
     assert_eq!(svup(&["case"]), Some(0));
+}
+
+#[test]
+fn svup_believes_the_record_that_a_service_needs_no_process() {
+    let scratch = Scratch::new();
+    let fake = Fake::keep(&scratch.service("case", SLEEPER));
+    fake.status(&status(0, Want::Up).to_bytes());
+    assert_eq!(call(scratch.path(), "svup", &["case"]).code, Some(100));
+    let started = Record { phase: Phase::Started, ..record(Identity::default(), Want::Up) };
+    fs::write(fake.file("record"), started.to_bytes()).unwrap();
+    assert_eq!(call(scratch.path(), "svup", &["case"]).code, Some(0));
 }
 
 #[test]

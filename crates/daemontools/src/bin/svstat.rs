@@ -41,6 +41,9 @@ fn run(args: &[&'static OsStr]) -> i32 {
             };
         }
         dirs = options.rest();
+        if dirs.is_empty() {
+            return SVSTAT.usage(USAGE_TEXT);
+        }
     }
     end(&lines(dirs, encore, which))
 }

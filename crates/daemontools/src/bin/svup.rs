@@ -3,7 +3,8 @@
 
 use daemontools::observe::{self, Boot, Half, StatusFile, Trouble};
 use daemontools::svpath::Paths;
-use ondisk::names::{LOG, LOG_RECORD, OK, STATUS};
+use ondisk::names::{LOG, LOG_RECORD, OK, RECORD, STATUS};
+use ondisk::record::Phase;
 use ondisk::status::State;
 use std::ffi::{CStr, OsStr};
 use std::path::Path;
@@ -52,7 +53,7 @@ fn run(args: &[&'static OsStr]) -> i32 {
 
 fn is_up(dir: &OsStr, which: Which, paths: &mut Paths) -> Result<bool, i32> {
     let Some(status) = read(dir, paths)? else { return Ok(false) };
-    if which != Which::Logger && !half_is_up(&status.service()) {
+    if which != Which::Logger && !half_is_up(&status.service()) && !record_says_started(paths) {
         return Ok(false);
     }
     if which == Which::Service {
@@ -77,6 +78,11 @@ fn is_up(dir: &OsStr, which: Which, paths: &mut Paths) -> Result<bool, i32> {
 
 fn half_is_up(half: &Half) -> bool {
     half.status.pid != 0 || matches!(half.state(), Some(State::Started | State::Running))
+}
+
+/// Tells what 18 bytes cannot: the service is up without a process.
+fn record_says_started(paths: &mut Paths) -> bool {
+    observe::read_record(paths, RECORD).is_some_and(|record| record.phase == Phase::Started)
 }
 
 /// Reads the status of a service that is supervised; `None` = it is not.
