@@ -151,7 +151,7 @@ impl Drop for Scratch {
 /// # Panics
 /// Where it cannot be written.
 pub fn script(path: &Path, text: &str) {
-    // Renamed into place: a file that another thread's child still holds for writing cannot be run.
+    // Renamed into place, so that a supervise that starts it meanwhile never runs half of it.
     let new = path.with_extension("new");
     fs::write(&new, text).expect("write");
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("chmod");
