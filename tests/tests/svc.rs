@@ -20,18 +20,18 @@ fn svc_writes_only_into_a_fifo_and_follows_no_symlink_to_one() {
     let fake = Fake::keep(&scratch.service("case", SLEEPER));
     let secret = scratch.join("secret");
     for target in [secret.as_path(), &victim.file("control")] {
-        fs::write(&secret, "untouched").unwrap();
+        fs::write(&secret, "left alone").unwrap();
         fs::remove_file(fake.file("control")).unwrap();
         symlink(target, fake.file("control")).unwrap();
         let done = call(scratch.path(), "svc", &["-u", "case"]);
         let warning = "svc: warning: unable to control case: supervise/control is not a FIFO\n";
         assert_eq!(done.verdict(), (Some(0), warning.into()));
-        assert_eq!(fs::read(&secret).unwrap(), b"untouched");
+        assert_eq!(fs::read(&secret).unwrap(), b"left alone");
     }
     fs::remove_file(fake.file("control")).unwrap();
     fs::hard_link(&secret, fake.file("control")).unwrap();
     assert_eq!(call(scratch.path(), "svc", &["-u", "case"]).code, Some(0));
-    assert_eq!(fs::read(&secret).unwrap(), b"untouched");
+    assert_eq!(fs::read(&secret).unwrap(), b"left alone");
     assert_eq!(victim.received(), b"");
 }
 
