@@ -270,10 +270,9 @@ fn a_supervise_that_comes_back_at_once_has_let_go_all_the_same() {
 }
 
 #[test]
-fn a_service_that_declares_readiness_is_waited_for_until_the_record_says_so() {
+fn a_service_that_is_up_is_waited_for_until_the_record_says_that_it_is_ready() {
     let scratch = Scratch::new();
     let dir = scratch.service("case", SLEEPER);
-    fs::write(dir.join("notification-fd"), "3\n").unwrap();
     let fake = Fake::keep(&dir);
     let sleeper = Sleeper::new();
     let silent = record(sleeper.identity(), Want::Up);

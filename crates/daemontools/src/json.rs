@@ -9,7 +9,7 @@
 use crate::observe::{self, Boot, Half, Life, Seen, Snapshot, Trouble};
 use crate::show;
 use crate::svpath::Paths;
-use ondisk::names::{LOG, LOG_RECORD, NOTIFICATION_FD, RECORD};
+use ondisk::names::{LOG, LOG_RECORD, RECORD};
 use ondisk::record::{Exit, Phase, Record};
 use ondisk::status::{Status, Want};
 use ondisk::tai64n::Stamp;
@@ -83,7 +83,7 @@ impl Logger {
         };
         let kept = observe::is_kept(paths).unwrap_or(false);
         let normally_up = observe::is_normally_up(paths).ok();
-        let now = Snapshot::new(kept, Some(half), record, boot, false);
+        let now = Snapshot::new(kept, Some(half), record, boot);
         Some(Self { dir: dir.to_owned(), view: View { normally_up, now, error: None } })
     }
 }
@@ -136,13 +136,7 @@ impl View {
     fn of_trouble(trouble: Trouble, paths: &Paths) -> Self {
         let mut text = Vec::new();
         show::why(&mut text, trouble, paths);
-        let now = Snapshot {
-            kept: false,
-            half: None,
-            record: None,
-            life: Life::Over,
-            declares_readiness: false,
-        };
+        let now = Snapshot { kept: false, half: None, record: None, life: Life::Over };
         let error = Some(String::from_utf8_lossy(&text).into_owned());
         Self { normally_up: None, now, error }
     }
@@ -174,12 +168,11 @@ impl View {
 /// after the other, so what does not fit is read again.
 fn whole(kept: bool, half: Half, paths: &mut Paths, boot: &Boot) -> Snapshot {
     const ATTEMPTS: usize = 3;
-    let declares = file::stat(HERE, paths.in_dir(NOTIFICATION_FD), true).is_ok();
-    let mut now = Snapshot::new(kept, Some(half), None, boot, declares);
+    let mut now = Snapshot::new(kept, Some(half), None, boot);
     let mut half = half;
     for _ in 0..ATTEMPTS {
         let Some(record) = observe::read_record(paths, RECORD) else { break };
-        now = Snapshot::new(kept, Some(half), Some(record), boot, declares);
+        now = Snapshot::new(kept, Some(half), Some(record), boot);
         if now.record.is_some() {
             break;
         }

@@ -4,7 +4,7 @@
 //! following a symlink, and no more of them is read than a good one holds.
 
 use crate::svpath::Paths;
-use ondisk::names::{DOWN, NOTIFICATION_FD, OK, RECORD, STATUS};
+use ondisk::names::{DOWN, OK, RECORD, STATUS};
 use ondisk::record::{Identity, Phase, Record};
 use ondisk::status::{State, Status};
 use std::ffi::CStr;
@@ -267,8 +267,6 @@ pub struct Snapshot {
     pub record: Option<Record>,
     /// Whether the process is alive.
     pub life: Life,
-    /// The service says by itself when it is ready.
-    pub declares_readiness: bool,
 }
 
 impl Snapshot {
@@ -278,19 +276,12 @@ impl Snapshot {
         let kept = is_kept(paths).unwrap_or(false);
         let half = read_status(paths).ok().map(|status| status.service());
         let record = read_record(paths, RECORD);
-        let declares_readiness = file::stat(HERE, paths.in_dir(NOTIFICATION_FD), true).is_ok();
-        Self::new(kept, half, record, boot, declares_readiness)
+        Self::new(kept, half, record, boot)
     }
 
     /// Puts together what was read.
     #[must_use]
-    pub fn new(
-        kept: bool,
-        half: Option<Half>,
-        record: Option<Record>,
-        boot: &Boot,
-        declares_readiness: bool,
-    ) -> Self {
+    pub fn new(kept: bool, half: Option<Half>, record: Option<Record>, boot: &Boot) -> Self {
         let record = record.filter(|record| half.is_none_or(|half| agree(record, &half.status)));
         let life = match (&record, &half) {
             (Some(record), _) if boot.has(record, &record.process) => Life::Certain,
@@ -303,7 +294,7 @@ impl Snapshot {
             }
             _ => Life::Over,
         };
-        Self { kept, half, record, life, declares_readiness }
+        Self { kept, half, record, life }
     }
 
     /// Returns what the service is doing.
@@ -336,11 +327,12 @@ impl Snapshot {
         }
     }
 
-    /// Tells whether the service is up and ready; one that declares nothing is ready when up.
+    /// Tells whether the service is up and ready, as its supervise recorded it: one that declares
+    /// nothing is ready when it is up, and so is one whose supervise keeps no record.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let said = self.record.is_none_or(|record| record.ready.is_some());
-        self.is_up() && (said || !self.declares_readiness)
+        let said = |record: Record| record.ready.is_some() || record.phase == Phase::Started;
+        self.is_up() && self.record.is_none_or(said)
     }
 }
 

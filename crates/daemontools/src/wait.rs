@@ -289,7 +289,6 @@ mod tests {
             half: Some(Half { status, state: None }),
             record: None,
             life: if pid == 0 { Life::Over } else { Life::Certain },
-            declares_readiness: false,
         }
     }
 
@@ -358,8 +357,8 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_declares_readiness_is_ready_when_it_says_so() {
-        let up = Snapshot { declares_readiness: true, ..at(1, 7, Want::Up) };
+    fn a_service_is_ready_when_its_record_says_so() {
+        let up = at(1, 7, Want::Up);
         let who = Identity { pid: 7, alive_at: 2 };
         let record = Record {
             process: who,

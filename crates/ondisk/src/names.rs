@@ -20,8 +20,6 @@ pub const NOTIFY: &CStr = c"notify";
 pub const NO_SETSID: &CStr = c"no-setsid";
 /// Its first word names the relative whose way rules in this directory: `encore`.
 pub const COMPAT: &CStr = c"compat";
-/// Where it exists, the service says by itself when it is ready (s6's `notification-fd`).
-pub const NOTIFICATION_FD: &CStr = c"notification-fd";
 /// Decimal exit codes of `run`, apart by white space, after which it is not started again.
 pub const FAILURE_CODES: &CStr = c"failure-codes";
 

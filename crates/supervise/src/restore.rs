@@ -117,6 +117,7 @@ fn adopt_unrecorded(kept: &mut Kept) -> Option<Found> {
     }
     kept.record.process = Identity { pid: status.pid, alive_at: time::boottime() };
     kept.record.since = status.since;
+    kept.record.ready = Some(status.since);
     kept.record.adopted = true;
     kept.watch = Some(watch);
     Some(Found {
