@@ -36,6 +36,7 @@ fn an_object_tells_all_that_is_known_of_a_service_and_its_logger() {
     let web = Record {
         last_exit: Exit::Signal(9),
         died: Some(Stamp::from_unix(999_999_999, 0)),
+        ready: Some(Stamp::from_unix(1_000_000_000, 6)),
         restarts: 3,
         adopted: true,
         ..record(sleeper.identity(), Want::Up)
