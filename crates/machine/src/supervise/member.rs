@@ -510,7 +510,8 @@ impl Member {
         match self.phase {
             Phase::Leaving => {
                 out.push(Action::LetGo(self.which));
-                *self = Self::new(self.which);
+                // What is still to be published says what was wanted last.
+                *self = Self { want: self.want, ..Self::new(self.which) };
                 self.phase =
                     if stay { Phase::Outside { look: now.after(RETURN) } } else { Phase::Gone };
             }
