@@ -22,6 +22,7 @@ const DIR: Object = ["", "/log"];
 const DOWN: Object = ["/down", "/log/down"];
 const LOCK: Object = ["/supervise/lock", "/log/supervise/lock"];
 const CONTROL: Object = ["/supervise/control", "/log/supervise/control"];
+const OK: Object = ["/supervise/ok", "/log/supervise/ok"];
 
 impl Host {
     /// Answers `Joined`, `Occupied` or `EntryGone`.
@@ -96,6 +97,8 @@ impl Host {
                 None => fifo(&kept.folder, names::CONTROL, flags::O_RDWR)
                     .map_err(|why| ("read ", CONTROL, why))?,
             });
+            // Opened behind the first status; that it can be is known before a service starts.
+            make_fifo(&kept.folder, names::OK).map_err(|why| ("read ", OK, why))?;
         }
         kept.file = open_record(&kept).ok();
         Ok(kept)
@@ -163,6 +166,15 @@ pub(crate) fn fifo(folder: &Fd, name: &CStr, how: i32) -> Result<Fd> {
         answer => answer?,
     };
     if file::stat_fd(opened.raw())?.is_fifo() { Ok(opened) } else { Err(Errno(flags::EINVAL)) }
+}
+
+/// Makes a FIFO of the folder, if it is absent.
+fn make_fifo(folder: &Fd, name: &CStr) -> Result<()> {
+    let stat = match file::stat(folder.raw(), name, false) {
+        Err(Errno(flags::ENOENT)) => return file::mkfifo(folder.raw(), name, 0o600),
+        answer => answer?,
+    };
+    if stat.is_fifo() { Ok(()) } else { Err(Errno(flags::EINVAL)) }
 }
 
 /// Opens the record, made if absent. It is only ever overwritten in place, at its full size, so
