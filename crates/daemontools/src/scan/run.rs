@@ -15,6 +15,7 @@ use machine::time::{Mono, earlier};
 use ondisk::names::RECORD;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::{self, HERE};
 use sys::linux::process::{self, Ended, Waited};
@@ -188,7 +189,10 @@ impl Scanner {
             return Err(());
         }
         let warn = |verb: &str, why| SVSCAN.warning(&[verb.as_ref(), shown], why);
-        let path = self.supervise();
+        let Some(path) = self.supervise() else {
+            warn("unable to start supervise ", Errno(libc::ENOENT));
+            return Err(());
+        };
         let is_log = self.log.as_ref().filter(|log| log.name.as_c_str() == name);
         let once = self.once.as_ref().is_some_and(|once| once.name.as_c_str() == name);
         let mut argv = vec![c"supervise".as_ptr()];
@@ -233,8 +237,11 @@ impl Scanner {
     }
 
     /// Returns supervise's path: looked for in `$PATH` as ever, and then remembered.
-    fn supervise(&mut self) -> CString {
-        self.supervise.get_or_insert_with(|| find(c"supervise")).clone()
+    fn supervise(&mut self) -> Option<CString> {
+        if self.supervise.is_none() {
+            self.supervise = find(c"supervise");
+        }
+        self.supervise.clone()
     }
 
     fn watch_once(&mut self, name: &CStr) {
@@ -389,7 +396,7 @@ impl Scanner {
 }
 
 /// Looks for a program in `$PATH` as the chain-loading programs do.
-fn find(name: &CStr) -> CString {
+fn find(name: &CStr) -> Option<CString> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin"));
     path.as_bytes()
         .split(|b| *b == b':')
@@ -397,6 +404,9 @@ fn find(name: &CStr) -> CString {
             let dir = if dir.is_empty() { b"." } else { dir };
             CString::new([dir, b"/", name.to_bytes()].concat()).ok()
         })
-        .find(|path| file::is_executable(HERE, path))
-        .unwrap_or_else(|| name.to_owned())
+        .find(|path| {
+            // A folder can be searched, which is the same right.
+            file::is_executable(HERE, path)
+                && file::stat(HERE, path, true).is_ok_and(|stat| stat.is_file())
+        })
 }
