@@ -118,7 +118,16 @@ impl Host {
         if self.logger.is_some() {
             return;
         }
-        let Ok(log) = file::stat(HERE, names::LOG, true) else { return };
+        let log = match file::stat(HERE, names::LOG, true) {
+            Ok(log) => log,
+            Err(why) => {
+                // It runs without; what it writes now goes nowhere else.
+                if self.paired && why.0 != flags::ENOENT {
+                    say(WARNING, "stat ", self.name.to_bytes(), DIR[1], why);
+                }
+                return;
+            }
+        };
         let script = log.is_file() && log.mode() & 0o100 != 0;
         if !(script || self.paired && log.is_dir()) {
             return;
