@@ -33,6 +33,24 @@ const NOT_OURS: &str = "what lies there was not made by a supervise: using it wo
 
 const DIFFERENCES: &[Difference] = &[
     difference(
+        "--help",
+        (
+            "exit 111: supervise: fatal: unable to chdir to --help: file does not exist\n",
+            "exit 0: ",
+        ),
+        "`--help`, `--version`",
+        "people try it, and no directory is called so",
+    ),
+    difference(
+        "--version",
+        (
+            "exit 111: supervise: fatal: unable to chdir to --version: file does not exist\n",
+            "exit 0: ",
+        ),
+        "`--help`, `--version`",
+        "people try it, and no directory is called so",
+    ),
+    difference(
         "a control that is a file",
         (
             "runs",
@@ -111,6 +129,8 @@ fn the_same_arguments_are_wrong() {
         ("a missing folder", &["none"]),
         ("a folder below a file", &["sv/run/x"]),
         ("a name that is too long", &[&long]),
+        ("--help", &["--help"]),
+        ("--version", &["--version"]),
     ];
     compare_each(DIFFERENCES, cases, |suite, args| starts(suite, ":", ":", args));
 }

@@ -1,6 +1,6 @@
 //! What the original's supervise and ours give a service, leave on disk, and do when they are
 //! killed; and every pair of one's supervise with the other's tools. See
-//! differential_supervise.rs.
+//! `differential_supervise.rs`.
 
 // Helpers of tests fail by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -247,7 +247,8 @@ fn transcript(supervise: Suite, tools: Suite) -> String {
             run(Command::new(tool).arg("sv").current_dir(kept.scratch.path()))
         };
         let (ok, stat) = (ask("svok"), ask("svstat"));
-        said += &format!("{what}: {:?} {}", ok.code, plain(&stat.out(), kept.pid()));
+        let line = plain(&stat.out(), kept.pid());
+        said.push_str(&format!("{what}: {:?} {line}", ok.code));
     };
     let kept = Kept::ready(supervise, scratch, ":");
     note(&kept, "first");
