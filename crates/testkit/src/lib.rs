@@ -6,6 +6,7 @@
 //! | [`fake`] | a supervise folder that the test itself keeps |
 //! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
 //! | [`suite`] | the original daemontools beside ours |
+//! | [`svscan`] | a svscan that is injected with faults, killed and started again |
 //! | [`wait`] | waiting for a condition with a deadline |
 
 // Helpers of tests fail by panicking.
@@ -15,10 +16,12 @@ pub mod command;
 pub mod fake;
 pub mod scratch;
 pub mod suite;
+pub mod svscan;
 pub mod wait;
 
 pub use command::{Output, call, run, run_within};
 pub use fake::Fake;
 pub use scratch::Scratch;
 pub use suite::{Suite, program};
+pub use svscan::Svscan;
 pub use wait::until;
