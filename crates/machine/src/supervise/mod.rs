@@ -231,10 +231,8 @@ impl Machine {
             }
             Event::NotPublished(which) => self.with(which, |m| m.not_published(now)),
             Event::Joined(which, restored) => self.joined(which, restored, now, out),
-            Event::Occupied(which) => {
-                self.with(which, |m| m.occupied(now));
-                self.find_logger(which, out);
-            }
+            // No look for a logger then: of two supervises that start at once, one has both.
+            Event::Occupied(which) => self.with(which, |m| m.occupied(now)),
             Event::EntryGone(which) => self.with(which, Member::entry_gone),
         }
         self.after(now, out);
