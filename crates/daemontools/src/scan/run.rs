@@ -314,7 +314,9 @@ impl Scanner {
         ];
         let own = polls.len();
         polls.extend(watches.into_iter().map(PollFd::readable));
-        let until = earlier(self.entries.deadline(), self.folder.deadline());
+        // What comes into the folder while everything ends is not looked at any more.
+        let rescan = self.folder.deadline().filter(|_| !self.finishing);
+        let until = earlier(self.entries.deadline(), rescan);
         let timeout = until.map(|at| at.nanos_from(Mono(time::monotonic())));
         // Only a bad list of descriptors can fail, and ours are open.
         let _ = fd::poll(&mut polls, timeout);
@@ -324,10 +326,9 @@ impl Scanner {
         for (pid, _) in pids.into_iter().zip(&polls[own..]).filter(|(_, poll)| poll.is_ready()) {
             self.ended(pid, How::Lost);
         }
-        let rescan = self.folder.deadline().is_some_and(|at| at.0 <= time::monotonic());
-        if !self.finishing && rescan {
+        if !self.finishing && rescan.is_some_and(|at| at.0 <= time::monotonic()) {
             self.folder.scan(&mut self.entries);
-        } else if polls[1].is_ready() {
+        } else if !self.finishing && polls[1].is_ready() {
             self.folder.changed(&mut self.entries);
         }
         self.entries.tick();
