@@ -79,6 +79,26 @@ impl fmt::Debug for Errno {
     }
 }
 
+/// Tells a lasting no from trouble that passes.
+pub trait OrLasting<T> {
+    /// Returns `Some` for a success, `None` where it can never be had as things are.
+    ///
+    /// # Errors
+    /// Trouble that says nothing about the thing asked for: no descriptor or memory was left, or
+    /// the device failed. Who must be sure asks again later.
+    fn or_lasting(self) -> Result<Option<T>>;
+}
+
+impl<T> OrLasting<T> for Result<T> {
+    fn or_lasting(self) -> Result<Option<T>> {
+        match self {
+            Ok(it) => Ok(Some(it)),
+            Err(why @ Errno(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EIO)) => Err(why),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
 /// Types that libc answers `-1` with when a call failed.
 pub(crate) trait Answer: Copy {
     fn failed(self) -> bool;

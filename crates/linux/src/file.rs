@@ -65,6 +65,12 @@ impl Stat {
         self.0.st_mode & 0o7777
     }
 
+    /// Tells whether the file has exactly one name.
+    #[must_use]
+    pub fn has_one_name(&self) -> bool {
+        self.0.st_nlink == 1
+    }
+
     /// Returns the size in bytes.
     #[must_use]
     pub fn size(&self) -> i64 {
@@ -216,9 +222,9 @@ pub fn lock_wait(fd: i32) -> Result<()> {
 /// The flags and errors that callers of this module name.
 pub mod flags {
     pub use libc::{
-        EACCES, EAGAIN, EEXIST, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO, EPERM,
-        O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR,
-        O_TRUNC, O_WRONLY,
+        EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO, EPERM,
+        ESRCH, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY,
+        O_RDWR, O_TRUNC, O_WRONLY,
     };
 }
 

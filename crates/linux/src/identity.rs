@@ -1,6 +1,6 @@
 //! Which process a pid means: start times and the boot they count from.
 
-use crate::errno::{Errno, Result};
+use crate::errno::{Errno, OrLasting, Result};
 use crate::fd;
 use crate::file::{self, HERE};
 use crate::time::SECOND;
@@ -41,9 +41,21 @@ fn parse_start(line: &[u8]) -> Option<u64> {
 /// # Errors
 /// `ENAMETOOLONG` where `out` is too short.
 pub fn proc_path<'a>(pid: u32, tail: &[u8], out: &'a mut [u8]) -> Result<&'a CStr> {
+    numbered_path(b"/proc/", pid, tail, out)
+}
+
+/// Writes the path by which descriptor `fd` of this process can be opened anew into `out`.
+///
+/// # Errors
+/// `ENAMETOOLONG` where `out` is too short.
+pub fn fd_path(fd: i32, out: &mut [u8]) -> Result<&CStr> {
+    numbered_path(b"/proc/self/fd/", fd as u32, b"", out)
+}
+
+fn numbered_path<'a>(head: &[u8], number: u32, tail: &[u8], out: &'a mut [u8]) -> Result<&'a CStr> {
     let mut digits = [0; 10];
     let mut at = digits.len();
-    let mut rest = pid;
+    let mut rest = number;
     loop {
         at -= 1;
         digits[at] = b'0' + (rest % 10) as u8;
@@ -53,7 +65,7 @@ pub fn proc_path<'a>(pid: u32, tail: &[u8], out: &'a mut [u8]) -> Result<&'a CSt
         }
     }
     let mut len = 0;
-    for part in [b"/proc/", &digits[at..], tail, b"\0"] {
+    for part in [head, &digits[at..], tail, b"\0"] {
         let room = out.get_mut(len..len + part.len()).ok_or(Errno(libc::ENAMETOOLONG))?;
         room.copy_from_slice(part);
         len += part.len();
@@ -67,18 +79,27 @@ pub fn proc_path<'a>(pid: u32, tail: &[u8], out: &'a mut [u8]) -> Result<&'a CSt
 /// All zero where /proc is missing: then nothing can be taken back.
 #[must_use]
 pub fn boot() -> [u8; 16] {
+    boot_now().unwrap_or_default()
+}
+
+/// As [`boot`], and tells a /proc that is missing from one that cannot be read at the moment.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`, `EIO`: another time it may be had.
+pub fn boot_now() -> Result<[u8; 16]> {
     let mut text = [0; 36];
     let mut id = [0; 16];
-    let Ok(n) = read_file(c"/proc/sys/kernel/random/boot_id", &mut text) else { return id };
+    let read = read_file(c"/proc/sys/kernel/random/boot_id", &mut text);
+    let Some(n) = read.or_lasting()? else { return Ok(id) };
     let digits = text[..n].iter().filter_map(|b| (*b as char).to_digit(16));
     for (i, digit) in digits.take(32).enumerate() {
         id[i / 2] |= (digit as u8) << (4 * (1 - i % 2));
     }
-    let age = start_ticks(1).unwrap_or(0).to_le_bytes();
+    let age = start_ticks(1).or_lasting()?.unwrap_or(0).to_le_bytes();
     for (byte, age) in id.iter_mut().zip(age) {
         *byte ^= age;
     }
-    id
+    Ok(id)
 }
 
 fn read_file(path: &CStr, buf: &mut [u8]) -> Result<usize> {

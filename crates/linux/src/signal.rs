@@ -67,6 +67,13 @@ pub fn reset(signals: &[i32]) {
     }
 }
 
+/// Gives every signal its default action, so that nothing is ignored in what is run next.
+pub fn reset_all() {
+    for signal in 1..=64 {
+        reset(&[signal]);
+    }
+}
+
 /// Makes this process ignore a signal.
 pub fn ignore(signal: i32) {
     // SAFETY: SIG_IGN installs no handler.

@@ -8,9 +8,10 @@ use core::ffi::CStr;
 use linux::errno::Result;
 use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
+use linux::identity;
 use linux::process::{self, Waited};
 use linux::signal::{self, Set, numbers as n};
-use linux::time::{self, SECOND};
+use linux::time;
 use machine::queue::Queue;
 use machine::supervise::{Action, Event, Machine, Which};
 use machine::time::{Mono, earlier};
@@ -25,8 +26,8 @@ pub(crate) type Events = Queue<Event, 32>;
 
 /// Command bytes read at once.
 const BURST: usize = 8;
-/// How long we ask for the exit status of a process that was not our child.
-const LATE: u64 = 2 * SECOND;
+/// Signals taken at once.
+const SIGNALS_AT_ONCE: usize = 4;
 
 /// What supervise is waiting on; the order in the poll list.
 const SIGNALS: usize = 0;
@@ -59,6 +60,10 @@ pub(crate) struct Host {
     pub(crate) inherited: Inherited,
     /// No member could ever be taken.
     pub(crate) unlucky: bool,
+    /// HUP came.
+    pub(crate) replacement_asked: bool,
+    /// Children that died before our time, or while we were replaced, were looked for.
+    has_reaped: bool,
     signals: Fd,
 }
 
@@ -66,20 +71,7 @@ impl Host {
     /// Goes to the service directory. `Err` is the exit code; the reason was said.
     pub(crate) fn start(args: &Args) -> core::result::Result<Self, i32> {
         fd::fill_standard();
-        signal::reset(&[
-            n::SIGCHLD,
-            n::SIGPIPE,
-            n::SIGHUP,
-            n::SIGINT,
-            n::SIGQUIT,
-            n::SIGTERM,
-            n::SIGALRM,
-            n::SIGUSR1,
-            n::SIGUSR2,
-            n::SIGTSTP,
-            n::SIGTTIN,
-            n::SIGTTOU,
-        ]);
+        signal::reset_all();
         let name = args.dir.to_bytes();
         let fatal = |verb, object, why| {
             say(FATAL, verb, name, object, why);
@@ -90,19 +82,23 @@ impl Host {
         file::chdir(args.dir).map_err(|why| fatal("chdir to ", "", why))?;
         let encore = rules_encore();
         let signals = block(encore).map_err(|why| fatal("create pipe for ", "", why))?;
+        // What is not known now may be wrongly known: a service could be taken for a stranger.
+        let boot = identity::boot_now().map_err(|why| fatal("learn the boot for ", "", why))?;
         Ok(Self {
             name: args.dir,
             origin,
             paired: args.paired,
             once: args.once,
             encore,
-            boot: linux::identity::boot(),
+            boot,
             identity: Identity { pid: process::pid() as u32, alive_at: time::boottime() },
             members: [None, None],
             logger: None,
             pipe: None,
             inherited: args.inherited,
             unlucky: true,
+            replacement_asked: false,
+            has_reaped: false,
             signals,
         })
     }
@@ -154,6 +150,12 @@ impl Host {
 
     /// Waits for the next thing to happen and turns it into events.
     pub(crate) fn wait(&mut self, deadline: Option<Mono>, events: &mut Events) {
+        if !core::mem::replace(&mut self.has_reaped, true) {
+            self.reap(events);
+            if !events.is_empty() {
+                return;
+            }
+        }
         let mut polls = [PollFd::none(); FIRST + 2 * EACH];
         polls[SIGNALS] = PollFd::readable(self.signals.raw());
         let mut until = deadline;
@@ -190,11 +192,13 @@ impl Host {
     }
 
     fn signals_came(&mut self, events: &mut Events) {
-        while let Some(number) = signal::next(&self.signals) {
+        // The rest comes next turn: what is queued must find room.
+        for _ in 0..SIGNALS_AT_ONCE {
+            let Some(number) = signal::next(&self.signals) else { return };
             match number {
                 n::SIGCHLD => self.reap(events),
                 n::SIGTERM | n::SIGINT => events.push(Event::Terminate),
-                n::SIGHUP => self.replace(),
+                n::SIGHUP => self.replacement_asked = true,
                 n::SIGTSTP => events.push(Event::Command(Which::Service, Command::Pause)),
                 n::SIGCONT => events.push(Event::Command(Which::Service, Command::Continue)),
                 _ => {}
@@ -231,7 +235,7 @@ impl Host {
         let Some(watch) = kept.watch.take() else { return };
         let ended = process::pidfd_ended(watch.raw());
         if ended.is_none() {
-            kept.late = Some((watch, time::monotonic() + LATE));
+            kept.look_back_at(watch);
         }
         self.died(which, ended.map_or(Exit::Unknown, keep::exit), events);
     }
@@ -287,10 +291,20 @@ impl Pipe {
         self.open(flags::O_RDWR)
     }
 
+    /// By its name, if that still is our pipe; else, whatever became of the folder, anew through
+    /// the end that we hold.
     fn open(&self, how: i32) -> Result<Fd> {
         // Not to wait for a writer: there may be none any more.
-        let how = how | flags::O_NOFOLLOW | flags::O_NONBLOCK;
-        let end = file::open(self.folder.raw(), names::LOG_PIPE, how, 0)?;
+        let how = how | flags::O_NONBLOCK;
+        let named = file::open(self.folder.raw(), names::LOG_PIPE, how | flags::O_NOFOLLOW, 0);
+        let ours = file::stat_fd(self.reader.raw())?.id();
+        let end = match named {
+            Ok(end) if file::stat_fd(end.raw())?.id() == ours => end,
+            _ => {
+                let mut path = [0; 32];
+                file::open(HERE, identity::fd_path(self.reader.raw(), &mut path)?, how, 0)?
+            }
+        };
         fd::set_nonblock(end.raw(), false)?;
         Ok(end)
     }

@@ -3,6 +3,7 @@
 use crate::folder;
 use crate::host::{Events, Host, Pipe};
 use crate::keep::Kept;
+use crate::restore::Found;
 use crate::{FATAL, WARNING, say};
 use core::ffi::CStr;
 use linux::errno::{Errno, Result};
@@ -23,6 +24,7 @@ const DOWN: Object = ["/down", "/log/down"];
 const LOCK: Object = ["/supervise/lock", "/log/supervise/lock"];
 const CONTROL: Object = ["/supervise/control", "/log/supervise/control"];
 const OK: Object = ["/supervise/ok", "/log/supervise/ok"];
+const RECORD: Object = ["/supervise/record", "/log/supervise/record"];
 
 impl Host {
     /// Answers `Joined`, `Occupied` or `EntryGone`.
@@ -32,9 +34,8 @@ impl Host {
             return;
         }
         match self.take(which) {
-            Ok(mut kept) => {
+            Ok((kept, found)) => {
                 self.unlucky = false;
-                let found = self.restore(&mut kept);
                 self.members[which as usize] = Some(kept);
                 events.push(Event::Joined(which, found.restored));
                 if let Some(exit) = found.dead {
@@ -69,7 +70,7 @@ impl Host {
         }
     }
 
-    fn take(&mut self, which: Which) -> core::result::Result<Kept, Trouble> {
+    fn take(&mut self, which: Which) -> core::result::Result<(Kept, Found), Trouble> {
         let has_dir = which == Which::Logger && self.logger != Some(true);
         let how = flags::O_PATH | flags::O_DIRECTORY;
         let dir = if has_dir {
@@ -100,8 +101,9 @@ impl Host {
             // Opened behind the first status; that it can be is known before a service starts.
             make_fifo(&kept.folder, names::OK).map_err(|why| ("read ", OK, why))?;
         }
-        kept.file = open_record(&kept).ok();
-        Ok(kept)
+        // When it is not sure that no service lives from before, none is started.
+        let found = kept.open_record().and_then(|()| self.restore(&mut kept));
+        Ok((kept, found.map_err(|why| ("read ", RECORD, why))?))
     }
 
     /// Gives up everything of a member; its record says that its life is over.
@@ -184,12 +186,4 @@ fn make_fifo(folder: &Fd, name: &CStr) -> Result<()> {
         answer => answer?,
     };
     if stat.is_fifo() { Ok(()) } else { Err(Errno(flags::EINVAL)) }
-}
-
-/// Opens the record, made if absent. It is only ever overwritten in place, at its full size, so
-/// that a full disk cannot hinder it later.
-fn open_record(kept: &Kept) -> Result<Fd> {
-    let how = flags::O_RDWR | flags::O_CREAT | flags::O_NOFOLLOW | flags::O_NONBLOCK;
-    let file = file::open(kept.folder.raw(), kept.record_name(), how, 0o644)?;
-    if file::stat_fd(file.raw())?.is_file() { Ok(file) } else { Err(Errno(flags::EINVAL)) }
 }

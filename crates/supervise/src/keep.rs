@@ -1,16 +1,20 @@
 //! What supervise holds of one member.
 
 use core::ffi::CStr;
-use linux::errno::Result;
+use linux::errno::{Errno, OrLasting, Result};
 use linux::fd::{self, Fd};
 use linux::file::{self, HERE, flags};
 use linux::process::{self, Ended};
 use linux::signal;
+use linux::time::{self, SECOND};
 use machine::supervise::{Kill, Script, Which};
 use ondisk::control::Signal;
 use ondisk::names;
 use ondisk::record::{Exit, Phase, Record};
 use ondisk::tai64n::Stamp;
+
+/// How long we ask for the exit status of a process that was not our child.
+const LATE: u64 = 2 * SECOND;
 
 /// A member whose lock is ours.
 pub(crate) struct Kept {
@@ -65,21 +69,59 @@ impl Kept {
         if self.is_script() { names::LOG_RECORD } else { names::RECORD }
     }
 
-    /// Reads the record; `None` = there is none that can be understood.
-    pub(crate) fn read_record(&self) -> Option<Record> {
-        let mut bytes = [0; Record::LEN];
-        let n = fd::read_at(self.file.as_ref()?.raw(), &mut bytes, 0).ok()?;
-        Record::from_bytes(&bytes[..n])
-    }
-
-    /// Overwrites the record in place.
+    /// Opens the record, made if absent. It is only ever overwritten in place, at its full size,
+    /// so that a full disk cannot hinder it later. Where none can be made, there is none.
     ///
     /// # Errors
-    /// As pwrite(2). A member without a record file is no error: it could not be had.
-    pub(crate) fn write_record(&self) -> Result<()> {
-        match &self.file {
-            Some(file) => fd::write_at(file.raw(), &self.record.to_bytes(), 0),
-            None => Ok(()),
+    /// Where there may be one and it cannot be had now.
+    pub(crate) fn open_record(&mut self) -> Result<()> {
+        let (dir, name) = (self.folder.raw(), self.record_name());
+        let open = |how| {
+            file::open(dir, name, how | flags::O_NOFOLLOW | flags::O_NONBLOCK, 0o644).or_lasting()
+        };
+        let mut opened = open(flags::O_RDWR | flags::O_CREAT)?;
+        if opened.is_none() {
+            // A read-only file system: what it says counts all the same.
+            opened = open(flags::O_RDONLY)?;
+        }
+        self.file = match opened {
+            Some(file) if is_own_file(&file)? => Some(file),
+            // Put there by somebody: a link to what is not ours to write.
+            _ => match file::unlink(dir, name) {
+                Ok(()) => open(flags::O_RDWR | flags::O_CREAT | flags::O_EXCL)?,
+                Err(_) => None,
+            },
+        };
+        Ok(())
+    }
+
+    /// Reads the record; `None` = there is none that can be understood.
+    ///
+    /// # Errors
+    /// Where it cannot be read now.
+    pub(crate) fn read_record(&self) -> Result<Option<Record>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let mut bytes = [0; Record::LEN];
+        let n = fd::read_at(file.raw(), &mut bytes, 0)?;
+        Ok(Record::from_bytes(&bytes[..n]))
+    }
+
+    /// Overwrites the record in place; one that could not be had so far is tried for again.
+    ///
+    /// # Errors
+    /// As openat(2) and pwrite(2).
+    pub(crate) fn write_record(&mut self) -> Result<()> {
+        let bytes = self.record.to_bytes();
+        let write = |file: &Option<Fd>| match file {
+            Some(file) => fd::write_at(file.raw(), &bytes, 0),
+            None => Err(Errno(flags::ENOENT)),
+        };
+        match write(&self.file) {
+            Err(Errno(flags::ENOENT | flags::EBADF)) => {
+                self.open_record()?;
+                write(&self.file)
+            }
+            answer => answer,
         }
     }
 
@@ -139,6 +181,11 @@ impl Kept {
         self.watch = None;
     }
 
+    /// Asks for a while how the process behind a pidfd ended, once its parent has reaped it.
+    pub(crate) fn look_back_at(&mut self, dead: Fd) {
+        self.late = Some((dead, time::monotonic() + LATE));
+    }
+
     /// Sends a signal to the process, or to its whole group.
     pub(crate) fn signal(&self, what: Kill, group: bool) {
         let Some(pid) = self.pid() else { return };
@@ -151,6 +198,12 @@ impl Kept {
             None => signal::kill(pid, number),
         };
     }
+}
+
+/// Tells whether writing to an open file changes that file alone, under its one name.
+pub(crate) fn is_own_file(file: &Fd) -> Result<bool> {
+    let stat = file::stat_fd(file.raw())?;
+    Ok(stat.is_file() && stat.has_one_name())
 }
 
 /// Tells whether a list of decimal numbers, apart by white space, has `code`.
@@ -167,7 +220,7 @@ fn lists(bytes: &[u8], code: i32) -> bool {
 
 /// Returns the wall clock's stamp.
 pub(crate) fn stamp() -> Stamp {
-    let (seconds, nanos) = linux::time::wall();
+    let (seconds, nanos) = time::wall();
     Stamp::from_unix(seconds, nanos)
 }
 

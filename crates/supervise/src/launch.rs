@@ -12,7 +12,7 @@ use linux::spawn::{Child, Outcome, spawn};
 use linux::{fd, time};
 use machine::supervise::{Event, Machine, Member, Obstacle, Script, Which};
 use ondisk::names;
-use ondisk::record::{Exit, Identity};
+use ondisk::record::{Exit, Identity, Record};
 
 /// Room for a pid or a code in decimal, with its end.
 const DIGITS: usize = 12;
@@ -81,7 +81,12 @@ impl Host {
             new_session: file::stat(at, names::NO_SETSID, true).is_err(),
             blocked: &[],
         };
+        let before = kept.record;
         kept.about_to_run(script);
+        if kept.file.is_none() {
+            // Without one the service runs all the same; the publication says what is wrong.
+            let _ = kept.open_record();
+        }
         let (mut record, file) = (kept.record, kept.file.as_ref().map(Fd::raw));
         // In the child, which still holds our lock: a service without a record cannot be.
         let mut register = |pid: i32| {
@@ -97,11 +102,14 @@ impl Host {
                 Ok(())
             }
             Ok(Outcome::NotRun(why)) => {
-                kept.record.since = keep::stamp();
+                kept.record = Record { since: keep::stamp(), ..before };
                 let missing = why.0 == flags::ENOENT && file::stat(at, path, false).is_err();
                 Err(if missing { Failure::Absent(why) } else { Failure::NotRun(why) })
             }
-            Err(why) => Err(Failure::NoProcess(why)),
+            Err(why) => {
+                kept.record = before;
+                Err(Failure::NoProcess(why))
+            }
         }
     }
 

@@ -57,6 +57,11 @@ fn keep(host: &mut Host, paired: bool) -> i32 {
         if machine.is_finished() {
             return host.verdict();
         }
+        // Only now: what happened before is known to the machine and stands in the records. An end
+        // that is under way stands nowhere, and there the next program would come too late.
+        if core::mem::take(&mut host.replacement_asked) && !machine.is_ending() {
+            host.replace();
+        }
         host.wait(machine.deadline(), &mut events);
     }
 }

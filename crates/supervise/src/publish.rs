@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::join::fifo;
-use crate::keep::Kept;
+use crate::keep::{Kept, is_own_file};
 use crate::{WARNING, say};
 use linux::errno::{Errno, Result};
 use linux::fd;
@@ -120,7 +120,7 @@ impl Kept {
         let in_place = flags::O_WRONLY | flags::O_NOFOLLOW | flags::O_NONBLOCK;
         file::open(dir, names::STATUS, in_place, 0)
             .and_then(|old| {
-                if file::stat_fd(old.raw())?.is_file() {
+                if is_own_file(&old)? {
                     fd::write_at(old.raw(), bytes, 0)
                 } else {
                     Err(Errno(flags::EINVAL))

@@ -7,8 +7,8 @@
 
 use crate::host::Host;
 use crate::keep::{self, Kept};
-use linux::errno::Result;
-use linux::fd::{self, Fd};
+use linux::errno::{Errno, OrLasting, Result};
+use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
 use linux::identity::{self, proc_path};
 use linux::process::{self, Waited};
@@ -34,19 +34,30 @@ enum Life {
     Child,
     Stranger(Fd),
     Dead(Exit),
+    /// Dead, and its parent has not asked how it ended.
+    Unreaped(Fd),
 }
 
 impl Host {
     /// Reads what is left of the last life and takes a living process back into `kept`.
-    pub(crate) fn restore(&self, kept: &mut Kept) -> Found {
-        match kept.read_record() {
-            Some(old) if old.boot == self.boot && old.boot != [0; 16] => self.carry_on(kept, &old),
-            Some(_) => self.begin_anew(kept),
-            None => adopt_unrecorded(kept).unwrap_or_else(|| self.begin_anew(kept)),
+    ///
+    /// # Errors
+    /// Where nobody can tell now whether a process lives: another time it may be known.
+    pub(crate) fn restore(&self, kept: &mut Kept) -> Result<Found> {
+        match kept.read_record()? {
+            Some(old) if old.boot == self.boot && old.boot != [0; 16] => {
+                let found = self.carry_on(kept, &old)?;
+                if old.process.pid != 0 && found.dead.is_none() {
+                    return Ok(found);
+                }
+                // The original may have been here since.
+                Ok(adopt_unrecorded(kept)?.unwrap_or(found))
+            }
+            _ => Ok(adopt_unrecorded(kept)?.unwrap_or_else(|| self.begin_anew(kept))),
         }
     }
 
-    fn carry_on(&self, kept: &mut Kept, old: &Record) -> Found {
+    fn carry_on(&self, kept: &mut Kept, old: &Record) -> Result<Found> {
         kept.record = Record { supervisor: self.identity, ..*old };
         let busy = matches!(old.phase, Phase::Starting | Phase::Running | Phase::Stopping);
         let mut found = Found {
@@ -63,16 +74,20 @@ impl Host {
         };
         if old.process.pid != 0 {
             found.restored.started = Some(monotonic_of(old.process.alive_at));
-            match life(&old.process) {
+            match life(&old.process)? {
                 Life::Child => {}
                 Life::Stranger(watch) => {
                     kept.record.adopted = true;
                     kept.watch = Some(watch);
                 }
                 Life::Dead(exit) => found.dead = Some(exit),
+                Life::Unreaped(dead) => {
+                    found.dead = Some(Exit::Unknown);
+                    kept.look_back_at(dead);
+                }
             }
         }
-        found
+        Ok(found)
     }
 
     /// A first life, or one after a proper end: up, unless `down` exists.
@@ -98,29 +113,30 @@ impl Host {
     }
 }
 
-/// A service that the original started: there is a status and no record.
-fn adopt_unrecorded(kept: &mut Kept) -> Option<Found> {
-    let status = read_status(&kept.folder).ok()??;
-    let pid = i32::try_from(status.pid).ok().filter(|pid| *pid > 1)?;
-    let watch = process::pidfd(pid).ok()?;
-    let start = identity::start_ticks(status.pid).ok()?.checked_mul(identity::tick())?;
+/// A service that the original started: there is a status and no record of its process.
+fn adopt_unrecorded(kept: &mut Kept) -> Result<Option<Found>> {
+    let Some(status) = read_status(&kept.folder).or_lasting()?.flatten() else { return Ok(None) };
+    let Some(pid) = i32::try_from(status.pid).ok().filter(|pid| *pid > 1) else { return Ok(None) };
+    let Some(watch) = process::pidfd(pid).or_lasting()? else { return Ok(None) };
+    let Some(start) = identity::start_ticks(status.pid).or_lasting()? else { return Ok(None) };
+    let start = start.saturating_mul(identity::tick());
     let mut path = [0; 32];
-    let its = file::stat(HERE, proc_path(status.pid, b"/cwd", &mut path).ok()?, true).ok()?;
+    let its = file::stat(HERE, proc_path(status.pid, b"/cwd", &mut path)?, true).or_lasting()?;
     let ours = match &kept.dir {
-        Some(dir) => file::stat_fd(dir.raw()).ok()?,
-        None => file::stat(HERE, c".", true).ok()?,
+        Some(dir) => file::stat_fd(dir.raw())?,
+        None => file::stat(HERE, c".", true)?,
     };
-    let age = time::boottime().checked_sub(start)? / SECOND;
+    let age = time::boottime().saturating_sub(start) / SECOND;
     let stamp_age = status.since.seconds_until(keep::stamp());
-    if its.id() != ours.id() || age.abs_diff(stamp_age) > AGREE {
-        return None;
+    if its.is_none_or(|its| its.id() != ours.id()) || age.abs_diff(stamp_age) > AGREE {
+        return Ok(None);
     }
     kept.record.process = Identity { pid: status.pid, alive_at: time::boottime() };
     kept.record.since = status.since;
     kept.record.ready = Some(status.since);
     kept.record.adopted = true;
     kept.watch = Some(watch);
-    Some(Found {
+    Ok(Some(Found {
         restored: Restored {
             want: status.want,
             phase: Phase::Running,
@@ -131,22 +147,34 @@ fn adopt_unrecorded(kept: &mut Kept) -> Option<Found> {
             started: Some(monotonic_of(start)),
         },
         dead: None,
-    })
+    }))
 }
 
 /// Tells what became of the process that a record of this boot names.
-fn life(who: &Identity) -> Life {
-    let Ok(pid) = i32::try_from(who.pid) else { return Life::Dead(Exit::Unknown) };
+///
+/// # Errors
+/// Where that cannot be told now.
+fn life(who: &Identity) -> Result<Life> {
+    let Ok(pid) = i32::try_from(who.pid) else { return Ok(Life::Dead(Exit::Unknown)) };
     match process::wait(pid, false) {
-        Waited::Alive => return Life::Child,
-        Waited::Ended(_, ended) => return Life::Dead(keep::exit(ended)),
+        Waited::Alive => return Ok(Life::Child),
+        Waited::Ended(_, ended) => return Ok(Life::Dead(keep::exit(ended))),
         Waited::NoChild => {}
     }
     // The pidfd first: what is checked afterwards is the process that it stands for.
-    let Ok(watch) = process::pidfd(pid) else { return Life::Dead(Exit::Unknown) };
-    match identity::start_ticks(who.pid) {
-        Ok(start) if who.matches(start, identity::tick()) => Life::Stranger(watch),
-        _ => Life::Dead(Exit::Unknown),
+    let watch = process::pidfd(pid);
+    let start = match &watch {
+        Err(Errno(flags::ESRCH)) => None,
+        // No such process any more, or a /proc without it.
+        _ => identity::start_ticks(who.pid).or_lasting()?,
+    };
+    if start.is_some_and(|start| who.matches(start, identity::tick())) {
+        let watch = watch?;
+        let mut ended = [PollFd::readable(watch.raw())];
+        fd::poll(&mut ended, Some(0))?;
+        Ok(if ended[0].is_ready() { Life::Unreaped(watch) } else { Life::Stranger(watch) })
+    } else {
+        Ok(Life::Dead(Exit::Unknown))
     }
 }
 

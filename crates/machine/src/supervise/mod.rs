@@ -203,6 +203,12 @@ impl Machine {
         self.service.is_out() && self.logger.as_ref().is_none_or(Member::is_out)
     }
 
+    /// Tells whether supervise was told to end, and its members are about to.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending != Ending::No
+    }
+
     /// Returns when a `Tick` is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {
