@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`command`] | running a program with a time limit, its output kept |
 //! | [`fake`] | a supervise folder that the test itself keeps |
+//! | [`keeper`] | a supervise that is injected with faults, killed and started again |
 //! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
 //! | [`suite`] | the original daemontools beside ours |
 //! | [`svscan`] | a svscan that is injected with faults, killed and started again |
@@ -14,6 +15,7 @@
 
 pub mod command;
 pub mod fake;
+pub mod keeper;
 pub mod scratch;
 pub mod suite;
 pub mod svscan;
@@ -21,6 +23,7 @@ pub mod wait;
 
 pub use command::{Output, call, run, run_within};
 pub use fake::Fake;
+pub use keeper::Keeper;
 pub use scratch::Scratch;
 pub use suite::{Suite, program};
 pub use svscan::Svscan;
