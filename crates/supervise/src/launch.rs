@@ -97,7 +97,11 @@ impl Host {
         };
         let outcome = spawn(&child, &mut register);
         match outcome {
-            Ok(Outcome::Running(_)) => {
+            Ok(Outcome::Running(pid)) => {
+                if record.process.pid != pid as u32 {
+                    // Killed before it could write: its death is on its way.
+                    record.process = Identity { pid: pid as u32, alive_at: time::boottime() };
+                }
                 kept.record = record;
                 Ok(())
             }

@@ -59,7 +59,48 @@ pub fn under(scratch: &Scratch, wrapper: &[&str], name: &str, paired: bool) -> C
     command
 }
 
+/// Returns the command of [`supervise`] under strace, which injects faults by these rules (the
+/// argument of `--inject`) into supervise itself; into its children too where `follow`.
+///
+/// # Panics
+/// As [`supervise`].
+#[must_use]
+pub fn injected(
+    scratch: &Scratch,
+    rules: &[&str],
+    follow: bool,
+    name: &str,
+    paired: bool,
+) -> Command {
+    let rules: Vec<String> = rules.iter().map(|rule| format!("--inject={rule}")).collect();
+    // Without -I strace would block what `heal` sends.
+    let mut wrapper = vec!["strace", "-D", "-q", "-I", "2", "-o", "/dev/null"];
+    if follow {
+        wrapper.push("-f");
+    }
+    wrapper.extend(rules.iter().map(String::as_str));
+    under(scratch, &wrapper, name, paired)
+}
+
 impl Keeper {
+    /// Ends what [`injected`] does to supervise.
+    ///
+    /// # Panics
+    /// Where strace does not let go.
+    #[track_caller]
+    pub fn heal(&self) {
+        let status = format!("/proc/{}/status", self.pid());
+        let tracer = || -> i32 {
+            let status = fs::read_to_string(&status).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+            line.and_then(|pid| pid.trim().parse().ok()).unwrap_or(0)
+        };
+        let pid = tracer();
+        assert_ne!(pid, 0, "nobody traces");
+        linux::signal::kill(pid, linux::signal::numbers::SIGTERM).expect("kill");
+        until(20, || tracer() == 0);
+    }
+
     /// Starts a command of [`supervise`] and waits until it can be controlled.
     ///
     /// # Panics
