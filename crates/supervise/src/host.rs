@@ -5,7 +5,7 @@ use crate::keep::{self, Kept};
 use crate::replace::Inherited;
 use crate::{FATAL, due, say};
 use core::ffi::CStr;
-use linux::errno::Result;
+use linux::errno::{Errno, Result};
 use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
 use linux::identity;
@@ -54,6 +54,8 @@ pub(crate) struct Host {
     pub(crate) members: [Option<Kept>; 2],
     /// There is a logger, and whether it is a script.
     pub(crate) logger: Option<bool>,
+    /// Why nobody could tell whether there is a logger: its service is not run without its pipe.
+    pub(crate) logger_unknown: Option<Errno>,
     /// The pipe between them.
     pub(crate) pipe: Option<Pipe>,
     /// What the program that we replaced held.
@@ -94,6 +96,7 @@ impl Host {
             identity: Identity { pid: process::pid() as u32, alive_at: time::boottime() },
             members: [None, None],
             logger: None,
+            logger_unknown: None,
             pipe: None,
             inherited: args.inherited,
             unlucky: true,

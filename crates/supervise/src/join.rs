@@ -19,6 +19,10 @@ type Trouble = (&'static str, Object, Errno);
 /// A file of a member: its path below the service directory, and below `log`.
 type Object = [&'static str; 2];
 
+/// Whether the logger is a script, and the pipe to it; or what could not be done.
+type LoggerOrTrouble =
+    core::result::Result<Option<(bool, Pipe)>, (&'static str, &'static str, Errno)>;
+
 const DIR: Object = ["", "/log"];
 const DOWN: Object = ["/down", "/log/down"];
 const LOCK: Object = ["/supervise/lock", "/log/supervise/lock"];
@@ -120,29 +124,38 @@ impl Host {
         if self.logger.is_some() {
             return;
         }
-        let log = match file::stat(HERE, names::LOG, true) {
-            Ok(log) => log,
-            Err(why) => {
-                // It runs without; what it writes now goes nowhere else.
-                if self.paired && why.0 != flags::ENOENT {
-                    say(WARNING, "stat ", self.name.to_bytes(), DIR[1], why);
-                }
-                return;
-            }
-        };
-        let script = log.is_file() && log.mode() & 0o100 != 0;
-        if !(script || self.paired && log.is_dir()) {
-            return;
-        }
-        match self.open_pipe() {
-            Ok(pipe) => {
+        let before = self.logger_unknown.take();
+        match self.look_for_logger() {
+            Ok(None) => {}
+            Ok(Some((script, pipe))) => {
                 self.pipe = Some(pipe);
                 self.logger = Some(script);
                 events.push(Event::LoggerFound { script });
             }
-            Err(why) => {
-                say(WARNING, "create pipe for ", self.name.to_bytes(), "", why);
+            Err((verb, object, why)) => {
+                if before != Some(why) {
+                    say(WARNING, verb, self.name.to_bytes(), object, why);
+                }
+                self.logger_unknown = Some(why);
+                events.push(Event::LoggerUnknown);
             }
+        }
+    }
+
+    fn look_for_logger(&mut self) -> LoggerOrTrouble {
+        let log = match file::stat(HERE, names::LOG, true) {
+            Ok(log) => log,
+            Err(why) if self.paired && why.0 != flags::ENOENT => {
+                return Err(("stat ", DIR[1], why));
+            }
+            Err(_) => return Ok(None),
+        };
+        let script = log.is_file() && log.mode() & 0o100 != 0;
+        if script || self.paired && log.is_dir() {
+            let pipe = self.open_pipe().map_err(|why| ("create pipe for ", "", why))?;
+            Ok(Some((script, pipe)))
+        } else {
+            Ok(None)
         }
     }
 

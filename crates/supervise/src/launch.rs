@@ -120,7 +120,9 @@ impl Host {
     /// Returns what becomes descriptor 0 of a logger or 1 of its service: opened anew, so that
     /// what one life of a program does to its end does not last.
     fn pipe_ends(&self, which: Which) -> linux::errno::Result<(Option<Fd>, Option<Fd>)> {
-        let Some(pipe) = &self.pipe else { return Ok((None, None)) };
+        let Some(pipe) = &self.pipe else {
+            return self.logger_unknown.map_or(Ok((None, None)), Err);
+        };
         match which {
             Which::Logger => pipe.for_logger().map(|end| (Some(end), None)),
             Which::Service => pipe.for_service().map(|end| (None, Some(end))),

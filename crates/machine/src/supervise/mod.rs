@@ -94,6 +94,8 @@ pub enum Event {
         /// It ends with its service.
         script: bool,
     },
+    /// Nobody can tell now whether there is a `log`, or its pipe cannot be had.
+    LoggerUnknown,
 }
 
 /// What is to be done.
@@ -113,7 +115,8 @@ pub enum Action {
     Join(Which),
     /// Give up lock, `ok` and `control`; the record says that the life is over.
     LetGo(Which),
-    /// Look whether there is a `log` by now; answered by `LoggerFound` or nothing.
+    /// Look whether there is a `log` by now; answered by `LoggerFound`, `LoggerUnknown` or
+    /// nothing.
     FindLogger,
     /// Close our ends of the log pipe, so that the logger meets its end.
     HangUp,
@@ -170,6 +173,8 @@ pub struct Machine {
     paired: bool,
     /// The logger is a script: it ends with its service.
     script_logger: bool,
+    /// When to look for a logger again.
+    find_at: Option<Mono>,
     ending: Ending,
     bursts: [Burst; 2],
 }
@@ -183,6 +188,7 @@ impl Machine {
             logger: None,
             paired,
             script_logger: false,
+            find_at: None,
             ending: Ending::No,
             bursts: [Burst::new(Which::Service), Burst::new(Which::Logger)],
         }
@@ -217,7 +223,8 @@ impl Machine {
             Ending::No | Ending::Service | Ending::Forced => None,
         };
         let members = [Some(&self.service), self.logger.as_ref()];
-        members.into_iter().flatten().map(Member::deadline).fold(drain, earlier)
+        let others = earlier(drain, self.find_at);
+        members.into_iter().flatten().map(Member::deadline).fold(others, earlier)
     }
 
     /// Decides what follows from an event.
@@ -228,6 +235,7 @@ impl Machine {
             Event::Terminate => self.terminate(now, out),
             Event::Tick => self.tick(now, out),
             Event::LoggerFound { script } => self.logger_found(script, out),
+            Event::LoggerUnknown => self.find_at = Some(now.after(RETRY)),
             Event::Launched(which) => self.with(which, |m| m.launched(now, out)),
             Event::NotLaunched(which, obstacle) => {
                 self.with(which, |m| m.not_launched(obstacle, now, out));
@@ -320,6 +328,10 @@ impl Machine {
             self.ending = Ending::Forced;
             logger.end(now, out);
         }
+        if self.find_at.is_some_and(|at| at <= now) {
+            self.find_at = None;
+            out.push(Action::FindLogger);
+        }
         self.service.tick(now, out);
         if let Some(logger) = &mut self.logger {
             logger.tick(now, out);
@@ -327,6 +339,7 @@ impl Machine {
     }
 
     fn logger_found(&mut self, script: bool, out: &mut Actions) {
+        self.find_at = None;
         if self.logger.is_none() {
             self.script_logger = script;
             self.logger = Some(Member::new(Which::Logger));

@@ -180,6 +180,7 @@ impl World {
             && self.machine.paired
         {
             events.extend([true, false].map(|script| Event::LoggerFound { script }));
+            events.push(Event::LoggerUnknown);
         }
         events
     }
@@ -190,6 +191,7 @@ impl World {
         if let Some(logger) = &mut machine.logger {
             logger.rebase(self.now);
         }
+        machine.find_at = machine.find_at.map(|at| Mono(at.nanos_from(self.now)));
         if let Ending::Draining { until, .. } = &mut machine.ending {
             *until = Mono(until.nanos_from(self.now));
         }
@@ -329,8 +331,9 @@ fn end(world: &mut World, seed: u64) {
             return;
         }
         let answers = world.events(&[], &[Exit::Code(0)], &[restored(Want::Up, Recorded::Due)]);
-        let useful = |e: &Event| {
-            !matches!(e, Event::Terminate | Event::NotPublished(_) | Event::LoggerFound { .. })
+        let useful = |e: &Event| !{
+            let looks = matches!(e, Event::LoggerFound { .. } | Event::LoggerUnknown);
+            looks || matches!(e, Event::Terminate | Event::NotPublished(_))
         };
         if let Some(event) = answers.into_iter().find(useful) {
             world.step(event);
@@ -372,6 +375,17 @@ fn down_during_the_restart_delay_cancels_the_start() {
     let out = did(&mut world.step(Event::Command(Which::Service, Command::Down)));
     assert!(out.contains(&Action::Launch(Which::Service, Script::Stop)));
     world.step(Event::NotLaunched(Which::Service, Obstacle::Absent));
+    assert_eq!(world.machine.deadline(), None);
+}
+
+#[test]
+fn a_logger_that_could_not_be_looked_for_is_looked_for_again_while_its_service_lives() {
+    let mut world = up();
+    world.step(Event::LoggerUnknown);
+    let at = world.machine.deadline().unwrap();
+    assert_eq!(at, world.now.after(RETRY));
+    world.now = at;
+    assert!(did(&mut world.step(Event::Tick)).contains(&Action::FindLogger));
     assert_eq!(world.machine.deadline(), None);
 }
 

@@ -1,0 +1,212 @@
+//! Deaths: crash loops, bursts, children that are nobody's, two supervises, while stopped.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use ondisk::record::Record;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use testkit::keeper::{
+    self, Keeper, is_alive, kill9, processor_ticks, running, send, state, status, supervise, under,
+    until_down,
+};
+use testkit::scratch::{SLEEPER, is_supervised};
+use testkit::{Scratch, run, until};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn has_zombies(pid: i32) -> bool {
+    children(pid).into_iter().any(testkit::scratch::is_zombie)
+}
+
+/// Each start keeps a copy of the record that the process wrote itself before it ran.
+fn crasher(scratch: &Scratch, name: &str) {
+    let run = "#!/bin/sh\ncp supervise/record start.$$.new && mv start.$$.new start.$$\nexit 1\n";
+    let _ = scratch.service(name, run);
+}
+
+fn starts(dir: &Path) -> Vec<u64> {
+    let all = fs::read_dir(dir).unwrap().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name().into_string().ok()?;
+        (name.starts_with("start.") && !name.ends_with(".new"))
+            .then(|| Record::from_bytes(&fs::read(entry.path()).ok()?))?
+    });
+    let mut all: Vec<u64> = all.map(|record| record.process.alive_at).collect();
+    all.sort_unstable();
+    all
+}
+
+/// `crash_loop_rate`
+#[test]
+fn a_crash_loop_starts_once_a_second_and_costs_no_processor_time() {
+    let scratch = Scratch::new();
+    crasher(&scratch, "web");
+    let dir = scratch.join("web");
+    let keeper = Keeper::plain(&scratch, "web");
+    until(30, || starts(&dir).len() >= 6);
+    let starts = starts(&dir);
+    for pair in starts.windows(2) {
+        assert!(pair[1] - pair[0] >= SECOND, "{starts:?}");
+    }
+    let age = linux::time::boottime() - starts[0];
+    let ticks = processor_ticks(keeper.pid()).unwrap();
+    // A tick is a hundredth of a second: one a second is 1 %.
+    assert!(ticks <= age / SECOND, "{ticks} ticks in {age} ns");
+}
+
+/// `crash_loop_control_latency`
+#[test]
+fn a_crash_loop_is_stopped_at_once_whatever_is_queued() {
+    let scratch = Scratch::new();
+    crasher(&scratch, "web");
+    let dir = scratch.join("web");
+    let keeper = Keeper::plain(&scratch, "web");
+    until(10, || !starts(&dir).is_empty());
+    let mut bytes = vec![b'h'; 4000];
+    bytes.push(b'd');
+    send(&dir, &bytes);
+    until(5, || status(&dir).is_some_and(|s| s.pid == 0 && s.want == ondisk::status::Want::Down));
+    let stopped = starts(&dir).len();
+    send(&dir, b"u");
+    until(10, || starts(&dir).len() > stopped);
+    drop(keeper);
+}
+
+/// `two_supervises`
+#[test]
+fn a_second_supervise_is_refused_and_changes_nothing() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("web", SLEEPER);
+    let keeper = Keeper::plain(&scratch, "web");
+    let pid = keeper.service();
+    let files = || {
+        let read = |name| fs::read(dir.join("supervise").join(name)).unwrap();
+        (read("status"), read("record"))
+    };
+    let before = files();
+    let second = Command::new(testkit::program("supervise").canonicalize().unwrap())
+        .arg("web")
+        .current_dir(scratch.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(111));
+    assert_eq!(
+        String::from_utf8_lossy(&second.stderr),
+        "supervise: fatal: unable to acquire web/supervise/lock: temporary failure\n"
+    );
+    assert_eq!(files(), before);
+    // svscan's kind ends without a word: svscan starts it again.
+    let mut third = Keeper::spawn(&dir, &mut supervise(&scratch, "web", true));
+    assert_eq!(third.end_within(10).code(), Some(111));
+    assert_eq!(files(), before);
+    assert_eq!(running(&dir), pid);
+    assert_eq!(fs::read_to_string(scratch.join("web.messages")).unwrap(), "");
+}
+
+/// `inherited_children`
+#[test]
+fn children_of_an_earlier_program_are_reaped() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("web", SLEEPER);
+    let shell = "i=0; while [ $i -lt 50 ]; do (exit 0) & i=$((i+1)); done; sleep 1000000 & \
+                 echo $! >stray; (read x <web/go; exit 0) & exec \"$@\"";
+    assert_eq!(run(Command::new("mkfifo").arg(dir.join("go"))).code, Some(0));
+    let mut command = under(&scratch, &["sh", "-c", shell, "sh"], "web", false);
+    let keeper = Keeper::start(&dir, &mut command);
+    let pid = keeper.service();
+    until(10, || !has_zombies(keeper.pid()) && children(keeper.pid()).len() == 3);
+    fs::write(dir.join("go"), "\n").unwrap();
+    let stray = fs::read_to_string(scratch.join("stray")).unwrap().trim().parse().unwrap();
+    kill9(stray);
+    until(10, || children(keeper.pid()) == [pid]);
+    assert_eq!(running(&dir), pid, "their deaths are not its own");
+}
+
+/// `sigchld_burst`
+#[test]
+fn the_service_s_death_is_seen_in_a_burst_of_others_and_under_a_storm_of_signals() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("web", SLEEPER);
+    let shell = "i=0; while [ $i -lt 100 ]; do sleep 1000000 & i=$((i+1)); done; exec \"$@\"";
+    let mut command = under(&scratch, &["sh", "-c", shell, "sh"], "web", false);
+    // encore's way: TSTP and CONT are signals of supervise's own.
+    let keeper = Keeper::start(&dir, command.env("DAEMONTOOLS_COMPAT", "encore"));
+    let pid = keeper.service();
+    for child in children(keeper.pid()) {
+        kill9(child);
+    }
+    until(10, || running(&dir) != pid && !has_zombies(keeper.pid()));
+    let pid = running(&dir);
+    for n in 0..20_000 {
+        keeper.signal(linux::signal::numbers::SIGCONT);
+        keeper.signal(linux::signal::numbers::SIGCHLD);
+        if n == 10_000 {
+            kill9(pid);
+        }
+    }
+    until(10, || running(&dir) != pid);
+    send(&dir, b"d");
+    until_down(&dir);
+}
+
+/// `supervise_stopped_and_continued`, `service_and_log_die_together`, `clock_back_supervise` in part
+#[test]
+fn deaths_while_supervise_is_stopped_are_acted_on_when_it_goes_on() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("web", SLEEPER);
+    let log = scratch.service("web/log", "#!/bin/sh\nexec cat\n");
+    let keeper = Keeper::pair(&scratch, "web");
+    let (service, logger) = (running(&dir), running(&log));
+    keeper.signal(linux::signal::numbers::SIGSTOP);
+    until(10, || state(keeper.pid()) == Some('T'));
+    kill9(service);
+    kill9(logger);
+    until(10, || !is_alive(service) && !is_alive(logger));
+    // Long past the deadline of the next start.
+    let stopped = linux::time::monotonic();
+    until(10, || linux::time::monotonic() > stopped + 3 * SECOND);
+    keeper.signal(linux::signal::numbers::SIGCONT);
+    until(10, || running(&dir) != service && running(&log) != logger);
+    until(3, || !has_zombies(keeper.pid()));
+    let (service, logger) = (running(&dir), running(&log));
+    kill9(service);
+    kill9(logger);
+    until(10, || running(&dir) != service && running(&log) != logger);
+}
+
+/// `ignores_term`, `paused_then_down`
+#[test]
+fn a_service_that_ignores_term_or_is_paused_can_be_ended_and_stays_down() {
+    let scratch = Scratch::new();
+    let dir =
+        scratch.service("web", "#!/bin/sh\ntrap '' TERM\n: >ready\nwhile :; do sleep 1; done\n");
+    let keeper = Keeper::plain(&scratch, "web");
+    let pid = keeper.service();
+    until(10, || dir.join("ready").exists());
+    send(&dir, b"d");
+    until(10, || status(&dir).unwrap().want == ondisk::status::Want::Down);
+    assert!(is_alive(pid));
+    send(&dir, b"k");
+    until_down(&dir);
+    testkit::scratch::script(&dir.join("run"), SLEEPER);
+    send(&dir, b"u");
+    let pid = keeper.service();
+    send(&dir, b"p");
+    until(10, || state(pid) == Some('T') && status(&dir).unwrap().paused);
+    send(&dir, b"d");
+    until_down(&dir);
+    assert!(!is_alive(pid), "continued, so that TERM could reach it");
+    let down = linux::time::monotonic();
+    until(10, || {
+        assert!(status(&dir).unwrap().pid == 0, "nothing comes back after -d");
+        linux::time::monotonic() > down + 2 * SECOND
+    });
+    assert!(is_supervised(&dir));
+    assert_eq!(keeper::svstat(&dir).split(' ').next(), Some("down"));
+}
