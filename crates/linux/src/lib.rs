@@ -10,6 +10,7 @@ pub mod entry;
 pub mod errno;
 pub mod fd;
 pub mod file;
+pub mod home;
 pub mod identity;
 pub mod ids;
 pub mod limit;

@@ -10,11 +10,17 @@ pub struct Queue<T: Copy, const N: usize> {
 
 impl<T: Copy, const N: usize> Default for Queue<T, N> {
     fn default() -> Self {
-        Self { items: [None; N], first: 0, len: 0 }
+        Self::new()
     }
 }
 
 impl<T: Copy, const N: usize> Queue<T, N> {
+    /// Returns an empty queue.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { items: [None; N], first: 0, len: 0 }
+    }
+
     /// Adds an item at the end.
     ///
     /// `N` is chosen so that it is never full, which the machine's enumeration shows; should it be

@@ -8,6 +8,7 @@ use core::ffi::CStr;
 use linux::errno::{Errno, Result};
 use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
+use linux::home::Home;
 use linux::identity;
 use linux::process::{self, Waited};
 use linux::signal::{self, Set, numbers as n};
@@ -34,6 +35,8 @@ const SIGNALS: usize = 0;
 const FIRST: usize = 1;
 const EACH: usize = 3;
 
+static MEMBERS: Home<[Option<Kept>; 2]> = Home::new([None, None]);
+
 /// Everything supervise holds.
 pub(crate) struct Host {
     /// The service directory as it was named to us, for messages.
@@ -51,7 +54,7 @@ pub(crate) struct Host {
     /// Ourselves.
     pub(crate) identity: Identity,
     /// Service and logger, as far as they are ours.
-    pub(crate) members: [Option<Kept>; 2],
+    pub(crate) members: &'static mut [Option<Kept>; 2],
     /// There is a logger, and whether it is a script.
     pub(crate) logger: Option<bool>,
     /// Why nobody could tell whether there is a logger: its service is not run without its pipe.
@@ -86,6 +89,7 @@ impl Host {
         let signals = block(encore).map_err(|why| fatal("create pipe for ", "", why))?;
         // What is not known now may be wrongly known: a service could be taken for a stranger.
         let boot = identity::boot_now().map_err(|why| fatal("learn the boot for ", "", why))?;
+        let Some(members) = MEMBERS.take() else { return Err(111) };
         Ok(Self {
             name: args.dir,
             origin,
@@ -94,7 +98,7 @@ impl Host {
             encore,
             boot,
             identity: Identity { pid: process::pid() as u32, alive_at: time::boottime() },
-            members: [None, None],
+            members,
             logger: None,
             logger_unknown: None,
             pipe: None,

@@ -18,6 +18,7 @@ mod restore;
 
 use crate::args::Args;
 use crate::host::{Events, Host};
+use linux::home::Home;
 use linux::message;
 use machine::supervise::{Actions, Event, Machine};
 use machine::time::Mono;
@@ -41,17 +42,19 @@ fn run(args: linux::entry::Args) -> i32 {
     }
 }
 
+static EVENTS: Home<Events> = Home::new(Events::new());
+static ACTIONS: Home<Actions> = Home::new(Actions::new());
+
 /// Runs the machine until it holds nothing any more.
 fn keep(host: &mut Host, paired: bool) -> i32 {
     let mut machine = Machine::new(paired);
-    let mut events = Events::default();
-    let mut actions = Actions::default();
-    host.begin(&mut events);
+    let (Some(events), Some(actions)) = (EVENTS.take(), ACTIONS.take()) else { return 111 };
+    host.begin(events);
     loop {
         while let Some(event) = events.pop() {
-            machine.step(event, Mono(linux::time::monotonic()), &mut actions);
+            machine.step(event, Mono(linux::time::monotonic()), actions);
             while let Some(action) = actions.pop() {
-                host.perform(action, &machine, &mut events);
+                host.perform(action, &machine, events);
             }
         }
         if machine.is_finished() {
@@ -62,7 +65,7 @@ fn keep(host: &mut Host, paired: bool) -> i32 {
         if core::mem::take(&mut host.replacement_asked) && !machine.is_ending() {
             host.replace();
         }
-        host.wait(machine.deadline(), &mut events);
+        host.wait(machine.deadline(), events);
     }
 }
 
