@@ -31,9 +31,27 @@ pub enum Outcome {
     NotRun(Errno),
 }
 
-/// Bytes of the child's stack: it makes a dozen system calls. They lie within our own stack, and
-/// each page that is touched once stays ours; code without optimisation needs more.
-const STACK: usize = if cfg!(debug_assertions) { 8192 } else { 1536 };
+/// Bytes of the child's stack: it makes a dozen system calls; code without optimisation needs more.
+const STACK: usize = if cfg!(debug_assertions) { 8192 } else { 1280 };
+
+/// What the child stands on until it runs its program. Its place is the caller's choice, since a
+/// page that is touched once stays with the process.
+#[repr(align(16))]
+pub struct Stack([core::mem::MaybeUninit<u8>; STACK]);
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stack {
+    /// Returns one that no child has stood on yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([core::mem::MaybeUninit::uninit(); STACK])
+    }
+}
 
 struct Shared<'a, 'b> {
     child: &'a Child<'b>,
@@ -41,18 +59,19 @@ struct Shared<'a, 'b> {
     failure: i32,
 }
 
-/// Starts `child`. `before_exec` runs in the child, with its pid, while it
-/// still holds all our descriptors and shares our memory; it must do no more than system calls.
+/// Starts `child`. `before_exec` runs in the child, with its pid, while it still holds all our
+/// descriptors and shares our memory; it must do no more than system calls.
 ///
 /// # Errors
 /// As clone(2): no process was made.
-pub fn spawn(child: &Child<'_>, before_exec: &mut dyn FnMut(i32)) -> Result<Outcome> {
-    #[repr(align(16))]
-    struct Stack([core::mem::MaybeUninit<u8>; STACK]);
-    let mut stack = Stack([core::mem::MaybeUninit::uninit(); STACK]);
+pub fn spawn(
+    child: &Child<'_>,
+    stack: &mut Stack,
+    before_exec: &mut dyn FnMut(i32),
+) -> Result<Outcome> {
     let mut shared = Shared { child, before_exec, failure: 0 };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack grows down from its aligned top, is not used by us meanwhile, and, like
+    // SAFETY: the stack grows down from its aligned top, is borrowed by nobody else, and, like
     // `shared`, outlives the child's use of it: CLONE_VFORK holds us until it has run its program
     // or ended. The child touches no libc state but errno, and leaves by execve or _exit.
     let pid = cvt(unsafe {

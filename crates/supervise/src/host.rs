@@ -12,6 +12,7 @@ use linux::home::Home;
 use linux::identity;
 use linux::process::{self, Waited};
 use linux::signal::{self, Set, numbers as n};
+use linux::spawn::Stack;
 use linux::time;
 use machine::queue::Queue;
 use machine::supervise::{Action, Event, Machine, Which};
@@ -36,6 +37,7 @@ const FIRST: usize = 1;
 const EACH: usize = 3;
 
 static MEMBERS: Home<[Option<Kept>; 2]> = Home::new([None, None]);
+static STACK: Home<Stack> = Home::new(Stack::new());
 
 /// Everything supervise holds.
 pub(crate) struct Host {
@@ -55,6 +57,8 @@ pub(crate) struct Host {
     pub(crate) identity: Identity,
     /// Service and logger, as far as they are ours.
     pub(crate) members: &'static mut [Option<Kept>; 2],
+    /// For the children.
+    pub(crate) stack: &'static mut Stack,
     /// There is a logger, and whether it is a script.
     pub(crate) logger: Option<bool>,
     /// Why nobody could tell whether there is a logger: its service is not run without its pipe.
@@ -89,7 +93,7 @@ impl Host {
         let signals = block(encore).map_err(|why| fatal("create pipe for ", "", why))?;
         // What is not known now may be wrongly known: a service could be taken for a stranger.
         let boot = identity::boot_now().map_err(|why| fatal("learn the boot for ", "", why))?;
-        let Some(members) = MEMBERS.take() else { return Err(111) };
+        let (Some(members), Some(stack)) = (MEMBERS.take(), STACK.take()) else { return Err(111) };
         Ok(Self {
             name: args.dir,
             origin,
@@ -99,6 +103,7 @@ impl Host {
             boot,
             identity: Identity { pid: process::pid() as u32, alive_at: time::boottime() },
             members,
+            stack,
             logger: None,
             logger_unknown: None,
             pipe: None,

@@ -64,7 +64,8 @@ impl Host {
 
     fn try_launch(&mut self, which: Which, script: Script) -> Result<(), Failure> {
         let ends = self.pipe_ends(which);
-        let Some(kept) = self.kept(which) else { return Err(Failure::Absent(Errno(0))) };
+        let kept = self.members[which as usize].as_mut();
+        let Some(kept) = kept else { return Err(Failure::Absent(Errno(0))) };
         let at = kept.dir.as_ref().map_or(HERE, Fd::raw);
         let path = path(kept, script);
         if script != Script::Run && (kept.is_script() || !is_program(at, path)) {
@@ -95,7 +96,7 @@ impl Host {
                 let _ = fd::write_at(file, &record.to_bytes(), 0);
             }
         };
-        let outcome = spawn(&child, &mut register);
+        let outcome = spawn(&child, self.stack, &mut register);
         match outcome {
             Ok(Outcome::Running(pid)) => {
                 if record.process.pid != pid as u32 {
@@ -161,7 +162,7 @@ impl Host {
             new_session: file::stat(at, names::NO_SETSID, true).is_err(),
             blocked: &[],
         };
-        match spawn(&child, &mut |_| {}) {
+        match spawn(&child, self.stack, &mut |_| {}) {
             Ok(Outcome::Running(_)) => {}
             Ok(Outcome::NotRun(why)) | Err(why) => {
                 let parts: [&[u8]; 3] = [b"unable to run ", self.name.to_bytes(), b"/notify"];

@@ -20,7 +20,7 @@ use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::{self, HERE};
 use sys::linux::process::{self, Ended, Waited};
 use sys::linux::signal::{self, Set, numbers as n};
-use sys::linux::spawn::{Child, Outcome, spawn};
+use sys::linux::spawn::{Child, Outcome, Stack, spawn};
 use sys::linux::time;
 
 /// Signals that svscan acts on; supervise starts with them blocked, so that one that comes early
@@ -212,7 +212,7 @@ impl Scanner {
             new_session: false,
             blocked: &SIGNALS,
         };
-        match spawn(&child, &mut |_| {}) {
+        match spawn(&child, &mut Stack::new(), &mut |_| {}) {
             Ok(Outcome::Running(pid)) => Ok(pid),
             Ok(Outcome::NotRun(why)) => {
                 self.supervise = None;
