@@ -25,6 +25,7 @@ pub(crate) const RESUME: &[u8] = b"--resume=";
 
 impl Args {
     /// Reads the command line; `Err` is the exit code of a program that has said its word.
+    #[inline(never)]
     pub(crate) fn read(args: linux::entry::Args) -> Result<Self, i32> {
         let mut next = 1;
         let mut inherited = Inherited::default();

@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::keep::{self, Kept};
 use crate::replace::Inherited;
+use crate::restore::Own;
 use crate::{FATAL, due, say};
 use core::ffi::CStr;
 use linux::errno::{Errno, Result};
@@ -47,14 +48,10 @@ pub(crate) struct Host {
     pub(crate) origin: Fd,
     /// svscan started us.
     pub(crate) paired: bool,
-    /// A first life is `o`.
-    pub(crate) once: bool,
     /// daemontools-encore rules.
     pub(crate) encore: bool,
-    /// Of this boot and this life of the pid namespace.
-    pub(crate) boot: [u8; 16],
-    /// Ourselves.
-    pub(crate) identity: Identity,
+    /// Ourselves, and what we were asked.
+    pub(crate) own: Own,
     /// Service and logger, as far as they are ours.
     pub(crate) members: &'static mut [Option<Kept>; 2],
     /// For the children.
@@ -78,6 +75,8 @@ pub(crate) struct Host {
 
 impl Host {
     /// Goes to the service directory. `Err` is the exit code; the reason was said.
+    // Not inlined: what it needs of the stack is free again afterwards.
+    #[inline(never)]
     pub(crate) fn start(args: &Args) -> core::result::Result<Self, i32> {
         fd::fill_standard();
         signal::reset_all();
@@ -93,15 +92,14 @@ impl Host {
         let signals = block(encore).map_err(|why| fatal("create pipe for ", "", why))?;
         // What is not known now may be wrongly known: a service could be taken for a stranger.
         let boot = identity::boot_now().map_err(|why| fatal("learn the boot for ", "", why))?;
+        let identity = Identity { pid: process::pid() as u32, alive_at: time::boottime() };
         let (Some(members), Some(stack)) = (MEMBERS.take(), STACK.take()) else { return Err(111) };
         Ok(Self {
             name: args.dir,
             origin,
             paired: args.paired,
-            once: args.once,
             encore,
-            boot,
-            identity: Identity { pid: process::pid() as u32, alive_at: time::boottime() },
+            own: Own { boot, identity, once: args.once },
             members,
             stack,
             logger: None,
@@ -131,6 +129,7 @@ impl Host {
     }
 
     /// Does what the machine decided.
+    #[inline(never)]
     pub(crate) fn perform(&mut self, action: Action, machine: &Machine, events: &mut Events) {
         match action {
             Action::Launch(which, script) => self.launch(which, script, machine, events),
@@ -161,6 +160,7 @@ impl Host {
     }
 
     /// Waits for the next thing to happen and turns it into events.
+    #[inline(never)]
     pub(crate) fn wait(&mut self, deadline: Option<Mono>, events: &mut Events) {
         if !core::mem::replace(&mut self.has_reaped, true) {
             self.reap(events);

@@ -38,15 +38,15 @@ impl Host {
             return;
         }
         match self.take(which) {
-            Ok((kept, found)) => {
+            Ok(found) => {
                 self.unlucky = false;
-                self.members[which as usize] = Some(kept);
                 events.push(Event::Joined(which, found.restored));
                 if let Some(exit) = found.dead {
                     self.died(which, exit, events);
                 }
             }
             Err((verb, object, why)) => {
+                self.members[which as usize] = None;
                 self.complain(verb, object[which as usize], why);
                 events.push(Event::Occupied(which));
             }
@@ -74,7 +74,8 @@ impl Host {
         }
     }
 
-    fn take(&mut self, which: Which) -> core::result::Result<(Kept, Found), Trouble> {
+    /// Takes what makes the member ours, into its place.
+    fn take(&mut self, which: Which) -> core::result::Result<Found, Trouble> {
         let has_dir = which == Which::Logger && self.logger != Some(true);
         let how = flags::O_PATH | flags::O_DIRECTORY;
         let dir = if has_dir {
@@ -89,7 +90,9 @@ impl Host {
             return Err(("stat ", DOWN, why));
         }
         let folder = folder::open(at).map_err(|why| ("acquire ", LOCK, why))?;
-        let mut kept = Kept::new(which, dir, folder, Record::new(self.boot, self.identity));
+        let record = Record::new(self.own.boot, self.own.identity);
+        let kept = Kept::new(which, dir, folder, record);
+        let kept = self.members[which as usize].insert(kept);
         if which == Which::Service || has_dir {
             let held = self.inherited.take(which, &kept.folder);
             kept.ok = held.ok;
@@ -106,14 +109,14 @@ impl Host {
             make_fifo(&kept.folder, names::OK).map_err(|why| ("read ", OK, why))?;
         }
         // When it is not sure that no service lives from before, none is started.
-        let found = kept.open_record().and_then(|()| self.restore(&mut kept));
-        Ok((kept, found.map_err(|why| ("read ", RECORD, why))?))
+        let found = kept.open_record().and_then(|()| self.own.restore(kept));
+        found.map_err(|why| ("read ", RECORD, why))
     }
 
     /// Gives up everything of a member; its record says that its life is over.
     pub(crate) fn let_go(&mut self, which: Which) {
         if let Some(mut kept) = self.members[which as usize].take() {
-            kept.record = Record::new([0; 16], self.identity);
+            kept.record = Record::new([0; 16], self.own.identity);
             // Where it cannot be written, the next supervise finds no process all the same.
             let _ = kept.write_record();
         }

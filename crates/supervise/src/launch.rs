@@ -19,6 +19,7 @@ const DIGITS: usize = 12;
 
 impl Host {
     /// Runs a script and answers `Launched` or `NotLaunched`.
+    #[inline(never)]
     pub(crate) fn launch(
         &mut self,
         which: Which,
@@ -88,7 +89,7 @@ impl Host {
             // Without one the service runs all the same; the publication says what is wrong.
             let _ = kept.open_record();
         }
-        let (mut record, file) = (kept.record, kept.file.as_ref().map(Fd::raw));
+        let (record, file) = (&mut kept.record, kept.file.as_ref().map(Fd::raw));
         // In the child, which still holds our lock: a service without a record cannot be.
         let mut register = |pid: i32| {
             record.process = Identity { pid: pid as u32, alive_at: time::boottime() };
@@ -99,11 +100,10 @@ impl Host {
         let outcome = spawn(&child, self.stack, &mut register);
         match outcome {
             Ok(Outcome::Running(pid)) => {
-                if record.process.pid != pid as u32 {
+                if kept.record.process.pid != pid as u32 {
                     // Killed before it could write: its death is on its way.
-                    record.process = Identity { pid: pid as u32, alive_at: time::boottime() };
+                    kept.record.process = Identity { pid: pid as u32, alive_at: time::boottime() };
                 }
-                kept.record = record;
                 Ok(())
             }
             Ok(Outcome::NotRun(why)) => {

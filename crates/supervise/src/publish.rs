@@ -16,6 +16,7 @@ impl Host {
     ///
     /// # Errors
     /// Where the status on disk does not tell the truth now.
+    #[inline(never)]
     pub(crate) fn publish(&mut self, which: Which, machine: &Machine) -> Result<()> {
         let Some(member) = machine.member(which) else { return Ok(()) };
         let encore = self.encore;

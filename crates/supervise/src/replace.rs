@@ -88,6 +88,7 @@ fn digit(n: i32, byte: u8) -> Option<i32> {
 
 impl Host {
     /// Runs the program now on disk; returns only where that failed.
+    #[inline(never)]
     pub(crate) fn replace(&mut self) {
         let held = self.held();
         let mut option = [0; ROOM];
@@ -126,7 +127,7 @@ impl Host {
         }
         let mut argv: [*const c_char; 6] = [core::ptr::null(); 6];
         let pair = self.paired.then_some(c"--pair".as_ptr());
-        let once = self.once.then_some(c"--once".as_ptr());
+        let once = self.own.once.then_some(c"--once".as_ptr());
         let name = Some(self.name.as_ptr());
         let all = [Some(c"supervise".as_ptr()), Some(option.as_ptr().cast()), pair, once, name];
         for (slot, arg) in argv.iter_mut().zip(all.into_iter().flatten()) {

@@ -5,7 +5,6 @@
 //! pid, the working directory and the stamp of the status file must all agree. When in doubt
 //! nothing is taken for ours, and nothing of it is ever signalled.
 
-use crate::host::Host;
 use crate::keep::{self, Kept};
 use linux::errno::{Errno, OrLasting, Result};
 use linux::fd::{self, Fd, PollFd};
@@ -38,7 +37,18 @@ enum Life {
     Unreaped(Fd),
 }
 
-impl Host {
+/// What every life that is found is compared with.
+#[derive(Clone, Copy)]
+pub(crate) struct Own {
+    /// Of this boot and this life of the pid namespace.
+    pub(crate) boot: [u8; 16],
+    /// Ourselves.
+    pub(crate) identity: Identity,
+    /// A first life is `o`.
+    pub(crate) once: bool,
+}
+
+impl Own {
     /// Reads what is left of the last life and takes a living process back into `kept`.
     ///
     /// # Errors

@@ -228,6 +228,8 @@ impl Machine {
     }
 
     /// Decides what follows from an event.
+    // Not inlined: what it needs of the stack is free again for what is done about it.
+    #[inline(never)]
     pub fn step(&mut self, event: Event, now: Mono, out: &mut Actions) {
         match event {
             Event::Command(which, command) => self.command(which, command, now, out),
