@@ -234,6 +234,12 @@ impl Boot {
         Self { id: identity::boot(), tick: identity::tick() }
     }
 
+    /// Tells whether `record` was written in this boot, by a supervise that has not let go.
+    #[must_use]
+    pub fn is_of(&self, record: &Record) -> bool {
+        record.boot == self.id
+    }
+
     /// Tells whether the process that `record` means by `who` is alive.
     #[must_use]
     pub fn has(&self, record: &Record, who: &Identity) -> bool {

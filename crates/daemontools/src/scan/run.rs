@@ -80,7 +80,8 @@ struct Scanner {
     log: Option<LogService>,
     finishing: bool,
     log_told: bool,
-    code: i32,
+    /// The exit code, where the service that we end with has told it.
+    code: Option<i32>,
 }
 
 impl Scanner {
@@ -106,7 +107,7 @@ impl Scanner {
             log,
             finishing: false,
             log_told: false,
-            code: 0,
+            code: None,
         }
     }
 
@@ -120,7 +121,7 @@ impl Scanner {
         loop {
             self.act();
             if self.finishing && self.is_over() {
-                return self.code;
+                return self.code.unwrap_or(0);
             }
             self.wait();
         }
@@ -309,14 +310,15 @@ impl Scanner {
         let (pids, watches): (Vec<i32>, Vec<i32>) = self.entries.watches().unzip();
         let mut polls = vec![
             PollFd::readable(self.signals.raw()),
-            readable(self.folder.raw()),
-            readable(self.once.as_ref().and_then(Once::raw)),
+            readable(self.folder.raw().filter(|_| !self.finishing)),
+            readable(self.once.as_ref().and_then(Once::raw).filter(|_| !self.finishing)),
         ];
         let own = polls.len();
         polls.extend(watches.into_iter().map(PollFd::readable));
         // What comes into the folder while everything ends is not looked at any more.
         let rescan = self.folder.deadline().filter(|_| !self.finishing);
-        let until = earlier(self.entries.deadline(), rescan);
+        let look = self.once.as_ref().and_then(Once::deadline).filter(|_| !self.finishing);
+        let until = earlier(earlier(self.entries.deadline(), rescan), look);
         let timeout = until.map(|at| at.nanos_from(Mono(time::monotonic())));
         // Only a bad list of descriptors can fail, and ours are open.
         let _ = fd::poll(&mut polls, timeout);
@@ -332,13 +334,20 @@ impl Scanner {
             self.folder.changed(&mut self.entries);
         }
         self.entries.tick();
-        self.look_at_once(polls[2].is_ready());
+        let look = look.is_some_and(|at| at.0 <= time::monotonic());
+        if !self.finishing && (look || polls[2].is_ready()) {
+            self.look_at_once(None);
+        }
     }
 
-    fn look_at_once(&mut self, told: bool) {
-        let Some(once) = self.once.as_mut().filter(|_| told && !self.finishing) else { return };
-        if let Some(code) = once.verdict() {
-            self.code = code;
+    /// Looks whether the service that we end with is over; `ended`: its supervise is.
+    fn look_at_once(&mut self, ended: Option<i32>) {
+        let Some(once) = &mut self.once else { return };
+        if self.code.is_some() {
+            return;
+        }
+        self.code = once.verdict(&self.boot, ended);
+        if self.code.is_some() && !self.finishing {
             self.finish();
         }
     }
@@ -376,12 +385,9 @@ impl Scanner {
 
     fn ended(&mut self, pid: i32, how: How) {
         if let Some(id) = self.entries.died(pid) {
-            if let Some(once) = &mut self.once
-                && let Some(code) = once.verdict()
-                && !self.finishing
-            {
-                self.code = code;
-                self.finish();
+            let name = self.entries.get(id).map(|service| service.name.as_c_str());
+            if self.once.as_ref().is_some_and(|once| Some(once.name.as_c_str()) == name) {
+                self.look_at_once(Some(pid));
             }
             self.entries.step(id, Event::Ended(how));
         }
