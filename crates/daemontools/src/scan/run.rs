@@ -13,6 +13,7 @@ use crate::svpath::Paths;
 use machine::svscan::{Action, Event, How};
 use machine::time::{Mono, earlier};
 use ondisk::names::RECORD;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::Errno;
@@ -73,6 +74,8 @@ struct Scanner {
     origin: Origin,
     policy: Policy,
     trusted: Vec<OsString>,
+    /// Of these it was said that others can change them.
+    distrusted: BTreeSet<CString>,
     boot: Boot,
     paths: Paths,
     supervise: Option<CString>,
@@ -100,6 +103,7 @@ impl Scanner {
             origin,
             policy: Policy::here(),
             trusted: args.trusted,
+            distrusted: BTreeSet::new(),
             boot: Boot::this(),
             paths: Paths::from_environment(),
             supervise: None,
@@ -183,11 +187,13 @@ impl Scanner {
 
     fn try_start(&mut self, name: &CStr) -> Result<i32, ()> {
         let shown = OsStr::from_bytes(name.to_bytes());
-        if let Some(flaw) = trust::flaw(name)
-            && !self.trusted.iter().any(|trusted| trusted == shown)
-            && self.distrust(shown, flaw)
-        {
-            return Err(());
+        let trusted = self.trusted.iter().any(|trusted| trusted == shown);
+        match trust::flaw(name).filter(|_| !trusted) {
+            Some(flaw) if self.distrust(name, flaw) => return Err(()),
+            Some(_) => {}
+            None => {
+                self.distrusted.remove(name);
+            }
         }
         let warn = |verb: &str, why| SVSCAN.warning(&[verb.as_ref(), shown], why);
         let Some(path) = self.supervise() else {
@@ -227,13 +233,15 @@ impl Scanner {
         }
     }
 
-    /// Says what is wrong, and tells whether the service is not to be run for it.
-    fn distrust(&self, name: &OsStr, flaw: &str) -> bool {
+    /// Says what is wrong, once, and tells whether the service is not to be run for it.
+    fn distrust(&mut self, name: &CStr, (file, why): (&str, &str)) -> bool {
         let refuse = self.policy == Policy::Refuse;
-        let verb = if refuse { "refusing to run " } else { "running " };
-        let parts = [verb.as_ref(), name, ", which others can change: it or its run ".as_ref()];
-        let parts = [&parts[..], &[flaw.as_ref()]].concat();
-        SVSCAN.warning_plain(&parts);
+        if self.distrusted.insert(name.to_owned()) {
+            let verb = if refuse { "refusing to run " } else { "running " };
+            let name = OsStr::from_bytes(name.to_bytes());
+            let text = format!(", which others can change: {file} {why}");
+            SVSCAN.warning_plain(&[verb.as_ref(), name, text.as_ref()]);
+        }
         refuse
     }
 

@@ -1,7 +1,8 @@
 //! Whose programs svscan runs: none that somebody else can change, where it can say so.
 //!
 //! daemontools runs what it finds. In folders of skynet's own, and in a user's own, a service
-//! directory or `run` that another user can write is refused; elsewhere it is warned about.
+//! directory or a program of it that another user can write is refused; elsewhere it is warned
+//! about.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -44,14 +45,20 @@ fn own_folder() -> Option<PathBuf> {
     state.map(|state| state.join("skynet"))
 }
 
-/// Returns what is wrong with a service directory: who else may change what it runs.
+/// What supervise runs from a service directory, and the directories that lead there. What is not
+/// there runs nothing; it is looked at again at the next start of supervise.
+const RUN: [&CStr; 7] = [c"run", c"start", c"stop", c"notify", c"log", c"log/run", c"log/notify"];
+
+/// Returns what is wrong with a service directory: which file, and why others can change it.
 #[must_use]
-pub(super) fn flaw(name: &CStr) -> Option<&'static str> {
+pub(super) fn flaw(name: &CStr) -> Option<(&'static str, &'static str)> {
     let dir = file::open(HERE, name, file::flags::O_PATH, 0).ok()?;
     let stat = file::stat_fd(dir.raw()).ok()?;
-    of_file(&stat).or_else(|| {
-        // A missing `run` runs nothing; it is looked at again at the next start of supervise.
-        of_file(&file::stat(dir.raw(), ondisk::names::RUN, true).ok()?)
+    of_file(&stat).map(|why| ("it", why)).or_else(|| {
+        RUN.into_iter().find_map(|file| {
+            let why = of_file(&file::stat(dir.raw(), file, true).ok()?)?;
+            Some((file.to_str().unwrap_or_default(), why))
+        })
     })
 }
 
@@ -60,7 +67,7 @@ fn of_file(stat: &Stat) -> Option<&'static str> {
     if uid != 0 && uid != process::euid() {
         Some("belongs to another user")
     } else if mode & 0o022 != 0 {
-        Some("can be written by others: chmod go-w it and its run")
+        Some("can be written by others (chmod go-w)")
     } else {
         None
     }
