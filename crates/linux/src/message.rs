@@ -2,6 +2,7 @@
 
 use crate::errno::Errno;
 use crate::fd;
+use crate::terminal::is_terminal;
 
 /// Longest message; what does not fit is cut, the newline stays.
 const LEN: usize = 512;
@@ -31,6 +32,30 @@ impl Line {
         let n = bytes.len().min(LEN - 1 - self.len);
         self.buf[self.len..self.len + n].copy_from_slice(&bytes[..n]);
         self.len += n;
+    }
+
+    /// Adds bytes for a person: control characters, and what is not UTF-8, as `\xNN`.
+    fn push_escaped(&mut self, bytes: &[u8]) {
+        for chunk in bytes.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                let mut buf = [0; 4];
+                let bytes = c.encode_utf8(&mut buf).as_bytes();
+                if c.is_control() {
+                    self.push_hex(bytes);
+                } else {
+                    self.push(bytes);
+                }
+            }
+            self.push_hex(chunk.invalid());
+        }
+    }
+
+    fn push_hex(&mut self, bytes: &[u8]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |n: u8| DIGITS[usize::from(n & 15)];
+        for b in bytes {
+            self.push(&[b'\\', b'x', digit(b >> 4), digit(*b)]);
+        }
     }
 
     /// Adds a decimal number.
@@ -71,12 +96,52 @@ pub fn plain(program: &str, severity: &str, parts: &[&[u8]]) {
 
 fn say(program: &str, severity: &str, parts: &[&[u8]], why: Option<Errno>) {
     let mut line = Line::default();
-    for part in [program.as_bytes(), b": ", severity.as_bytes(), b": "].iter().chain(parts) {
+    for part in [program.as_bytes(), b": ", severity.as_bytes(), b": "] {
         line.push(part);
+    }
+    // A name may hold anything; what commands a terminal never gets there.
+    let person = is_terminal(2);
+    for part in parts {
+        if person {
+            line.push_escaped(part);
+        } else {
+            line.push(part);
+        }
     }
     if let Some(why) = why {
         line.push(b": ");
         line.push(why.text().as_bytes());
     }
     line.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn escaped(bytes: &[u8]) -> Line {
+        let mut line = Line::default();
+        line.push_escaped(bytes);
+        line
+    }
+
+    #[test]
+    fn a_person_gets_no_control_byte() {
+        let rows: [(&[u8], &[u8]); 5] = [
+            ("a ü \\ b".as_bytes(), "a ü \\ b".as_bytes()),
+            (b"a\x1b[2J\n\x7f", b"a\\x1b[2J\\x0a\\x7f"),
+            ("a\u{9b}".as_bytes(), b"a\\xc2\\x9b"),
+            (b"a\x9b\xff", b"a\\x9b\\xff"),
+            (b"", b""),
+        ];
+        for (bytes, wanted) in rows {
+            let line = escaped(bytes);
+            assert_eq!(&line.buf[..line.len], wanted);
+        }
+        for byte in 0..=u8::MAX {
+            let line = escaped(&[byte]);
+            assert!(line.buf[..line.len].iter().all(|b| (0x20..0x7f).contains(b)));
+        }
+        assert_eq!(escaped(&[7; LEN]).len, LEN - 1, "what does not fit is cut");
+    }
 }
