@@ -6,27 +6,41 @@ use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::Errno;
 use sys::linux::fd::Fd;
 use sys::linux::file::{self, HERE, flags};
+use sys::linux::limit::{self, Limit, Resource};
 use sys::linux::process;
 
 /// Where svscan was started, and how.
 pub(super) struct Origin {
     dir: Option<Fd>,
     argv: Vec<CString>,
+    /// How many descriptors were allowed, where that was changed.
+    files: Option<Limit>,
 }
 
 impl Origin {
-    /// Remembers the current directory and the arguments.
+    /// Remembers the current directory and the arguments, and takes all the descriptors that may
+    /// be had: each supervise that an earlier svscan left needs one.
     #[must_use]
     pub(super) fn new(args: &[&'static OsStr]) -> Self {
         let own = process::exec_path().map(ToOwned::to_owned);
         let rest = args.iter().filter_map(|arg| CString::new(arg.as_bytes()).ok());
         let dir = file::open(HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0).ok();
-        Self { dir, argv: own.into_iter().chain(rest).collect() }
+        Self { dir, argv: own.into_iter().chain(rest).collect(), files: raise() }
+    }
+
+    /// Gives this process, a child or the next svscan, the limit that we were given.
+    pub(super) fn restore_limit(&self) {
+        if let Some(files) = self.files {
+            // Lowered meanwhile by somebody else: then that holds.
+            let _ = limit::set(Resource::OpenFiles, files);
+        }
     }
 
     /// Runs the program now on disk; returns only where that failed, with a warning.
     pub(super) fn replace(&self) {
+        self.restore_limit();
         let why = self.exec();
+        let _ = raise();
         SVSCAN.warning(&["unable to replace svscan".as_ref()], why);
     }
 
@@ -47,4 +61,11 @@ impl Origin {
         let _ = file::chdir_fd(here.raw());
         why
     }
+}
+
+/// Raises the soft limit of descriptors to the hard one; returns what it was, where it was lower.
+fn raise() -> Option<Limit> {
+    let files = limit::get(Resource::OpenFiles).ok().filter(|files| files.soft < files.hard)?;
+    limit::set(Resource::OpenFiles, Limit { soft: files.hard, ..files }).ok()?;
+    Some(files)
 }

@@ -151,8 +151,12 @@ impl Scanner {
         let Some(service) = self.entries.get(id) else { return };
         let name = service.name.clone();
         let shown = OsStr::from_bytes(name.to_bytes());
-        let kept =
-            self.paths.set(shown).is_ok() && observe::is_kept(&mut self.paths).unwrap_or(false);
+        let kept = self.paths.set(shown).is_ok()
+            && match observe::is_kept(&mut self.paths) {
+                Ok(kept) => kept,
+                // Nobody knows: looked at again, rather than forgotten or started twice.
+                Err(why) => [libc::EMFILE, libc::ENFILE, libc::ENOMEM].contains(&why.0),
+            };
         if !kept {
             self.entries.step(id, Event::Free);
             return;
@@ -219,7 +223,7 @@ impl Scanner {
             new_session: false,
             blocked: &SIGNALS,
         };
-        match spawn(&child, &mut Stack::new(), &mut |_| {}) {
+        match spawn(&child, &mut Stack::new(), &mut |_| self.origin.restore_limit()) {
             Ok(Outcome::Running(pid)) => Ok(pid),
             Ok(Outcome::NotRun(why)) => {
                 self.supervise = None;
