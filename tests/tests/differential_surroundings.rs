@@ -240,7 +240,7 @@ fn plain(line: &str, pid: Option<u32>) -> String {
 fn transcript(supervise: Suite, tools: Suite) -> String {
     let scratch = Kept::prepare();
     sh(scratch.path(), "touch sv/down");
-    let mut said = String::new();
+    let mut said = Vec::new();
     let mut note = |kept: &Kept, what: &str| {
         let ask = |name: &str| {
             let tool = tools.program(name);
@@ -248,7 +248,7 @@ fn transcript(supervise: Suite, tools: Suite) -> String {
         };
         let (ok, stat) = (ask("svok"), ask("svstat"));
         let line = plain(&stat.out(), kept.pid());
-        said.push_str(&format!("{what}: {:?} {line}", ok.code));
+        said.push(format!("{what}: {:?} {line}", ok.code));
     };
     let kept = Kept::ready(supervise, scratch, ":");
     note(&kept, "first");
@@ -271,7 +271,7 @@ fn transcript(supervise: Suite, tools: Suite) -> String {
         until(PATIENCE, is_so);
         note(&kept, letters);
     }
-    said + &kept.end()
+    said.concat() + &kept.end()
 }
 
 #[test]

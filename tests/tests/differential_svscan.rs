@@ -242,7 +242,9 @@ fn the_same_entries_are_services() {
 
 #[test]
 fn troubles_are_told_in_the_same_words() {
-    const CASES: &[(&str, (&str, &str, &[&str]))] = &[
+    // The folder, the surroundings, and what to wait for.
+    type Case = (&'static str, &'static str, &'static [&'static str]);
+    const CASES: &[(&str, Case)] = &[
         ("no supervise in PATH", ("cp -r sv services/a", "PATH=/nowhere", &["start supervise a"])),
         (
             "a service called supervise",
