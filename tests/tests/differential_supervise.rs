@@ -302,41 +302,42 @@ enum Life {
 }
 use Life::{Down, New, Same};
 
+/// Letters; what the service hears; what becomes of it; bytes 16 and 17 of the status.
+const STEPS: &[(&str, &[&str], Life, &[u8; 2])] = &[
+    ("-h", &["HUP"], Same, b"\0u"),
+    ("-a", &["ALRM"], Same, b"\0u"),
+    ("-i", &["INT"], Same, b"\0u"),
+    ("-t", &["TERM"], Same, b"\0u"),
+    ("-c", &["CONT"], Same, b"\0u"),
+    ("-p", &[], Same, b"\x01u"),
+    ("-u", &[], Same, b"\x01u"),
+    ("-o", &[], Same, b"\x01\0"),
+    ("-c", &["CONT"], Same, b"\0\0"),
+    ("-u", &[], Same, b"\0u"),
+    ("-p", &[], Same, b"\x01u"),
+    ("-d", &["TERM", "CONT"], Same, b"\0d"),
+    ("-u", &[], Same, b"\0u"),
+    ("-k", &["start"], New, b"\0u"),
+    ("-p", &[], Same, b"\x01u"),
+    ("-k", &["start"], New, b"\0u"),
+    ("-ahit", &["HUP", "INT", "ALRM", "TERM"], Same, b"\0u"),
+    ("-o", &[], Same, b"\0\0"),
+    ("-k", &[], Down, b"\0\0"),
+    ("-hait", &[], Down, b"\0\0"),
+    ("-p", &[], Down, b"\0\0"),
+    ("-c", &[], Down, b"\0\0"),
+    ("-d", &[], Down, b"\0d"),
+    ("-o", &["start"], New, b"\0\0"),
+    ("-u", &[], Same, b"\0u"),
+    ("-d", &["TERM", "CONT"], Same, b"\0d"),
+    ("-k", &[], Down, b"\0d"),
+    ("-u", &["start"], New, b"\0u"),
+    ("-x", &[], Same, b"\0u"),
+    ("-a", &["ALRM"], Same, b"\0u"),
+];
+
 #[test]
 fn every_letter_does_the_same_to_the_service_and_to_the_status() {
-    // Letters; what the service hears; what becomes of it; bytes 16 and 17.
-    const STEPS: &[(&str, &[&str], Life, &[u8; 2])] = &[
-        ("-h", &["HUP"], Same, b"\0u"),
-        ("-a", &["ALRM"], Same, b"\0u"),
-        ("-i", &["INT"], Same, b"\0u"),
-        ("-t", &["TERM"], Same, b"\0u"),
-        ("-c", &["CONT"], Same, b"\0u"),
-        ("-p", &[], Same, b"\x01u"),
-        ("-u", &[], Same, b"\x01u"),
-        ("-o", &[], Same, b"\x01\0"),
-        ("-c", &["CONT"], Same, b"\0\0"),
-        ("-u", &[], Same, b"\0u"),
-        ("-p", &[], Same, b"\x01u"),
-        ("-d", &["TERM", "CONT"], Same, b"\0d"),
-        ("-u", &[], Same, b"\0u"),
-        ("-k", &["start"], New, b"\0u"),
-        ("-p", &[], Same, b"\x01u"),
-        ("-k", &["start"], New, b"\0u"),
-        ("-ahit", &["HUP", "INT", "ALRM", "TERM"], Same, b"\0u"),
-        ("-o", &[], Same, b"\0\0"),
-        ("-k", &[], Down, b"\0\0"),
-        ("-hait", &[], Down, b"\0\0"),
-        ("-p", &[], Down, b"\0\0"),
-        ("-c", &[], Down, b"\0\0"),
-        ("-d", &[], Down, b"\0d"),
-        ("-o", &["start"], New, b"\0\0"),
-        ("-u", &[], Same, b"\0u"),
-        ("-d", &["TERM", "CONT"], Same, b"\0d"),
-        ("-k", &[], Down, b"\0d"),
-        ("-u", &["start"], New, b"\0u"),
-        ("-x", &[], Same, b"\0u"),
-        ("-a", &["ALRM"], Same, b"\0u"),
-    ];
     compare(DIFFERENCES, "letters", |suite| {
         let kept = listener(suite);
         let mut told = vec!["start".to_owned()];
