@@ -77,13 +77,14 @@ impl<'a> Iterator for Ini<'a> {
 impl<'a> Ini<'a> {
     fn variable(&self, line: &'a [u8]) -> Option<Variable<'a>> {
         let at = line.iter().position(|b| *b == b'=')?;
-        let name = trim(&line[..at]);
+        let whole = trim(&line[..at]);
+        let name = until_nul(whole);
         // A name of two words is none: the first blank must be followed by the `=`.
-        if name.iter().any(|b| is_blank(*b)) || name.is_empty() && self.section.is_none() {
+        if whole.iter().any(|b| is_blank(*b)) || name.is_empty() && self.section.is_none() {
             return None;
         }
         let value = until_nul(trim(&line[at + 1..]));
-        Some(Variable { section: self.section, name: until_nul(name), value })
+        Some(Variable { section: self.section, name, value })
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
 
     #[test]
     fn other_lines_are_none() {
-        check(b"\n\n;a=1\n ; a=1\na\na b=1\n=v\n[\n]\n[s\n", &[]);
+        check(b"\n\n;a=1\n ; a=1\na\na b=1\n=v\n[\n]\n[s\n\0a=1\n", &[]);
         check(b"", &[]);
         check(b"[=x\n", &[(None, "[", "x")]);
     }
