@@ -1,0 +1,209 @@
+//! What must hold for any bytes: no parser panics, and what one understands survives a round trip.
+//!
+//! Used by the fuzz targets beside this and by tests/tests/parsers.rs.
+
+use machine::queue::Queue;
+use machine::supervise::{Action, Actions, Event, Kill, Machine, Obstacle, Restored, Which};
+use machine::time::Mono;
+use ondisk::control::{COMMANDS, Command, Signal};
+use ondisk::envfile::{self, Value};
+use ondisk::names;
+use ondisk::record::{Exit, Phase, Record};
+use ondisk::status::{State, Status, Want};
+
+/// A status file.
+pub(crate) fn status(bytes: &[u8]) {
+    let read = Status::from_bytes(bytes);
+    assert_eq!(read.is_some(), bytes.len() >= Status::LEN);
+    let Some(read) = read else { return };
+    let written = read.to_bytes();
+    let again = Status::from_bytes(&written).expect("18 bytes");
+    // A service that is down is not paused, whatever the file said.
+    assert_eq!(again, Status { paused: read.paused && read.pid != 0, ..read });
+    assert_eq!(again.to_bytes(), written);
+    let state = State::from_byte(bytes.get(18).copied().unwrap_or(0)).unwrap_or(State::Stopped);
+    assert_eq!(Status::from_bytes(&read.to_encore_bytes(state)), Some(again));
+    let label = read.since.to_label();
+    assert!(label[1..].iter().all(u8::is_ascii_hexdigit));
+    assert_eq!(read.since.seconds_until(read.since), 0);
+}
+
+/// A record: as it is, and as the body of one that has magic and checksum.
+pub(crate) fn record(bytes: &[u8]) {
+    if let Some(read) = Record::from_bytes(bytes) {
+        assert_eq!(Record::from_bytes(&read.to_bytes()), Some(read));
+    }
+    let mut whole = [0; Record::LEN];
+    for (to, from) in whole[16..].iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    let sum = whole[16..].iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    whole[..8].copy_from_slice(b"skynrec\x01");
+    whole[8..16].copy_from_slice(&sum.to_le_bytes());
+    let read = Record::from_bytes(&whole);
+    // The phase and the kind of the last exit are the only bytes that can be wrong.
+    assert_eq!(read.is_some(), whole[108] < 7 && whole[111] < 5);
+    let Some(read) = read else { return };
+    assert_eq!(Record::from_bytes(&read.to_bytes()), Some(read));
+    let _ = read.process.matches(u64::from(whole[0]), u64::from(whole[20]));
+    whole[usize::from(whole[16]) % Record::LEN] ^= 1;
+    assert_eq!(Record::from_bytes(&whole), None, "a changed bit is noticed");
+}
+
+/// Bytes from a control FIFO, and what supervise's machine makes of them.
+pub(crate) fn control(bytes: &[u8]) {
+    let (&first, commands) = bytes.split_first().unwrap_or((&0, &[]));
+    for byte in commands {
+        let known = COMMANDS.iter().any(|(letter, _)| letter == byte);
+        assert_eq!(Command::from_byte(*byte).is_some(), known);
+    }
+    let mut world = World::new(first);
+    for burst in commands.chunks(16) {
+        for command in burst.iter().filter_map(|byte| Command::from_byte(*byte)) {
+            world.happens(Event::Command(Which::Service, command));
+        }
+        if burst.len() < 16 {
+            world.happens(Event::BurstOver(Which::Service));
+        }
+        world.time_passes(u64::from(burst[0]) << 22);
+    }
+    // Whatever was said before: told to go down and to end, it ends.
+    for letter in *b"=ldkx" {
+        let command = Command::from_byte(letter).expect("a letter");
+        world.happens(Event::Command(Which::Service, command));
+    }
+    world.happens(Event::Terminate);
+    for _ in 0..64 {
+        world.time_passes(1 << 33);
+    }
+    assert!(world.machine.is_finished(), "{:?}", world.machine);
+}
+
+/// A supervise whose every action succeeds or fails as the first byte of the input says.
+struct World {
+    machine: Machine,
+    now: u64,
+    first: u8,
+    /// What is there, dead or alive, until its end is told: a signal may be sent to nothing else.
+    there: [bool; 2],
+    /// Its end is about to be told.
+    dead: [bool; 2],
+}
+
+impl World {
+    fn new(first: u8) -> Self {
+        let machine = Machine::new(first & 1 != 0);
+        let mut world = Self { machine, now: 0, first, there: [false; 2], dead: [false; 2] };
+        world.happens(world.joined(Which::Service));
+        world
+    }
+
+    fn joined(&self, which: Which) -> Event {
+        let restored = Restored {
+            want: if self.first & 2 == 0 { Want::Up } else { Want::Down },
+            phase: if self.first & 2 == 0 { Phase::Due } else { Phase::Down },
+            paused: false,
+            exit_asked: false,
+            stopping: false,
+            begun: false,
+            started: None,
+        };
+        Event::Joined(which, restored)
+    }
+
+    fn happens(&mut self, event: Event) {
+        let mut events: Queue<Event, 48> = Queue::default();
+        let mut actions = Actions::default();
+        events.push(event);
+        while let Some(event) = events.pop() {
+            if let Event::Died { which, .. } = event {
+                (self.there[which as usize], self.dead[which as usize]) = (false, false);
+            }
+            self.machine.step(event, Mono(self.now), &mut actions);
+            while let Some(action) = actions.pop() {
+                if let Some(answer) = self.perform(action) {
+                    events.push(answer);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Launch(which, _) => {
+                assert!(!self.there[which as usize], "a second process");
+                let obstacle = match self.first >> 2 & 3 {
+                    0 => Obstacle::Absent,
+                    1 => Obstacle::NoProcess,
+                    _ => {
+                        self.there[which as usize] = true;
+                        return Some(Event::Launched(which));
+                    }
+                };
+                Some(Event::NotLaunched(which, obstacle))
+            }
+            Action::Signal(which, kill, _) => {
+                assert!(self.there[which as usize], "a signal to nobody");
+                let deadly = matches!(kill, Kill::Named(Signal::Kill | Signal::Terminate));
+                let dies = deadly && !self.dead[which as usize];
+                self.dead[which as usize] |= deadly;
+                dies.then_some(Event::Died { which, exit: Exit::Signal(9), permanent: false })
+            }
+            Action::Join(which) => Some(self.joined(which)),
+            Action::FindLogger => (self.first & 16 != 0)
+                .then_some(Event::LoggerFound { script: self.first & 32 != 0 }),
+            Action::LetGo(which) => {
+                assert!(!self.there[which as usize], "a process is let go of");
+                None
+            }
+            Action::Publish(_)
+            | Action::NotifyStart(_)
+            | Action::NotifyDeath(..)
+            | Action::HangUp => None,
+        }
+    }
+
+    fn time_passes(&mut self, nanos: u64) {
+        self.now += nanos;
+        if self.machine.deadline().is_some_and(|at| at <= Mono(self.now)) {
+            self.happens(Event::Tick);
+        }
+    }
+}
+
+/// Environment files: `envdir`'s and `envini`'s; and the name that a relocated folder gets.
+pub(crate) fn environment(bytes: &[u8]) {
+    match envfile::value(bytes) {
+        Value::Unset => assert!(bytes.is_empty()),
+        Value::Set(value) => {
+            assert!(bytes.starts_with(value) && !value.contains(&b'\n'));
+            assert!(!value.ends_with(b" ") && !value.ends_with(b"\t"));
+            assert!(value.is_empty() || envfile::value(value) == Value::Set(value));
+        }
+    }
+    let variables: Vec<_> = envfile::ini(bytes).collect();
+    let mut written = Vec::new();
+    for variable in &variables {
+        assert!(variable.section.is_some() || !variable.name.is_empty());
+        assert!(!variable.name.contains(&b'=') && !variable.name.contains(&0));
+        assert!(!variable.value.contains(&0) && !variable.value.contains(&b'\n'));
+        if let Some(section) = variable.section {
+            written.extend([b"[", section, b"]\n"].concat());
+        }
+        written.extend([variable.name, b"=", variable.value, b"\n"].concat());
+    }
+    // A NUL ends a value before its blanks or its bracket: no line can say that again.
+    if !bytes.contains(&0) {
+        assert!(envfile::ini(&written).eq(variables), "as written down again: {written:?}");
+    }
+    let (base, cwd) = bytes.split_at(bytes.len() / 2);
+    let mut out = [1; 64];
+    let len = names::relocated(base, cwd, &mut out);
+    assert_eq!(len.is_some(), bytes.len() < out.len());
+    if let Some(len) = len {
+        assert_eq!((len, out[len]), (bytes.len(), 0));
+        assert!(out[base.len()..len].iter().skip(1).all(|byte| *byte != b'/'));
+    }
+}
