@@ -34,7 +34,7 @@ fn starts(dir: &Path) -> Vec<u64> {
     let all = fs::read_dir(dir).unwrap().filter_map(|entry| {
         let entry = entry.ok()?;
         let name = entry.file_name().into_string().ok()?;
-        (name.starts_with("start.") && !name.ends_with(".new"))
+        (name.starts_with("start.") && name.rsplit('.').next() != Some("new"))
             .then(|| Record::from_bytes(&fs::read(entry.path()).ok()?))?
     });
     let mut all: Vec<u64> = all.map(|record| record.process.alive_at).collect();

@@ -121,7 +121,9 @@ fn a_failed_read_of_the_folder_ends_no_service() {
 fn a_second_svscan_starts_no_second_copy() {
     let scratch = Scratch::new();
     let dirs = counted(&scratch, &["a", "b", "c"]);
-    dirs.iter().for_each(|dir| add_logger(dir));
+    for dir in &dirs {
+        add_logger(dir);
+    }
     let first = Svscan::start(&scratch, "service");
     let second = Svscan::start(&scratch, "service");
     first.until(|| dirs.iter().all(|dir| starts(dir) == 1 && starts(&dir.join("log")) == 1));
@@ -160,7 +162,8 @@ fn a_crash_loop_runs_once_a_second_and_its_stop_is_obeyed() {
     let times: Vec<f64> = text.lines().map(|l| l.parse().unwrap()).collect();
     // What a loaded machine delays at one end it shortens at the other: the whole counts.
     let (first, last) = (times.first().unwrap(), times.last().unwrap());
-    assert!(last - first > (times.len() - 2) as f64, "too fast: {times:?}");
+    let least = f64::from(u32::try_from(times.len() - 2).unwrap());
+    assert!(last - first > least, "too fast: {times:?}");
     testkit::svscan::svc(scan.folder(), &["-d", "crasher"]);
     scan.until(|| {
         pid_in_status(&dir).is_none() && fs::read(dir.join("supervise/status")).unwrap()[17] == b'd'

@@ -262,8 +262,8 @@ fn a_pair_of_a_killed_original_is_taken_over_once() {
     svc(scan.folder(), &["-t", "web"]);
     scan.until(|| starts(&dir) == 2);
     scan.until(|| starts(&dir.join("log")) == 2);
-    let logged = lines(&dir.join("log/lines"));
-    scan.until(|| lines(&dir.join("log/lines")) > logged + 5);
+    let before = lines(&dir.join("log/lines"));
+    scan.until(|| lines(&dir.join("log/lines")) > before + 5);
     assert_eq!(scan.end().code(), Some(0));
 }
 

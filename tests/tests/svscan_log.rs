@@ -34,7 +34,9 @@ fn settle(scan: &Svscan, dirs: &[PathBuf]) {
         svc(dir, &["-d", "."]);
     }
     scan.until(|| dirs.iter().all(|dir| pid_in_status(dir).is_none()));
-    dirs.iter().for_each(|dir| nothing_is_lost(dir));
+    for dir in &dirs {
+        nothing_is_lost(dir);
+    }
 }
 
 /// `svscan_kill9_restart`, `svscan_kill9_log_flows`
@@ -59,7 +61,9 @@ fn a_killed_svscan_interrupts_nothing_and_the_next_carries_on() {
     settle(&scan, &dirs);
     // The new svscan is master: what it adopted ends with it.
     assert_eq!(scan.end().code(), Some(0));
-    dirs.iter().for_each(|dir| until_unsupervised(dir));
+    for dir in &dirs {
+        until_unsupervised(dir);
+    }
     assert!(dirs.iter().all(|d| pid_in_status(&d.join("log")).is_none()));
 }
 

@@ -75,7 +75,9 @@ fn every_line_is_there(scan: &Svscan, talking: &[PathBuf]) {
         svc(dir, &["-d", "."]);
     }
     scan.until(|| talking.iter().all(|dir| pid_in_status(dir).is_none()));
-    talking.iter().for_each(|dir| nothing_is_lost(dir));
+    for dir in &talking {
+        nothing_is_lost(dir);
+    }
 }
 
 #[test]

@@ -349,7 +349,14 @@ fn a_status_of_the_original_is_not_believed_where_folder_or_stamp_do_not_agree()
         let dir = scratch.service(&name, SLEEPER);
         fs::create_dir(dir.join("supervise")).unwrap();
         let mut lie = truth;
-        if !elsewhere {
+        if elsewhere {
+            fs::write(dir.join("supervise/status"), lie.to_bytes()).unwrap();
+            let keeper = Keeper::plain(&scratch, &name);
+            until(10, || keeper.service() != other);
+            send(&dir, b"kd");
+            until_down(&dir);
+            assert!(is_alive(other));
+        } else {
             // The right folder: a process that somebody left there, of another age.
             let mut left = std::process::Command::new("sleep")
                 .arg("1000000")
@@ -366,13 +373,6 @@ fn a_status_of_the_original_is_not_believed_where_folder_or_stamp_do_not_agree()
             assert!(left.try_wait().unwrap().is_none(), "not ours, not touched");
             left.kill().unwrap();
             left.wait().unwrap();
-        } else {
-            fs::write(dir.join("supervise/status"), lie.to_bytes()).unwrap();
-            let keeper = Keeper::plain(&scratch, &name);
-            until(10, || keeper.service() != other);
-            send(&dir, b"kd");
-            until_down(&dir);
-            assert!(is_alive(other));
         }
     }
 }

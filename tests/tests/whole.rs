@@ -94,8 +94,8 @@ fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
         .stderr(std::process::Stdio::null());
     assert_eq!(status.status().unwrap().code(), Some(111));
 
-    let logged = lines(&dir.join("log/lines"));
-    scan.until(|| lines(&dir.join("log/lines")) > logged + 5);
+    let before = lines(&dir.join("log/lines"));
+    scan.until(|| lines(&dir.join("log/lines")) > before + 5);
     assert_eq!((pid_in_status(&dir), pid_in_status(&dir.join("log"))), pids);
     // The mended one starts by itself.
     fs::set_permissions(unreadable.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -130,8 +130,8 @@ fn a_bad_day_loses_no_service_and_no_line() {
     kill9(supervise_of(&scratch, &other).unwrap());
     kill9(pid_in_status(&other).unwrap());
     scan.until(|| starts(&other) == 2);
-    let logged = lines(&dir.join("log/lines"));
-    scan.until(|| lines(&dir.join("log/lines")) > logged + 5);
+    let before = lines(&dir.join("log/lines"));
+    scan.until(|| lines(&dir.join("log/lines")) > before + 5);
     let output = client(&scan, "svstat", &["web", "web/log", "other"]);
     assert_eq!(output.out().lines().filter(|l| l.contains(": up (pid ")).count(), 3, "{output:?}");
     svc(scan.folder(), &["-d", "web"]);
