@@ -162,8 +162,8 @@ fn a_crash_loop_runs_once_a_second_and_its_stop_is_obeyed() {
     let times: Vec<f64> = text.lines().map(|l| l.parse().unwrap()).collect();
     // What a loaded machine delays at one end it shortens at the other: the whole counts.
     let (first, last) = (times.first().unwrap(), times.last().unwrap());
-    let least = f64::from(u32::try_from(times.len() - 2).unwrap());
-    assert!(last - first > least, "too fast: {times:?}");
+    let seconds = f64::from(u32::try_from(times.len() - 2).unwrap());
+    assert!(last - first > seconds, "too fast: {times:?}");
     testkit::svscan::svc(scan.folder(), &["-d", "crasher"]);
     scan.until(|| {
         pid_in_status(&dir).is_none() && fs::read(dir.join("supervise/status")).unwrap()[17] == b'd'

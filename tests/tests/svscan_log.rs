@@ -34,7 +34,7 @@ fn settle(scan: &Svscan, dirs: &[PathBuf]) {
         svc(dir, &["-d", "."]);
     }
     scan.until(|| dirs.iter().all(|dir| pid_in_status(dir).is_none()));
-    for dir in &dirs {
+    for dir in dirs {
         nothing_is_lost(dir);
     }
 }

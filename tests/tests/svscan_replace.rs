@@ -75,7 +75,7 @@ fn every_line_is_there(scan: &Svscan, talking: &[PathBuf]) {
         svc(dir, &["-d", "."]);
     }
     scan.until(|| talking.iter().all(|dir| pid_in_status(dir).is_none()));
-    for dir in &talking {
+    for dir in talking {
         nothing_is_lost(dir);
     }
 }
