@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::scratch::{SLEEPER, is_supervised, pid_in_status};
 use testkit::svscan::{
-    COUNTED, Svscan, add_logger, is_alive, kill9, lines, named, starts, supervise_of,
-    supervises_of, svscan,
+    COUNTED, Svscan, add_logger, is_alive, kill9, lines, lose_supervise, named, starts,
+    supervise_of, supervises_of, svscan,
 };
 use testkit::{Scratch, program, run, until};
 
@@ -54,8 +54,7 @@ fn a_failed_fork_of_a_later_service_touches_no_other() {
     assert!(scan.messages().contains("unable to fork for c: "));
     assert_eq!(pids, dirs.iter().map(|dir| pid_in_status(dir)).collect::<Vec<_>>());
     // A supervise that is lost while forks fail comes back all the same.
-    kill9(supervise_of(&scratch, &dirs[0]).unwrap());
-    scan.until(|| supervise_of(&scratch, &dirs[0]).is_some());
+    lose_supervise(&scratch, &dirs[0]);
     assert_eq!(starts(&dirs[0]), 1);
 }
 
@@ -132,9 +131,8 @@ fn a_second_svscan_starts_no_second_copy() {
     first.until(|| late.iter().all(|dir| starts(dir) == 1));
     // The death of a supervise is seen by both.
     for dir in &dirs {
-        kill9(supervise_of(&scratch, dir).unwrap());
+        lose_supervise(&scratch, dir);
     }
-    first.until(|| dirs.iter().all(|dir| supervise_of(&scratch, dir).is_some()));
     // One that goes on trying for a lock in vain would be a second one.
     let one_each = || {
         let all = dirs.iter().chain(&late).map(|dir| supervises_of(&scratch, dir).len());
@@ -157,13 +155,12 @@ fn a_crash_loop_runs_once_a_second_and_its_stop_is_obeyed() {
     let crasher = "#!/bin/sh\nread up rest </proc/uptime\necho $up >>starts\n";
     let dir = scratch.service("service/crasher", crasher);
     let scan = Svscan::start(&scratch, "service");
-    scan.until(|| lines(&dir.join("starts")) >= 5);
+    scan.until(|| lines(&dir.join("starts")) >= 8);
     let text = fs::read_to_string(dir.join("starts")).unwrap();
-    let times: Vec<f64> = text.lines().map(|l| l.parse().unwrap()).collect();
-    // What a loaded machine delays at one end it shortens at the other: the whole counts.
+    let times: Vec<u64> = text.lines().map(|l| l.replace('.', "").parse().unwrap()).collect();
+    // Seven seconds; what a loaded machine delays at one end it takes from the whole.
     let (first, last) = (times.first().unwrap(), times.last().unwrap());
-    let seconds = f64::from(u32::try_from(times.len() - 2).unwrap());
-    assert!(last - first > seconds, "too fast: {times:?}");
+    assert!(last - first > 400, "too fast: {times:?}");
     testkit::svscan::svc(scan.folder(), &["-d", "crasher"]);
     scan.until(|| {
         pid_in_status(&dir).is_none() && fs::read(dir.join("supervise/status")).unwrap()[17] == b'd'

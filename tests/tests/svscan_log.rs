@@ -3,10 +3,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use testkit::scratch::pid_in_status;
+use testkit::scratch::{is_supervised, pid_in_status};
 use testkit::svscan::{
-    KEEPER, Svscan, TALKER, add_logger, kill9, lines, nothing_is_lost, starts, supervise_of, svc,
-    until_unsupervised,
+    KEEPER, Svscan, TALKER, add_logger, is_alive, kill9, lines, lose_supervise, nothing_is_lost,
+    starts, supervise_of, svc, until_unsupervised,
 };
 use testkit::{Scratch, until};
 
@@ -77,9 +77,8 @@ fn the_pipe_is_joined_again_when_svscan_then_supervise_are_killed() {
     scan.kill9();
     let scan = Svscan::start(&scratch, "service");
     for dir in &dirs {
-        kill9(supervise_of(&scratch, dir).unwrap());
+        lose_supervise(&scratch, dir);
     }
-    scan.until(|| dirs.iter().all(|dir| supervise_of(&scratch, dir).is_some()));
     flows(&scan, &dirs, 10);
     assert!(dirs.iter().all(|d| starts(d) == 1 && starts(&d.join("log")) == 1));
     // New lives of both find the same pipe.
@@ -102,12 +101,17 @@ fn no_line_is_lost_or_doubled_however_often_supervise_is_killed() {
     let scan = Svscan::start(&scratch, "service");
     flows(&scan, &dirs, 5);
     for round in 1..=5 {
-        kill9(supervise_of(&scratch, dir).unwrap());
-        // A new life while nobody supervises it, or not.
+        // The service dies while nobody supervises it, or lives on.
         if round % 2 == 0 {
-            kill9(pid_in_status(dir).unwrap());
+            let service = pid_in_status(dir).unwrap();
+            let supervise = supervise_of(&scratch, dir).unwrap();
+            kill9(supervise);
+            kill9(service);
+            scan.until(|| !is_alive(supervise) && !is_alive(service));
+            scan.until(|| supervise_of(&scratch, dir).is_some() && is_supervised(dir));
+        } else {
+            lose_supervise(&scratch, dir);
         }
-        scan.until(|| supervise_of(&scratch, dir).is_some());
         scan.until(|| starts(dir) == 1 + round / 2);
         flows(&scan, &dirs, 5);
     }
@@ -188,7 +192,7 @@ fn a_service_that_ignores_term_is_waited_for_and_can_be_killed() {
     until_unsupervised(&other[0]);
     nothing_is_lost(&other[0]);
     assert!(scan.is_running());
-    assert!(testkit::svscan::is_alive(pid));
+    assert!(is_alive(pid));
     assert!(pid_in_status(&dir.join("log")).is_some(), "a logger ends after its service");
     svc(scan.folder(), &["-k", "stubborn"]);
     assert_eq!(scan.ended(60).code(), Some(0));
@@ -213,8 +217,8 @@ fn a_supervise_killed_during_the_end_leaves_nothing_behind() {
     scan.signal(15);
     kill9(supervise);
     assert_eq!(scan.ended(60).code(), Some(0));
-    assert!(!testkit::svscan::is_alive(service));
-    assert!(!testkit::svscan::is_alive(logger));
+    assert!(!is_alive(service));
+    assert!(!is_alive(logger));
     assert!(std::fs::read_to_string(dir.join("log/lines")).unwrap().ends_with("last\n"));
 }
 
@@ -233,7 +237,10 @@ fn a_log_service_gets_the_messages_of_svscan_and_supervise() {
     scan.until(|| said().contains("supervise: fatal: unable to start broken/run"));
     scan.until(|| said().contains("svscan: warning: unable to stat dangling"));
     // What is said while it is away waits for it.
-    kill9(pid_in_status(&log).unwrap());
+    let logger = pid_in_status(&log).unwrap();
+    kill9(logger);
+    // Not before: what a dying process has read is gone with it.
+    scan.until(|| !is_alive(logger));
     std::os::unix::fs::symlink("nowhere", scan.join("second")).unwrap();
     scan.until(|| starts(&log) == 2 && said().contains("unable to stat second"));
     assert_eq!(scan.messages(), "", "nothing went past it");

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::scratch::pid_in_status;
 use testkit::svscan::{
-    COUNTED, KEEPER, Svscan, TALKER, add_logger, from, is_alive, kill9, lines, named,
-    nothing_is_lost, starts, supervise_of, svc,
+    COUNTED, KEEPER, Svscan, TALKER, add_logger, from, is_alive, kill9, lines, lose_supervise,
+    named, nothing_is_lost, starts, supervise_of, svc,
 };
 use testkit::{Scratch, program, run, until};
 
@@ -110,8 +110,7 @@ fn usr1_replaces_svscan_and_every_supervise_under_a_hundred_services() {
     // The new ones do their work: a death is noticed, commands are obeyed, all ends.
     kill9(pid_in_status(&all[COUNT - 1]).unwrap());
     scan.until(|| starts(&all[COUNT - 1]) == 2);
-    kill9(supervise_of(&scratch, &all[COUNT - 2]).unwrap());
-    scan.until(|| supervise_of(&scratch, &all[COUNT - 2]).is_some());
+    lose_supervise(&scratch, &all[COUNT - 2]);
     every_line_is_there(&scan, &talking);
     assert_eq!(scan.messages(), "");
     assert_eq!(scan.end().code(), Some(0));

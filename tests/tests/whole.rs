@@ -8,8 +8,8 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::process::Command;
 use testkit::scratch::{is_supervised, pid_in_status};
 use testkit::svscan::{
-    COUNTED, Svscan, TALKER, add_logger, kill9, lines, nothing_is_lost, starts, supervise_of, svc,
-    svscan, until_unsupervised,
+    COUNTED, Svscan, TALKER, add_logger, kill9, lines, lose_supervise, nothing_is_lost, starts,
+    supervise_of, svc, svscan, until_unsupervised,
 };
 use testkit::{Scratch, program, run};
 
@@ -39,7 +39,12 @@ fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
             "svc: warning: unable to chdir to missing: file does not exist\n",
         ),
         ("svc", &["-z", "web"], 100, "svc: illegal option -- z\n"),
-        ("svok", &["missing"], 100, ""),
+        (
+            "svok",
+            &["missing"],
+            111,
+            "svok: fatal: unable to chdir to missing: file does not exist\n",
+        ),
         (
             "svscan",
             &["missing"],
@@ -123,11 +128,13 @@ fn a_bad_day_loses_no_service_and_no_line() {
     fs::write(scan.join("a file"), "").unwrap();
     std::os::unix::fs::symlink("nowhere", scan.join("dangling")).unwrap();
     scan.kill9();
-    kill9(supervise_of(&scratch, &dir).unwrap());
+    let lost = supervise_of(&scratch, &dir).unwrap();
+    kill9(lost);
     let scan = start();
-    scan.until(|| supervise_of(&scratch, &dir).is_some() && is_supervised(&dir));
+    scan.until(|| supervise_of(&scratch, &dir).is_some_and(|pid| pid != lost));
+    scan.until(|| is_supervised(&dir));
     assert_eq!((starts(&dir), starts(&dir.join("log")), starts(&other)), (1, 1, 1));
-    kill9(supervise_of(&scratch, &other).unwrap());
+    lose_supervise(&scratch, &other);
     kill9(pid_in_status(&other).unwrap());
     scan.until(|| starts(&other) == 2);
     let before = lines(&dir.join("log/lines"));

@@ -1,6 +1,6 @@
 //! A svscan over a folder that a test starts, injects faults into, kills and starts again.
 
-use crate::scratch::{Scratch, is_zombie, script};
+use crate::scratch::{Scratch, is_supervised, is_zombie, script};
 use crate::suite::{Suite, program};
 use crate::wait::{holds_within, until};
 use linux::signal::{self, numbers as n};
@@ -156,6 +156,7 @@ impl Svscan {
     /// # Panics
     /// Where it does not end.
     #[track_caller]
+    #[must_use]
     pub fn end(mut self) -> ExitStatus {
         self.signal(n::SIGTERM);
         self.ended(2 * SOON)
@@ -228,7 +229,8 @@ pub fn starts(dir: &Path) -> usize {
 /// Counts the lines of a file; none where there is no file.
 #[must_use]
 pub fn lines(path: &Path) -> usize {
-    fs::read(path).map_or(0, |bytes| bytes.iter().filter(|b| **b == b'\n').count())
+    let Ok(bytes) = fs::read(path) else { return 0 };
+    bytes.split(|b| *b == b'\n').count() - 1
 }
 
 /// Waits until every line that the [`TALKER`] in `dir` said is logged, and checks that each is
@@ -297,6 +299,18 @@ pub fn supervise_of(scratch: &Scratch, dir: &Path) -> Option<i32> {
     supervises_of(scratch, dir).first().copied()
 }
 
+/// Kills the supervise of a service directory and waits until another keeps it.
+///
+/// # Panics
+/// Where there is none, or none comes within [`SOON`].
+#[track_caller]
+pub fn lose_supervise(scratch: &Scratch, dir: &Path) {
+    let lost = supervise_of(scratch, dir).expect("a supervise");
+    kill9(lost);
+    until(SOON, || !is_alive(lost));
+    until(SOON, || supervise_of(scratch, dir).is_some() && is_supervised(dir));
+}
+
 /// Runs our `svc` in a folder.
 ///
 /// # Panics
@@ -313,7 +327,7 @@ pub fn svc(folder: &Path, args: &[&str]) {
 /// Where it is not within [`SOON`].
 #[track_caller]
 pub fn until_unsupervised(dir: &Path) {
-    until(SOON, || !crate::scratch::is_supervised(dir));
+    until(SOON, || !is_supervised(dir));
 }
 
 /// Starts the original's svscan on a folder of a scratch folder, as a process group's leader.
