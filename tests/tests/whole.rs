@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::process::Command;
 use testkit::scratch::{is_supervised, pid_in_status};
 use testkit::svscan::{
@@ -19,18 +20,9 @@ fn client(scan: &Svscan, tool: &str, args: &[&str]) -> testkit::Output {
     run(Command::new(program(tool)).args(args).current_dir(scan.folder()))
 }
 
-/// Bad input to each program gets one clear line, and the services notice nothing.
-#[test]
-fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
-    let scratch = Scratch::new();
-    let dir = scratch.service("service/web", TALKER);
-    add_logger(&dir);
-    let unreadable = scratch.service("service/unreadable", COUNTED);
-    fs::set_permissions(unreadable.join("run"), fs::Permissions::from_mode(0o000)).unwrap();
-    let scan = Svscan::start(&scratch, "service");
-    scan.until(|| lines(&dir.join("log/lines")) > 5);
-    let pids = (pid_in_status(&dir), pid_in_status(&dir.join("log")));
-
+/// Each program names what is wrong, and ends with the code that daemontools has for it.
+#[track_caller]
+fn wrong_arguments(scan: &Svscan) {
     for (tool, args, code, said) in [
         (
             "svc",
@@ -65,18 +57,19 @@ fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
         ),
         ("supervise", &[], 100, "supervise: usage: supervise dir\n"),
     ] {
-        let output = client(&scan, tool, args);
+        let output = client(scan, tool, args);
         assert_eq!(output.code, Some(code), "{tool} {args:?}: {output:?}");
         assert!(output.err().contains(said), "{tool} {args:?}: {output:?}");
     }
-    let output = client(&scan, "svstat", &["missing"]);
+    let output = client(scan, "svstat", &["missing"]);
     assert!(
         output.out().starts_with("missing: unable to chdir: file does not exist"),
         "{output:?}"
     );
-    scan.until(|| scan.messages().contains("unable to start unreadable/run: access denied"));
+}
 
-    // Garbage in control, none of which is a command.
+/// Bytes none of which is a command, more than fit.
+fn garbage_in_control(dir: &Path) {
     let mut control = fs::File::options()
         .write(true)
         .custom_flags(O_NONBLOCK)
@@ -89,7 +82,11 @@ fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
         let _ = control.write_all(&garbage);
     }
     drop(control);
-    // svstat on a full device says so.
+}
+
+/// svstat on a full device.
+#[track_caller]
+fn no_room_for_output(scan: &Svscan) {
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let mut svstat = Command::new(program("svstat"));
     let status = svstat
@@ -98,6 +95,25 @@ fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
         .stdout(full)
         .stderr(std::process::Stdio::null());
     assert_eq!(status.status().unwrap().code(), Some(111));
+}
+
+/// Bad input to each program gets one clear line, and the services notice nothing.
+#[test]
+fn bad_input_gets_a_clear_error_and_nothing_is_lost() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("service/web", TALKER);
+    add_logger(&dir);
+    let unreadable = scratch.service("service/unreadable", COUNTED);
+    fs::set_permissions(unreadable.join("run"), fs::Permissions::from_mode(0o000)).unwrap();
+    let scan = Svscan::start(&scratch, "service");
+    scan.until(|| lines(&dir.join("log/lines")) > 5);
+    let pids = (pid_in_status(&dir), pid_in_status(&dir.join("log")));
+
+    wrong_arguments(&scan);
+    scan.until(|| scan.messages().contains("unable to start unreadable/run: access denied"));
+
+    garbage_in_control(&dir);
+    no_room_for_output(&scan);
 
     let before = lines(&dir.join("log/lines"));
     scan.until(|| lines(&dir.join("log/lines")) > before + 5);
