@@ -40,7 +40,7 @@ pub fn under(scratch: &Scratch, wrapper: &[&str], name: &str, paired: bool) -> C
     let said = fs::File::options()
         .create(true)
         .append(true)
-        .open(scratch.join(&format!("{name}.messages")))
+        .open(scratch.join(&format!("{}.messages", name.replace('/', ":"))))
         .expect("open");
     let own = program("supervise").canonicalize().expect("path");
     let mut command = match wrapper.split_first() {
@@ -83,22 +83,37 @@ pub fn injected(
 }
 
 impl Keeper {
-    /// Ends what [`injected`] does to supervise.
+    /// From now on injects faults into supervise, see [`injected`].
+    ///
+    /// # Panics
+    /// Where strace does not come.
+    #[track_caller]
+    pub fn harm(&self, rules: &[&str]) {
+        let mut strace = Command::new("strace");
+        strace.args(["-q", "-I", "2", "-o", "/dev/null", "-p", &self.pid().to_string()]);
+        strace.args(rules.iter().map(|rule| format!("--inject={rule}")));
+        let mut strace = strace.stderr(Stdio::null()).spawn().expect("strace");
+        until(20, || self.tracer() != 0);
+        std::thread::spawn(move || strace.wait());
+    }
+
+    /// Ends what [`injected`] or [`Keeper::harm`] does to supervise.
     ///
     /// # Panics
     /// Where strace does not let go.
     #[track_caller]
     pub fn heal(&self) {
-        let status = format!("/proc/{}/status", self.pid());
-        let tracer = || -> i32 {
-            let status = fs::read_to_string(&status).unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-            line.and_then(|pid| pid.trim().parse().ok()).unwrap_or(0)
-        };
-        let pid = tracer();
+        let pid = self.tracer();
         assert_ne!(pid, 0, "nobody traces");
         linux::signal::kill(pid, linux::signal::numbers::SIGTERM).expect("kill");
-        until(20, || tracer() == 0);
+        until(20, || self.tracer() == 0);
+    }
+
+    fn tracer(&self) -> i32 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        line.and_then(|pid| pid.trim().parse().ok()).unwrap_or(0)
     }
 
     /// Starts a command of [`supervise`] and waits until it can be controlled.

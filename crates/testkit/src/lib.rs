@@ -3,6 +3,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`command`] | running a program with a time limit, its output kept |
+//! | [`disk`] | a tiny file system to fill up |
 //! | [`fake`] | a supervise folder that the test itself keeps |
 //! | [`keeper`] | a supervise that is injected with faults, killed and started again |
 //! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
@@ -16,6 +17,7 @@
 #![allow(clippy::must_use_candidate, clippy::naive_bytecount)]
 
 pub mod command;
+pub mod disk;
 pub mod fake;
 pub mod keeper;
 pub mod scratch;
@@ -24,6 +26,7 @@ pub mod svscan;
 pub mod wait;
 
 pub use command::{Output, call, run, run_within};
+pub use disk::Disk;
 pub use fake::Fake;
 pub use keeper::Keeper;
 pub use scratch::Scratch;

@@ -121,6 +121,23 @@ impl Drop for Supervise {
     }
 }
 
+impl Scratch {
+    /// Kills every process whose current directory lies in this folder, and tells whether all are
+    /// gone.
+    #[must_use]
+    pub fn kill_all(&self) -> bool {
+        let own = linux::process::pid();
+        // A supervise that is met before its service can no longer start it again.
+        holds_within(Duration::from_secs(10), || {
+            let left = self.processes();
+            for pid in left.iter().filter(|pid| **pid != own) {
+                let _ = linux::signal::kill(*pid, 9);
+            }
+            left.iter().all(|pid| *pid == own || is_zombie(*pid))
+        })
+    }
+}
+
 impl Default for Scratch {
     fn default() -> Self {
         Self::new()
@@ -129,15 +146,7 @@ impl Default for Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let own = linux::process::pid();
-        // A supervise that is met before its service can no longer start it again.
-        let gone = holds_within(Duration::from_secs(10), || {
-            let left = self.processes();
-            for pid in left.iter().filter(|pid| **pid != own) {
-                let _ = linux::signal::kill(*pid, 9);
-            }
-            left.iter().all(|pid| *pid == own || is_zombie(*pid))
-        });
+        let gone = self.kill_all();
         let removed = fs::remove_dir_all(&self.path);
         if !std::thread::panicking() {
             assert!(gone, "processes are left in {}", self.path.display());
