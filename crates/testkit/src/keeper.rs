@@ -11,7 +11,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// One running supervise; killed and reaped at its end.
@@ -150,6 +150,11 @@ impl Keeper {
     #[track_caller]
     pub fn pair(scratch: &Scratch, name: &str) -> Self {
         Self::start(&scratch.join(name), &mut supervise(scratch, name, true))
+    }
+
+    /// Returns the reading end of its messages, where the command piped them.
+    pub fn take_stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// Returns supervise's pid.
