@@ -47,6 +47,9 @@ impl<'a> Disk<'a> {
     }
 
     /// Makes files until not one more can be made.
+    ///
+    /// # Panics
+    /// Where there is no room even for their folder.
     pub fn use_up_inodes(&self) {
         fs::create_dir(self.path.join("ballast.d")).expect("mkdir");
         for n in 0.. {
