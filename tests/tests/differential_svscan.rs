@@ -243,31 +243,51 @@ fn the_same_entries_are_services() {
 
 #[test]
 fn troubles_are_told_in_the_same_words() {
-    // The folder, the surroundings, and what to wait for.
-    type Case = (&'static str, &'static str, &'static [&'static str]);
+    // The folder, the surroundings; what to wait for, with the original and with ours.
+    type Case = (&'static str, &'static str, [&'static [&'static str]; 2]);
+    // Not a message, but that the service `a` runs.
+    const RUNS: &str = "a runs";
     const CASES: &[(&str, Case)] = &[
-        ("no supervise in PATH", ("cp -r sv services/a", "PATH=/nowhere", &["start supervise a"])),
+        (
+            "no supervise in PATH",
+            ("cp -r sv services/a", "PATH=/nowhere", [&["start supervise a"]; 2]),
+        ),
         (
             "a service called supervise",
-            ("cp -r sv services/supervise", "PATH=/nowhere", &["start supervise supervise"]),
+            ("cp -r sv services/supervise", "PATH=/nowhere", [&["supervise supervise"]; 2]),
         ),
-        ("log is a file", ("cp -r sv services/a; touch services/a/log", ":", &[])),
-        ("log is a link to itself", ("cp -r sv services/a; ln -s log services/a/log", ":", &[])),
-        ("log has no run", ("cp -r sv services/a; mkdir services/a/log", ":", &["log/run"])),
+        (
+            "log is a file",
+            ("cp -r sv services/a; touch services/a/log", ":", [&["to log", RUNS], &[RUNS]]),
+        ),
+        (
+            "log is a link to itself",
+            (
+                "cp -r sv services/a; ln -s log services/a/log",
+                ":",
+                [&["stat a/log"], &["stat a/log", "start a/run"]],
+            ),
+        ),
+        (
+            "log has no run",
+            ("cp -r sv services/a; mkdir services/a/log", ":", [&["log/run", RUNS]; 2]),
+        ),
         (
             "lock is a folder",
-            ("cp -r sv services/a; mkdir -p services/a/supervise/lock", ":", &["lock"]),
+            ("cp -r sv services/a; mkdir -p services/a/supervise/lock", ":", [&["lock"]; 2]),
         ),
     ];
-    compare_each(DIFFERENCES, CASES, |suite, (make, before, words)| {
+    compare_each(DIFFERENCES, CASES, |suite, (make, before, [original, ours])| {
         let all = Scanned::start(suite, make, before);
-        all.said(words);
+        let runs = || all.dir("a").join("ran").exists();
+        for word in if suite == Suite::Ours { *ours } else { *original } {
+            until(PATIENCE, || if *word == RUNS { runs() } else { all.messages().contains(word) });
+        }
         if *before == ":" {
             all.scanned("later");
         }
-        let said = all.said(&[]);
-        let up = if all.dir("a").join("ran").exists() { "up" } else { "not up" };
-        format!("{said}; a is {up}")
+        let up = if runs() { "up" } else { "not up" };
+        format!("{}; a is {up}", all.said(&[]))
     });
 }
 
