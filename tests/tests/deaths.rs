@@ -128,6 +128,21 @@ fn children_of_an_earlier_program_are_reaped() {
     assert_eq!(running(&dir), pid, "their deaths are not its own");
 }
 
+#[test]
+fn children_that_died_before_supervise_was_run_are_reaped() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("web", SLEEPER);
+    // Waits for their deaths and leaves them unreaped.
+    let python = "import os, sys\n\
+        all = [os.fork() or os._exit(0) for _ in range(20)]\n\
+        for pid in all: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)\n\
+        os.execv(sys.argv[1], sys.argv[1:])";
+    let mut command = under(&scratch, &["python3", "-c", python], "web", false);
+    let keeper = Keeper::start(&dir, &mut command);
+    let pid = keeper.service();
+    until(10, || children(keeper.pid()) == [pid]);
+}
+
 /// `sigchld_burst`
 #[test]
 fn the_service_s_death_is_seen_in_a_burst_of_others_and_under_a_storm_of_signals() {

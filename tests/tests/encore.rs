@@ -150,7 +150,7 @@ fn exit_100_is_final_only_where_encore_rules_or_the_directory_lists_it() {
         let keeper = if variable { encore(&scratch, name) } else { Keeper::plain(&scratch, name) };
         if last {
             until(10, || record(&dir).is_some_and(|r| r.phase == Phase::Failed));
-            assert_eq!(status(&dir).unwrap().want, Want::Down, "{name}");
+            until(10, || status(&dir).is_some_and(|s| s.want == Want::Down));
             assert_eq!(told(&dir).len(), 1, "{name}");
             send(&dir, b"u");
             until(10, || told(&dir).len() == 2);
@@ -247,18 +247,26 @@ fn every_letter_of_svc_sends_its_signal() {
         assert_eq!(told(&dir).last().unwrap(), name);
     }
     assert_eq!(running(&dir), pid);
-    // `+` reaches the children too, `=` the one process again.
-    let child = || -> Option<i32> {
-        let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-        list.trim().parse().ok()
-    };
-    until(10, || child().is_some_and(|child| state(child) == Some('S')));
-    let before = child().unwrap();
+}
+
+#[test]
+fn a_plus_reaches_the_children_too_and_an_equals_sign_the_one_process_again() {
+    let scratch = Scratch::new();
+    let text = "#!/bin/sh\nsleep 1000000 &\necho $! >child.new; mv child.new child\nwait\n";
+    let dir = scratch.service("web", text);
+    let _keeper = Keeper::plain(&scratch, "web");
+    until(10, || dir.join("child").exists());
+    let pid = running(&dir);
+    let child = fs::read_to_string(dir.join("child")).unwrap().trim().parse().unwrap();
+    until(10, || state(child) == Some('S'));
+    // A modifier at the end of a burst is for the next one.
     send(&dir, b"=p+");
     until(10, || state(pid) == Some('T'));
-    assert_eq!(state(before), Some('S'));
-    send(&dir, b"c+p");
-    until(10, || state(before) == Some('T') && state(pid) == Some('T'));
+    assert_eq!(state(child), Some('S'));
+    send(&dir, b"p");
+    until(10, || state(child) == Some('T'));
+    send(&dir, b"+c");
+    until(10, || state(child) == Some('S') && state(pid) == Some('S'));
     send(&dir, b"+k");
-    until(10, || !is_alive(pid) && !is_alive(before));
+    until(10, || !is_alive(pid) && !is_alive(child));
 }
