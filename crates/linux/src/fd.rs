@@ -260,6 +260,15 @@ pub fn poll(fds: &mut [PollFd], timeout: Option<u64>) -> Result<usize> {
     // lives on.
     match cvt(unsafe { libc::ppoll(list, len, spec, core::ptr::null()) }) {
         Err(crate::errno::Errno(libc::EINTR)) => Ok(0),
+        // A list longer than the limit of descriptors, which may be lowered while we run.
+        Err(_) if fds.len() > 1 => Ok(poll_singly(fds, timeout)),
         n => n.map(|n| n as usize),
     }
+}
+
+/// Looks at each of `fds` by itself, after a tenth of a second or `timeout`.
+fn poll_singly(fds: &mut [PollFd], timeout: Option<u64>) -> usize {
+    const PAUSE: u64 = crate::time::SECOND / 10;
+    let _ = poll(&mut [], Some(timeout.map_or(PAUSE, |timeout| timeout.min(PAUSE))));
+    fds.iter_mut().filter_map(|fd| poll(core::slice::from_mut(fd), Some(0)).ok()).sum()
 }

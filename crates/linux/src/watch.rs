@@ -52,6 +52,12 @@ impl Watcher {
         cvt(unsafe { libc::inotify_add_watch(self.0.raw(), path.as_ptr(), what) })
     }
 
+    /// Ends a watch without waiting for what the kernel has to tidy up.
+    pub fn remove(&self, watch: i32) {
+        // SAFETY: inotify_rm_watch takes two ints; a number that is no watch is answered EINVAL.
+        unsafe { libc::inotify_rm_watch(self.0.raw(), watch) };
+    }
+
     /// Returns the descriptor that becomes readable with each report.
     #[must_use]
     pub fn raw(&self) -> i32 {

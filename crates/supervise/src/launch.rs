@@ -2,7 +2,7 @@
 
 use crate::host::{Events, Host};
 use crate::keep::{self, Kept};
-use crate::{FATAL, NAME, WARNING};
+use crate::{FATAL, NAME, WARNING, say};
 use core::ffi::{CStr, c_char};
 use linux::errno::Errno;
 use linux::fd::Fd;
@@ -36,6 +36,13 @@ impl Host {
                     self.cannot_start(which, script, why);
                 }
                 Event::NotLaunched(which, Obstacle::Absent)
+            }
+            Err(Failure::NoPipe(why)) => {
+                // What hides its logger was said when it was looked for.
+                if self.logger_unknown.is_none() {
+                    say(WARNING, "create pipe for ", self.name.to_bytes(), "", why);
+                }
+                Event::NotLaunched(which, Obstacle::NotRun)
             }
             Err(Failure::NotRun(why)) => {
                 self.cannot_start(which, script, why);
@@ -73,7 +80,7 @@ impl Host {
             return Err(Failure::Absent(Errno(flags::ENOENT)));
         }
         let argv = [path.as_ptr(), core::ptr::null()];
-        let (stdin, stdout) = ends.map_err(Failure::NotRun)?;
+        let (stdin, stdout) = ends.map_err(Failure::NoPipe)?;
         let child = Child {
             path,
             argv: &argv,
@@ -175,6 +182,7 @@ impl Host {
 enum Failure {
     Absent(Errno),
     NotRun(Errno),
+    NoPipe(Errno),
     NoProcess(Errno),
 }
 

@@ -17,7 +17,7 @@ const RESCAN: Duration = Duration::from_secs(5);
 
 /// The current directory, scanned.
 pub(super) struct Folder {
-    watcher: Option<Watcher>,
+    watcher: Option<(Watcher, i32)>,
     /// Names that cannot be looked at now: nobody tells when that changes.
     broken: BTreeSet<CString>,
     unreadable: bool,
@@ -30,23 +30,24 @@ impl Folder {
     /// Begins to watch. Without inotify, or on a network, the folder is read every five seconds.
     pub(super) fn new(except: Option<CString>) -> Self {
         let watcher = Watcher::new().and_then(|watcher| {
-            watcher.add(c".", APPEARED | VANISHED)?;
-            Ok(watcher)
+            let watch = watcher.add(c".", APPEARED | VANISHED)?;
+            Ok((watcher, watch))
         });
         let watcher = watcher.ok().filter(|_| file::tells_changes(c"."));
         Self { watcher, broken: BTreeSet::new(), unreadable: false, except, rescan_at: None }
     }
 
-    /// Watches no more. The kernel takes some 15 ms for that: better while others end than behind
-    /// them.
+    /// Watches no more. The kernel takes some 15 ms to tidy up: while others end, not behind them.
     pub(super) fn close(&mut self) {
-        self.watcher = None;
+        if let Some((watcher, watch)) = &self.watcher {
+            watcher.remove(*watch);
+        }
         self.rescan_at = None;
     }
 
     /// Returns the descriptor that tells of changes.
     pub(super) fn raw(&self) -> Option<i32> {
-        self.watcher.as_ref().map(Watcher::raw)
+        self.watcher.as_ref().map(|(watcher, _)| watcher.raw())
     }
 
     /// Returns when the folder is to be read again whatever is told.
@@ -85,7 +86,7 @@ impl Folder {
     pub(super) fn changed(&mut self, entries: &mut Entries) {
         let mut names = BTreeSet::new();
         let mut all = false;
-        if let Some(watcher) = &self.watcher {
+        if let Some((watcher, _)) = &self.watcher {
             let mut lost = false;
             watcher.reports(|report| {
                 all |= report.what & OVERFLOW != 0;

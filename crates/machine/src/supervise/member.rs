@@ -419,7 +419,7 @@ impl Member {
     fn wind_down(&mut self, out: &mut Actions) {
         match self.phase {
             Phase::Launching(_) | Phase::Due { script: Script::Stop, .. } => {}
-            _ if self.begun && self.which == Which::Service => self.launch(Script::Stop, out),
+            _ if self.begun => self.launch(Script::Stop, out),
             _ => {
                 self.begun = false;
                 self.phase = if self.exit_asked { Phase::Leaving } else { Phase::Down };
