@@ -146,6 +146,39 @@ fn what_is_said_while_nobody_is_left_is_logged_later() {
     assert_eq!(scan.end().code(), Some(0));
 }
 
+/// svscan, supervise and logger are all killed: the service meets no broken pipe, and what it says
+/// meanwhile waits in the pipe, which it holds by itself.
+#[test]
+fn a_service_whose_every_reader_is_killed_writes_on() {
+    let scratch = Scratch::new();
+    let dirs = talkers(&scratch, &["a"]);
+    let dir = &dirs[0];
+    let scan = Svscan::start(&scratch, "service");
+    flows(&scan, &dirs, 5);
+    let supervise = supervise_of(&scratch, dir).unwrap();
+    let logger = pid_in_status(&dir.join("log")).unwrap();
+    scan.kill9();
+    kill9(supervise);
+    kill9(logger);
+    until(30, || !is_alive(supervise) && !is_alive(logger));
+    // What the logger had read when it was killed is gone with it; from here on nothing is.
+    let before = lines(&dir.join("said")) + 1;
+    until(30, || lines(&dir.join("said")) > before + 20);
+    let scan = Svscan::start(&scratch, "service");
+    scan.until(|| starts(&dir.join("log")) == 2);
+    flows(&scan, &dirs, 20);
+    assert_eq!(starts(dir), 1);
+    svc(dir, &["-d", "."]);
+    scan.until(|| pid_in_status(dir).is_none());
+    let said = std::fs::read_to_string(dir.join("said")).unwrap();
+    let waiting: Vec<&str> = said.lines().skip(before).collect();
+    scan.until(|| {
+        let kept = std::fs::read_to_string(dir.join("log/lines")).unwrap();
+        waiting.iter().all(|line| kept.lines().filter(|l| l == line).count() == 1)
+    });
+    assert_eq!(scan.end().code(), Some(0));
+}
+
 /// TERM to svscan: services end first, loggers last, with the last line of every service.
 #[test]
 fn at_the_end_every_last_line_is_logged() {
