@@ -71,14 +71,15 @@ impl Host {
     }
 
     fn try_launch(&mut self, which: Which, script: Script) -> Result<(), Failure> {
-        let ends = self.pipe_ends(which);
-        let kept = self.members[which as usize].as_mut();
-        let Some(kept) = kept else { return Err(Failure::Absent(Errno(0))) };
+        let absent = Err(Failure::Absent(Errno(flags::ENOENT)));
+        let Some(kept) = self.members[which as usize].as_ref() else { return absent };
         let at = kept.dir.as_ref().map_or(HERE, Fd::raw);
         let path = path(kept, script);
         if script != Script::Run && (kept.is_script() || !is_program(at, path)) {
-            return Err(Failure::Absent(Errno(flags::ENOENT)));
+            return absent;
         }
+        let ends = self.pipe_ends(which);
+        let Some(kept) = self.members[which as usize].as_mut() else { return absent };
         let argv = [path.as_ptr(), core::ptr::null()];
         let (stdin, stdout) = ends.map_err(Failure::NoPipe)?;
         let child = Child {

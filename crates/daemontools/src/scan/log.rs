@@ -18,6 +18,8 @@ pub(super) struct LogService {
     pub(super) reader: Fd,
     /// svscan's output before: becomes the service's own.
     pub(super) output: Fd,
+    /// Ours, until the service is to meet the end of its input.
+    writer: Option<Fd>,
 }
 
 impl LogService {
@@ -47,15 +49,34 @@ impl LogService {
         // For reading too: our messages never meet a broken pipe.
         let writer = open(flags::O_RDWR)?;
         let output = fd::copy(1)?;
-        fd::dup_to(writer.raw(), 1)?;
-        fd::dup_to(writer.raw(), 2)?;
-        Ok(Self { name, reader, output })
+        let log = Self { name, reader, output, writer: Some(writer) };
+        log.reopen();
+        Ok(log)
+    }
+
+    /// Turns descriptors 1 and 2 to the service again.
+    pub(super) fn reopen(&self) {
+        if let Some(writer) = &self.writer {
+            turn(writer);
+        }
     }
 
     /// Turns descriptors 1 and 2 back, so that the service meets the end of its input.
-    pub(super) fn close(&self) {
-        for fd in [1, 2] {
-            let _ = fd::dup_to(self.output.raw(), fd);
-        }
+    pub(super) fn close(&mut self) {
+        self.hand_over();
+        self.writer = None;
+    }
+
+    /// Turns descriptors 1 and 2 back for the program that takes our place, which turns them
+    /// itself.
+    pub(super) fn hand_over(&self) {
+        turn(&self.output);
+    }
+}
+
+fn turn(to: &Fd) {
+    for fd in [1, 2] {
+        // Both are open, so this cannot fail.
+        let _ = fd::dup_to(to.raw(), fd);
     }
 }

@@ -1,6 +1,5 @@
 //! USR1: svscan runs the program now on disk in its place. Its children stay its children.
 
-use super::SVSCAN;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::Errno;
@@ -36,12 +35,12 @@ impl Origin {
         }
     }
 
-    /// Runs the program now on disk; returns only where that failed, with a warning.
-    pub(super) fn replace(&self) {
+    /// Runs the program now on disk; returns only where that failed, with the reason.
+    pub(super) fn replace(&self) -> Errno {
         self.restore_limit();
         let why = self.exec();
         let _ = raise();
-        SVSCAN.warning(&["unable to replace svscan".as_ref()], why);
+        why
     }
 
     fn exec(&self) -> Errno {

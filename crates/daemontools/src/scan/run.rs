@@ -302,7 +302,7 @@ impl Scanner {
         let only_log = self.entries.iter().all(|(id, _)| self.is_log(*id));
         if only_log && !self.log_told {
             self.log_told = true;
-            if let Some(log) = &self.log {
+            if let Some(log) = &mut self.log {
                 log.close();
             }
             self.finish();
@@ -410,7 +410,14 @@ impl Scanner {
         for (id, _) in self.entries.iter() {
             self.signal(*id, n::SIGHUP);
         }
-        self.origin.replace();
+        if let Some(log) = &self.log {
+            log.hand_over();
+        }
+        let why = self.origin.replace();
+        if let Some(log) = &self.log {
+            log.reopen();
+        }
+        SVSCAN.warning(&["unable to replace svscan".as_ref()], why);
     }
 }
 
