@@ -2,7 +2,7 @@
 
 use crate::observe::{Half, Seen, Trouble};
 use crate::svpath::Paths;
-use ondisk::names::{COMPAT, ENCORE, OK, STATUS};
+use ondisk::names::{COMPAT, OK, STATUS, says_encore};
 use ondisk::status::{State, Status, Want};
 use ondisk::tai64n::Stamp;
 use sys::linux::errno::{Errno, Result};
@@ -68,8 +68,7 @@ fn encore_rules_in(paths: &mut Paths) -> bool {
     let read = file::open(HERE, paths.in_dir(COMPAT), flags, 0)
         .and_then(|file| fd::read(file.raw(), &mut bytes));
     let Ok(len) = read else { return false };
-    let mut words = bytes[..len].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    words.next() == Some(ENCORE.to_bytes())
+    says_encore(&bytes[..len])
 }
 
 fn half(out: &mut Vec<u8>, half: &Half, normally_up: bool, encore: bool, now: Stamp) {

@@ -191,12 +191,30 @@ pub fn fill_standard() {
     loop {
         // SAFETY: the path is a constant NUL-terminated string.
         let fd = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
-        if !(0..=2).contains(&fd) {
-            // Not needed, or no /dev/null (-1: a Fd of it closes nothing).
+        if fd < 0 {
+            fill_with_pipes();
+            return;
+        }
+        if fd > 2 {
             drop(Fd(fd));
             return;
         }
         let _ = set_cloexec(fd, false);
+    }
+}
+
+/// The same where there is no /dev/null: an end of a pipe keeps a number as well.
+fn fill_with_pipes() {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for two numbers.
+    while unsafe { libc::pipe(ends.as_mut_ptr()) } == 0 {
+        let needed = ends.iter().any(|end| *end <= 2);
+        for end in ends.into_iter().filter(|end| *end > 2) {
+            drop(Fd(end));
+        }
+        if !needed {
+            return;
+        }
     }
 }
 

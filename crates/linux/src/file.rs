@@ -71,6 +71,12 @@ impl Stat {
         self.0.st_nlink == 1
     }
 
+    /// Returns when it was read and written last, in seconds and nanoseconds.
+    #[must_use]
+    pub fn times(&self) -> [(i64, i64); 2] {
+        [(self.0.st_atime, self.0.st_atime_nsec), (self.0.st_mtime, self.0.st_mtime_nsec)]
+    }
+
     /// Returns the size in bytes.
     #[must_use]
     pub fn size(&self) -> i64 {
@@ -149,6 +155,27 @@ pub fn rename(dir: i32, from: &CStr, to: &CStr) -> Result<()> {
 pub fn unlink(dir: i32, name: &CStr) -> Result<()> {
     // SAFETY: `name` is NUL-terminated.
     cvt(unsafe { libc::unlinkat(dir, name.as_ptr(), 0) })?;
+    Ok(())
+}
+
+/// Says when an open file was read and written last, in seconds and nanoseconds.
+///
+/// # Errors
+/// As futimens(2).
+pub fn set_times(fd: i32, times: [(i64, i64); 2]) -> Result<()> {
+    let spec = times.map(|(s, ns)| libc::timespec { tv_sec: s as _, tv_nsec: ns as _ });
+    // SAFETY: `spec` holds the two times that futimens reads.
+    cvt(unsafe { libc::futimens(fd, spec.as_ptr()) })?;
+    Ok(())
+}
+
+/// Cuts an open file to `len` bytes.
+///
+/// # Errors
+/// As ftruncate(2).
+pub fn cut(fd: i32, len: usize) -> Result<()> {
+    // SAFETY: ftruncate takes two numbers and touches no memory.
+    cvt(unsafe { libc::ftruncate(fd, len as libc::off_t) })?;
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! One-line messages on descriptor 2, in daemontools' form.
 
 use crate::errno::Errno;
-use crate::fd;
+use crate::fd::{self, PollFd};
 use crate::terminal::is_terminal;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Longest message; what does not fit is cut, the newline stays.
 const LEN: usize = 512;
@@ -80,7 +81,25 @@ impl Line {
 
     fn end(&mut self) {
         self.buf[self.len] = b'\n';
-        let _ = fd::write(2, &self.buf[..=self.len]);
+        put(&self.buf[..=self.len]);
+    }
+}
+
+static NEVER_WAIT: AtomicBool = AtomicBool::new(false);
+
+/// Makes this program drop what it cannot say at once. For daemons: whoever reads descriptor 2 may
+/// have stopped reading, and may even be one of their services.
+pub fn never_wait() {
+    NEVER_WAIT.store(true, Ordering::Relaxed);
+}
+
+/// Writes a whole line to descriptor 2. Nobody may be reading there, and then so be it.
+pub fn put(line: &[u8]) {
+    // A pipe that can be written has room for at least a page: more than our lines have.
+    let mut room = [PollFd::writable(2)];
+    let waits = !NEVER_WAIT.load(Ordering::Relaxed);
+    if waits || fd::poll(&mut room, Some(0)).is_ok_and(|ready| ready > 0) {
+        let _ = fd::write_all(2, line);
     }
 }
 

@@ -47,6 +47,13 @@ pub const DAEMONTOOLS_COMPAT: &CStr = c"DAEMONTOOLS_COMPAT";
 /// The value of [`DAEMONTOOLS_COMPAT`] and of the file [`COMPAT`].
 pub const ENCORE: &CStr = c"encore";
 
+/// Tells whether the content of a file [`COMPAT`] says that encore rules: its first word.
+#[must_use]
+pub fn says_encore(file: &[u8]) -> bool {
+    let mut words = file.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.next() == Some(ENCORE.to_bytes())
+}
+
 /// Writes into `out` the name that an absolute `$SUPERVISEDIR` gives the folder of the service
 /// directory `cwd`: `base`, then the directory's path with each `/` but the first as `:`. Returns
 /// the length without the final NUL, or `None` where `out` is too short.
@@ -69,6 +76,20 @@ pub fn relocated(base: &[u8], cwd: &[u8], out: &mut [u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_word_says_who_rules() {
+        for (file, encore) in [
+            (&b"encore"[..], true),
+            (b" encore\n", true),
+            (b"encore # as on the old machine\n", true),
+            (b"encorex", false),
+            (b"not encore", false),
+            (b"", false),
+        ] {
+            assert_eq!(says_encore(file), encore);
+        }
+    }
 
     #[test]
     fn an_absolute_supervisedir_gets_the_path_with_colons() {

@@ -11,6 +11,7 @@ use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
 use linux::home::Home;
 use linux::identity;
+use linux::message;
 use linux::process::{self, Waited};
 use linux::signal::{self, Set, numbers as n};
 use linux::spawn::Stack;
@@ -79,6 +80,7 @@ impl Host {
     #[inline(never)]
     pub(crate) fn start(args: &Args) -> core::result::Result<Self, i32> {
         fd::fill_standard();
+        message::never_wait();
         signal::reset_all();
         let name = args.dir.to_bytes();
         let fatal = |verb, object, why| {
@@ -92,6 +94,8 @@ impl Host {
         let signals = block(encore).map_err(|why| fatal("create pipe for ", "", why))?;
         // What is not known now may be wrongly known: a service could be taken for a stranger.
         let boot = identity::boot_now().map_err(|why| fatal("learn the boot for ", "", why))?;
+        let mut inherited = args.inherited;
+        inherited.guard();
         let identity = Identity { pid: process::pid() as u32, alive_at: time::boottime() };
         let (Some(members), Some(stack)) = (MEMBERS.take(), STACK.take()) else { return Err(111) };
         Ok(Self {
@@ -105,7 +109,7 @@ impl Host {
             logger: None,
             logger_unknown: None,
             pipe: None,
-            inherited: args.inherited,
+            inherited,
             unlucky: true,
             replacement_asked: false,
             has_reaped: false,
@@ -342,9 +346,8 @@ fn rules_encore() -> bool {
     if let Some(value) = process::variable(names::DAEMONTOOLS_COMPAT) {
         return value == names::ENCORE;
     }
-    let mut word = [0; 16];
-    let wanted = names::ENCORE.to_bytes();
+    let mut word = [0; 64];
     let n = file::open(HERE, names::COMPAT, flags::O_RDONLY | flags::O_NONBLOCK, 0)
         .and_then(|file| fd::read_at(file.raw(), &mut word, 0));
-    n.is_ok_and(|n| word[..n].trim_ascii() == wanted)
+    n.is_ok_and(|n| names::says_encore(&word[..n]))
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 use linux::errno::{Errno, OrLasting, Result};
-use linux::fd::{self, Fd};
+use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
 use linux::process::{self, Ended};
 use linux::signal;
@@ -10,7 +10,7 @@ use linux::time::{self, SECOND};
 use machine::supervise::{Kill, Script, Which};
 use ondisk::control::Signal;
 use ondisk::names;
-use ondisk::record::{Exit, Phase, Record};
+use ondisk::record::{Exit, Identity, Phase, Record};
 use ondisk::tai64n::Stamp;
 
 /// How long we ask for the exit status of a process that was not our child.
@@ -125,6 +125,15 @@ impl Kept {
         }
     }
 
+    /// Returns the process that [`note_in_lock`] noted.
+    pub(crate) fn noted_in_lock(&self) -> Option<Identity> {
+        let [alive, (pid, mark)] = file::stat_fd(self.lock.as_ref()?.raw()).ok()?.times();
+        let alive_at = u64::try_from(alive.0).ok()?.checked_mul(SECOND)?;
+        let alive_at = alive_at.checked_add(u64::try_from(alive.1).ok()?)?;
+        let pid = u32::try_from(pid).ok().filter(|pid| mark == MARK && *pid > 1)?;
+        Some(Identity { pid, alive_at })
+    }
+
     /// Puts into the record what will be true once the script runs.
     pub(crate) fn about_to_run(&mut self, script: Script) {
         let now = stamp();
@@ -192,7 +201,9 @@ impl Kept {
         let number = number(what);
         // What we sent it for may be over already; then it needs no signal.
         let _ = match &self.watch {
-            _ if group => signal::kill(-pid, number),
+            Some(watch) if group && is_dead(watch) => Ok(()),
+            // One that leads no group is told alone.
+            _ if group => signal::kill(-pid, number).or_else(|_| signal::kill(pid, number)),
             // Not our child: its pid may be another's by now, its pidfd not.
             Some(watch) => process::pidfd_kill(watch.raw(), number),
             None => signal::kill(pid, number),
@@ -200,10 +211,28 @@ impl Kept {
     }
 }
 
-/// Tells whether writing to an open file changes that file alone, under its one name.
+/// What tells times of a lock that mean a process from times that mean times.
+const MARK: i64 = 271_828_182;
+
+/// Notes a process in the times of its lock: they need no room on a disk that is full.
+pub(crate) fn note_in_lock(lock: i32, who: Identity) {
+    let alive = ((who.alive_at / SECOND) as i64, (who.alive_at % SECOND) as i64);
+    // Where even that cannot be, the status may still tell the next supervise.
+    let _ = file::set_times(lock, [alive, (i64::from(who.pid), MARK)]);
+}
+
+/// Tells whether the process behind a pidfd is dead: its pid may be another's by now.
+fn is_dead(watch: &Fd) -> bool {
+    let mut polls = [PollFd::readable(watch.raw())];
+    fd::poll(&mut polls, Some(0)).is_ok_and(|ready| ready > 0)
+}
+
+/// Tells whether an open file was written by root or us, and writing to it changes that file alone,
+/// under its one name.
 pub(crate) fn is_own_file(file: &Fd) -> Result<bool> {
     let stat = file::stat_fd(file.raw())?;
-    Ok(stat.is_file() && stat.has_one_name())
+    let ours = stat.uid() == 0 || stat.uid() == process::euid();
+    Ok(stat.is_file() && stat.has_one_name() && ours)
 }
 
 /// Tells whether a list of decimal numbers, apart by white space, has `code`.

@@ -1,7 +1,7 @@
 //! Running the programs of a service directory.
 
 use crate::host::{Events, Host};
-use crate::keep::{self, Kept};
+use crate::keep::{self, Kept, note_in_lock};
 use crate::{FATAL, NAME, WARNING, say};
 use core::ffi::{CStr, c_char};
 use linux::errno::Errno;
@@ -97,12 +97,14 @@ impl Host {
             // Without one the service runs all the same; the publication says what is wrong.
             let _ = kept.open_record();
         }
-        let (record, file) = (&mut kept.record, kept.file.as_ref().map(Fd::raw));
+        let [file, lock] = [&kept.file, &kept.lock].map(|fd| fd.as_ref().map(Fd::raw));
+        let record = &mut kept.record;
         // In the child, which still holds our lock: a service without a record cannot be.
         let mut register = |pid: i32| {
             record.process = Identity { pid: pid as u32, alive_at: time::boottime() };
-            if let Some(file) = file {
-                let _ = fd::write_at(file, &record.to_bytes(), 0);
+            let written = file.is_some_and(|f| fd::write_at(f, &record.to_bytes(), 0).is_ok());
+            if let (false, Some(lock)) = (written, lock) {
+                note_in_lock(lock, record.process);
             }
         };
         let outcome = spawn(&child, self.stack, &mut register);

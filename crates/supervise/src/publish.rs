@@ -122,7 +122,8 @@ impl Kept {
         file::open(dir, names::STATUS, in_place, 0)
             .and_then(|old| {
                 if is_own_file(&old)? {
-                    fd::write_at(old.raw(), bytes, 0)
+                    fd::write_at(old.raw(), bytes, 0)?;
+                    file::cut(old.raw(), bytes.len())
                 } else {
                     Err(Errno(flags::EINVAL))
                 }

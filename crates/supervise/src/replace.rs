@@ -54,6 +54,15 @@ impl Inherited {
         all
     }
 
+    /// Keeps all of them from what is run before their turn comes; what is not open is none.
+    pub(crate) fn guard(&mut self) {
+        for raw in self.0.iter_mut().filter(|raw| **raw >= 0) {
+            if *raw < 3 || fd::set_cloexec(*raw, true).is_err() {
+                *raw = -1;
+            }
+        }
+    }
+
     /// Returns what is held of a member, if it really is the file of its name in `folder`.
     pub(crate) fn take(&mut self, which: Which, folder: &Fd) -> Held {
         let first = which as usize * 3;
@@ -71,13 +80,10 @@ impl Inherited {
 
     fn take_one(&mut self, slot: usize, folder: &Fd, name: &CStr) -> Option<Fd> {
         let raw = core::mem::replace(&mut self.0[slot], -1);
-        let held = file::stat_fd(raw).ok()?;
-        let named = file::stat(folder.raw(), name, false).ok()?;
-        if raw < 3 || held.id() != named.id() {
-            return None;
-        }
-        fd::set_cloexec(raw, true).ok()?;
-        Some(Fd::from_raw(raw))
+        // Owned from here: what is not the file of that name is closed.
+        let held = (raw >= 0).then(|| Fd::from_raw(raw))?;
+        let id = file::stat_fd(held.raw()).ok()?.id();
+        (id == file::stat(folder.raw(), name, false).ok()?.id()).then_some(held)
     }
 }
 

@@ -63,7 +63,11 @@ impl Own {
                 // The original may have been here since.
                 Ok(adopt_unrecorded(kept)?.unwrap_or(found))
             }
-            _ => Ok(adopt_unrecorded(kept)?.unwrap_or_else(|| self.begin_anew(kept))),
+            None => match adopt_unrecorded(kept)? {
+                Some(found) => Ok(found),
+                None => Ok(self.adopt_noted(kept)?.unwrap_or_else(|| self.begin_anew(kept))),
+            },
+            Some(_) => Ok(adopt_unrecorded(kept)?.unwrap_or_else(|| self.begin_anew(kept))),
         }
     }
 
@@ -82,8 +86,11 @@ impl Own {
             },
             dead: None,
         };
-        if old.process.pid != 0 {
+        if old.process.alive_at != 0 {
+            // Also of a process that is dead: starts stay apart.
             found.restored.started = Some(monotonic_of(old.process.alive_at));
+        }
+        if old.process.pid != 0 {
             match life(&old.process)? {
                 Life::Child => {}
                 Life::Stranger(watch) => {
@@ -98,6 +105,32 @@ impl Own {
             }
         }
         Ok(found)
+    }
+
+    /// A service that was started on a full disk: its lock's times tell of it.
+    fn adopt_noted(&self, kept: &mut Kept) -> Result<Option<Found>> {
+        let Some(who) = kept.noted_in_lock() else { return Ok(None) };
+        let watch = match life(&who)? {
+            Life::Child => None,
+            Life::Stranger(watch) => Some(watch),
+            Life::Dead(_) | Life::Unreaped(_) => return Ok(None),
+        };
+        if !runs_here(kept, who.pid)? {
+            return Ok(None);
+        }
+        let mut found = self.begin_anew(kept);
+        kept.record.process = who;
+        kept.record.adopted = watch.is_some();
+        kept.record.ready = Some(kept.record.since);
+        kept.watch = watch;
+        if found.restored.want == Want::Down {
+            // Somebody said `u`, since it runs.
+            found.restored.want = Want::Up;
+        }
+        found.restored.phase = Phase::Running;
+        found.restored.begun = true;
+        found.restored.started = Some(monotonic_of(who.alive_at));
+        Ok(Some(found))
     }
 
     /// A first life, or one after a proper end: up, unless `down` exists.
@@ -130,15 +163,9 @@ fn adopt_unrecorded(kept: &mut Kept) -> Result<Option<Found>> {
     let Some(watch) = process::pidfd(pid).or_lasting()? else { return Ok(None) };
     let Some(start) = identity::start_ticks(status.pid).or_lasting()? else { return Ok(None) };
     let start = start.saturating_mul(identity::tick());
-    let mut path = [0; 32];
-    let its = file::stat(HERE, proc_path(status.pid, b"/cwd", &mut path)?, true).or_lasting()?;
-    let ours = match &kept.dir {
-        Some(dir) => file::stat_fd(dir.raw())?,
-        None => file::stat(HERE, c".", true)?,
-    };
     let age = time::boottime().saturating_sub(start) / SECOND;
     let stamp_age = status.since.seconds_until(keep::stamp());
-    if its.is_none_or(|its| its.id() != ours.id()) || age.abs_diff(stamp_age) > AGREE {
+    if !runs_here(kept, status.pid)? || age.abs_diff(stamp_age) > AGREE {
         return Ok(None);
     }
     kept.record.process = Identity { pid: status.pid, alive_at: time::boottime() };
@@ -158,6 +185,17 @@ fn adopt_unrecorded(kept: &mut Kept) -> Result<Option<Found>> {
         },
         dead: None,
     }))
+}
+
+/// Tells whether a process has the member's directory as its own.
+fn runs_here(kept: &Kept, pid: u32) -> Result<bool> {
+    let mut path = [0; 32];
+    let its = file::stat(HERE, proc_path(pid, b"/cwd", &mut path)?, true).or_lasting()?;
+    let ours = match &kept.dir {
+        Some(dir) => file::stat_fd(dir.raw())?,
+        None => file::stat(HERE, c".", true)?,
+    };
+    Ok(its.is_some_and(|its| its.id() == ours.id()))
 }
 
 /// Tells what became of the process that a record of this boot names.

@@ -60,7 +60,7 @@ impl Program {
             line.extend_from_slice(why.text().as_bytes());
         }
         line.push(b'\n');
-        let _ = linux::fd::write_all(2, &line);
+        linux::message::put(&line);
     }
 
     /// Answers `--help` and `--version`, which count only as the sole argument.

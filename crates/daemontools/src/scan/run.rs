@@ -19,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::{self, HERE};
+use sys::linux::message;
 use sys::linux::process::{self, Ended, Waited};
 use sys::linux::signal::{self, Set, numbers as n};
 use sys::linux::spawn::{Child, Outcome, Stack, spawn};
@@ -46,6 +47,7 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
         Err(code) => return code,
     };
     fd::fill_standard();
+    message::never_wait();
     let origin = Origin::new(arguments);
     if let Some(dir) = args.dir {
         let path = CString::new(dir.as_bytes()).unwrap_or_default();
@@ -338,7 +340,8 @@ impl Scanner {
             self.signals_came();
         }
         for (pid, _) in pids.into_iter().zip(&polls[own..]).filter(|(_, poll)| poll.is_ready()) {
-            self.ended(pid, How::Lost);
+            let asked = self.watched_end(pid) == Some(Ended::Code(0));
+            self.ended(pid, if asked { How::Asked } else { How::Lost });
         }
         if !self.finishing && rescan.is_some_and(|at| at.0 <= time::monotonic()) {
             self.folder.scan(&mut self.entries);
@@ -393,6 +396,12 @@ impl Scanner {
             let asked = ended == Ended::Code(0);
             self.ended(pid, if asked { How::Asked } else { How::Lost });
         }
+    }
+
+    /// Returns how a supervise that is not our child ended, where that is known by now.
+    fn watched_end(&self, pid: i32) -> Option<Ended> {
+        let (_, watch) = self.entries.watches().find(|(its, _)| *its == pid)?;
+        process::pidfd_ended(watch)
     }
 
     fn ended(&mut self, pid: i32, how: How) {

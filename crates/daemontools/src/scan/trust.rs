@@ -47,7 +47,17 @@ fn own_folder() -> Option<PathBuf> {
 
 /// What supervise runs from a service directory, and the directories that lead there. What is not
 /// there runs nothing; it is looked at again at the next start of supervise.
-const RUN: [&CStr; 7] = [c"run", c"start", c"stop", c"notify", c"log", c"log/run", c"log/notify"];
+const RUN: [&CStr; 9] = [
+    c"run",
+    c"start",
+    c"stop",
+    c"notify",
+    c"log",
+    c"log/run",
+    c"log/start",
+    c"log/stop",
+    c"log/notify",
+];
 
 /// Returns what is wrong with a service directory: which file, and why others can change it.
 #[must_use]
