@@ -257,6 +257,14 @@ fn no_descriptor_leaks_but_those_documented() {
     }
 }
 
+/// Its wait would be over at once: the daemon would be started again for ever.
+#[test]
+fn fghack_that_gets_no_further_descriptor_runs_nothing() {
+    let script = "strace -f -qq -o /dev/null -e trace=dup,fcntl -e signal=none \
+                  -e inject=dup,fcntl:error=EMFILE \"$0\" touch ran; echo $?; ls";
+    check("fghack", script, "111\n", "fghack: fatal: unable to duplicate descriptors\n", 0);
+}
+
 #[test]
 fn help_and_version_count_as_the_sole_argument() {
     let others = [("readproctitle", ""), ("tai64n", ""), ("tai64nlocal", "")];
