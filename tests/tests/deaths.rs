@@ -2,18 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-use ondisk::record::Record;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
+use testkit::crash::{CRASHER, SPACING, assert_spaced, start_times as starts};
 use testkit::keeper::{
     self, Keeper, is_alive, kill9, processor_ticks, running, send, state, status, supervise, under,
     until_down,
 };
 use testkit::scratch::{SLEEPER, is_supervised};
 use testkit::{Scratch, run, until};
-
-const SECOND: u64 = 1_000_000_000;
 
 fn children(pid: i32) -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -24,22 +21,8 @@ fn has_zombies(pid: i32) -> bool {
     children(pid).into_iter().any(testkit::scratch::is_zombie)
 }
 
-/// Each start keeps a copy of the record that the process wrote itself before it ran.
 fn crasher(scratch: &Scratch, name: &str) {
-    let run = "#!/bin/sh\ncp supervise/record start.$$.new && mv start.$$.new start.$$\nexit 1\n";
-    let _ = scratch.service(name, run);
-}
-
-fn starts(dir: &Path) -> Vec<u64> {
-    let all = fs::read_dir(dir).unwrap().filter_map(|entry| {
-        let entry = entry.ok()?;
-        let name = entry.file_name().into_string().ok()?;
-        (name.starts_with("start.") && name.rsplit('.').next() != Some("new"))
-            .then(|| Record::from_bytes(&fs::read(entry.path()).ok()?))?
-    });
-    let mut all: Vec<u64> = all.map(|record| record.process.alive_at).collect();
-    all.sort_unstable();
-    all
+    let _ = scratch.service(name, CRASHER);
 }
 
 /// `crash_loop_rate`
@@ -51,13 +34,11 @@ fn a_crash_loop_starts_once_a_second_and_costs_no_processor_time() {
     let keeper = Keeper::plain(&scratch, "web");
     until(30, || starts(&dir).len() >= 6);
     let starts = starts(&dir);
-    for pair in starts.windows(2) {
-        assert!(pair[1] - pair[0] >= SECOND, "{starts:?}");
-    }
+    assert_spaced(&dir);
     let age = linux::time::boottime() - starts[0];
     let ticks = processor_ticks(keeper.pid()).unwrap();
     // A tick is a hundredth of a second: one a second is 1 %.
-    assert!(ticks <= age / SECOND, "{ticks} ticks in {age} ns");
+    assert!(ticks <= age / SPACING, "{ticks} ticks in {age} ns");
 }
 
 /// `crash_loop_control_latency`
@@ -185,7 +166,7 @@ fn deaths_while_supervise_is_stopped_are_acted_on_when_it_goes_on() {
     until(10, || !is_alive(service) && !is_alive(logger));
     // Long past the deadline of the next start.
     let stopped = linux::time::monotonic();
-    until(10, || linux::time::monotonic() > stopped + 3 * SECOND);
+    until(10, || linux::time::monotonic() > stopped + 3 * SPACING);
     keeper.signal(linux::signal::numbers::SIGCONT);
     until(10, || running(&dir) != service && running(&log) != logger);
     until(3, || !has_zombies(keeper.pid()));
@@ -220,7 +201,7 @@ fn a_service_that_ignores_term_or_is_paused_can_be_ended_and_stays_down() {
     let down = linux::time::monotonic();
     until(10, || {
         assert!(status(&dir).unwrap().pid == 0, "nothing comes back after -d");
-        linux::time::monotonic() > down + 2 * SECOND
+        linux::time::monotonic() > down + 2 * SPACING
     });
     assert!(is_supervised(&dir));
     assert_eq!(keeper::svstat(&dir).split(' ').next(), Some("down"));

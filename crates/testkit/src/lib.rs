@@ -3,6 +3,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`command`] | running a program with a time limit, its output kept |
+//! | [`crash`] | a service that ends at once, and when it was started |
 //! | [`disk`] | a tiny file system to fill up |
 //! | [`fake`] | a supervise folder that the test itself keeps |
 //! | [`keeper`] | a supervise that is injected with faults, killed and started again |
@@ -17,6 +18,7 @@
 #![allow(clippy::must_use_candidate, clippy::naive_bytecount)]
 
 pub mod command;
+pub mod crash;
 pub mod disk;
 pub mod fake;
 pub mod keeper;
