@@ -3,12 +3,16 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use linux::signal::numbers as n;
+use ondisk::record::Phase;
+use ondisk::status::Want;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use testkit::scratch::pid_in_status;
+use testkit::crash::{CRASHER, assert_spaced, start_times};
+use testkit::keeper::{record, state, status};
+use testkit::scratch::{pid_in_status, script};
 use testkit::svscan::{
     COUNTED, KEEPER, Svscan, TALKER, add_logger, from, is_alive, kill9, lines, lose_supervise,
     named, nothing_is_lost, starts, supervise_of, svc,
@@ -80,6 +84,31 @@ fn every_line_is_there(scan: &Svscan, talking: &[PathBuf]) {
     }
 }
 
+/// Installs other programs and has svscan and every supervise replaced by them.
+#[track_caller]
+fn replace(scan: &Svscan, scratch: &Scratch, bin: &Path) {
+    // A service that is just being started is called supervise until it runs its program.
+    let all = || named(scratch, "supervise").into_iter().collect::<BTreeSet<i32>>();
+    let mut supervises = BTreeSet::new();
+    scan.until(|| {
+        supervises = all();
+        supervises.len() == COUNT
+    });
+    install(bin);
+    scan.signal(n::SIGUSR1);
+    scan.until(|| exe(scan.pid()) == inode(&bin.join("svscan")));
+    let new = inode(&bin.join("supervise"));
+    scan.until(|| supervises.iter().all(|pid| exe(*pid) == new));
+    scan.until(|| all() == supervises);
+}
+
+/// Waits until each has logged something new.
+#[track_caller]
+fn they_talk_on(scan: &Svscan, talking: &[PathBuf]) {
+    let logged: Vec<_> = talking.iter().map(|dir| lines(&dir.join("log/lines"))).collect();
+    scan.until(|| talking.iter().zip(&logged).all(|(d, n)| lines(&d.join("log/lines")) > n + 3));
+}
+
 #[test]
 fn usr1_replaces_svscan_and_every_supervise_under_a_hundred_services() {
     let scratch = Scratch::new();
@@ -92,18 +121,8 @@ fn usr1_replaces_svscan_and_every_supervise_under_a_hundred_services() {
     all_up(&scan, &all, &talking);
     let before = pids(&all);
     for _ in 0..2 {
-        let supervises: BTreeSet<i32> = named(&scratch, "supervise").into_iter().collect();
-        assert_eq!(supervises.len(), COUNT);
-        install(&bin);
-        scan.signal(n::SIGUSR1);
-        scan.until(|| exe(scan.pid()) == inode(&bin.join("svscan")));
-        let new = inode(&bin.join("supervise"));
-        scan.until(|| supervises.iter().all(|pid| exe(*pid) == new));
-        assert_eq!(named(&scratch, "supervise").into_iter().collect::<BTreeSet<_>>(), supervises);
-        let logged: Vec<_> = talking.iter().map(|dir| lines(&dir.join("log/lines"))).collect();
-        scan.until(|| {
-            talking.iter().zip(&logged).all(|(d, n)| lines(&d.join("log/lines")) > n + 3)
-        });
+        replace(&scan, &scratch, &bin);
+        they_talk_on(&scan, &talking);
     }
     assert_eq!(pids(&all), before);
     none_was_restarted(&all, &talking);
@@ -117,6 +136,96 @@ fn usr1_replaces_svscan_and_every_supervise_under_a_hundred_services() {
     assert!(before.iter().all(|(service, logger)| {
         !is_alive(service.unwrap()) && logger.is_none_or(|pid| !is_alive(pid))
     }));
+}
+
+/// So many services crash, are paused, run once, are down.
+const EACH: usize = 5;
+
+/// What the files say of a service that nobody touches.
+fn kept(dir: &PathBuf) -> (Vec<u8>, Phase, Want, bool, u32) {
+    let bytes = fs::read(dir.join("supervise/status")).unwrap();
+    let record = record(dir).unwrap();
+    (bytes, record.phase, record.want, record.paused, record.process.pid)
+}
+
+fn words(option: &str, dirs: &[PathBuf]) -> Vec<String> {
+    let paths = dirs.iter().map(|dir| dir.to_str().unwrap().to_string());
+    std::iter::once(option.to_string()).chain(paths).collect()
+}
+
+#[track_caller]
+fn tell(option: &str, dirs: &[PathBuf]) {
+    let words = words(option, dirs);
+    svc(Path::new("/"), &words.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+fn are_paused(dirs: &[PathBuf], paused: bool) -> bool {
+    let letter = if paused { 'T' } else { 'S' };
+    let is_so = |dir: &PathBuf| {
+        let status = status(dir).unwrap();
+        status.paused == paused && state(status.pid.cast_signed()) == Some(letter)
+    };
+    dirs.iter().all(is_so)
+}
+
+#[track_caller]
+fn they_crash_on(scan: &Svscan, crashing: &[PathBuf]) {
+    let before: Vec<usize> = crashing.iter().map(|dir| start_times(dir).len()).collect();
+    let again = |(dir, before): (&PathBuf, &usize)| start_times(dir).len() > before + 2;
+    scan.until(|| crashing.iter().zip(&before).all(again));
+}
+
+/// Each is as it was, and obeys.
+#[track_caller]
+fn they_obey(scan: &Svscan, [crashing, paused, once, down]: [&[PathBuf]; 4]) {
+    tell("-c", paused);
+    scan.until(|| are_paused(paused, false));
+    once.iter().for_each(|dir| kill9(pid_in_status(dir).unwrap()));
+    scan.until(|| once.iter().all(|dir| record(dir).is_some_and(|r| r.phase == Phase::Down)));
+    tell("-u", down);
+    scan.until(|| down.iter().all(|dir| starts(dir) == 1));
+    tell("-d", crashing);
+    scan.until(|| crashing.iter().all(|dir| record(dir).is_some_and(|r| r.phase == Phase::Down)));
+    assert!(once.iter().all(|dir| starts(dir) == 1));
+}
+
+#[test]
+fn usr1_changes_nothing_for_services_that_crash_are_paused_run_once_or_are_down() {
+    let scratch = Scratch::new();
+    let (all, talking) = hundred(&scratch);
+    let (steady, odd) = all.split_at(COUNT - 4 * EACH);
+    let kinds: Vec<&[PathBuf]> = odd.chunks(EACH).collect();
+    let [crashing, paused, once, down] = kinds.try_into().unwrap();
+    crashing.iter().for_each(|dir| script(&dir.join("run"), CRASHER));
+    down.iter().for_each(|dir| fs::write(dir.join("down"), "").unwrap());
+    // One that has a logger is among them.
+    let paused = &[paused, &talking[..1]].concat()[..];
+    let bin = scratch.join("bin");
+    fs::create_dir(&bin).unwrap();
+    install(&bin);
+    let scan =
+        Svscan::spawn(&scratch.join("service"), &mut from(&bin, &scratch, &[], &[], "service"));
+    all_up(&scan, &[steady, paused, once].concat(), &talking);
+    tell("-p", paused);
+    tell("-o", once);
+    scan.until(|| are_paused(paused, true) && once.iter().all(|dir| kept(dir).2 == Want::Once));
+    scan.until(|| down.iter().all(|dir| record(dir).is_some_and(|r| r.phase == Phase::Down)));
+    they_crash_on(&scan, crashing);
+    let calm = [steady, paused, once, down].concat();
+    let before: Vec<_> = calm.iter().map(kept).collect();
+    for _ in 0..3 {
+        replace(&scan, &scratch, &bin);
+        they_talk_on(&scan, &talking[1..]);
+        they_crash_on(&scan, crashing);
+        assert_eq!(calm.iter().map(kept).collect::<Vec<_>>(), before);
+        assert!(are_paused(paused, true));
+        assert!(crashing.iter().all(|dir| record(dir).unwrap().want == Want::Up));
+    }
+    crashing.iter().for_each(|dir| assert_spaced(dir));
+    they_obey(&scan, [crashing, paused, once, down]);
+    every_line_is_there(&scan, &talking);
+    none_was_restarted(&[steady, &paused[..EACH], once, down].concat(), &talking);
+    assert_eq!((scan.messages().as_str(), scan.end().code()), ("", Some(0)));
 }
 
 /// USR1 while there is no such program: said, and nothing changes.
