@@ -2,14 +2,12 @@
 
 #![allow(clippy::expect_used)]
 
+mod named;
+
+use named::{quoted, root, tests, tests_of_the_tree};
 use std::fs;
-use std::path::{Path, PathBuf};
 
 const COLUMNS: usize = 7;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// A decision: its topic and the names in its last column.
 struct Row {
@@ -29,36 +27,21 @@ fn rows(text: &str) -> Vec<Row> {
         if topic == "topic" || topic.starts_with("---") {
             continue;
         }
-        let last = cells[COLUMNS - 1].split(',').map(|name| name.trim().replace('`', ""));
-        rows.push(Row { line: i + 1, topic, tests: last.collect() });
+        rows.push(Row { line: i + 1, topic, tests: quoted(cells[COLUMNS - 1]) });
     }
     rows
-}
-
-fn rust_files(folder: &Path, found: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).expect("a folder of the tree") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            found.push(fs::read_to_string(&path).expect("a source file"));
-        }
-    }
 }
 
 #[test]
 fn every_test_that_the_decisions_name_exists() {
     let text = fs::read_to_string(root().join("crates/daemontools/README.md")).expect("the table");
-    let mut sources = Vec::new();
-    for folder in ["crates", "tests"] {
-        rust_files(&root().join(folder), &mut sources);
-    }
+    let all = tests_of_the_tree();
     let rows = rows(&text);
     assert!(rows.len() > 80, "the table is not where it was");
     for row in rows {
         for test in row.tests {
             assert!(
-                sources.iter().any(|source| source.contains(&format!("fn {test}("))),
+                all.contains(&test),
                 "line {}, {}: no test is called {test}",
                 row.line,
                 row.topic
@@ -90,5 +73,13 @@ fn a_row_is_read_to_its_test_names() {
     let rows = rows(table);
     assert_eq!(rows[0].tests, ["first", "second"]);
     assert_eq!((rows[0].line, rows[0].topic.as_str()), (3, "x"));
-    assert!(rows[1].tests.is_empty());
+    // Which is the name of no test.
+    assert_eq!(rows[1].tests, ["-"]);
+}
+
+#[test]
+fn only_what_is_run_as_a_test_is_one() {
+    let source = "#[test]\nfn one() {}\n\nfn helper() {}\n\n#[test]\n#[should_panic]\n\
+                  // Why.\nfn two() {\n    fn inner() {}\n}\n// #[test]\nfn three() {}\n";
+    assert_eq!(tests(source), ["one", "two"]);
 }
