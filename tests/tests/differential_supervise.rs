@@ -7,7 +7,8 @@
 mod beside;
 
 use beside::{
-    Difference, Kept, PATIENCE, compare, compare_each, distinct, listing, lives, sh, state,
+    Difference, Kept, PATIENCE, compare, compare_each, difference, distinct, listing, lives, sh,
+    state,
 };
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,15 +18,6 @@ use testkit::scratch::script;
 use testkit::{Suite, run, until};
 
 const O_NONBLOCK: i32 = 0o4000;
-
-const fn difference(
-    case: &'static str,
-    (original, ours): (&'static str, &'static str),
-    row: &'static str,
-    why: &'static str,
-) -> Difference {
-    Difference { case, original, ours, row, why }
-}
 
 const NOT_AS_EXPECTED: &str = "files in `supervise` that are not what they should be";
 const NOT_OURS: &str = "what lies there was not made by a supervise: using it would mean reading \

@@ -7,21 +7,12 @@
 
 mod beside;
 
-use beside::{Difference, Kept, PATIENCE, compare, compare_each, listing, lives, sh};
+use beside::{Difference, Kept, PATIENCE, compare, compare_each, difference, listing, lives, sh};
 use ondisk::status::Want;
 use std::fs;
 use std::process::Command;
 use testkit::scratch::{SLEEPER, script};
 use testkit::{Suite, run, until};
-
-const fn difference(
-    case: &'static str,
-    (original, ours): (&'static str, &'static str),
-    row: &'static str,
-    why: &'static str,
-) -> Difference {
-    Difference { case, original, ours, row, why }
-}
 
 const SIGNALS_GIVEN: &str = "signals ignored when supervise starts";
 const LETTERS_WORK: &str = "a supervise that was started by nohup would keep a service that does \

@@ -6,22 +6,13 @@
 
 mod beside;
 
-use beside::{Difference, PATIENCE, compare, compare_each, launch, lives, sh};
+use beside::{Difference, PATIENCE, compare, compare_each, difference, launch, lives, sh};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::Mutex;
 use testkit::scratch::{is_supervised, pid_in_status, script};
 use testkit::{Scratch, Suite, run, until};
-
-const fn difference(
-    case: &'static str,
-    (original, ours): (&'static str, &'static str),
-    row: &'static str,
-    why: &'static str,
-) -> Difference {
-    Difference { case, original, ours, row, why }
-}
 
 const ENDS_ALL: &str = "who ends svscan means its services";
 const NO_REASON_TO_DIE: &str = "a signal that means something is obeyed, and no other ends it";
