@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use linux::signal::{self, numbers as n};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 use testkit::crash::{CRASHER, assert_spaced, start_times};
 use testkit::keeper::state;
@@ -37,7 +37,7 @@ fn stop_all(scratch: &Scratch) {
     });
 }
 
-fn pid(dir: &PathBuf) -> i32 {
+fn pid(dir: &Path) -> i32 {
     pid_in_status(dir).unwrap_or(0)
 }
 
@@ -58,7 +58,7 @@ fn all_stopped_and_continued_loses_nothing_and_starts_nothing_twice() {
     scan.until(|| [&steady, &killed, &ended].iter().all(|dir| starts(dir) == 1));
     scan.until(|| lines(&logger.join("lines")) > 3 && start_times(&crashing).len() > 2);
     scan.until(|| [&steady, &killed, &ended, &talking, &logger].iter().all(|d| is_alive(pid(d))));
-    let before = [&steady, &talking, &logger].map(pid);
+    let before = [&steady, &talking, &logger].map(|dir| pid(dir));
 
     stop_all(&scratch);
     let (said, crashed) = (lines(&talking.join("said")), start_times(&crashing).len());
@@ -80,7 +80,7 @@ fn all_stopped_and_continued_loses_nothing_and_starts_nothing_twice() {
     scan.until(|| lines(&logger.join("lines")) > said + 3);
     scan.until(|| start_times(&crashing).len() > crashed + 3);
     assert_spaced(&crashing);
-    assert_eq!([&steady, &talking, &logger].map(pid), before);
+    assert_eq!([&steady, &talking, &logger].map(|dir| pid(dir)), before);
     for (dir, count) in [(&steady, 1), (&talking, 1), (&logger, 1), (&killed, 2), (&ended, 1)] {
         assert_eq!(starts(dir), count, "{}", dir.display());
     }

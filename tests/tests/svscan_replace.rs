@@ -142,7 +142,7 @@ fn usr1_replaces_svscan_and_every_supervise_under_a_hundred_services() {
 const EACH: usize = 5;
 
 /// What the files say of a service that nobody touches.
-fn kept(dir: &PathBuf) -> (Vec<u8>, Phase, Want, bool, u32) {
+fn kept(dir: &Path) -> (Vec<u8>, Phase, Want, bool, u32) {
     let bytes = fs::read(dir.join("supervise/status")).unwrap();
     let record = record(dir).unwrap();
     (bytes, record.phase, record.want, record.paused, record.process.pid)
@@ -180,7 +180,9 @@ fn they_crash_on(scan: &Svscan, crashing: &[PathBuf]) {
 fn they_obey(scan: &Svscan, [crashing, paused, once, down]: [&[PathBuf]; 4]) {
     tell("-c", paused);
     scan.until(|| are_paused(paused, false));
-    once.iter().for_each(|dir| kill9(pid_in_status(dir).unwrap()));
+    for dir in once {
+        kill9(pid_in_status(dir).unwrap());
+    }
     scan.until(|| once.iter().all(|dir| record(dir).is_some_and(|r| r.phase == Phase::Down)));
     tell("-u", down);
     scan.until(|| down.iter().all(|dir| starts(dir) == 1));
@@ -196,8 +198,12 @@ fn usr1_changes_nothing_for_services_that_crash_are_paused_run_once_or_are_down(
     let (steady, odd) = all.split_at(COUNT - 4 * EACH);
     let kinds: Vec<&[PathBuf]> = odd.chunks(EACH).collect();
     let [crashing, paused, once, down] = kinds.try_into().unwrap();
-    crashing.iter().for_each(|dir| script(&dir.join("run"), CRASHER));
-    down.iter().for_each(|dir| fs::write(dir.join("down"), "").unwrap());
+    for dir in crashing {
+        script(&dir.join("run"), CRASHER);
+    }
+    for dir in down {
+        fs::write(dir.join("down"), "").unwrap();
+    }
     // One that has a logger is among them.
     let paused = &[paused, &talking[..1]].concat()[..];
     let bin = scratch.join("bin");
@@ -212,16 +218,18 @@ fn usr1_changes_nothing_for_services_that_crash_are_paused_run_once_or_are_down(
     scan.until(|| down.iter().all(|dir| record(dir).is_some_and(|r| r.phase == Phase::Down)));
     they_crash_on(&scan, crashing);
     let calm = [steady, paused, once, down].concat();
-    let before: Vec<_> = calm.iter().map(kept).collect();
+    let before: Vec<_> = calm.iter().map(|dir| kept(dir)).collect();
     for _ in 0..3 {
         replace(&scan, &scratch, &bin);
         they_talk_on(&scan, &talking[1..]);
         they_crash_on(&scan, crashing);
-        assert_eq!(calm.iter().map(kept).collect::<Vec<_>>(), before);
+        assert_eq!(calm.iter().map(|dir| kept(dir)).collect::<Vec<_>>(), before);
         assert!(are_paused(paused, true));
         assert!(crashing.iter().all(|dir| record(dir).unwrap().want == Want::Up));
     }
-    crashing.iter().for_each(|dir| assert_spaced(dir));
+    for dir in crashing {
+        assert_spaced(dir);
+    }
     they_obey(&scan, [crashing, paused, once, down]);
     every_line_is_there(&scan, &talking);
     none_was_restarted(&[steady, &paused[..EACH], once, down].concat(), &talking);
