@@ -167,6 +167,13 @@ impl World {
 
     fn time_passes(&mut self, nanos: u64) {
         self.now += nanos;
+        for which in [Which::Service, Which::Logger] {
+            // A `stop` ends by itself.
+            let stops = self.machine.member(which).is_some_and(|m| m.recorded() == Phase::Stopping);
+            if stops && self.there[which as usize] {
+                self.happens(Event::Died { which, exit: Exit::Code(0), permanent: false });
+            }
+        }
         if self.machine.deadline().is_some_and(|at| at <= Mono(self.now)) {
             self.happens(Event::Tick);
         }

@@ -31,7 +31,11 @@ fn said(scratch: &Scratch, name: &str) -> String {
 fn try_life(scratch: &Scratch, name: &str) {
     let dir = scratch.join(name);
     let mut keeper = Keeper::spawn(&dir, &mut supervise(scratch, name, true));
-    let tries = || said(scratch, name).matches("unable to").count() >= 3;
+    let tries = || {
+        let said = said(scratch, name);
+        // Said once, and tried again each second.
+        said.matches("unable to").count() >= 3 || said.contains("unable to create pipe for")
+    };
     let mut over = false;
     until(20, || {
         over = keeper.ended().is_some();

@@ -82,7 +82,9 @@ fn live_till_told_to_end(keeper: &mut Keeper, dir: &Path) -> bool {
         return false;
     }
     try_send(keeper, b"u");
-    if !unless_killed(keeper, || is_alive(pid(dir))) {
+    // Its script is over before it is paused: what counts copies looks for the program.
+    let program = || fs::read_to_string(format!("/proc/{}/comm", pid(dir))).unwrap_or_default();
+    if !unless_killed(keeper, || is_alive(pid(dir)) && program() == "sleep\n") {
         return false;
     }
     let born = record(dir).unwrap().supervisor.alive_at;
@@ -125,7 +127,13 @@ fn ends_or_keeps_one(scratch: &Scratch, dir: &Path, point: &Point, paired: bool)
             || running == [pid(dir)]
             || (pid(dir) == 0 && running.is_empty())
     };
-    assert!(holds_within(Duration::from_secs(15), settled), "{point:?}");
+    assert!(
+        holds_within(Duration::from_secs(15), settled),
+        "{point:?}: {:?}, {:?}, {}",
+        copies(scratch, dir, "sleep"),
+        record(dir),
+        fs::read_to_string(scratch.join("web.messages")).unwrap_or_default()
+    );
     assert!(!dir.join("twice").exists(), "{point:?}");
 }
 
