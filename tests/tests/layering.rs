@@ -28,6 +28,7 @@ const LAYERS: &[Layer] = &[
     bare("linux", &["libc"]),
     layer("sys", &["linux", "nix", "signal-hook", "libc", "landlock", "seccompiler", "caps"]),
     bare("supervise", &["machine", "ondisk", "linux"]),
+    bare("chain", &["ondisk", "linux"]),
     bare("multilog", &["machine", "ondisk", "linux"]),
     // libc for its constants; the calls are in `linux`.
     layer("daemontools", &["machine", "ondisk", "sys", "libc"]),

@@ -10,9 +10,6 @@
 //! | [`json`] | svstat's objects |
 //! | [`scan`] | svscan |
 //! | [`accounts`] | setuidgid, setuser, envuidgid |
-//! | [`variables`] | envdir, envini |
-//! | [`limits`] | softlimit |
-//! | [`locks`] | setlock |
 //! | [`sessions`] | pgrphack, fghack |
 //! | [`titles`] | readproctitle |
 //! | [`stamps`] | tai64n, tai64nlocal |
@@ -20,8 +17,6 @@
 pub mod accounts;
 pub mod control;
 pub mod json;
-pub mod limits;
-pub mod locks;
 pub mod observe;
 pub mod scan;
 pub mod sessions;
@@ -29,7 +24,6 @@ pub mod show;
 pub mod stamps;
 pub mod svpath;
 pub mod titles;
-pub mod variables;
 pub mod wait;
 
 /// Tells whether daemontools-encore's way rules by the environment (`DAEMONTOOLS_COMPAT=encore`).

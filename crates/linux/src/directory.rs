@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result, cvt};
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 
 /// Bytes asked of the kernel at once: a few hundred names.
 const LEN: usize = 8192;
@@ -9,7 +10,7 @@ const LEN: usize = 8192;
 const NAME: usize = 19;
 
 #[repr(align(8))]
-struct Entries([u8; LEN]);
+struct Entries(MaybeUninit<[u8; LEN]>);
 
 /// Calls `each` with every name but `.` and `..` in the directory behind `fd`, until it answers
 /// something; returns that answer.
@@ -17,15 +18,17 @@ struct Entries([u8; LEN]);
 /// # Errors
 /// As getdents64(2).
 pub fn for_each<T>(fd: i32, mut each: impl FnMut(&CStr) -> Option<T>) -> Result<Option<T>> {
-    let mut entries = Entries([0; LEN]);
+    // Not cleared: pages that no name reaches are never touched.
+    let mut entries = Entries(MaybeUninit::uninit());
     loop {
-        let buf = entries.0.as_mut_ptr();
+        let buf = entries.0.as_mut_ptr().cast::<u8>();
         // SAFETY: `buf` is valid for writes of LEN bytes and aligned as the kernel's structure is.
         let n = cvt(unsafe { libc::syscall(libc::SYS_getdents64, fd, buf, LEN) })? as usize;
         if n == 0 {
             return Ok(None);
         }
-        let mut rest = &entries.0[..n];
+        // SAFETY: the kernel has written the first `n` bytes.
+        let mut rest = unsafe { core::slice::from_raw_parts(buf.cast_const(), n) };
         while !rest.is_empty() {
             let (name, len) = first(rest).ok_or(Errno(libc::EIO))?;
             rest = &rest[len..];

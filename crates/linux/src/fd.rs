@@ -109,6 +109,44 @@ pub fn write_all(fd: i32, mut buf: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Most pieces that one call writes.
+const PIECES: usize = 16;
+
+/// Writes pieces one behind the other to descriptor `fd` by one call, the first 16 at most; returns
+/// how many bytes.
+///
+/// # Errors
+/// As writev(2); never `EINTR`.
+pub fn write_parts(fd: i32, parts: &[&[u8]]) -> Result<usize> {
+    let mut list = [libc::iovec { iov_base: core::ptr::null_mut(), iov_len: 0 }; PIECES];
+    let count = parts.len().min(PIECES);
+    for (entry, part) in list.iter_mut().zip(parts) {
+        *entry = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+    }
+    // SAFETY: the first `count` entries are valid for reads of their lengths; writev only reads.
+    retry(|| unsafe { libc::writev(fd, list.as_ptr(), count as i32) }).map(|n| n as usize)
+}
+
+/// Writes all of the pieces; takes from them what is written.
+///
+/// # Errors
+/// As writev(2); `EIO` where the file takes no more without saying why.
+pub fn write_all_parts(fd: i32, mut parts: &mut [&[u8]]) -> Result<()> {
+    while let Some(first) = parts.iter().position(|part| !part.is_empty()) {
+        parts = &mut parts[first..];
+        let mut n = write_parts(fd, parts)?;
+        if n == 0 {
+            return Err(crate::errno::Errno(libc::EIO));
+        }
+        for part in parts.iter_mut() {
+            let done = n.min(part.len());
+            *part = &part[done..];
+            n -= done;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a pipe: the end to read from and the end to write to, close-on-exec, neither of them in
 /// the place of a standard descriptor that happens to be closed.
 ///
@@ -289,4 +327,24 @@ fn poll_singly(fds: &mut [PollFd], timeout: Option<u64>) -> usize {
     const PAUSE: u64 = crate::time::SECOND / 10;
     let _ = poll(&mut [], Some(timeout.map_or(PAUSE, |timeout| timeout.min(PAUSE))));
     fds.iter_mut().filter_map(|fd| poll(core::slice::from_mut(fd), Some(0)).ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_any_number_arrive_in_one_row() {
+        let (from, to) = pipe().unwrap();
+        let mut parts: [&[u8]; PIECES + 3] = [b"ab"; PIECES + 3];
+        parts[0] = b"";
+        parts[7] = b"";
+        parts[PIECES + 2] = b"!";
+        write_all_parts(to.raw(), &mut parts).unwrap();
+        let mut out = [0; 64];
+        let n = read(from.raw(), &mut out).unwrap();
+        assert!(out[..n - 1].chunks(2).all(|piece| piece == b"ab"));
+        assert_eq!((n, out[n - 1]), (2 * PIECES + 1, b'!'));
+        assert_eq!(write_all_parts(-1, &mut [b"x"]), Err(crate::errno::Errno(libc::EBADF)));
+    }
 }

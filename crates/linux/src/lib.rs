@@ -1,22 +1,27 @@
 //! System calls for small programs, on libc alone.
 //!
 //! The only crate with `unsafe` code: each block names the contract of the call it relies on.
-//! Nothing allocates, so that `supervise` and the logger need no heap.
+//! Nothing allocates but [`memory`], which has no heap: `supervise` and the logger need none.
 #![no_std]
 #![allow(unsafe_code)]
 
+pub mod chain;
 pub mod directory;
 pub mod entry;
+pub mod environment;
 pub mod errno;
 pub mod fd;
 pub mod file;
+pub mod getopt;
 pub mod home;
 pub mod identity;
 pub mod ids;
 pub mod limit;
 pub mod local;
+pub mod memory;
 pub mod message;
 pub mod process;
+pub mod program;
 pub mod signal;
 pub mod spawn;
 pub mod terminal;

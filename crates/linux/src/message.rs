@@ -12,11 +12,13 @@ const LEN: usize = 512;
 pub struct Line {
     buf: [u8; LEN],
     len: usize,
+    /// Written out whenever it is full, not cut.
+    flows: bool,
 }
 
 impl Default for Line {
     fn default() -> Self {
-        Self { buf: [0; LEN], len: 0 }
+        Self { buf: [0; LEN], len: 0, flows: false }
     }
 }
 
@@ -28,11 +30,19 @@ impl Line {
         self
     }
 
-    fn push(&mut self, bytes: &[u8]) {
-        // One byte stays free for the newline.
-        let n = bytes.len().min(LEN - 1 - self.len);
-        self.buf[self.len..self.len + n].copy_from_slice(&bytes[..n]);
-        self.len += n;
+    fn push(&mut self, mut bytes: &[u8]) {
+        loop {
+            // One byte stays free for the newline.
+            let n = bytes.len().min(LEN - 1 - self.len);
+            self.buf[self.len..self.len + n].copy_from_slice(&bytes[..n]);
+            self.len += n;
+            bytes = &bytes[n..];
+            if bytes.is_empty() || !self.flows {
+                return;
+            }
+            put(&self.buf[..self.len]);
+            self.len = 0;
+        }
     }
 
     /// Adds bytes for a person: control characters, and what is not UTF-8, as `\xNN`.
@@ -93,12 +103,17 @@ pub fn never_wait() {
     NEVER_WAIT.store(true, Ordering::Relaxed);
 }
 
-/// Writes a whole line to descriptor 2. Nobody may be reading there, and then so be it.
-pub fn put(line: &[u8]) {
+/// Tells whether a line may be written now.
+fn may_say() -> bool {
     // A pipe that can be written has room for at least a page: more than our lines have.
     let mut room = [PollFd::writable(2)];
     let waits = !NEVER_WAIT.load(Ordering::Relaxed);
-    if waits || fd::poll(&mut room, Some(0)).is_ok_and(|ready| ready > 0) {
+    waits || fd::poll(&mut room, Some(0)).is_ok_and(|ready| ready > 0)
+}
+
+/// Nobody may be reading there, and then so be it.
+fn put(line: &[u8]) {
+    if may_say() {
         let _ = fd::write_all(2, line);
     }
 }
@@ -111,6 +126,42 @@ pub fn system(program: &str, severity: &str, parts: &[&[u8]], why: Errno) {
 /// Writes `PROGRAM: SEVERITY: PARTS` to descriptor 2.
 pub fn plain(program: &str, severity: &str, parts: &[&[u8]]) {
     say(program, severity, parts, None);
+}
+
+/// Writes `PROGRAM: SEVERITY: PARTS`, and `: TEXT` where there is a reason, to descriptor 2 by one
+/// call however long it is. On a terminal, where nothing is cut either, it may take several.
+pub fn whole(program: &str, severity: &str, parts: &[&[u8]], why: Option<Errno>) {
+    /// More than any message has.
+    const MOST: usize = 16;
+    let (colon, why) = why.map_or(("", ""), |why| (": ", why.text()));
+    let head = [program, ": ", severity, ": "].map(str::as_bytes);
+    let tail = [colon, why, "\n"].map(str::as_bytes);
+    let mut all: [&[u8]; MOST] = [b""; MOST];
+    let person = is_terminal(2);
+    if !person && head.len() + parts.len() + tail.len() <= MOST {
+        let pieces = head.iter().chain(parts).chain(&tail);
+        for (place, piece) in all.iter_mut().zip(pieces) {
+            *place = piece;
+        }
+        if may_say() {
+            let _ = fd::write_all_parts(2, &mut all);
+        }
+        return;
+    }
+    let mut line = Line { flows: true, ..Line::default() };
+    for piece in head {
+        line.push(piece);
+    }
+    for part in parts {
+        if person {
+            line.push_escaped(part);
+        } else {
+            line.push(part);
+        }
+    }
+    line.push(colon.as_bytes());
+    line.push(why.as_bytes());
+    line.end();
 }
 
 fn say(program: &str, severity: &str, parts: &[&[u8]], why: Option<Errno>) {

@@ -1,16 +1,14 @@
-//! daemontools' options: single letters, joined or not, up to the first other argument.
+//! daemontools' options on the words of a std program; see [`linux::getopt`].
 
 use crate::program::Program;
+use linux::getopt;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// Reads options one by one. `-` alone and what does not begin with `-` end them; so does a word
-/// that begins with `--`, which is skipped whatever follows in it.
+/// Reads options one by one, as [`getopt::Options`] does.
 pub struct Options<'a> {
     args: &'a [&'static OsStr],
-    letters: &'a str,
-    /// Position of the next letter in `args[0]`, 0 = not inside one.
-    inside: usize,
+    options: getopt::Options<'a>,
 }
 
 /// A letter and its value (empty where it takes none), or a mistake that was reported already.
@@ -20,64 +18,21 @@ impl<'a> Options<'a> {
     /// Begins with `args`; `letters` as in getopt(3): a `:` behind a letter asks for a value.
     #[must_use]
     pub fn new(args: &'a [&'static OsStr], letters: &'a str) -> Self {
-        Self { args, letters, inside: 0 }
+        Self { args, options: getopt::Options::new(0, letters) }
     }
 
-    /// Returns the next option, `None` at the end. A mistake is said on descriptor 2 as
-    /// `PROGRAM: illegal option -- z` or `PROGRAM: option requires an argument -- z`.
+    /// Returns the next option, `None` at the end. A mistake is said on descriptor 2.
     pub fn next(&mut self, program: Program) -> Option<Found> {
-        let arg = self.args.first()?.as_bytes();
-        if self.inside == 0 {
-            if arg.starts_with(b"--") {
-                self.args = &self.args[1..];
-                return None;
-            }
-            if arg.len() < 2 || arg[0] != b'-' {
-                return None;
-            }
-            self.inside = 1;
-        }
-        let letter = arg[self.inside];
-        self.inside += 1;
-        let whole: &'static OsStr = self.args[0];
-        let rest = OsStr::from_bytes(&whole.as_bytes()[self.inside..]);
-        if rest.is_empty() {
-            self.leave();
-        }
-        let known = (letter != b':').then(|| self.letters.bytes().position(|l| l == letter));
-        let Some(at) = known.flatten() else {
-            complain(program, b": illegal option -- ", letter);
-            return Some(Err(()));
-        };
-        if self.letters.as_bytes().get(at + 1) != Some(&b':') {
-            return Some(Ok((letter, OsStr::new(""))));
-        }
-        if !rest.is_empty() {
-            self.leave();
-            return Some(Ok((letter, rest)));
-        }
-        let Some((value, rest)) = self.args.split_first() else {
-            complain(program, b": option requires an argument -- ", letter);
-            return Some(Err(()));
-        };
-        self.args = rest;
-        Some(Ok((letter, value)))
+        let word = |i: usize| self.args.get(i).map(|arg| arg.as_bytes());
+        let found = self.options.next(program.bare(), word)?;
+        Some(found.map(|(letter, value)| (letter, OsStr::from_bytes(value))))
     }
 
     /// Returns the arguments behind the options.
     #[must_use]
     pub fn rest(self) -> &'a [&'static OsStr] {
-        self.args
+        &self.args[self.options.rest()..]
     }
-
-    fn leave(&mut self) {
-        self.args = &self.args[1..];
-        self.inside = 0;
-    }
-}
-
-fn complain(program: Program, text: &[u8], letter: u8) {
-    linux::message::Line::default().with(program.0.as_bytes()).with(text).with(&[letter]).send();
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 pub mod account;
 pub mod chain;
 pub mod contents;
-pub mod environment;
 pub mod getopt;
 pub mod passwd;
 pub mod privilege;

@@ -1,10 +1,7 @@
 //! Names shown to people: a terminal never gets a raw control byte from one.
 
-use linux::terminal::is_terminal;
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::fmt::Write;
-use std::os::unix::ffi::OsStrExt;
 
 /// Returns `bytes` with control characters, and bytes that are not UTF-8, as `\xNN`.
 ///
@@ -32,15 +29,6 @@ pub fn escaped(bytes: &[u8]) -> Cow<'_, [u8]> {
         hex(&mut out, chunk.invalid());
     }
     Cow::Owned(out.into_bytes())
-}
-
-/// Returns the parts of a message as descriptor `fd` may get them: escaped where it is a terminal,
-/// byte for byte elsewhere.
-#[must_use]
-pub fn safe<'a>(fd: i32, parts: &[&'a OsStr]) -> Vec<Cow<'a, [u8]>> {
-    let person = is_terminal(fd);
-    let part = |p: &&'a OsStr| if person { escaped(p.as_bytes()) } else { p.as_bytes().into() };
-    parts.iter().map(part).collect()
 }
 
 #[cfg(test)]

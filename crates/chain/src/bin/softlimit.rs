@@ -1,4 +1,6 @@
 //! softlimit: runs a program with other resource limits; see packaging/man/softlimit.8.
+#![no_std]
 #![no_main]
 
-sys::chain_program!(daemontools::limits::softlimit);
+linux::entry!(chain::limits::softlimit);
+linux::no_std_program!("softlimit");

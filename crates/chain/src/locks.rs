@@ -1,11 +1,13 @@
 //! setlock: running a program with a file locked.
 
-use std::ffi::CStr;
-use sys::chain::Chain;
-use sys::getopt::Options;
-use sys::linux::errno::Errno;
-use sys::linux::{fd, file};
-use sys::program::Program;
+use crate::next;
+use core::ffi::CStr;
+use linux::entry::Args;
+use linux::errno::Errno;
+use linux::file::flags;
+use linux::getopt::Options;
+use linux::program::Program;
+use linux::{chain, fd, file, process};
 
 const PROGRAM: Program = Program("setlock");
 const USAGE: &str = "setlock [ -nNxX ] file program [ arg ... ]";
@@ -20,7 +22,7 @@ enum Busy {
 /// Opens and locks the file, and leaves it so for the child.
 fn lock(name: &CStr, busy: Busy) -> Result<(), (&'static str, Errno)> {
     // Not to hang at a FIFO, and, as the original does, never to cut the file short.
-    let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_APPEND | libc::O_CREAT;
+    let flags = flags::O_WRONLY | flags::O_NONBLOCK | flags::O_APPEND | flags::O_CREAT;
     // Behind the standard descriptors: where 2 is closed, messages would end up in the file.
     let open = file::open(file::HERE, name, flags, 0o600).and_then(fd::beyond_standard);
     let locked = open.map_err(|why| ("unable to open ", why))?;
@@ -37,14 +39,14 @@ fn lock(name: &CStr, busy: Busy) -> Result<(), (&'static str, Errno)> {
 
 /// The program setlock.
 #[must_use]
-pub fn setlock(chain: &Chain<'_>) -> i32 {
-    if let Some(code) = PROGRAM.standard(chain.words(), USAGE) {
+pub fn setlock(args: Args) -> i32 {
+    if let Some(code) = PROGRAM.standard(args, USAGE) {
         return code;
     }
     let mut busy = Busy::Wait;
     let mut is_silent = false;
-    let mut options = Options::new(chain.words(), "nNxX");
-    while let Some(option) = options.next(PROGRAM) {
+    let mut options = Options::new(1, "nNxX");
+    while let Some(option) = next(&mut options, PROGRAM, args) {
         match option {
             Ok((b'n', _)) => busy = Busy::GiveUp,
             Ok((b'N', _)) => busy = Busy::Wait,
@@ -52,13 +54,13 @@ pub fn setlock(chain: &Chain<'_>) -> i32 {
             Err(()) => return PROGRAM.usage(USAGE),
         }
     }
-    let [name, child @ ..] = options.rest() else { return PROGRAM.usage(USAGE) };
-    if child.is_empty() {
+    let child = options.rest() + 1;
+    let Some(name) = args.get(options.rest()).filter(|_| child < args.len()) else {
         return PROGRAM.usage(USAGE);
-    }
-    match lock(chain.word_before(child.len()), busy) {
-        Ok(()) => chain.run(PROGRAM, child.len()),
+    };
+    match lock(name, busy) {
+        Ok(()) => chain::run(PROGRAM, args, child, process::exec),
         Err(_) if is_silent => 0,
-        Err((what, why)) => PROGRAM.fatal(&[what.as_ref(), name], why),
+        Err((what, why)) => PROGRAM.fatal(&[what.as_bytes(), name.to_bytes()], why),
     }
 }

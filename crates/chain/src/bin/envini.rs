@@ -1,4 +1,6 @@
 //! envini: runs a program with variables out of a file; see packaging/man/envini.8.
+#![no_std]
 #![no_main]
 
-sys::chain_program!(daemontools::variables::envini);
+linux::entry!(chain::variables::envini);
+linux::no_std_program!("envini");

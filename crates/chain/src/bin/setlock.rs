@@ -1,4 +1,6 @@
 //! setlock: runs a program with a file locked; see packaging/man/setlock.8.
+#![no_std]
 #![no_main]
 
-sys::chain_program!(daemontools::locks::setlock);
+linux::entry!(chain::locks::setlock);
+linux::no_std_program!("setlock");

@@ -1,12 +1,11 @@
 //! softlimit: running a program with other resource limits.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use sys::chain::Chain;
-use sys::getopt::Options;
-use sys::linux::limit::{self, Limit, Resource, UNLIMITED};
-use sys::linux::process;
-use sys::program::Program;
+use crate::next;
+use linux::entry::Args;
+use linux::getopt::Options;
+use linux::limit::{self, Limit, Resource, UNLIMITED};
+use linux::program::Program;
+use linux::{chain, process};
 
 const PROGRAM: Program = Program("softlimit");
 const USAGE: &str = "softlimit [-a allbytes] [-c corebytes] [-d databytes] [-f filebytes] \
@@ -92,11 +91,10 @@ impl Wish {
 
 /// Limits `resource`; an error is said, and the exit code returned.
 fn set(resource: Resource, argument: &[u8]) -> Result<(), i32> {
-    let before =
-        limit::get(resource).map_err(|why| PROGRAM.fatal(&["getrlimit failed".as_ref()], why))?;
+    let before = limit::get(resource).map_err(|why| PROGRAM.fatal(&[b"getrlimit failed"], why))?;
     let wish = Wish::parse(argument).ok_or_else(|| PROGRAM.usage(USAGE))?;
     limit::set(resource, wish.apply(before))
-        .map_err(|why| PROGRAM.fatal(&["setrlimit failed".as_ref()], why))
+        .map_err(|why| PROGRAM.fatal(&[b"setrlimit failed"], why))
 }
 
 /// Follows the variables. One pass over the environment tells most processes that there are none.
@@ -117,29 +115,26 @@ fn follow_variables() -> Result<(), i32> {
     Ok(())
 }
 
-/// Follows the options and returns the child's words.
-fn follow_options<'a>(words: &'a [&'static OsStr]) -> Result<&'a [&'static OsStr], i32> {
-    let mut options = Options::new(words, "a:c:d:f:l:m:o:p:r:s:t:");
-    while let Some(option) = options.next(PROGRAM) {
+/// Follows the options and returns where the child's words begin.
+fn follow_options(args: Args) -> Result<usize, i32> {
+    let mut options = Options::new(1, "a:c:d:f:l:m:o:p:r:s:t:");
+    while let Some(option) = next(&mut options, PROGRAM, args) {
         let (letter, value) = option.map_err(|()| PROGRAM.usage(USAGE))?;
         for resource in resources(letter) {
-            set(*resource, value.as_bytes())?;
+            set(*resource, value)?;
         }
     }
-    match options.rest() {
-        [] => Err(PROGRAM.usage(USAGE)),
-        child => Ok(child),
-    }
+    if options.rest() < args.len() { Ok(options.rest()) } else { Err(PROGRAM.usage(USAGE)) }
 }
 
 /// The program softlimit.
 #[must_use]
-pub fn softlimit(chain: &Chain<'_>) -> i32 {
-    if let Some(code) = PROGRAM.standard(chain.words(), USAGE) {
+pub fn softlimit(args: Args) -> i32 {
+    if let Some(code) = PROGRAM.standard(args, USAGE) {
         return code;
     }
-    match follow_variables().and_then(|()| follow_options(chain.words())) {
-        Ok(child) => chain.run(PROGRAM, child.len()),
+    match follow_variables().and_then(|()| follow_options(args)) {
+        Ok(child) => chain::run(PROGRAM, args, child, process::exec),
         Err(code) => code,
     }
 }
