@@ -170,7 +170,7 @@ fn one_copy_after(point: &Point, paired: bool) -> bool {
             holds_within(Duration::from_secs(15), once),
             "{point:?}: {program} runs as {:?}, {:?}",
             copies(&scratch, dir, program),
-            record(dir)
+            (record(dir), status(dir))
         );
         assert!(!dir.join("twice").exists(), "two copies after {point:?}");
         let record = record(dir).unwrap();
