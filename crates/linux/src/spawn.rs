@@ -121,3 +121,44 @@ fn arrange(child: &Child<'_>) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::MaybeUninit;
+
+    const PAINT: u8 = 0xa5;
+
+    /// What supervise's children do before they run their program, and some more. The release
+    /// build, whose stack is the small one, is tested by `cargo test --release -p linux`.
+    #[test]
+    fn a_child_leaves_a_quarter_of_its_stack_untouched() {
+        let mut stack = Stack([MaybeUninit::new(PAINT); STACK]);
+        let null = file::open(file::HERE, c"/dev/null", libc::O_RDWR, 0).unwrap();
+        let mut seen = 0;
+        let mut before = |pid: i32| {
+            let bytes = [pid as u8; 256];
+            let _ = fd::write_at(null.raw(), core::hint::black_box(&bytes), 0);
+            seen = crate::time::boottime();
+        };
+        let argv = [c"true".as_ptr(), core::ptr::null()];
+        let child = Child {
+            path: c"/bin/true",
+            argv: &argv,
+            dir: Some(null.raw()).filter(|_| false),
+            stdin: Some(null.raw()),
+            stdout: Some(null.raw()),
+            new_session: true,
+            blocked: &[libc::SIGTERM],
+        };
+        let Ok(Outcome::Running(pid)) = spawn(&child, &mut stack, &mut before) else {
+            panic!("not started");
+        };
+        assert_eq!(process::wait(pid, true), process::Waited::Ended(pid, process::Ended::Code(0)));
+        assert!(seen > 0);
+        // SAFETY: all of it was painted, and then only written to.
+        let untouched = stack.0.iter().take_while(|byte| unsafe { byte.assume_init() } == PAINT);
+        let untouched = untouched.count();
+        assert!(untouched >= STACK / 4, "only {untouched} of {STACK} bytes are left");
+    }
+}
