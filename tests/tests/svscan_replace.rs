@@ -65,6 +65,8 @@ fn pids(all: &[PathBuf]) -> Vec<(Option<i32>, Option<i32>)> {
 fn all_up(scan: &Svscan, all: &[PathBuf], talking: &[PathBuf]) {
     until(90, || all.iter().all(|dir| starts(dir) == 1 && pid_in_status(dir).is_some()));
     scan.until(|| talking.iter().all(|dir| lines(&dir.join("log/lines")) > 3));
+    // On a machine that is busy starting others its program may be ahead of what is said of it.
+    scan.until(|| talking.iter().all(|dir| pid_in_status(&dir.join("log")).is_some()));
 }
 
 #[track_caller]
