@@ -2,6 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use testkit::scratch::{is_supervised, pid_in_status};
 use testkit::svscan::{
@@ -170,10 +172,10 @@ fn a_service_whose_every_reader_is_killed_writes_on() {
     assert_eq!(starts(dir), 1);
     svc(dir, &["-d", "."]);
     scan.until(|| pid_in_status(dir).is_none());
-    let said = std::fs::read_to_string(dir.join("said")).unwrap();
+    let said = fs::read_to_string(dir.join("said")).unwrap();
     let waiting: Vec<&str> = said.lines().skip(before).collect();
     scan.until(|| {
-        let kept = std::fs::read_to_string(dir.join("log/lines")).unwrap();
+        let kept = fs::read_to_string(dir.join("log/lines")).unwrap();
         waiting.iter().all(|line| kept.lines().filter(|l| l == line).count() == 1)
     });
     assert_eq!(scan.end().code(), Some(0));
@@ -198,13 +200,13 @@ fn at_the_end_every_last_line_is_logged() {
     scan.until(|| dirs.iter().all(|dir| dir.join("up").exists() && starts(&dir.join("log")) == 1));
     assert_eq!(scan.end().code(), Some(0));
     for dir in &dirs {
-        let logged = std::fs::read_to_string(dir.join("log/lines")).unwrap();
+        let logged = fs::read_to_string(dir.join("log/lines")).unwrap();
         assert_eq!(logged, "first\nlast\n", "{}", dir.display());
         until_unsupervised(dir);
         until_unsupervised(&dir.join("log"));
     }
     assert!(scratch.processes().iter().all(|pid| {
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         comm != "cat\n" && comm != "supervise\n"
     }));
 }
@@ -252,7 +254,7 @@ fn a_supervise_killed_during_the_end_leaves_nothing_behind() {
     assert_eq!(scan.ended(60).code(), Some(0));
     assert!(!is_alive(service));
     assert!(!is_alive(logger));
-    assert!(std::fs::read_to_string(dir.join("log/lines")).unwrap().ends_with("last\n"));
+    assert!(fs::read_to_string(dir.join("log/lines")).unwrap().ends_with("last\n"));
 }
 
 /// svscan's second argument: that service logs what svscan and every supervise says.
@@ -265,8 +267,8 @@ fn a_log_service_gets_the_messages_of_svscan_and_supervise() {
     command.arg("messages");
     let mut scan = Svscan::spawn(&scratch.join("service"), &mut command);
     scan.until(|| starts(&log) == 1);
-    std::os::unix::fs::symlink("nowhere", scan.join("dangling")).unwrap();
-    let said = || std::fs::read_to_string(log.join("lines")).unwrap_or_default();
+    symlink("nowhere", scan.join("dangling")).unwrap();
+    let said = || fs::read_to_string(log.join("lines")).unwrap_or_default();
     scan.until(|| said().contains("supervise: fatal: unable to start broken/run"));
     scan.until(|| said().contains("svscan: warning: unable to stat dangling"));
     // What is said while it is away waits for it.
@@ -274,11 +276,91 @@ fn a_log_service_gets_the_messages_of_svscan_and_supervise() {
     kill9(logger);
     // Not before: what a dying process has read is gone with it.
     scan.until(|| !is_alive(logger));
-    std::os::unix::fs::symlink("nowhere", scan.join("second")).unwrap();
+    symlink("nowhere", scan.join("second")).unwrap();
     scan.until(|| starts(&log) == 2 && said().contains("unable to stat second"));
     assert_eq!(scan.messages(), "", "nothing went past it");
     scan.signal(15);
     assert_eq!(scan.ended(60).code(), Some(0));
     until_unsupervised(&log);
     assert_eq!(pid_in_status(&log), None);
+}
+
+/// Checks that what svscan says gets to the service `messages` through a pipe in `folder`.
+#[track_caller]
+fn messages_flow(scratch: &Scratch, dir: &Path, folder: &Path, supervisedir: Option<&Path>) {
+    let mut command = testkit::svscan::svscan(scratch, &[], &[], "service");
+    command.arg("messages");
+    if let Some(elsewhere) = supervisedir {
+        command.env("SUPERVISEDIR", elsewhere);
+    }
+    let mut scan = Svscan::spawn(&scratch.join("service"), &mut command);
+    symlink("nowhere", scan.join("dangling")).unwrap();
+    let said = || fs::read_to_string(dir.join("lines")).unwrap_or_default();
+    scan.until(|| said().contains("svscan: warning: unable to stat dangling"));
+    // The one that supervise keeps for the service.
+    scan.until(|| ["logpipe", "status", "lock"].iter().all(|file| folder.join(file).exists()));
+    scan.signal(15);
+    assert_eq!(scan.ended(60).code(), Some(0));
+}
+
+/// As for supervise and svc.
+#[test]
+fn the_log_service_s_folder_may_be_a_link_that_nobody_else_controls() {
+    for there in [true, false] {
+        let scratch = Scratch::new();
+        let dir = scratch.service("service/messages", KEEPER);
+        let target = scratch.join("target");
+        if there {
+            fs::create_dir(&target).unwrap();
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        symlink("../../target", dir.join("supervise")).unwrap();
+        messages_flow(&scratch, &dir, &target, None);
+        assert!(dir.join("supervise").is_symlink());
+    }
+}
+
+#[test]
+fn the_log_service_s_folder_may_be_no_link_that_others_control() {
+    const NOBODY: u32 = 65534;
+    let cases: [(u32, u32, u32); 4] =
+        [(NOBODY, 0, 0o700), (0, NOBODY, 0o700), (0, 0, 0o777), (0, 0, 0o770)];
+    for (link_owner, target_owner, bits) in cases {
+        let scratch = Scratch::new();
+        let dir = scratch.service("service/messages", KEEPER);
+        let target = scratch.join("target");
+        fs::create_dir(&target).unwrap();
+        fs::set_permissions(&target, fs::Permissions::from_mode(bits)).unwrap();
+        chown(&target, Some(target_owner), None).unwrap();
+        symlink(&target, dir.join("supervise")).unwrap();
+        lchown(dir.join("supervise"), Some(link_owner), None).unwrap();
+        let other = scratch.service("service/other", KEEPER);
+        let mut command = testkit::svscan::svscan(&scratch, &[], &[], "service");
+        command.arg("messages");
+        let scan = Svscan::spawn(&scratch.join("service"), &mut command);
+        scan.until(|| starts(&other) == 1);
+        let wanted = "svscan: warning: unable to create pipe for messages: permission denied\n";
+        assert!(scan.messages().contains(wanted), "{}", scan.messages());
+        assert_eq!(
+            fs::read_dir(&target).unwrap().count(),
+            0,
+            "{link_owner} {target_owner} {bits:o}"
+        );
+        assert_eq!(scan.end().code(), Some(0));
+    }
+}
+
+#[test]
+fn the_log_service_s_pipe_is_where_supervisedir_puts_the_folder() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("service/messages", KEEPER);
+    messages_flow(&scratch, &dir, &dir.join("other"), Some(Path::new("other")));
+    assert!(!dir.join("supervise").exists());
+    let scratch = Scratch::new();
+    let dir = scratch.service("service/messages", KEEPER);
+    let base = scratch.join("run");
+    fs::create_dir(&base).unwrap();
+    let colons = dir.to_str().unwrap()[1..].replace('/', ":");
+    messages_flow(&scratch, &dir, &base.join(colons), Some(&base));
+    assert!(!dir.join("supervise").exists());
 }

@@ -1,10 +1,11 @@
 //! Sending commands to supervise: one write for one directory, so that they arrive together.
 
-use crate::svpath::{FolderTrouble, Paths};
+use crate::svpath::Paths;
 use ondisk::control::Command;
 use ondisk::names::CONTROL;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd, PollFd};
+use sys::linux::folder::{Absent, Trouble};
 use sys::linux::{file, time};
 
 /// The letters of one call of svc, as they go to each directory.
@@ -109,9 +110,9 @@ pub fn send(paths: &mut Paths, bytes: &[u8]) -> Result<Sent, Refusal> {
 
 fn open(paths: &mut Paths) -> Result<Fd, Refusal> {
     let dir = paths.open_dir().map_err(Refusal::Chdir)?;
-    let folder = paths.open_folder(&dir).map_err(|trouble| match trouble {
-        FolderTrouble::System(why) => Refusal::Open(why),
-        FolderTrouble::Untrusted => Refusal::Untrusted,
+    let folder = paths.open_folder(&dir, Absent::Refuse).map_err(|trouble| match trouble {
+        Trouble::System(why) => Refusal::Open(why),
+        Trouble::Untrusted => Refusal::Untrusted,
     })?;
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
     let control = file::open(folder.raw(), CONTROL, flags, 0).map_err(|why| match why {

@@ -6,7 +6,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::Fd;
-use sys::linux::file::{self, HERE, Stat};
+use sys::linux::file::{self, HERE};
+use sys::linux::folder::{self, Absent, Trouble};
 use sys::linux::process;
 
 /// The paths of one service directory's files. The buffers serve one directory after the other.
@@ -108,55 +109,29 @@ impl Paths {
     /// # Errors
     /// As chdir(2).
     pub fn open_dir(&mut self) -> Result<Fd> {
-        let dir = open_directory(HERE, self.in_dir(c""), true)?;
+        let flags = libc::O_PATH | libc::O_DIRECTORY;
+        let dir = file::open(HERE, self.in_dir(c""), flags, 0)?;
         file::stat(dir.raw(), c".", true)?;
         Ok(dir)
     }
 
-    /// Opens a handle on the supervise folder of `dir` (see [`Paths::open_dir`]). The folder is no
-    /// symlink, or one that only root and the caller can have made.
+    /// Opens a handle on the supervise folder of `dir` (see [`Paths::open_dir`]).
     ///
     /// # Errors
-    /// [`FolderTrouble`].
-    pub fn open_folder(&self, dir: &Fd) -> core::result::Result<Fd, FolderTrouble> {
+    /// [`Trouble`], for a symlink too that others can have made.
+    pub fn open_folder(&self, dir: &Fd, absent: Absent) -> core::result::Result<Fd, Trouble> {
         let absolute = self.base.starts_with(b"/");
         let from = if absolute { HERE } else { dir.raw() };
         let path = if absolute { &self.folder[..self.folder_len - 1] } else { self.base };
-        let path = CString::new(path).map_err(|_| FolderTrouble::System(Errno(libc::EINVAL)))?;
-        match open_directory(from, &path, false) {
-            Err(Errno(libc::ENOTDIR | libc::ELOOP)) => {}
-            answer => return answer.map_err(FolderTrouble::System),
-        }
-        let link = file::stat(from, &path, false).map_err(FolderTrouble::System)?;
-        let folder = open_directory(from, &path, true).map_err(FolderTrouble::System)?;
-        let target = file::stat_fd(folder.raw()).map_err(FolderTrouble::System)?;
-        let ours = |stat: &Stat| stat.uid() == 0 || stat.uid() == process::euid();
-        if !ours(&link) || !ours(&target) || target.mode() & 0o022 != 0 {
-            return Err(FolderTrouble::Untrusted);
-        }
-        Ok(folder)
+        let path = CString::new(path).map_err(|_| Errno(libc::EINVAL))?;
+        folder::open(from, &path, absent)
     }
-}
-
-/// Why a supervise folder cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FolderTrouble {
-    /// The system says no.
-    System(Errno),
-    /// It is a symlink that somebody else made, or leads where others can write.
-    Untrusted,
 }
 
 fn join<'a>(buf: &'a mut Vec<u8>, len: usize, name: &CStr) -> &'a CStr {
     buf.truncate(len);
     buf.extend_from_slice(name.to_bytes_with_nul());
     CStr::from_bytes_until_nul(buf).unwrap_or(c"")
-}
-
-/// Opens a directory; `follow` a final symlink.
-fn open_directory(from: i32, path: &CStr, follow: bool) -> Result<Fd> {
-    let flags = libc::O_PATH | libc::O_DIRECTORY;
-    file::open(from, path, if follow { flags } else { flags | libc::O_NOFOLLOW }, 0)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod environment;
 pub mod errno;
 pub mod fd;
 pub mod file;
+pub mod folder;
 pub mod getopt;
 pub mod home;
 pub mod identity;

@@ -1,21 +1,17 @@
 //! Finding and opening the `supervise` folder.
 //!
-//! It may be a symlink, as Debian and runit have it, if the link and its target belong to root or
-//! to us and nobody else can write to the target. Below it nothing is followed: every file is
-//! opened by its name in the folder's descriptor, without following a link.
+//! It may be a symlink, as Debian and runit have it, see [`linux::folder`]. Below it nothing is
+//! followed: every file is opened by its name in the folder's descriptor, without following a link.
 
 use core::ffi::CStr;
 use linux::errno::{Errno, Result};
 use linux::fd::Fd;
-use linux::file::{self, HERE, Stat, flags};
+use linux::file::{self, HERE, flags};
+use linux::folder::{Absent, PATH_MAX, Trouble};
 use linux::process;
 use ondisk::names;
 
 const DIRECTORY: i32 = flags::O_DIRECTORY | flags::O_PATH;
-const NO_LINK: i32 = flags::O_PATH | flags::O_NOFOLLOW;
-
-/// Path lengths beyond this are refused; as in the kernel.
-const PATH_MAX: usize = 4096;
 
 /// Opens the folder of the service directory `dir` (a descriptor, or [`HERE`]), made if absent.
 ///
@@ -29,52 +25,7 @@ pub(crate) fn open(dir: i32) -> Result<Fd> {
 }
 
 fn open_or_make(dir: i32, name: &CStr) -> Result<Fd> {
-    match open_existing(dir, name) {
-        Err(Errno(flags::ENOENT)) => {
-            match file::mkdir(dir, name, 0o700) {
-                // A dangling link is answered with this; `make_target` has seen to it.
-                Ok(()) | Err(Errno(flags::EEXIST)) => {}
-                Err(why) => return Err(why),
-            }
-            open_existing(dir, name)
-        }
-        answer => answer,
-    }
-}
-
-fn open_existing(dir: i32, name: &CStr) -> Result<Fd> {
-    let here = file::open(dir, name, NO_LINK, 0)?;
-    let stat = file::stat_fd(here.raw())?;
-    if stat.is_symlink() {
-        return follow(dir, &here, &stat);
-    }
-    if stat.is_dir() { Ok(here) } else { Err(Errno(flags::ENOTDIR)) }
-}
-
-#[inline(never)]
-fn follow(dir: i32, link: &Fd, stat: &Stat) -> Result<Fd> {
-    if !is_ours(stat.uid()) {
-        return Err(Errno(flags::EPERM));
-    }
-    let mut buf = [0; PATH_MAX];
-    let target = file::readlink_fd(link.raw(), &mut buf)?;
-    let opened = match file::open(dir, target, DIRECTORY, 0) {
-        Err(Errno(flags::ENOENT)) => {
-            file::mkdir(dir, target, 0o700)?;
-            file::open(dir, target, DIRECTORY, 0)?
-        }
-        answer => answer?,
-    };
-    let stat = file::stat_fd(opened.raw())?;
-    if is_ours(stat.uid()) && stat.mode() & 0o022 == 0 {
-        Ok(opened)
-    } else {
-        Err(Errno(flags::EPERM))
-    }
-}
-
-fn is_ours(uid: u32) -> bool {
-    uid == 0 || uid == process::euid()
+    linux::folder::open(dir, name, Absent::Make).map_err(Trouble::errno)
 }
 
 /// `$SUPERVISEDIR`: a name below the service directory, or, absolute, a folder of such folders.

@@ -3,12 +3,14 @@
 //! The service reads a FIFO in its supervise folder; svscan writes to it, and everything that
 //! svscan starts inherits that. The FIFO keeps its bytes while the service is away.
 
-use ondisk::names::{LOG_PIPE, SUPERVISE};
+use crate::svpath::Paths;
+use ondisk::names::LOG_PIPE;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd};
-use sys::linux::file::{self, HERE, flags};
+use sys::linux::file::{self, flags};
+use sys::linux::folder::{Absent, Trouble};
 
 /// The service that gets svscan's output.
 pub(super) struct LogService {
@@ -23,18 +25,16 @@ pub(super) struct LogService {
 }
 
 impl LogService {
-    /// Makes the FIFO and turns descriptors 1 and 2 to it.
+    /// Makes the FIFO in the supervise folder, that too where it is absent, and turns descriptors 1
+    /// and 2 to it.
     ///
     /// # Errors
-    /// As the failing call, on the folder `NAME/supervise`.
-    pub(super) fn open(name: &OsStr) -> Result<Self> {
+    /// As the failing call; `EPERM` for a folder that is a symlink which others can have made.
+    pub(super) fn open(name: &OsStr, paths: &mut Paths) -> Result<Self> {
+        paths.set(name)?;
+        let dir = paths.open_dir()?;
+        let folder = paths.open_folder(&dir, Absent::Make).map_err(Trouble::errno)?;
         let name = CString::new(name.as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
-        let dir = file::open(HERE, &name, flags::O_PATH | flags::O_DIRECTORY, 0)?;
-        match file::mkdir(dir.raw(), SUPERVISE, 0o700) {
-            Ok(()) | Err(Errno(libc::EEXIST)) => {}
-            Err(why) => return Err(why),
-        }
-        let folder = file::open(dir.raw(), SUPERVISE, flags::O_PATH | flags::O_DIRECTORY, 0)?;
         file::mkfifo(folder.raw(), LOG_PIPE, 0o600)?;
         let open = |how| {
             let how = how | flags::O_NOFOLLOW | flags::O_NONBLOCK;

@@ -91,8 +91,9 @@ struct Scanner {
 
 impl Scanner {
     fn new(args: Args, origin: Origin, signals: Fd) -> Self {
+        let mut paths = Paths::from_environment();
         let log = args.log_service.and_then(|name| {
-            LogService::open(name)
+            LogService::open(name, &mut paths)
                 .inspect_err(|why| {
                     SVSCAN.warning(&["unable to create pipe for ".as_ref(), name], *why);
                 })
@@ -107,7 +108,7 @@ impl Scanner {
             trusted: args.trusted,
             distrusted: BTreeSet::new(),
             boot: Boot::this(),
-            paths: Paths::from_environment(),
+            paths,
             supervise: None,
             once: args.exit_with.and_then(Once::new),
             log,
