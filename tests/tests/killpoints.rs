@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+use ondisk::record::Record;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -96,14 +97,16 @@ fn live_till_told_to_end(keeper: &mut Keeper, dir: &Path) -> bool {
     unless_killed(keeper, || status(dir).is_some_and(|s| s.paused))
 }
 
-/// Starts supervise as svscan does: again and again, for as long as it ends.
+/// Starts supervise as svscan does: again and again, for as long as it ends. That `ok` is open says
+/// nothing yet: a child that is about to run its program has a copy of it, and of the lock.
 fn start_again(scratch: &Scratch, dir: &Path, paired: bool) -> Keeper {
     let mut keeper = Keeper::spawn(dir, &mut supervise(scratch, "web", paired));
     until(30, || {
         if keeper.ended().is_some() {
             keeper = Keeper::spawn(dir, &mut supervise(scratch, "web", paired));
         }
-        is_supervised(dir)
+        let its = |record: Record| record.supervisor.pid.cast_signed() == keeper.pid();
+        is_supervised(dir) && record(dir).is_some_and(its)
     });
     keeper
 }
