@@ -5,6 +5,7 @@ use crate::svpath::Paths;
 use ondisk::names::{COMPAT, OK, STATUS, says_encore};
 use ondisk::status::{State, Status, Want};
 use ondisk::tai64n::Stamp;
+use sys::linux::decimal::Decimal;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd;
 use sys::linux::file::{self, HERE};
@@ -76,12 +77,12 @@ fn half(out: &mut Vec<u8>, half: &Half, normally_up: bool, encore: bool, now: St
     let up = status.pid != 0;
     if up {
         out.extend_from_slice(b"up (pid ");
-        number(out, u64::from(status.pid));
+        out.extend_from_slice(Decimal::of(u64::from(status.pid)).digits());
         out.extend_from_slice(b") ");
     } else {
         out.extend_from_slice(b"down ");
     }
-    number(out, seconds(status, now));
+    out.extend_from_slice(Decimal::of(seconds(status, now)).digits());
     out.extend_from_slice(b" seconds");
     let suffixes = [
         (up && !normally_up, ", normally down"),
@@ -133,21 +134,6 @@ pub fn why(out: &mut Vec<u8>, trouble: Trouble, paths: &Paths) {
             out.extend_from_slice(b": bad format");
         }
     }
-}
-
-/// Writes a decimal number.
-pub fn number(out: &mut Vec<u8>, mut n: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 /// Writes all of `bytes` to descriptor 1.

@@ -1,5 +1,6 @@
 //! Which process a pid means: start times and the boot they count from.
 
+use crate::decimal::{self, Decimal};
 use crate::errno::{Errno, OrLasting, Result};
 use crate::fd;
 use crate::file::{self, HERE};
@@ -30,10 +31,7 @@ pub fn start_ticks(pid: u32) -> Result<u64> {
 fn parse_start(line: &[u8]) -> Option<u64> {
     let name_end = line.iter().rposition(|b| *b == b')')?;
     let field = line[name_end + 1..].split(|b| *b == b' ').filter(|f| !f.is_empty()).nth(19)?;
-    field.iter().try_fold(0u64, |n, b| {
-        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
-        n.checked_mul(10)?.checked_add(digit)
-    })
+    decimal::parse(field)
 }
 
 /// Writes `/proc/PID` and `tail` into `out` and returns the path.
@@ -53,19 +51,9 @@ pub fn fd_path(fd: i32, out: &mut [u8]) -> Result<&CStr> {
 }
 
 fn numbered_path<'a>(head: &[u8], number: u32, tail: &[u8], out: &'a mut [u8]) -> Result<&'a CStr> {
-    let mut digits = [0; 10];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
+    let number = Decimal::of(u64::from(number));
     let mut len = 0;
-    for part in [head, &digits[at..], tail, b"\0"] {
+    for part in [head, number.digits(), tail, b"\0"] {
         let room = out.get_mut(len..len + part.len()).ok_or(Errno(libc::ENAMETOOLONG))?;
         room.copy_from_slice(part);
         len += part.len();

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod chain;
+pub mod decimal;
 pub mod directory;
 pub mod entry;
 pub mod environment;

@@ -1,5 +1,6 @@
 //! One-line messages on descriptor 2, in daemontools' form.
 
+use crate::decimal::Decimal;
 use crate::errno::Errno;
 use crate::fd::{self, PollFd};
 use crate::terminal::is_terminal;
@@ -71,17 +72,8 @@ impl Line {
 
     /// Adds a decimal number.
     #[must_use]
-    pub fn number(self, mut n: u64) -> Self {
-        let mut digits = [b'0'; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (n % 10) as u8;
-            n /= 10;
-            if n == 0 {
-                return self.with(&digits[at..]);
-            }
-        }
+    pub fn number(self, n: u64) -> Self {
+        self.with(Decimal::of(n).digits())
     }
 
     /// Writes the line to descriptor 2. Nobody may be reading there, and then so be it.

@@ -1,6 +1,7 @@
 //! What supervise holds of one member.
 
 use core::ffi::CStr;
+use linux::decimal;
 use linux::errno::{Errno, OrLasting, Result};
 use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
@@ -237,14 +238,9 @@ pub(crate) fn is_own_file(file: &Fd) -> Result<bool> {
 
 /// Tells whether a list of decimal numbers, apart by white space, has `code`.
 fn lists(bytes: &[u8], code: i32) -> bool {
-    let number = |word: &[u8]| {
-        word.iter().try_fold(0i32, |n, b| {
-            let digit = b.is_ascii_digit().then(|| i32::from(b - b'0'))?;
-            n.checked_mul(10)?.checked_add(digit)
-        })
-    };
+    let code = u64::try_from(code).ok();
     let mut words = bytes.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    words.any(|word| number(word) == Some(code))
+    words.any(|word| decimal::parse(word).is_some_and(|word| Some(word) == code))
 }
 
 /// Returns the wall clock's stamp.

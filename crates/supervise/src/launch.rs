@@ -4,6 +4,7 @@ use crate::host::{Events, Host};
 use crate::keep::{self, Kept, note_in_lock};
 use crate::{FATAL, NAME, WARNING, say};
 use core::ffi::{CStr, c_char};
+use linux::decimal::Decimal;
 use linux::errno::Errno;
 use linux::fd::Fd;
 use linux::file::{self, HERE, flags};
@@ -13,9 +14,6 @@ use linux::{fd, time};
 use machine::supervise::{Event, Machine, Member, Obstacle, Script, Which};
 use ondisk::names;
 use ondisk::record::{Exit, Identity, Record};
-
-/// Room for a pid or a code in decimal, with its end.
-const DIGITS: usize = 12;
 
 impl Host {
     /// Runs a script and answers `Launched` or `NotLaunched`.
@@ -154,13 +152,13 @@ impl Host {
             Some(Exit::Code(code)) => (c"exit", code),
             Some(Exit::None | Exit::Unknown | Exit::NotRun(_)) => (c"exit", 0),
         };
-        let (mut pid, mut number) = ([0; DIGITS], [0; DIGITS]);
+        let [pid, code] = [pid_of(kept, death), code as u32].map(|n| Decimal::of(u64::from(n)));
         let argv: [*const c_char; 6] = [
             c"./notify".as_ptr(),
             script.as_ptr(),
             what.as_ptr(),
-            decimal(pid_of(kept, death), &mut pid).as_ptr(),
-            decimal(code as u32, &mut number).as_ptr(),
+            pid.as_ptr(),
+            code.as_ptr(),
             core::ptr::null(),
         ];
         let child = Child {
@@ -205,18 +203,4 @@ fn path(kept: &Kept, script: Script) -> &'static CStr {
 /// A regular file that its owner may execute; daemontools-encore's test for optional scripts.
 fn is_program(at: i32, name: &CStr) -> bool {
     file::stat(at, name, true).is_ok_and(|s| s.is_file() && s.mode() & 0o100 != 0)
-}
-
-fn decimal(n: u32, out: &mut [u8; DIGITS]) -> &CStr {
-    let mut at = DIGITS - 1;
-    let mut rest = n;
-    loop {
-        at -= 1;
-        out[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    CStr::from_bytes_until_nul(&out[at..]).unwrap_or(c"0")
 }

@@ -10,6 +10,7 @@ use crate::args::RESUME;
 use crate::host::{Host, Pipe};
 use crate::{NAME, WARNING};
 use core::ffi::{CStr, c_char};
+use linux::decimal::{self, Decimal};
 use linux::errno::Errno;
 use linux::fd::{self, Fd};
 use linux::file::{self, flags};
@@ -44,12 +45,7 @@ impl Inherited {
     pub(crate) fn parse(list: &[u8]) -> Self {
         let mut all = Self::default();
         for (slot, word) in all.0.iter_mut().zip(list.split(|b| *b == b',')) {
-            *slot = word
-                .iter()
-                .copied()
-                .try_fold(0i32, digit)
-                .filter(|_| !word.is_empty())
-                .unwrap_or(-1);
+            *slot = decimal::parse(word).and_then(|n| i32::try_from(n).ok()).unwrap_or(-1);
         }
         all
     }
@@ -85,11 +81,6 @@ impl Inherited {
         let id = file::stat_fd(held.raw()).ok()?.id();
         (id == file::stat(folder.raw(), name, false).ok()?.id()).then_some(held)
     }
-}
-
-fn digit(n: i32, byte: u8) -> Option<i32> {
-    let digit = byte.is_ascii_digit().then(|| i32::from(byte - b'0'))?;
-    n.checked_mul(10)?.checked_add(digit)
 }
 
 impl Host {
@@ -146,23 +137,17 @@ impl Host {
 }
 
 fn write_option(held: &[i32; COUNT], out: &mut [u8; ROOM]) {
-    let mut len = RESUME.len();
-    out[..len].copy_from_slice(RESUME);
-    for (i, raw) in held.iter().enumerate() {
-        if i > 0 {
-            out[len] = b',';
-            len += 1;
+    let mut rest = out.iter_mut();
+    let mut put = |bytes: &[u8]| {
+        for (byte, place) in bytes.iter().zip(rest.by_ref()) {
+            *place = *byte;
         }
-        let Ok(mut rest) = u32::try_from(*raw) else { continue };
-        let from = len;
-        loop {
-            out[len] = b'0' + (rest % 10) as u8;
-            len += 1;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
+    };
+    put(RESUME);
+    for raw in held {
+        if let Ok(raw) = u64::try_from(*raw) {
+            put(Decimal::of(raw).digits());
         }
-        out[from..len].reverse();
+        put(b",");
     }
 }

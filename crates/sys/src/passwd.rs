@@ -4,6 +4,8 @@
 //! whose ids are not plain numbers is nobody's line.
 //! Source: passwd(5), group(5), getent(1).
 
+use linux::decimal;
+
 /// An account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account<'a> {
@@ -70,13 +72,7 @@ pub fn initgroups<'a>(printed: &'a [u8], name: &'a [u8]) -> impl Iterator<Item =
 /// Reads an id: digits and nothing else. The highest number means "leave as it is" to the kernel,
 /// so it is nobody's.
 fn id(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
-    }
-    let number = digits.iter().try_fold(0u32, |n, b| {
-        let digit = b.is_ascii_digit().then(|| u32::from(b - b'0'))?;
-        n.checked_mul(10)?.checked_add(digit)
-    })?;
+    let number = u32::try_from(decimal::parse(digits)?).ok()?;
     (number != u32::MAX).then_some(number)
 }
 
