@@ -47,6 +47,13 @@ impl Stat {
         self.0.st_mode & libc::S_IFMT == libc::S_IFREG
     }
 
+    /// Tells whether it is a regular file that its owner may execute: daemontools-encore's test for
+    /// scripts that need not be there.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        self.is_file() && self.mode() & 0o100 != 0
+    }
+
     /// Tells whether it is a symbolic link.
     #[must_use]
     pub fn is_symlink(&self) -> bool {

@@ -154,7 +154,7 @@ impl Host {
             }
             Err(_) => return Ok(None),
         };
-        let script = log.is_file() && log.mode() & 0o100 != 0;
+        let script = log.is_program();
         if script || self.paired && log.is_dir() {
             let pipe = self.open_pipe().map_err(|why| ("create pipe for ", "", why))?;
             Ok(Some((script, pipe)))

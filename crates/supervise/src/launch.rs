@@ -200,7 +200,6 @@ fn path(kept: &Kept, script: Script) -> &'static CStr {
     }
 }
 
-/// A regular file that its owner may execute; daemontools-encore's test for optional scripts.
 fn is_program(at: i32, name: &CStr) -> bool {
-    file::stat(at, name, true).is_ok_and(|s| s.is_file() && s.mode() & 0o100 != 0)
+    file::stat(at, name, true).is_ok_and(|stat| stat.is_program())
 }
