@@ -117,8 +117,11 @@ impl Host {
         })
     }
 
-    /// Asks for the service.
-    pub(crate) fn begin(&mut self, events: &mut Events) {
+    /// Goes on where the program that we replaced was, and asks for the service.
+    pub(crate) fn begin(&mut self, machine: &mut Machine, events: &mut Events) {
+        for which in [Which::Service, Which::Logger] {
+            machine.carry_on(which, self.inherited.modifiers(which));
+        }
         self.join(Which::Service, events);
     }
 

@@ -49,7 +49,7 @@ static ACTIONS: Home<Actions> = Home::new(Actions::new());
 fn keep(host: &mut Host, paired: bool) -> i32 {
     let mut machine = Machine::new(paired);
     let (Some(events), Some(actions)) = (EVENTS.take(), ACTIONS.take()) else { return 111 };
-    host.begin(events);
+    host.begin(&mut machine, events);
     loop {
         while let Some(event) = events.pop() {
             machine.step(event, Mono(linux::time::monotonic()), actions);
@@ -63,7 +63,7 @@ fn keep(host: &mut Host, paired: bool) -> i32 {
         // Only now: what happened before is known to the machine and stands in the records. An end
         // that is under way stands nowhere, and there the next program would come too late.
         if core::mem::take(&mut host.replacement_asked) && !machine.is_ending() {
-            host.replace();
+            host.replace(&machine);
         }
         host.wait(machine.deadline(), events);
     }

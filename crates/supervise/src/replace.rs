@@ -2,7 +2,8 @@
 //!
 //! The process stays the same, so its children stay its children. The next program is told the
 //! numbers of the descriptors that must not close meanwhile: the locks, so that nobody else takes
-//! them; the FIFOs, so that no command and no log byte is lost. All else it finds in the records.
+//! them; the FIFOs, so that no command and no log byte is lost; and modifiers whose command has not
+//! come yet. All else it finds in the records.
 //! Should it be a program that does not know this, it ends with code 100, the locks are free, and
 //! svscan's next supervise takes the service back.
 
@@ -15,15 +16,20 @@ use linux::errno::Errno;
 use linux::fd::{self, Fd};
 use linux::file::{self, flags};
 use linux::{message, process};
-use machine::supervise::Which;
+use machine::supervise::{Machine, Modifiers, Which};
 use ondisk::names;
 
 /// Descriptors in the list: lock, control, ok of the service, of the logger; the pipe.
-const COUNT: usize = 7;
+const DESCRIPTORS: usize = 7;
+/// Behind them, for service and logger: the modifiers of their next command.
+const COUNT: usize = DESCRIPTORS + 2;
 /// Room for the option: its name, a number of up to 10 digits and a comma for each, and the end.
 const ROOM: usize = RESUME.len() + COUNT * 11 + 1;
+/// A member's modifiers are the sum of these.
+const GROUP: i32 = 1;
+const OTHER: i32 = 2;
 
-/// Numbers of descriptors that are open already, -1 = none.
+/// Numbers of descriptors that are open already, and of modifiers; -1 = none.
 #[derive(Clone, Copy)]
 pub(crate) struct Inherited([i32; COUNT]);
 
@@ -50,9 +56,15 @@ impl Inherited {
         all
     }
 
-    /// Keeps all of them from what is run before their turn comes; what is not open is none.
+    /// Returns the modifiers of a member's next command.
+    pub(crate) fn modifiers(&self, which: Which) -> Modifiers {
+        let sum = self.0[DESCRIPTORS + which as usize].max(0);
+        Modifiers { group: sum & GROUP != 0, other: sum & OTHER != 0 }
+    }
+
+    /// Keeps the descriptors from what is run before their turn comes; what is not open is none.
     pub(crate) fn guard(&mut self) {
-        for raw in self.0.iter_mut().filter(|raw| **raw >= 0) {
+        for raw in self.0[..DESCRIPTORS].iter_mut().filter(|raw| **raw >= 0) {
             if *raw < 3 || fd::set_cloexec(*raw, true).is_err() {
                 *raw = -1;
             }
@@ -71,7 +83,7 @@ impl Inherited {
 
     /// Returns the reading end of the log pipe, likewise.
     pub(crate) fn take_pipe(&mut self, folder: &Fd) -> Option<Fd> {
-        self.take_one(COUNT - 1, folder, names::LOG_PIPE)
+        self.take_one(DESCRIPTORS - 1, folder, names::LOG_PIPE)
     }
 
     fn take_one(&mut self, slot: usize, folder: &Fd, name: &CStr) -> Option<Fd> {
@@ -86,22 +98,23 @@ impl Inherited {
 impl Host {
     /// Runs the program now on disk; returns only where that failed.
     #[inline(never)]
-    pub(crate) fn replace(&mut self) {
-        let held = self.held();
+    pub(crate) fn replace(&mut self, machine: &Machine) {
+        let held = self.held(machine);
+        let open = || held[..DESCRIPTORS].iter().filter(|raw| **raw >= 0);
         let mut option = [0; ROOM];
         write_option(&held, &mut option);
-        for raw in held.into_iter().filter(|raw| *raw >= 0) {
-            let _ = fd::set_cloexec(raw, false);
+        for raw in open() {
+            let _ = fd::set_cloexec(*raw, false);
         }
         let why = self.exec(&option);
-        for raw in held.into_iter().filter(|raw| *raw >= 0) {
-            let _ = fd::set_cloexec(raw, true);
+        for raw in open() {
+            let _ = fd::set_cloexec(*raw, true);
         }
         let parts: [&[u8]; 3] = [b"unable to replace supervise of ", self.name.to_bytes(), b""];
         message::system(NAME, WARNING, &parts, why);
     }
 
-    fn held(&self) -> [i32; COUNT] {
+    fn held(&self, machine: &Machine) -> [i32; COUNT] {
         let mut held = [-1; COUNT];
         for (i, kept) in self.members.iter().enumerate() {
             let Some(kept) = kept else { continue };
@@ -109,7 +122,12 @@ impl Host {
                 held[i * 3 + slot] = fd.as_ref().map_or(-1, Fd::raw);
             }
         }
-        held[COUNT - 1] = self.pipe.as_ref().map_or(-1, |pipe: &Pipe| pipe.reader.raw());
+        held[DESCRIPTORS - 1] = self.pipe.as_ref().map_or(-1, |pipe: &Pipe| pipe.reader.raw());
+        for which in [Which::Service, Which::Logger] {
+            let Modifiers { group, other } = machine.modifiers(which);
+            let sum = if group { GROUP } else { 0 } + if other { OTHER } else { 0 };
+            held[DESCRIPTORS + which as usize] = sum;
+        }
         held
     }
 

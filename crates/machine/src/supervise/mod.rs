@@ -151,6 +151,15 @@ impl Burst {
     }
 }
 
+/// What modifiers that came from a member's FIFO say of the next command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Modifiers {
+    /// It is for the whole process group.
+    pub group: bool,
+    /// It is for the other member.
+    pub other: bool,
+}
+
 /// How far the end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Ending {
@@ -213,6 +222,22 @@ impl Machine {
     #[must_use]
     pub fn is_ending(&self) -> bool {
         self.ending != Ending::No
+    }
+
+    /// Returns what is known of a member's next command before it comes.
+    #[must_use]
+    pub fn modifiers(&self, from: Which) -> Modifiers {
+        let Burst { target, group, .. } = self.bursts[from as usize];
+        Modifiers { group, other: target != from }
+    }
+
+    /// Goes on with the modifiers that a machine before this one was told.
+    pub fn carry_on(&mut self, from: Which, Modifiers { group, other }: Modifiers) {
+        let target = match (from, other) {
+            (Which::Service, false) | (Which::Logger, true) => Which::Service,
+            (Which::Service, true) | (Which::Logger, false) => Which::Logger,
+        };
+        self.bursts[from as usize] = Burst { target, group, pending: group || other };
     }
 
     /// Returns when a `Tick` is due.

@@ -418,6 +418,30 @@ fn modifiers_end_with_their_burst_but_wait_for_a_client_that_writes_byte_by_byte
 }
 
 #[test]
+fn modifiers_are_carried_on_to_the_next_machine() {
+    let letters = [Command::Group, Command::Single, Command::Logger, Command::Service];
+    let mut seen = HashSet::new();
+    for from in [Which::Service, Which::Logger] {
+        for first in letters {
+            for second in letters {
+                let mut before = World::new(true).machine;
+                for byte in [first, second] {
+                    before.step(Event::Command(from, byte), Mono(1), &mut Actions::default());
+                }
+                let mut after = World::new(true).machine;
+                after.carry_on(from, before.modifiers(from));
+                // What follows is of the same burst still; of none where nothing is left to say.
+                after.step(Event::BurstOver(from), Mono(1), &mut Actions::default());
+                assert_eq!(after.modifiers(from), before.modifiers(from));
+                assert_eq!(after.bursts[from as usize].target, before.bursts[from as usize].target);
+                seen.insert((from, after.modifiers(from)));
+            }
+        }
+    }
+    assert_eq!(seen.len(), 2 * 4);
+}
+
+#[test]
 fn a_logger_reads_its_pipe_to_the_end_before_supervise_ends() {
     let mut world = up();
     world.step(Event::LoggerFound { script: false });
