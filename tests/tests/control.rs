@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
-use testkit::keeper::{Keeper, is_alive, record, running, send, state, status};
+use testkit::keeper::{Keeper, is_alive, record, running, send, state, status, written};
 use testkit::scratch::SLEEPER;
 use testkit::wait::holds_within;
 use testkit::{Scratch, until};
@@ -37,15 +37,11 @@ fn a_hundred_thousand_bytes_of_junk_change_nothing() {
     let dir = scratch.service("web", SLEEPER);
     let keeper = Keeper::plain(&scratch, "web");
     let pid = keeper.service();
-    let files = || {
-        let read = |name| fs::read(dir.join("supervise").join(name)).unwrap();
-        (read("status"), read("record"))
-    };
-    let before = files();
+    let before = written(&dir);
     let junk: Vec<u8> = (0..=255).filter(|b| Letter::from_byte(*b).is_none()).collect();
     let flood: Vec<u8> = junk.iter().copied().cycle().take(100_000).collect();
     pour(&dir, &flood);
-    assert_eq!((files(), running(&dir)), (before, pid));
+    assert_eq!((written(&dir), running(&dir)), (before, pid));
     send(&dir, b"p");
     until(10, || state(pid) == Some('T') && status(&dir).unwrap().paused);
 }

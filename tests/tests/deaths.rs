@@ -6,31 +6,21 @@ use std::fs;
 use std::process::Command;
 use testkit::crash::{CRASHER, SPACING, assert_spaced, start_times as starts};
 use testkit::keeper::{
-    self, Keeper, is_alive, kill9, processor_ticks, running, send, state, status, supervise, under,
-    until_down,
+    self, Keeper, children, is_alive, kill9, processor_ticks, running, send, state, status,
+    supervise, under, until_down, written,
 };
 use testkit::scratch::{SLEEPER, is_supervised};
 use testkit::{Scratch, run, until};
 
-fn children(pid: i32) -> Vec<i32> {
-    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
 fn has_zombies(pid: i32) -> bool {
     children(pid).into_iter().any(testkit::scratch::is_zombie)
-}
-
-fn crasher(scratch: &Scratch, name: &str) {
-    let _ = scratch.service(name, CRASHER);
 }
 
 /// `crash_loop_rate`
 #[test]
 fn a_crash_loop_starts_once_a_second_and_costs_no_processor_time() {
     let scratch = Scratch::new();
-    crasher(&scratch, "web");
-    let dir = scratch.join("web");
+    let dir = scratch.service("web", CRASHER);
     let keeper = Keeper::plain(&scratch, "web");
     until(30, || starts(&dir).len() >= 6);
     let starts = starts(&dir);
@@ -45,8 +35,7 @@ fn a_crash_loop_starts_once_a_second_and_costs_no_processor_time() {
 #[test]
 fn a_crash_loop_is_stopped_at_once_whatever_is_queued() {
     let scratch = Scratch::new();
-    crasher(&scratch, "web");
-    let dir = scratch.join("web");
+    let dir = scratch.service("web", CRASHER);
     let keeper = Keeper::plain(&scratch, "web");
     until(10, || !starts(&dir).is_empty());
     let mut bytes = vec![b'h'; 4000];
@@ -66,11 +55,7 @@ fn a_second_supervise_is_refused_and_changes_nothing() {
     let dir = scratch.service("web", SLEEPER);
     let keeper = Keeper::plain(&scratch, "web");
     let pid = keeper.service();
-    let files = || {
-        let read = |name| fs::read(dir.join("supervise").join(name)).unwrap();
-        (read("status"), read("record"))
-    };
-    let before = files();
+    let before = written(&dir);
     let second = Command::new(testkit::program("supervise").canonicalize().unwrap())
         .arg("web")
         .current_dir(scratch.path())
@@ -81,11 +66,11 @@ fn a_second_supervise_is_refused_and_changes_nothing() {
         String::from_utf8_lossy(&second.stderr),
         "supervise: fatal: unable to acquire web/supervise/lock: temporary failure\n"
     );
-    assert_eq!(files(), before);
+    assert_eq!(written(&dir), before);
     // svscan's kind ends without a word: svscan starts it again.
     let mut third = Keeper::spawn(&dir, &mut supervise(&scratch, "web", true));
     assert_eq!(third.end_within(10).code(), Some(111));
-    assert_eq!(files(), before);
+    assert_eq!(written(&dir), before);
     assert_eq!(running(&dir), pid);
     assert_eq!(fs::read_to_string(scratch.join("web.messages")).unwrap(), "");
 }

@@ -110,18 +110,15 @@ fn a_service_starts_on_a_full_disk_and_gets_its_status_when_there_is_room() {
         scratch.service("disk/web", "#!/bin/sh\ntrap 'exit 0' TERM\nwhile :; do sleep 1; done\n");
     disk.fill();
     let keeper = start(&scratch, "disk/web", false);
-    let children = || {
-        let list = format!("/proc/{0}/task/{0}/children", keeper.pid());
-        fs::read_to_string(list).unwrap_or_default()
-    };
+    let children = || testkit::keeper::children(keeper.pid());
     until(10, || !children().is_empty());
     send(&dir, b"d");
     until(10, || children().is_empty());
     send(&dir, b"u");
     until(10, || !children().is_empty());
     disk.free();
-    let pid: i32 = children().trim().parse().unwrap();
-    assert_eq!(running(&dir), pid);
+    let pid = running(&dir);
+    assert_eq!(children(), [pid]);
     until(10, || record(&dir).is_some_and(|r| r.process.pid.cast_signed() == pid));
     keeper.kill9();
     let _keeper = start(&scratch, "disk/web", false);

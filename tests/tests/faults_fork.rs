@@ -2,12 +2,11 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testkit::calls::{self, Call, each_at_once};
 use testkit::keeper::{
     self, Keeper, injected, is_alive, kill9, record, running, send, status, supervise, until_down,
 };
@@ -150,62 +149,13 @@ fn chmod(path: &Path, mode: &str) {
     assert_eq!(run(Command::new("chmod").arg(mode).arg(path)).code, Some(0));
 }
 
-/// A call of a trace: its name, and how many of that name there were, it included.
-type Call = (String, usize);
-
-/// Calls that fail in the world too. Closing, waiting for children and setting flags do not.
-const MAY_FAIL: &[&str] = &[
-    "open",
-    "openat",
-    "stat",
-    "fstat",
-    "newfstatat",
-    "lstat",
-    "mkdirat",
-    "mknodat",
-    "flock",
-    "read",
-    "pread64",
-    "pwrite64",
-    "renameat",
-    "clone",
-    "pidfd_open",
-    "signalfd4",
-    "chdir",
-    "ioctl",
-    "ppoll",
-];
-
 fn calls(trace: &Path) -> Vec<Call> {
-    let mut seen = HashMap::new();
-    let text = fs::read_to_string(trace).unwrap();
-    let names = text.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name);
-    names
-        .map(|name| {
-            let count: &mut usize = seen.entry(name.to_string()).or_default();
-            *count += 1;
-            (name.to_string(), *count)
-        })
-        .filter(|(name, _)| MAY_FAIL.contains(&name.as_str()))
-        .collect()
+    calls::of(&fs::read_to_string(trace).unwrap()).into_iter().filter(calls::may_fail).collect()
 }
 
 fn traced(scratch: &Scratch, paired: bool) -> Command {
     let trace = scratch.join("trace");
     keeper::under(scratch, &["strace", "-D", "-q", "-o", trace.to_str().unwrap()], "web", paired)
-}
-
-fn each_at_once(calls: &[Call], what: impl Fn(&Call) + Sync) {
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    what(call);
-                }
-            });
-        }
-    });
 }
 
 fn service_with_logger(scratch: &Scratch, name: &str) {

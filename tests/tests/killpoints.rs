@@ -4,11 +4,11 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use ondisk::record::Record;
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use testkit::calls::{self, Call};
 use testkit::keeper::{self, Keeper, is_alive, record, send, status, supervise};
 use testkit::scratch::is_supervised;
 use testkit::wait::holds_within;
@@ -16,8 +16,6 @@ use testkit::{Scratch, until};
 
 /// Points that are tried when `SKYNET_LONG` does not ask for all.
 const SPREAD: usize = 64;
-/// They mostly wait for the second between two starts.
-const AT_ONCE: usize = 8;
 
 fn service(scratch: &Scratch, name: &str, program: &str) -> PathBuf {
     let here = scratch.join(name);
@@ -121,7 +119,7 @@ fn copies(scratch: &Scratch, dir: &Path, program: &str) -> Vec<i32> {
 }
 
 /// Told to end and killed on the way: the next goes on with that, or was never told.
-fn ends_or_keeps_one(scratch: &Scratch, dir: &Path, point: &Point, paired: bool) {
+fn ends_or_keeps_one(scratch: &Scratch, dir: &Path, point: &Call, paired: bool) {
     let mut next = Keeper::spawn(dir, &mut supervise(scratch, "web", paired));
     let settled = || {
         let running = copies(scratch, dir, "sleep");
@@ -140,11 +138,8 @@ fn ends_or_keeps_one(scratch: &Scratch, dir: &Path, point: &Point, paired: bool)
     assert!(!dir.join("twice").exists(), "{point:?}");
 }
 
-/// A system call of a life: its name, and how many of that name there were, it included.
-type Point = (String, usize);
-
 /// Kills supervise as it makes this call. Returns `false` where it ended before.
-fn one_copy_after(point: &Point, paired: bool) -> bool {
+fn one_copy_after(point: &Call, paired: bool) -> bool {
     let scratch = Scratch::new();
     let dir = service(&scratch, "web", "sleep 1000000");
     let log = dir.join("log");
@@ -188,7 +183,7 @@ fn one_copy_after(point: &Point, paired: bool) -> bool {
 }
 
 /// Returns the system calls of a life that nobody ends.
-fn points(paired: bool) -> Vec<Point> {
+fn points(paired: bool) -> Vec<Call> {
     let scratch = Scratch::new();
     let dir = service(&scratch, "web", "sleep 1000000");
     if paired {
@@ -203,16 +198,7 @@ fn points(paired: bool) -> Vec<Point> {
     assert_eq!(ended, Killed::Never, "{:?}", fs::read_to_string(scratch.join("web.messages")));
     let calls = || fs::read_to_string(trace).unwrap_or_default();
     until(10, || calls().contains("exit_group"));
-    let mut seen = HashMap::new();
-    let name = |line: &str| line.split_once('(').map(|(name, _)| name.to_string());
-    let calls = calls();
-    let names = calls.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
-    let count = |name: String| {
-        let count: &mut usize = seen.entry(name.clone()).or_default();
-        *count += 1;
-        (name, *count)
-    };
-    names.filter_map(name).map(count).collect()
+    calls::of(&calls())
 }
 
 fn at_many_points(paired: bool) {
@@ -221,20 +207,11 @@ fn at_many_points(paired: bool) {
     assert!(count > 100, "{count} system calls are no life");
     let all = std::env::var_os("SKYNET_LONG").is_some();
     let tried = if all { count } else { SPREAD };
-    let (next, died) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let i = next.fetch_add(1, Ordering::Relaxed);
-                    if i >= tried {
-                        break;
-                    }
-                    if one_copy_after(&points[i * count / tried], paired) {
-                        died.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
+    let points: Vec<Call> = (0..tried).map(|i| points[i * count / tried].clone()).collect();
+    let died = AtomicUsize::new(0);
+    calls::each_at_once(&points, |point| {
+        if one_copy_after(point, paired) {
+            died.fetch_add(1, Ordering::Relaxed);
         }
     });
     // Lives differ by a few calls: a wait more or less.
@@ -262,8 +239,7 @@ fn a_supervise_killed_while_its_child_is_about_to_run_leaves_no_room_for_a_secon
         let rule = format!("{slow}:delay_enter=1500000:when=1");
         let mut command = keeper::injected(&scratch, &[&rule], true, "web", paired);
         let keeper = Keeper::spawn(&dir, &mut command);
-        let child = || fs::read_to_string(children_of(keeper.pid())).unwrap_or_default();
-        until(20, || !child().is_empty() || pid(&dir) != 0);
+        until(20, || !keeper::children(keeper.pid()).is_empty() || pid(&dir) != 0);
         keeper.kill9();
         let keeper = start_again(&scratch, &dir, paired);
         until(10, || is_alive(pid(&dir)));
@@ -271,10 +247,6 @@ fn a_supervise_killed_while_its_child_is_about_to_run_leaves_no_room_for_a_secon
         assert!(!dir.join("twice").exists(), "slow {slow}");
         drop(keeper);
     }
-}
-
-fn children_of(pid: i32) -> String {
-    format!("/proc/{pid}/task/{pid}/children")
 }
 
 #[test]

@@ -6,6 +6,7 @@ use linux::signal::numbers as n;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::keeper::children;
 use testkit::scratch::is_zombie;
 use testkit::svscan::{COUNTED, KEEPER, SOON, Svscan, add_logger, starts, svc, svscan};
 use testkit::{Scratch, until};
@@ -51,11 +52,6 @@ impl Container {
     fn code(&mut self) -> Option<i32> {
         self.outer.ended(2 * SOON).code()
     }
-}
-
-fn children(pid: i32) -> Vec<i32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
 /// Says each signal that it gets, and ends with 5 on TERM.

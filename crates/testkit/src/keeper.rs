@@ -2,6 +2,7 @@
 
 #![allow(clippy::must_use_candidate)] // Some are called only to wait.
 
+use crate::calls;
 use crate::scratch::{Scratch, is_supervised, is_zombie};
 use crate::suite::{Suite, program};
 use crate::wait::{holds_within, until};
@@ -89,12 +90,16 @@ impl Keeper {
     /// Where strace does not come.
     #[track_caller]
     pub fn harm(&self, rules: &[&str]) {
-        let mut strace = Command::new("strace");
-        strace.args(["-q", "-I", "2", "-o", "/dev/null", "-p", &self.pid().to_string()]);
-        strace.args(rules.iter().map(|rule| format!("--inject={rule}")));
-        let mut strace = strace.stderr(Stdio::null()).spawn().expect("strace");
-        until(20, || self.tracer() != 0);
-        std::thread::spawn(move || strace.wait());
+        self.trace(Path::new("/dev/null"), rules);
+    }
+
+    /// As [`Keeper::harm`]; from now on writes the system calls of supervise to a file besides.
+    ///
+    /// # Panics
+    /// Where strace does not come.
+    #[track_caller]
+    pub fn trace(&self, to: &Path, rules: &[&str]) {
+        calls::trace(self.pid(), to, rules);
     }
 
     /// Ends what [`injected`] or [`Keeper::harm`] does to supervise.
@@ -103,17 +108,10 @@ impl Keeper {
     /// Where strace does not let go.
     #[track_caller]
     pub fn heal(&self) {
-        let pid = self.tracer();
+        let pid = calls::tracer(self.pid());
         assert_ne!(pid, 0, "nobody traces");
         linux::signal::kill(pid, linux::signal::numbers::SIGTERM).expect("kill");
-        until(20, || self.tracer() == 0);
-    }
-
-    fn tracer(&self) -> i32 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-        line.and_then(|pid| pid.trim().parse().ok()).unwrap_or(0)
+        until(20, || calls::tracer(self.pid()) == 0);
     }
 
     /// Starts a command of [`supervise`] and waits until it can be controlled.
@@ -272,6 +270,23 @@ pub fn status(dir: &Path) -> Option<Status> {
 pub fn record(dir: &Path) -> Option<Record> {
     let read = || Record::from_bytes(&fs::read(dir.join("supervise/record")).ok()?);
     (0..100).find_map(|_| read())
+}
+
+/// Returns all that supervise has written for others to read: status and record.
+///
+/// # Panics
+/// Where one of them cannot be read.
+#[track_caller]
+#[must_use]
+pub fn written(dir: &Path) -> [Vec<u8>; 2] {
+    ["status", "record"].map(|name| fs::read(dir.join("supervise").join(name)).expect(name))
+}
+
+/// Returns the children of a process, zombies too.
+#[must_use]
+pub fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Writes command bytes to a service directory.

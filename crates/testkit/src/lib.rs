@@ -2,6 +2,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`calls`] | the system calls of a life, each of which may fail or be the last |
 //! | [`command`] | running a program with a time limit, its output kept |
 //! | [`crash`] | a service that ends at once, and when it was started |
 //! | [`disk`] | a tiny file system to fill up |
@@ -17,6 +18,7 @@
 // What a helper answers is not always asked for; nor is the fastest way to count bytes.
 #![allow(clippy::must_use_candidate, clippy::naive_bytecount)]
 
+pub mod calls;
 pub mod command;
 pub mod crash;
 pub mod disk;

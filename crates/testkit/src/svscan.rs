@@ -142,6 +142,15 @@ impl Svscan {
         signal::kill(self.pid(), number).expect("kill");
     }
 
+    /// From now on injects faults into svscan itself, see [`crate::calls::trace`].
+    ///
+    /// # Panics
+    /// Where strace does not come.
+    #[track_caller]
+    pub fn harm(&self, rules: &[&str]) {
+        crate::calls::trace(self.pid(), Path::new("/dev/null"), rules);
+    }
+
     /// Kills svscan with KILL and reaps it.
     ///
     /// # Panics
