@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::keep::{self, Kept};
 use crate::replace::Inherited;
 use crate::restore::Own;
-use crate::{FATAL, due, say};
+use crate::{FATAL, WARNING, due, say};
 use core::ffi::CStr;
 use linux::errno::{Errno, Result};
 use linux::fd::{self, Fd, PollFd};
@@ -15,7 +15,7 @@ use linux::message;
 use linux::process::{self, Waited};
 use linux::signal::{self, Set, numbers as n};
 use linux::spawn::Stack;
-use linux::time;
+use linux::time::{self, SECOND};
 use machine::queue::Queue;
 use machine::supervise::{Action, Event, Machine, Which};
 use machine::time::{Mono, earlier};
@@ -82,20 +82,10 @@ impl Host {
         fd::fill_standard();
         message::never_wait();
         signal::reset_all();
-        let name = args.dir.to_bytes();
-        let fatal = |verb, object, why| {
-            say(FATAL, verb, name, object, why);
-            111
-        };
-        let origin = file::open(HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0);
-        let origin = origin.map_err(|why| fatal("open current directory for ", "", why))?;
-        file::chdir(args.dir).map_err(|why| fatal("chdir to ", "", why))?;
-        let encore = rules_encore();
-        let signals = block(encore).map_err(|why| fatal("create pipe for ", "", why))?;
-        // What is not known now may be wrongly known: a service could be taken for a stranger.
-        let boot = identity::boot_now().map_err(|why| fatal("learn the boot for ", "", why))?;
         let mut inherited = args.inherited;
         inherited.guard();
+        let Entered { origin, encore, signals, boot } = enter(args, &inherited)?;
+        inherited.leave();
         let identity = Identity { pid: process::pid() as u32, alive_at: time::boottime() };
         let (Some(members), Some(stack)) = (MEMBERS.take(), STACK.take()) else { return Err(111) };
         Ok(Self {
@@ -169,7 +159,7 @@ impl Host {
     /// Waits for the next thing to happen and turns it into events.
     #[inline(never)]
     pub(crate) fn wait(&mut self, deadline: Option<Mono>, events: &mut Events) {
-        if !core::mem::replace(&mut self.has_reaped, true) {
+        if !self.has_reaped {
             self.reap(events);
             if !events.is_empty() {
                 return;
@@ -225,16 +215,33 @@ impl Host {
         }
     }
 
-    /// Reaps every dead child; those that are not ours were inherited, or are `notify`.
+    /// Reaps every dead child; those that are not ours were inherited, or are `notify`. While a
+    /// member cannot be taken, one of them may be its process: that is asked later how it ended.
     fn reap(&mut self, events: &mut Events) {
-        while let Waited::Ended(pid, ended) = process::wait(-1, false) {
-            for which in [Which::Service, Which::Logger] {
-                let is_it = |kept: &mut Kept| kept.watch.is_none() && kept.pid() == Some(pid);
-                if self.kept(which).is_some_and(is_it) {
-                    self.died(which, keep::exit(ended), events);
-                }
+        let members = [Which::Service, Which::Logger];
+        self.has_reaped = !members.iter().any(|which| self.inherited.has_lock(*which));
+        if self.has_reaped {
+            while self.reap_one(-1, events) {}
+            return;
+        }
+        for which in members {
+            let child = self.kept(which).filter(|kept| kept.watch.is_none());
+            if let Some(pid) = child.and_then(|kept| kept.pid()) {
+                self.reap_one(pid, events);
             }
         }
+    }
+
+    /// Reaps a process, -1 = any; tells whether one was dead.
+    fn reap_one(&mut self, pid: i32, events: &mut Events) -> bool {
+        let Waited::Ended(pid, ended) = process::wait(pid, false) else { return false };
+        for which in [Which::Service, Which::Logger] {
+            let is_it = |kept: &mut Kept| kept.watch.is_none() && kept.pid() == Some(pid);
+            if self.kept(which).is_some_and(is_it) {
+                self.died(which, keep::exit(ended), events);
+            }
+        }
+        true
     }
 
     /// Notes a death and tells the machine.
@@ -327,6 +334,56 @@ impl Pipe {
         fd::set_nonblock(end.raw(), false)?;
         Ok(end)
     }
+}
+
+/// What it takes to go on from the service directory.
+struct Entered {
+    origin: Fd,
+    encore: bool,
+    signals: Fd,
+    boot: [u8; 16],
+}
+
+/// Goes to the service directory. `Err` is the exit code; the reason was said. In the place of
+/// another supervise there is no giving up: signals and commands wait until it is done.
+fn enter(args: &Args, inherited: &Inherited) -> core::result::Result<Entered, i32> {
+    let mut origin = None;
+    let mut said = None;
+    loop {
+        let (verb, why) = match try_to_enter(args, inherited, &mut origin) {
+            Ok(entered) => return Ok(entered),
+            Err(trouble) => trouble,
+        };
+        let again = inherited.is_any();
+        if said != Some(why) {
+            say(if again { WARNING } else { FATAL }, verb, args.dir.to_bytes(), "", why);
+            said = Some(why);
+        }
+        if !again {
+            return Err(111);
+        }
+        let _ = fd::poll(&mut [], Some(SECOND));
+    }
+}
+
+fn try_to_enter(
+    args: &Args,
+    inherited: &Inherited,
+    origin: &mut Option<Fd>,
+) -> core::result::Result<Entered, (&'static str, Errno)> {
+    if origin.is_none() {
+        let here = file::open(HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0);
+        let here = here.map_err(|why| ("open current directory for ", why))?;
+        let entered = inherited.enter().unwrap_or_else(|| file::chdir(args.dir));
+        entered.map_err(|why| ("chdir to ", why))?;
+        *origin = Some(here);
+    }
+    let encore = rules_encore();
+    let signals = block(encore).map_err(|why| ("create pipe for ", why))?;
+    // What is not known now may be wrongly known: a service could be taken for a stranger.
+    let boot = identity::boot_now().map_err(|why| ("learn the boot for ", why))?;
+    let origin = origin.take().ok_or(("open current directory for ", Errno(flags::ENOENT)))?;
+    Ok(Entered { origin, encore, signals, boot })
 }
 
 /// Blocks the signals that we read from a descriptor and returns it; and PIPE, since nobody may

@@ -31,9 +31,10 @@ const OK: Object = ["/supervise/ok", "/log/supervise/ok"];
 const RECORD: Object = ["/supervise/record", "/log/supervise/record"];
 
 impl Host {
-    /// Answers `Joined`, `Occupied` or `EntryGone`.
+    /// Answers `Joined`, `Occupied`, `Delayed` or `EntryGone`.
     pub(crate) fn join(&mut self, which: Which, events: &mut Events) {
-        if self.paired && !self.unlucky && self.is_entry_gone() {
+        let inherited = self.inherited.has_lock(which);
+        if !inherited && self.paired && !self.unlucky && self.is_entry_gone() {
             events.push(Event::EntryGone(which));
             return;
         }
@@ -46,17 +47,22 @@ impl Host {
                 }
             }
             Err((verb, object, why)) => {
-                self.members[which as usize] = None;
-                self.complain(verb, object[which as usize], why);
-                events.push(Event::Occupied(which));
+                let kept = self.members[which as usize].take();
+                if let Some(mut kept) = kept.filter(|_| inherited) {
+                    self.inherited.take_back(&mut kept);
+                }
+                let delayed = inherited && self.inherited.has_lock(which);
+                self.complain(delayed, verb, object[which as usize], why);
+                let answer = if delayed { Event::Delayed } else { Event::Occupied };
+                events.push(answer(which));
             }
         }
     }
 
-    /// A supervise started by hand says why it ends. One that svscan started tries again, and is
-    /// silent about a lock that another supervise holds.
-    fn complain(&self, verb: &str, object: &str, why: Errno) {
-        if !self.paired {
+    /// A supervise started by hand says why it ends. One that svscan started, or that holds the lock
+    /// already, tries again, and is silent about a lock that another supervise holds.
+    fn complain(&self, again: bool, verb: &str, object: &str, why: Errno) {
+        if !self.paired && !again {
             say(FATAL, verb, self.name.to_bytes(), object, why);
         } else if why.0 != flags::EAGAIN {
             say(WARNING, verb, self.name.to_bytes(), object, why);
@@ -94,17 +100,15 @@ impl Host {
         let kept = Kept::new(which, dir, folder, record);
         let kept = self.members[which as usize].insert(kept);
         if which == Which::Service || has_dir {
-            let held = self.inherited.take(which, &kept.folder);
-            kept.ok = held.ok;
-            kept.lock = Some(match held.lock {
-                Some(lock) => lock,
-                None => acquire(&kept.folder).map_err(|why| ("acquire ", LOCK, why))?,
-            });
-            kept.control = Some(match held.control {
-                Some(control) => control,
-                None => fifo(&kept.folder, names::CONTROL, flags::O_RDWR)
-                    .map_err(|why| ("read ", CONTROL, why))?,
-            });
+            self.inherited.pass_on(kept).map_err(|why| ("acquire ", LOCK, why))?;
+            if kept.lock.is_none() {
+                let lock = acquire(&kept.folder).map_err(|why| ("acquire ", LOCK, why))?;
+                kept.lock = Some(lock);
+            }
+            if kept.control.is_none() {
+                let control = fifo(&kept.folder, names::CONTROL, flags::O_RDWR);
+                kept.control = Some(control.map_err(|why| ("read ", CONTROL, why))?);
+            }
             // Opened behind the first status; that it can be is known before a service starts.
             make_fifo(&kept.folder, names::OK).map_err(|why| ("read ", OK, why))?;
         }
@@ -149,7 +153,7 @@ impl Host {
     fn look_for_logger(&mut self) -> LoggerOrTrouble {
         let log = match file::stat(HERE, names::LOG, true) {
             Ok(log) => log,
-            Err(why) if self.paired && why.0 != flags::ENOENT => {
+            Err(why) if why.0 != flags::ENOENT && (self.paired || self.inherited.has_pipe()) => {
                 return Err(("stat ", DIR[1], why));
             }
             Err(_) => return Ok(None),
@@ -166,12 +170,18 @@ impl Host {
     fn open_pipe(&mut self) -> Result<Pipe> {
         let folder = folder::open(HERE)?;
         // The reader first: a writer alone cannot be opened.
-        let reader = match self.inherited.take_pipe(&folder) {
+        let reader = match self.inherited.pass_on_pipe(&folder)? {
             Some(reader) => reader,
             None => fifo(&folder, names::LOG_PIPE, flags::O_RDONLY)?,
         };
-        let writer = fifo(&folder, names::LOG_PIPE, flags::O_WRONLY)?;
-        Ok(Pipe { folder, reader, writer: Some(writer) })
+        match fifo(&folder, names::LOG_PIPE, flags::O_WRONLY) {
+            Ok(writer) => Ok(Pipe { folder, reader, writer: Some(writer) }),
+            Err(why) => {
+                // It may be all that keeps what was written.
+                self.inherited.take_back_pipe(reader);
+                Err(why)
+            }
+        }
     }
 }
 

@@ -3,24 +3,30 @@
 //! The process stays the same, so its children stay its children. The next program is told the
 //! numbers of the descriptors that must not close meanwhile: the locks, so that nobody else takes
 //! them; the FIFOs, so that no command and no log byte is lost; and modifiers whose command has not
-//! come yet. All else it finds in the records.
+//! come yet. All else it finds in the records. What it cannot take at once, for want of descriptors or
+//! memory, or since a device fails, it holds on to and tries again.
 //! Should it be a program that does not know this, it ends with code 100, the locks are free, and
 //! svscan's next supervise takes the service back.
 
 use crate::args::RESUME;
-use crate::host::{Host, Pipe};
+use crate::host::Host;
+use crate::keep::Kept;
 use crate::{NAME, WARNING};
+use core::convert::Infallible;
 use core::ffi::{CStr, c_char};
 use linux::decimal::{self, Decimal};
-use linux::errno::Errno;
+use linux::errno::{Errno, OrLasting, Result};
 use linux::fd::{self, Fd};
 use linux::file::{self, flags};
 use linux::{message, process};
 use machine::supervise::{Machine, Modifiers, Which};
 use ondisk::names;
 
-/// Descriptors in the list: lock, control, ok of the service, of the logger; the pipe.
-const DESCRIPTORS: usize = 7;
+/// Descriptors in the list: lock, control, ok of the service, of the logger; the pipe; the service
+/// directory.
+const DESCRIPTORS: usize = 8;
+const PIPE: usize = 6;
+const DIRECTORY: usize = 7;
 /// Behind them, for service and logger: the modifiers of their next command.
 const COUNT: usize = DESCRIPTORS + 2;
 /// Room for the option: its name, a number of up to 10 digits and a comma for each, and the end.
@@ -37,13 +43,6 @@ impl Default for Inherited {
     fn default() -> Self {
         Self([-1; COUNT])
     }
-}
-
-/// What was held of a member.
-pub(crate) struct Held {
-    pub(crate) lock: Option<Fd>,
-    pub(crate) control: Option<Fd>,
-    pub(crate) ok: Option<Fd>,
 }
 
 impl Inherited {
@@ -71,58 +70,133 @@ impl Inherited {
         }
     }
 
-    /// Returns what is held of a member, if it really is the file of its name in `folder`.
-    pub(crate) fn take(&mut self, which: Which, folder: &Fd) -> Held {
-        let first = which as usize * 3;
-        Held {
-            lock: self.take_one(first, folder, names::LOCK),
-            control: self.take_one(first + 1, folder, names::CONTROL),
-            ok: self.take_one(first + 2, folder, names::OK),
+    /// Tells whether anything is held: a supervise was replaced by this one.
+    pub(crate) fn is_any(&self) -> bool {
+        self.0[..DESCRIPTORS].iter().any(|raw| *raw >= 0)
+    }
+
+    /// Tells whether a member's lock is held.
+    pub(crate) fn has_lock(&self, which: Which) -> bool {
+        self.0[slot(which)] >= 0
+    }
+
+    /// Tells whether the log pipe is held.
+    pub(crate) fn has_pipe(&self) -> bool {
+        self.0[PIPE] >= 0
+    }
+
+    /// Goes to the service directory in which the program before us was, whatever its name stands
+    /// for by now. `None` = it passed none on.
+    pub(crate) fn enter(&self) -> Option<Result<()>> {
+        Some(self.0[DIRECTORY]).filter(|raw| *raw >= 0).map(file::chdir_fd)
+    }
+
+    /// Closes the service directory.
+    pub(crate) fn leave(&mut self) {
+        self.give(DIRECTORY);
+    }
+
+    /// Takes over what is held of a member, as far as it really is the file of its name.
+    ///
+    /// # Errors
+    /// Where that cannot be told now; then nothing is lost, see [`Inherited::take_back`].
+    pub(crate) fn pass_on(&mut self, kept: &mut Kept) -> Result<()> {
+        let first = slot(kept.which);
+        kept.lock = self.take_one(first, &kept.folder, names::LOCK)?;
+        kept.control = self.take_one(first + 1, &kept.folder, names::CONTROL)?;
+        kept.ok = self.take_one(first + 2, &kept.folder, names::OK)?;
+        Ok(())
+    }
+
+    /// Keeps what a member holds until it can be taken.
+    pub(crate) fn take_back(&mut self, kept: &mut Kept) {
+        let first = slot(kept.which);
+        let held = [&mut kept.lock, &mut kept.control, &mut kept.ok];
+        for (i, place) in held.into_iter().enumerate() {
+            if let Some(held) = place.take() {
+                self.0[first + i] = held.into_raw();
+            }
         }
     }
 
-    /// Returns the reading end of the log pipe, likewise.
-    pub(crate) fn take_pipe(&mut self, folder: &Fd) -> Option<Fd> {
-        self.take_one(DESCRIPTORS - 1, folder, names::LOG_PIPE)
+    /// Returns the reading end of the log pipe, if it really is the one in `folder`.
+    ///
+    /// # Errors
+    /// Where that cannot be told now.
+    pub(crate) fn pass_on_pipe(&mut self, folder: &Fd) -> Result<Option<Fd>> {
+        self.take_one(PIPE, folder, names::LOG_PIPE)
     }
 
-    fn take_one(&mut self, slot: usize, folder: &Fd, name: &CStr) -> Option<Fd> {
-        let raw = core::mem::replace(&mut self.0[slot], -1);
-        // Owned from here: what is not the file of that name is closed.
-        let held = (raw >= 0).then(|| Fd::from_raw(raw))?;
-        let id = file::stat_fd(held.raw()).ok()?.id();
-        (id == file::stat(folder.raw(), name, false).ok()?.id()).then_some(held)
+    /// Keeps the reading end of the log pipe until the other end can be had.
+    pub(crate) fn take_back_pipe(&mut self, reader: Fd) {
+        self.0[PIPE] = reader.into_raw();
     }
+
+    fn take_one(&mut self, slot: usize, folder: &Fd, name: &CStr) -> Result<Option<Fd>> {
+        let raw = self.0[slot];
+        if raw < 0 {
+            return Ok(None);
+        }
+        let named = file::stat(folder.raw(), name, false).or_lasting()?.map(|stat| stat.id());
+        let id = file::stat_fd(raw).or_lasting()?.map(|stat| stat.id());
+        // What is not the file of that name is closed.
+        Ok(self.give(slot).filter(|_| id.is_some() && id == named))
+    }
+
+    fn give(&mut self, slot: usize) -> Option<Fd> {
+        let raw = core::mem::replace(&mut self.0[slot], -1);
+        (raw >= 0).then(|| Fd::from_raw(raw))
+    }
+}
+
+/// Returns where in the list a member's lock is, and behind it control and ok.
+fn slot(which: Which) -> usize {
+    which as usize * 3
 }
 
 impl Host {
     /// Runs the program now on disk; returns only where that failed.
     #[inline(never)]
     pub(crate) fn replace(&mut self, machine: &Machine) {
-        let held = self.held(machine);
+        let Err(why) = self.try_replace(machine);
+        let parts: [&[u8]; 3] = [b"unable to replace supervise of ", self.name.to_bytes(), b""];
+        message::system(NAME, WARNING, &parts, why);
+    }
+
+    fn try_replace(&self, machine: &Machine) -> Result<Infallible> {
+        let here = file::open(file::HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0)?;
+        let mut held = self.held(machine);
+        held[DIRECTORY] = here.raw();
         let open = || held[..DESCRIPTORS].iter().filter(|raw| **raw >= 0);
         let mut option = [0; ROOM];
         write_option(&held, &mut option);
         for raw in open() {
             let _ = fd::set_cloexec(*raw, false);
         }
-        let why = self.exec(&option);
+        // The path of the program and our directory's name count from there.
+        let why = match file::chdir_fd(self.origin.raw()) {
+            Ok(()) => self.exec(&option),
+            Err(why) => why,
+        };
+        let _ = file::chdir_fd(here.raw());
         for raw in open() {
             let _ = fd::set_cloexec(*raw, true);
         }
-        let parts: [&[u8]; 3] = [b"unable to replace supervise of ", self.name.to_bytes(), b""];
-        message::system(NAME, WARNING, &parts, why);
+        Err(why)
     }
 
     fn held(&self, machine: &Machine) -> [i32; COUNT] {
-        let mut held = [-1; COUNT];
+        // What we could not take yet is passed on as it is.
+        let mut held = self.inherited.0;
         for (i, kept) in self.members.iter().enumerate() {
             let Some(kept) = kept else { continue };
             for (slot, fd) in [&kept.lock, &kept.control, &kept.ok].into_iter().enumerate() {
                 held[i * 3 + slot] = fd.as_ref().map_or(-1, Fd::raw);
             }
         }
-        held[DESCRIPTORS - 1] = self.pipe.as_ref().map_or(-1, |pipe: &Pipe| pipe.reader.raw());
+        if let Some(pipe) = &self.pipe {
+            held[PIPE] = pipe.reader.raw();
+        }
         for which in [Which::Service, Which::Logger] {
             let Modifiers { group, other } = machine.modifiers(which);
             let sum = if group { GROUP } else { 0 } + if other { OTHER } else { 0 };
@@ -133,13 +207,6 @@ impl Host {
 
     fn exec(&self, option: &[u8; ROOM]) -> Errno {
         let Some(path) = process::exec_path() else { return Errno(flags::ENOENT) };
-        let here = match file::open(file::HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0) {
-            Ok(here) => here,
-            Err(why) => return why,
-        };
-        if let Err(why) = file::chdir_fd(self.origin.raw()) {
-            return why;
-        }
         let mut argv: [*const c_char; 6] = [core::ptr::null(); 6];
         let pair = self.paired.then_some(c"--pair".as_ptr());
         let once = self.own.once.then_some(c"--once".as_ptr());
@@ -148,9 +215,7 @@ impl Host {
         for (slot, arg) in argv.iter_mut().zip(all.into_iter().flatten()) {
             *slot = arg;
         }
-        let why = process::exec(path, &argv);
-        let _ = file::chdir_fd(here.raw());
-        why
+        process::exec(path, &argv)
     }
 }
 

@@ -57,7 +57,8 @@ impl Own {
         match kept.read_record()? {
             Some(old) if old.boot == self.boot && old.boot != [0; 16] => {
                 let found = self.carry_on(kept, &old)?;
-                if old.process.pid != 0 && found.dead.is_none() {
+                if old.process.pid != 0 && found.dead != Some(Exit::Unknown) {
+                    // It lives, or was our own child and has been reaped: that is told once.
                     return Ok(found);
                 }
                 // The original may have been here since.

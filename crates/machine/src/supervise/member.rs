@@ -12,6 +12,8 @@ enum Phase {
     Joining,
     /// Not ours: somebody else's, or let go. Looked at again at `look`.
     Outside { look: Mono },
+    /// Ours since before supervise was replaced, and not known yet. Taken at `look`.
+    Delayed { look: Mono },
     /// Let go for good.
     Gone,
     /// Asked to let go, and nothing runs.
@@ -98,6 +100,7 @@ impl Member {
         let from_now = |at: Mono| Mono(at.nanos_from(now));
         self.phase = match self.phase {
             Phase::Outside { look } => Phase::Outside { look: from_now(look) },
+            Phase::Delayed { look } => Phase::Delayed { look: from_now(look) },
             Phase::Due { script, at } => Phase::Due { script, at: from_now(at) },
             other => other,
         };
@@ -160,10 +163,19 @@ impl Member {
         matches!(self.phase, Phase::Alive(_))
     }
 
-    /// Tells whether its lock is ours.
+    /// Tells whether its lock is ours, and what it is doing is known.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        !matches!(self.phase, Phase::Joining | Phase::Outside { .. } | Phase::Gone)
+        match self.phase {
+            Phase::Joining | Phase::Outside { .. } | Phase::Delayed { .. } | Phase::Gone => false,
+            Phase::Leaving
+            | Phase::Down
+            | Phase::Failed
+            | Phase::Started
+            | Phase::Due { .. }
+            | Phase::Launching(_)
+            | Phase::Alive(_) => true,
+        }
     }
 
     /// Tells whether its lock is neither ours nor asked for.
@@ -180,9 +192,12 @@ impl Member {
     #[must_use]
     pub fn recorded(&self) -> Recorded {
         match self.phase {
-            Phase::Joining | Phase::Outside { .. } | Phase::Gone | Phase::Leaving | Phase::Down => {
-                Recorded::Down
-            }
+            Phase::Joining
+            | Phase::Outside { .. }
+            | Phase::Delayed { .. }
+            | Phase::Gone
+            | Phase::Leaving
+            | Phase::Down => Recorded::Down,
             Phase::Failed => Recorded::Failed,
             Phase::Started => Recorded::Started,
             Phase::Due { .. } => Recorded::Due,
@@ -210,7 +225,9 @@ impl Member {
 
     pub(super) fn deadline(&self) -> Option<Mono> {
         let own = match self.phase {
-            Phase::Outside { look: at } | Phase::Due { at, .. } => Some(at),
+            Phase::Outside { look: at } | Phase::Delayed { look: at } | Phase::Due { at, .. } => {
+                Some(at)
+            }
             Phase::Joining
             | Phase::Gone
             | Phase::Leaving
@@ -228,13 +245,14 @@ impl Member {
             self.publish();
         }
         match self.phase {
-            Phase::Outside { look } if look <= now => {
+            Phase::Outside { look } | Phase::Delayed { look } if look <= now => {
                 self.phase = Phase::Joining;
                 out.push(Action::Join(self.which));
             }
             Phase::Due { script, at } if at <= now => self.launch(script, out),
             Phase::Joining
             | Phase::Outside { .. }
+            | Phase::Delayed { .. }
             | Phase::Due { .. }
             | Phase::Gone
             | Phase::Leaving
@@ -281,6 +299,7 @@ impl Member {
             | Phase::Due { script: Script::Stop, .. } => self.again = true,
             Phase::Joining
             | Phase::Outside { .. }
+            | Phase::Delayed { .. }
             | Phase::Gone
             | Phase::Leaving
             | Phase::Started
@@ -298,7 +317,11 @@ impl Member {
             Phase::Down | Phase::Failed | Phase::Started | Phase::Due { .. } => self.wind_down(out),
             // `Launched` will find that it is not wanted; `stop` is let finish.
             Phase::Launching(_) | Phase::Alive(Script::Stop) => {}
-            Phase::Joining | Phase::Outside { .. } | Phase::Gone | Phase::Leaving => {}
+            Phase::Joining
+            | Phase::Outside { .. }
+            | Phase::Delayed { .. }
+            | Phase::Gone
+            | Phase::Leaving => {}
         }
     }
 
@@ -499,6 +522,12 @@ impl Member {
         }
     }
 
+    pub(super) fn delayed(&mut self, now: Mono) {
+        if self.phase == Phase::Joining {
+            self.phase = Phase::Delayed { look: now.after(RETRY) };
+        }
+    }
+
     pub(super) fn entry_gone(&mut self) {
         if self.phase == Phase::Joining {
             self.phase = Phase::Gone;
@@ -529,7 +558,11 @@ impl Member {
     /// Its pipe is about to end: it reads the rest and ends by itself.
     pub(super) fn drain(&mut self, out: &mut Actions) {
         match self.phase {
-            Phase::Joining | Phase::Outside { .. } | Phase::Gone | Phase::Leaving => {}
+            Phase::Joining
+            | Phase::Outside { .. }
+            | Phase::Delayed { .. }
+            | Phase::Gone
+            | Phase::Leaving => {}
             Phase::Alive(_) | Phase::Launching(_) | Phase::Due { .. }
                 if self.want != Want::Down =>
             {

@@ -87,6 +87,8 @@ pub enum Event {
     Joined(Which, Restored),
     /// Somebody else holds the lock, or the folder cannot be used now.
     Occupied(Which),
+    /// The lock is ours already, and something else that it takes cannot be had now.
+    Delayed(Which),
     /// svscan's folder has this service no more: nobody wants it kept.
     EntryGone(Which),
     /// There is a `log` now where there was none; `script`: an executable, not a folder.
@@ -111,7 +113,7 @@ pub enum Action {
     NotifyStart(Which),
     /// Run `notify`, if there is one, about the death just reported.
     NotifyDeath(Which, Exit),
-    /// Try to take the lock; answered by `Joined`, `Occupied` or `EntryGone`.
+    /// Try to take the lock; answered by `Joined`, `Occupied`, `Delayed` or `EntryGone`.
     Join(Which),
     /// Give up lock, `ok` and `control`; the record says that the life is over.
     LetGo(Which),
@@ -274,6 +276,7 @@ impl Machine {
             Event::Joined(which, restored) => self.joined(which, restored, now, out),
             // No look for a logger then: of two supervises that start at once, one has both.
             Event::Occupied(which) => self.with(which, |m| m.occupied(now)),
+            Event::Delayed(which) => self.with(which, |m| m.delayed(now)),
             Event::EntryGone(which) => self.with(which, Member::entry_gone),
         }
         self.after(now, out);

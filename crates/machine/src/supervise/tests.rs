@@ -172,7 +172,8 @@ impl World {
             }
             if member.is_joining() {
                 events.extend(finds.iter().map(|r| Event::Joined(which, *r)));
-                events.extend([Event::Occupied(which), Event::EntryGone(which)]);
+                let refusals = [Event::Occupied, Event::Delayed, Event::EntryGone];
+                events.extend(refusals.map(|refusal| refusal(which)));
             }
         }
         if self.machine.logger.is_none()
@@ -415,6 +416,27 @@ fn modifiers_end_with_their_burst_but_wait_for_a_client_that_writes_byte_by_byte
             assert_eq!(sent, [Action::Signal(expected.0, kill, expected.1)]);
         }
     }
+}
+
+#[test]
+fn what_is_ours_already_is_asked_for_until_it_is_had() {
+    let mut world = World::new(false);
+    for _ in 0..3 {
+        world.step(Event::Delayed(Which::Service));
+        assert!(!world.machine.is_finished());
+        // The end that is asked for meanwhile comes once it is known what is to end.
+        world.step(Event::Terminate);
+        assert!(!world.machine.is_finished());
+        world.now = world.machine.deadline().unwrap();
+        assert_eq!(did(&mut world.step(Event::Tick)), [Action::Join(Which::Service)]);
+    }
+    let out = world.step(Event::Joined(Which::Service, restored(Want::Up, Recorded::Running)));
+    let term = Action::Signal(Which::Service, Kill::Named(Signal::Terminate), false);
+    assert!(did(&mut out.clone()).contains(&term));
+    // Somebody else's is none of ours: a plain supervise ends.
+    let mut world = World::new(false);
+    world.step(Event::Occupied(Which::Service));
+    assert!(world.machine.is_finished());
 }
 
 #[test]
