@@ -3,6 +3,7 @@
 //! The programs bring their own `main`: without the runtime's start-up they run sooner, and no
 //! signal is ignored behind the back of what they run (std ignores `SIGPIPE`).
 
+use linux::decimal::Decimal;
 use linux::errno::Errno;
 use linux::{message, program};
 use std::ffi::OsStr;
@@ -47,6 +48,18 @@ impl Program {
     #[must_use]
     pub fn usage(self, text: &str) -> i32 {
         self.bare().usage(text)
+    }
+
+    /// From now on a bug that panics writes one line, if somebody reads it, and ends the program
+    /// with 111. For daemons: whoever started it starts it again.
+    pub fn end_on_panic(self) {
+        std::panic::set_hook(Box::new(move |info| {
+            let (file, line) = info.location().map_or(("", 0), |at| (at.file(), at.line()));
+            let line = Decimal::of(u64::from(line));
+            let parts: [&[u8]; 4] = [b"bug at ", file.as_bytes(), b":", line.digits()];
+            message::plain(self.0, "fatal", &parts);
+            linux::process::exit(TROUBLE)
+        }));
     }
 
     /// Answers `--help` and `--version`, which count only as the sole argument.

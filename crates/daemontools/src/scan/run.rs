@@ -48,6 +48,7 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     };
     fd::fill_standard();
     message::never_wait();
+    SVSCAN.end_on_panic();
     let origin = Origin::new(arguments);
     if let Some(dir) = args.dir {
         let path = CString::new(dir.as_bytes()).unwrap_or_default();
