@@ -126,6 +126,34 @@ fn stamps_from_a_clock_that_jumped_delay_nothing() {
     }
 }
 
+/// The clocks that count from the boot, which are all that delays and records go by, jump between
+/// two supervises by eleven days, forth and back: the second has time namespaces of its own.
+#[test]
+fn clocks_that_jump_between_two_supervises_cost_no_second_copy_and_no_delay() {
+    const AHEAD: [&str; 6] =
+        ["unshare", "--time", "--monotonic", "1000000", "--boottime", "1000000"];
+    let scratch = Scratch::new();
+    let dir = scratch.service("web", "#!/bin/sh\necho >>starts\nexec sleep 1000000\n");
+    let starts = || fs::read(dir.join("starts")).map_or(0, |starts| starts.len());
+    let keeper = Keeper::plain(&scratch, "web");
+    let mut pid = keeper.service();
+    until(10, || starts() == 1);
+    keeper.kill9();
+    for (lives, wrapper) in [&AHEAD[..], &[], &AHEAD].into_iter().enumerate() {
+        let mut command = keeper::under(&scratch, wrapper, "web", false);
+        let keeper = Keeper::start(&dir, &mut command);
+        let clocks = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/time")).unwrap();
+        let ours = clocks(std::process::id().cast_signed());
+        assert_eq!(clocks(keeper.pid()) == ours, wrapper.is_empty());
+        assert!(record(&dir).unwrap().adopted);
+        assert_eq!((running(&dir), starts()), (pid, 1 + lives));
+        kill9(pid);
+        until(10, || starts() == 2 + lives && running(&dir) != pid);
+        pid = running(&dir);
+        keeper.kill9();
+    }
+}
+
 /// Every wait is one ppoll with a time that counts from now, which the kernel measures by the
 /// monotonic clock: nothing sleeps until a time of day.
 #[test]
