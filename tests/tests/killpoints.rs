@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use ondisk::record::Record;
+use ondisk::status::Want;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,8 +45,8 @@ fn unless_killed(keeper: &mut Keeper, mut condition: impl FnMut() -> bool) -> bo
 
 /// A life with everything in it: start, death and restart, `d`, `u`, replacement, `p`, `x`.
 fn live(keeper: &mut Keeper, dir: &Path) -> Killed {
-    if !live_till_told_to_end(keeper, dir) {
-        return Killed::Living;
+    if let Err(killed) = live_till_told_to_end(keeper, dir) {
+        return killed;
     }
     // svscan's kind would come back in three seconds: TERM ends both for good.
     let _ = linux::signal::kill(keeper.pid(), 15);
@@ -57,42 +58,45 @@ fn live(keeper: &mut Keeper, dir: &Path) -> Killed {
 /// When supervise was killed.
 #[derive(Debug, PartialEq, Eq)]
 enum Killed {
+    /// Before it was told anything: the service is to run.
     Living,
+    /// Perhaps after `d` or `p`, and before `u` or `c`.
+    Told,
     Ending,
     Never,
 }
 
-/// Returns `false` where supervise was killed on the way.
-fn live_till_told_to_end(keeper: &mut Keeper, dir: &Path) -> bool {
+fn live_till_told_to_end(keeper: &mut Keeper, dir: &Path) -> Result<(), Killed> {
     let try_send = |keeper: &mut Keeper, byte: &[u8]| {
-        // It may die in between.
-        keeper.ended().is_none() && fs::write(dir.join("supervise/control"), byte).is_ok()
+        // It may die in between: then nobody reads, and nobody is waited for.
+        keeper.ended().is_none() && keeper::try_send(dir, byte).is_ok()
     };
     if !unless_killed(keeper, || is_supervised(dir) && is_alive(pid(dir))) {
-        return false;
+        return Err(Killed::Living);
     }
     let first = pid(dir);
     keeper::kill9(first);
     if !unless_killed(keeper, || pid(dir) != first && is_alive(pid(dir))) {
-        return false;
+        return Err(Killed::Living);
     }
     try_send(keeper, b"d");
     if !unless_killed(keeper, || pid(dir) == 0) {
-        return false;
+        return Err(Killed::Told);
     }
     try_send(keeper, b"u");
     // Its script is over before it is paused: what counts copies looks for the program.
     let program = || fs::read_to_string(format!("/proc/{}/comm", pid(dir))).unwrap_or_default();
     if !unless_killed(keeper, || is_alive(pid(dir)) && program() == "sleep\n") {
-        return false;
+        return Err(Killed::Told);
     }
     let born = record(dir).unwrap().supervisor.alive_at;
     let _ = linux::signal::kill(keeper.pid(), 1);
     if !unless_killed(keeper, || record(dir).is_some_and(|r| r.supervisor.alive_at > born)) {
-        return false;
+        return Err(Killed::Told);
     }
     try_send(keeper, b"p");
-    unless_killed(keeper, || status(dir).is_some_and(|s| s.paused))
+    let paused = unless_killed(keeper, || status(dir).is_some_and(|s| s.paused));
+    if paused { Ok(()) } else { Err(Killed::Told) }
 }
 
 /// Starts supervise as svscan does: again and again, for as long as it ends. That `ok` is open says
@@ -157,11 +161,12 @@ fn one_copy_after(point: &Call, paired: bool) -> bool {
             ends_or_keeps_one(&scratch, &dir, point, paired);
             return true;
         }
-        Killed::Living => {}
+        Killed::Living | Killed::Told => {}
     }
     let keeper = start_again(&scratch, &dir, paired);
-    // It may have been told `d` or `p` before.
-    send(&dir, b"cu");
+    if killed == Killed::Told {
+        send(&dir, b"cu");
+    }
     let once = |dir: &Path, program: &str| {
         let once = || copies(&scratch, dir, program) == [pid(dir)];
         assert!(
@@ -174,6 +179,7 @@ fn one_copy_after(point: &Call, paired: bool) -> bool {
         let record = record(dir).unwrap();
         assert_eq!(record.supervisor.pid.cast_signed(), keeper.pid(), "{point:?}");
         assert_eq!(record.process.pid.cast_signed(), pid(dir), "{point:?}");
+        assert_eq!(record.want, Want::Up, "{point:?}");
     };
     once(&dir, "sleep");
     if paired {
@@ -227,6 +233,34 @@ fn wherever_a_plain_supervise_is_killed_the_next_keeps_exactly_one_service() {
 #[test]
 fn wherever_a_pair_s_supervise_is_killed_the_next_keeps_one_service_and_one_logger() {
     at_many_points(true);
+}
+
+/// The record that the child wrote says what was wanted when it was started, too.
+#[test]
+fn a_supervise_killed_before_a_start_is_published_leaves_a_service_that_is_wanted_up() {
+    // The first life; a later one, told to go up.
+    for (down, write) in [(false, 1), (true, 3)] {
+        let scratch = Scratch::new();
+        let dir = service(&scratch, "web", "sleep 1000000");
+        if down {
+            fs::write(dir.join("down"), "").unwrap();
+        }
+        let rule = format!("pwrite64:signal=KILL:when={write}");
+        let mut command = keeper::injected(&scratch, &[&rule], false, "web", false);
+        let mut keeper = Keeper::spawn(&dir, &mut command);
+        if down {
+            until(20, || is_supervised(&dir));
+            send(&dir, b"u");
+        }
+        keeper.end_within(20);
+        let keeper = start_again(&scratch, &dir, false);
+        let first = keeper.service();
+        assert_eq!(record(&dir).unwrap().want, Want::Up);
+        assert!(record(&dir).unwrap().adopted);
+        keeper::kill9(first);
+        until(20, || pid(&dir) != first && is_alive(pid(&dir)));
+        assert!(!dir.join("twice").exists());
+    }
 }
 
 /// The child holds the lock until it runs its program, and then it has written its record.

@@ -26,6 +26,10 @@ impl Host {
         events: &mut Events,
     ) {
         let optional = machine.member(which).is_some_and(Member::is_run_optional);
+        // The child's record is all that there is, should we be killed before the next publication.
+        if let (Some(member), Some(kept)) = (machine.member(which), self.kept(which)) {
+            kept.note(member);
+        }
         let answer = self.try_launch(which, script);
         events.push(match answer {
             Ok(()) => Event::Launched(which),

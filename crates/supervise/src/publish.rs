@@ -80,7 +80,7 @@ impl Host {
 
 impl Kept {
     /// Takes over what the machine knows.
-    fn note(&mut self, member: &Member) {
+    pub(crate) fn note(&mut self, member: &Member) {
         self.record.phase = member.recorded();
         self.record.want = member.want();
         self.record.paused = member.is_paused();

@@ -295,13 +295,18 @@ pub fn children(pid: i32) -> Vec<i32> {
 /// Where nobody reads them, or they do not fit.
 #[track_caller]
 pub fn send(dir: &Path, bytes: &[u8]) {
+    try_send(dir, bytes).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+}
+
+/// As [`send`], where supervise may be gone.
+///
+/// # Errors
+/// Where nobody reads them, or they do not fit.
+pub fn try_send(dir: &Path, bytes: &[u8]) -> std::io::Result<()> {
     const O_NONBLOCK: i32 = 0o4000;
-    fs::OpenOptions::new()
-        .write(true)
-        .custom_flags(O_NONBLOCK)
-        .open(dir.join("supervise/control"))
-        .and_then(|mut control| control.write_all(bytes))
-        .unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut control = fs::File::options();
+    let control = control.write(true).custom_flags(O_NONBLOCK).open(dir.join("supervise/control"));
+    control?.write_all(bytes)
 }
 
 /// Returns the state letter of a process: `S`, `R`, `T` (stopped), `Z` (zombie), ...
