@@ -97,6 +97,47 @@ fn a_logger_with_a_folder_of_its_own_is_told_inside() {
 }
 
 #[test]
+fn hundreds_of_directories_are_each_told_in_their_order() {
+    let scratch = Scratch::new();
+    let mut kept = Vec::new();
+    let (mut dirs, mut lines, mut objects) = (Vec::new(), Vec::new(), Vec::new());
+    for i in 0..300_u32 {
+        // Some in one place, some alone, some named from here, some from the root.
+        let place = if i % 50 == 0 { format!("place{i}") } else { "services".to_owned() };
+        let dir = scratch.join(&format!("{place}/{i}"));
+        let said = match i % 3 {
+            0 => {
+                fs::create_dir_all(&dir).unwrap();
+                let fake = Fake::keep(&dir);
+                fake.status(&status(i + 1_000_000, Want::Up).to_bytes());
+                kept.push(fake);
+                format!("up (pid {}) ", i + 1_000_000)
+            }
+            1 => {
+                fs::create_dir_all(&dir).unwrap();
+                "unable to open supervise/ok: file does not exist".to_owned()
+            }
+            _ => "unable to chdir: file does not exist".to_owned(),
+        };
+        let relative = format!("{place}/{i}");
+        let dir = if i % 20 < 10 { relative } else { dir.to_str().unwrap().to_owned() };
+        lines.push(format!("{dir}: {said}"));
+        objects.push(format!(r#"{{"name":"{i}","dir":"{dir}","supervised":{},"#, i % 3 == 0));
+        dirs.push(dir);
+    }
+    let dirs: Vec<&str> = dirs.iter().map(String::as_str).collect();
+    let told = |args: &[&str], expected: &[String]| {
+        let out = call(scratch.path(), "svstat", args).out();
+        assert_eq!(out.lines().count(), expected.len());
+        for (line, expected) in out.lines().zip(expected) {
+            assert!(line.starts_with(expected.as_str()), "{line} is not {expected}");
+        }
+    };
+    told(&dirs, &lines);
+    told(&[&["--json"], &dirs[..]].concat(), &objects);
+}
+
+#[test]
 fn names_that_are_not_utf8_are_told_in_hex_too() {
     let scratch = Scratch::new();
     fs::create_dir(scratch.path().join(OsStr::from_bytes(b"a\xff\"\n"))).unwrap();

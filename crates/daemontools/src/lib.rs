@@ -8,6 +8,7 @@
 //! | [`wait`] | waiting for their effect |
 //! | [`show`] | svstat's lines |
 //! | [`json`] | svstat's objects |
+//! | [`shares`] | looking at many services side by side |
 //! | [`scan`] | svscan |
 //! | [`accounts`] | setuidgid, setuser, envuidgid |
 //! | [`sessions`] | pgrphack, fghack |
@@ -20,6 +21,7 @@ pub mod json;
 pub mod observe;
 pub mod scan;
 pub mod sessions;
+pub mod shares;
 pub mod show;
 pub mod stamps;
 pub mod svpath;

@@ -4,7 +4,7 @@
 use daemontools::observe::{self, Boot, Trouble};
 use daemontools::show::{self, Which};
 use daemontools::svpath::Paths;
-use daemontools::{encore_rules, json};
+use daemontools::{encore_rules, json, shares};
 use ondisk::tai64n::Stamp;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -49,28 +49,32 @@ fn run(args: &[&'static OsStr]) -> i32 {
 }
 
 fn lines(dirs: &[&OsStr], encore: bool, which: Which) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 * dirs.len());
-    let mut paths = Paths::from_environment();
-    let person = is_terminal(1);
-    let now = now();
-    for dir in dirs {
-        let seen = paths.set(dir).map_err(Trouble::Chdir).and_then(|()| observe::look(&mut paths));
-        let name = dir.as_bytes();
-        let name = if person { terminal::escaped(name) } else { name.into() };
-        show::lines(&mut out, &name, &seen, &mut paths, (encore, which), now);
-    }
-    out
+    let (person, now) = (is_terminal(1), now());
+    shares::all(dirs, |dirs| {
+        let mut out = Vec::with_capacity(64 * dirs.len());
+        let mut paths = Paths::from_environment();
+        for dir in dirs {
+            let entered = paths.set(dir).map_err(Trouble::Chdir);
+            let seen = entered.and_then(|()| observe::look(&mut paths));
+            let name = dir.as_bytes();
+            let name = if person { terminal::escaped(name) } else { name.into() };
+            show::lines(&mut out, &name, &seen, &mut paths, (encore, which), now);
+        }
+        out
+    })
 }
 
 fn objects(dirs: &[&OsStr]) -> Vec<u8> {
-    let mut out = String::new();
-    let mut paths = Paths::from_environment();
     let (boot, now) = (Boot::this(), now());
-    for dir in dirs {
-        json::service(&mut out, dir, &mut paths, &boot, now);
-        out.push('\n');
-    }
-    out.into_bytes()
+    shares::all(dirs, |dirs| {
+        let mut out = String::new();
+        let mut paths = Paths::from_environment();
+        for dir in dirs {
+            json::service(&mut out, dir, &mut paths, &boot, now);
+            out.push('\n');
+        }
+        out.into_bytes()
+    })
 }
 
 fn now() -> Stamp {
