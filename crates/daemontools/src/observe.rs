@@ -109,7 +109,8 @@ pub fn is_kept(paths: &mut Paths) -> Result<bool> {
 /// As open(2), but for `ENXIO`.
 pub fn open_ok(paths: &mut Paths) -> Result<Option<Fd>> {
     let flags = libc::O_WRONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
-    match file::open(HERE, paths.in_folder(OK), flags, 0) {
+    let (from, path) = paths.way_in_folder(OK);
+    match file::open(from, path, flags, 0) {
         // A file of another kind, perhaps from a copied directory, says nothing of a supervise.
         Ok(ok) => Ok(file::stat_fd(ok.raw())?.is_fifo().then_some(ok)),
         Err(Errno(libc::ENXIO)) => Ok(None),
@@ -122,7 +123,8 @@ pub fn open_ok(paths: &mut Paths) -> Result<Option<Fd>> {
 /// # Errors
 /// As stat(2), but for `ENOENT`.
 pub fn is_normally_up(paths: &mut Paths) -> Result<bool> {
-    match file::stat(HERE, paths.in_dir(DOWN), true) {
+    let (from, path) = paths.way_in_dir(DOWN);
+    match file::stat(from, path, true) {
         Ok(_) => Ok(false),
         Err(Errno(libc::ENOENT)) => Ok(true),
         Err(why) => Err(why),
@@ -167,7 +169,8 @@ pub fn read_record(paths: &mut Paths, name: &CStr) -> Option<Record> {
 
 fn open_to_read(paths: &mut Paths, name: &CStr) -> Result<Fd> {
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_NOCTTY;
-    file::open(HERE, paths.in_folder(name), flags, 0)
+    let (from, path) = paths.way_in_folder(name);
+    file::open(from, path, flags, 0)
 }
 
 /// What svstat's line tells.
@@ -179,7 +182,7 @@ pub struct Seen {
     pub status: StatusFile,
 }
 
-/// Looks at a service as svstat does. Costs six system calls where all is well.
+/// Looks at a service as svstat does. Costs seven system calls where all is well.
 ///
 /// # Errors
 /// [`Trouble`].

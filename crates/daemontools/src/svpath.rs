@@ -20,6 +20,44 @@ pub struct Paths {
     /// The supervise folder and a slash.
     folder: Vec<u8>,
     folder_len: usize,
+    near: Near,
+}
+
+/// The directory in which one service directory after the other lies, held open: the kernel need
+/// not go the whole way to it for each file.
+#[derive(Default)]
+struct Near {
+    /// Its path with a slash, as it was named last; empty = none was named.
+    path: Vec<u8>,
+    /// Open from its second service directory on.
+    open: Option<Fd>,
+    /// How much of the path of a service directory leads to it; 0 where it is not open.
+    len: usize,
+}
+
+impl Near {
+    /// Goes to the service directory `dir`.
+    fn set(&mut self, dir: &[u8]) {
+        let parent = dir.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+        // With a slash at the end it is no parent; without one there is no way to spare.
+        let parent = dir.get(..parent).filter(|_| parent < dir.len()).unwrap_or_default();
+        if parent != self.path {
+            *self = Self { path: parent.to_owned(), ..Self::default() };
+        } else if self.open.is_none() && !parent.is_empty() {
+            let path = CString::new(parent).unwrap_or_default();
+            self.open = open_directory(HERE, &path, true).ok();
+            self.len = self.open.as_ref().map_or(0, |_| parent.len());
+        }
+    }
+
+    /// Returns the shortest way for openat(2).
+    fn way<'a>(&self, path: &'a CStr) -> (i32, &'a CStr) {
+        let rest = path.to_bytes_with_nul().get(self.len..);
+        match (&self.open, rest.map(CStr::from_bytes_with_nul)) {
+            (Some(near), Some(Ok(rest))) => (near.raw(), rest),
+            _ => (HERE, path),
+        }
+    }
 }
 
 impl Paths {
@@ -34,7 +72,8 @@ impl Paths {
     /// service directory has its folder.
     #[must_use]
     pub fn new(base: &'static [u8]) -> Self {
-        Self { base, dir: Vec::new(), dir_len: 0, folder: Vec::new(), folder_len: 0 }
+        let near = Near::default();
+        Self { base, dir: Vec::new(), dir_len: 0, folder: Vec::new(), folder_len: 0, near }
     }
 
     /// Goes to the service directory `dir`. Whether it exists shows when its files are used, see
@@ -51,6 +90,7 @@ impl Paths {
         self.dir.extend_from_slice(dir);
         self.dir.push(b'/');
         self.dir_len = self.dir.len();
+        self.near.set(dir);
         self.folder.clear();
         if self.base.starts_with(b"/") {
             self.check()?;
@@ -77,6 +117,17 @@ impl Paths {
     /// Returns the path of `name` in the supervise folder; of the folder itself where it is empty.
     pub fn in_folder(&mut self, name: &CStr) -> &CStr {
         join(&mut self.folder, self.folder_len, name)
+    }
+
+    /// Returns the shortest way to `name` in the service directory, as openat(2) takes it.
+    pub fn way_in_dir(&mut self, name: &CStr) -> (i32, &CStr) {
+        self.near.way(join(&mut self.dir, self.dir_len, name))
+    }
+
+    /// Returns the shortest way to `name` in the supervise folder, likewise.
+    pub fn way_in_folder(&mut self, name: &CStr) -> (i32, &CStr) {
+        let path = join(&mut self.folder, self.folder_len, name);
+        if self.base.starts_with(b"/") { (HERE, path) } else { self.near.way(path) }
     }
 
     /// Returns how svstat names the file `name` of the supervise folder: seen from the service.
@@ -149,6 +200,31 @@ mod tests {
         paths.set(OsStr::new("/etc/service/longer/")).unwrap();
         assert_eq!(paths.in_folder(c"ok"), c"/etc/service/longer//supervise/ok");
         assert_eq!(paths.set(OsStr::new("")), Err(Errno(libc::ENOENT)));
+    }
+
+    #[test]
+    fn the_way_to_a_second_directory_at_one_place_is_short_and_leads_to_the_same_files() {
+        let root = std::env::temp_dir().join(format!("svpath.{}", process::pid()));
+        for name in ["a/one/supervise", "a/two/supervise", "b/two/supervise"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let mut paths = Paths::new(b"supervise");
+        let mut short = Vec::new();
+        // A name without a directory, one with a slash behind it, and one that does not exist.
+        let names = ["a/one", "a/two", "a/none", "a/two/", "b/two", "b/..", "b/two/supervise/.."];
+        for name in names {
+            paths.set(root.join(name).as_os_str()).unwrap();
+            let id = |way: (i32, &CStr)| file::stat(way.0, way.1, true).map(|stat| stat.id());
+            let whole = id((HERE, paths.in_folder(c".")));
+            assert_eq!(id(paths.way_in_folder(c".")), whole);
+            let whole = id((HERE, paths.in_dir(c".")));
+            assert_eq!(id(paths.way_in_dir(c".")), whole);
+            short.push(paths.way_in_dir(c".").0 != HERE);
+        }
+        assert_eq!(short, [false, true, true, false, false, true, false]);
+        paths.set(OsStr::new("one")).unwrap();
+        assert_eq!(paths.way_in_dir(c"down"), (HERE, c"one/down"));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
