@@ -4,8 +4,10 @@
 //! directory or a program of it that another user can write is refused; elsewhere it is warned
 //! about.
 
+use ondisk::names::LOG;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use sys::linux::errno::Errno;
 use sys::linux::file::{self, HERE, Stat};
 use sys::linux::process;
 
@@ -45,14 +47,15 @@ fn own_folder() -> Option<PathBuf> {
     state.map(|state| state.join("skynet"))
 }
 
-/// What supervise runs from a service directory, and the directories that lead there. What is not
-/// there runs nothing; it is looked at again at the next start of supervise.
+/// What supervise runs from a service directory, and the directory that leads to a logger; what
+/// lies in that comes behind it. What is not there runs nothing; it is looked at again at the next
+/// start of supervise.
 const RUN: [&CStr; 9] = [
     c"run",
     c"start",
     c"stop",
     c"notify",
-    c"log",
+    LOG,
     c"log/run",
     c"log/start",
     c"log/stop",
@@ -64,12 +67,18 @@ const RUN: [&CStr; 9] = [
 pub(super) fn flaw(name: &CStr) -> Option<(&'static str, &'static str)> {
     let dir = file::open(HERE, name, file::flags::O_PATH, 0).ok()?;
     let stat = file::stat_fd(dir.raw()).ok()?;
-    of_file(&stat).map(|why| ("it", why)).or_else(|| {
-        RUN.into_iter().find_map(|file| {
-            let why = of_file(&file::stat(dir.raw(), file, true).ok()?)?;
-            Some((file.to_str().unwrap_or_default(), why))
-        })
-    })
+    if let Some(why) = of_file(&stat) {
+        return Some(("it", why));
+    }
+    for name in RUN {
+        match file::stat(dir.raw(), name, true).map(|stat| of_file(&stat)) {
+            Ok(Some(why)) => return Some((name.to_str().unwrap_or_default(), why)),
+            // Without a folder there is nothing in it.
+            Err(Errno(libc::ENOENT)) if name == LOG => break,
+            Ok(None) | Err(_) => {}
+        }
+    }
+    None
 }
 
 fn of_file(stat: &Stat) -> Option<&'static str> {
