@@ -28,6 +28,7 @@
 //! | 120-127 | starts of `run` after the first |
 //! | 128-175 | zero, for later versions |
 
+use crate::checksum::fnv;
 use crate::status::Want;
 use crate::tai64n::Stamp;
 
@@ -190,7 +191,7 @@ impl Record {
         out[111] = kind;
         put(&mut out, 112, &number.to_le_bytes());
         put(&mut out, 120, &self.restarts.to_le_bytes());
-        let sum = checksum(&out[BODY..]);
+        let sum = fnv(&out[BODY..]);
         put(&mut out, 8, &sum.to_le_bytes());
         out
     }
@@ -199,7 +200,7 @@ impl Record {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::LEN] = bytes.get(..Self::LEN)?.try_into().ok()?;
-        if bytes[..8] != MAGIC || u64_at(bytes, 8) != checksum(&bytes[BODY..]) {
+        if bytes[..8] != MAGIC || u64_at(bytes, 8) != fnv(&bytes[BODY..]) {
             return None;
         }
         let number = i32::from_le_bytes(at(bytes, 112));
@@ -254,12 +255,6 @@ fn u64_at(bytes: &[u8; Record::LEN], from: usize) -> u64 {
 
 fn identity_at(bytes: &[u8; Record::LEN], from: usize) -> Identity {
     Identity { pid: u32::from_le_bytes(at(bytes, from)), alive_at: u64_at(bytes, from + 4) }
-}
-
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

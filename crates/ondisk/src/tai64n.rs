@@ -40,6 +40,15 @@ impl Stamp {
         now.seconds.saturating_sub(self.seconds)
     }
 
+    /// Returns the stamp one nanosecond later.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.nanos {
+            nanos @ ..999_999_999 => Self { nanos: nanos + 1, ..self },
+            _ => Self { seconds: self.seconds.saturating_add(1), nanos: 0 },
+        }
+    }
+
     /// Returns the 12 bytes on disk.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::LEN] {
@@ -108,6 +117,15 @@ mod tests {
         assert_eq!(at(7, 1).seconds_until(at(7, 0)), 0);
         assert_eq!(at(9, 0).seconds_until(at(7, 0)), 0);
         assert_eq!(at(-9, 0).seconds_until(at(7, 0)), 16);
+    }
+
+    #[test]
+    fn the_next_stamp_is_later_and_still_a_stamp() {
+        let at = Stamp::from_unix;
+        assert_eq!(at(5, 7).next(), at(5, 8));
+        assert_eq!(at(5, 999_999_998).next(), at(5, 999_999_999));
+        assert_eq!(at(5, 999_999_999).next(), at(6, 0));
+        assert_eq!(at(5, u32::MAX).next(), at(6, 0));
     }
 
     #[test]
