@@ -220,8 +220,24 @@ pub fn dup_to(from: i32, to: i32) -> Result<()> {
 /// # Errors
 /// As fcntl(2), `F_DUPFD_CLOEXEC`.
 pub fn copy(fd: i32) -> Result<Fd> {
+    copy_from(fd, 3)
+}
+
+/// Returns a copy of descriptor `fd`, numbered `least` or higher and close-on-exec.
+///
+/// # Errors
+/// As fcntl(2), `F_DUPFD_CLOEXEC`.
+pub fn copy_from(fd: i32, least: i32) -> Result<Fd> {
     // SAFETY: F_DUPFD_CLOEXEC takes an int and touches no memory.
-    cvt(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }).map(Fd)
+    cvt(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) }).map(Fd)
+}
+
+/// Marks every descriptor from `first` on close-on-exec, whoever left it open. Before Linux 5.11
+/// nothing happens.
+pub fn close_on_exec_from(first: u32) {
+    const CLOEXEC: u32 = 4;
+    // SAFETY: close_range takes three numbers and, with this flag, closes nothing now.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOEXEC) };
 }
 
 /// Opens /dev/null at each of 0, 1 and 2 that is closed, so that no file of ours lands there.

@@ -123,6 +123,12 @@ pub fn is_executable(dir: i32, name: &CStr) -> bool {
     unsafe { libc::faccessat(dir, name.as_ptr(), libc::X_OK, 0) == 0 }
 }
 
+/// Sets the umask.
+pub fn set_umask(mask: u32) {
+    // SAFETY: umask takes a number and cannot fail.
+    unsafe { libc::umask(mask) };
+}
+
 /// Makes a directory.
 ///
 /// # Errors
@@ -155,6 +161,25 @@ pub fn rename(dir: i32, from: &CStr, to: &CStr) -> Result<()> {
     Ok(())
 }
 
+/// Renames `from` to `to`, both below `dir`, where nothing has the name `to` yet. Where the file
+/// system knows no such call the look comes first.
+///
+/// # Errors
+/// `EEXIST` where something has the name; else as renameat2(2).
+pub fn rename_new(dir: i32, from: &CStr, to: &CStr) -> Result<()> {
+    let (old, new) = (from.as_ptr(), to.as_ptr());
+    let flags = libc::RENAME_NOREPLACE;
+    // SAFETY: both names are NUL-terminated.
+    match cvt(unsafe { libc::syscall(libc::SYS_renameat2, dir, old, dir, new, flags) }) {
+        Err(Errno(libc::EINVAL | libc::ENOSYS)) => match stat(dir, to, false) {
+            Ok(_) => Err(Errno(libc::EEXIST)),
+            Err(Errno(libc::ENOENT)) => rename(dir, from, to),
+            Err(why) => Err(why),
+        },
+        answer => answer.map(drop),
+    }
+}
+
 /// Removes a file.
 ///
 /// # Errors
@@ -184,6 +209,44 @@ pub fn cut(fd: i32, len: usize) -> Result<()> {
     // SAFETY: ftruncate takes two numbers and touches no memory.
     cvt(unsafe { libc::ftruncate(fd, len as libc::off_t) })?;
     Ok(())
+}
+
+/// Gives an open file these permission bits.
+///
+/// # Errors
+/// As fchmod(2).
+pub fn set_mode(fd: i32, mode: u32) -> Result<()> {
+    // SAFETY: fchmod takes two numbers and touches no memory.
+    cvt(unsafe { libc::fchmod(fd, mode as libc::mode_t) })?;
+    Ok(())
+}
+
+/// Puts an open file, or the names in an open directory, on disk.
+///
+/// # Errors
+/// As fsync(2).
+pub fn sync(fd: i32) -> Result<()> {
+    // SAFETY: fsync takes an int and touches no memory.
+    retry(|| unsafe { libc::fsync(fd) })?;
+    Ok(())
+}
+
+/// Says from which offset an open file is read and written next.
+///
+/// # Errors
+/// As lseek(2).
+pub fn seek(fd: i32, offset: u64) -> Result<()> {
+    // SAFETY: lseek takes numbers and touches no memory.
+    cvt(unsafe { libc::lseek(fd, offset as libc::off_t, libc::SEEK_SET) })?;
+    Ok(())
+}
+
+/// Tells whether an open file begins with a hole, where nothing was ever written. The offset from
+/// which it is read and written next is lost.
+#[must_use]
+pub fn begins_with_hole(fd: i32) -> bool {
+    // SAFETY: lseek takes numbers and touches no memory.
+    unsafe { libc::lseek(fd, 0, libc::SEEK_HOLE) == 0 }
 }
 
 /// Changes the current directory to an open one.
@@ -256,9 +319,9 @@ pub fn lock_wait(fd: i32) -> Result<()> {
 /// The flags and errors that callers of this module name.
 pub mod flags {
     pub use libc::{
-        EACCES, EAGAIN, EBADF, EEXIST, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO, EPERM,
-        ESRCH, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY,
-        O_RDWR, O_TRUNC, O_WRONLY,
+        EACCES, EAGAIN, EBADF, EDQUOT, EEXIST, EINVAL, EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOSPC,
+        ENOTDIR, ENXIO, EPERM, ESRCH, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW,
+        O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
     };
 }
 

@@ -22,6 +22,7 @@ pub mod limit;
 pub mod local;
 pub mod memory;
 pub mod message;
+pub mod pipe;
 pub mod process;
 pub mod program;
 pub mod signal;
