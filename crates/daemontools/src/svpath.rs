@@ -45,7 +45,8 @@ impl Near {
             *self = Self { path: parent.to_owned(), ..Self::default() };
         } else if self.open.is_none() && !parent.is_empty() {
             let path = CString::new(parent).unwrap_or_default();
-            self.open = open_directory(HERE, &path, true).ok();
+            let flags = libc::O_PATH | libc::O_DIRECTORY;
+            self.open = file::open(HERE, &path, flags, 0).ok();
             self.len = self.open.as_ref().map_or(0, |_| parent.len());
         }
     }

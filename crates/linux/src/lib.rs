@@ -5,6 +5,7 @@
 #![no_std]
 #![allow(unsafe_code)]
 
+pub mod bytes;
 pub mod chain;
 pub mod decimal;
 pub mod directory;

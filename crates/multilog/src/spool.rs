@@ -1,0 +1,170 @@
+//! The spool: raw bytes that were taken from the pipe and may not have been written yet.
+//!
+//! README.md beside this crate says why this loses and doubles nothing, [`ondisk::spool`] what
+//! stands where.
+
+use linux::errno::{Errno, Result};
+use linux::fd::{self, Fd};
+use linux::file::{self, flags};
+use linux::pipe;
+use ondisk::logdir::SPOOLS;
+use ondisk::spool::{self, Header, Place, RAW, SLOT};
+
+/// The two files and which of them counts.
+pub struct Spool {
+    files: [Fd; 2],
+    active: usize,
+    header: Header,
+    /// Raw bytes in the active file.
+    taken: u64,
+    /// What the header says of each log.
+    pub places: &'static mut [Place],
+    /// For each log, its output since the raw bytes began.
+    pub totals: &'static mut [u64],
+}
+
+/// What an earlier multilog left.
+pub struct Left {
+    /// Its header.
+    pub header: Header,
+    /// Raw bytes behind it.
+    pub len: u64,
+    /// Logs that it had.
+    pub logs: usize,
+}
+
+impl Spool {
+    /// Opens the files in the directory `dir`, and makes them where they are missing. `script`
+    /// tells our script from others; the lists have an item for each log.
+    ///
+    /// # Errors
+    /// As openat(2); `EINVAL` where there is something else of that name.
+    pub fn open(
+        dir: i32,
+        script: u64,
+        places: &'static mut [Place],
+        totals: &'static mut [u64],
+    ) -> Result<Self> {
+        let files = [open(dir, 0)?, open(dir, 1)?];
+        let header = Header { script, ..Header::default() };
+        Ok(Self { files, active: 0, header, taken: 0, places, totals })
+    }
+
+    /// Finds what an earlier multilog left, and reads its places. `None` = nothing.
+    ///
+    /// # Errors
+    /// As pread(2).
+    #[inline(never)]
+    pub fn left(&mut self) -> Result<Option<Left>> {
+        let mut best: Option<(Header, usize, usize)> = None;
+        let mut slot = [0; SLOT];
+        for file in 0..2 {
+            for which in 0..2 {
+                slot.fill(0);
+                fd::read_at(self.files[file].raw(), &mut slot, (which * SLOT) as i64)?;
+                let Some((header, logs)) = spool::decode(&slot) else { continue };
+                if best.is_none_or(|(known, ..)| header.sequence > known.sequence) {
+                    best = Some((header, logs, file));
+                    for (i, place) in self.places.iter_mut().enumerate().take(logs) {
+                        *place = spool::place(&slot, i);
+                    }
+                }
+            }
+        }
+        let Some((header, logs, file)) = best else { return Ok(None) };
+        let size = file::stat_fd(self.files[file].raw())?.size() as u64;
+        self.active = file;
+        self.header.sequence = header.sequence;
+        self.taken = size.saturating_sub(RAW);
+        Ok(Some(Left { header, len: self.taken, logs }))
+    }
+
+    /// Moves up to `len` bytes from `pipe` into the spool; 0 = the pipe has ended.
+    ///
+    /// # Errors
+    /// As [`pipe::splice`].
+    pub fn take(&mut self, pipe: i32, len: usize) -> Result<usize> {
+        let n = pipe::splice_at(pipe, self.files[self.active].raw(), len, RAW + self.taken)?;
+        self.taken += n as u64;
+        Ok(n)
+    }
+
+    /// Reads raw bytes from `offset` on.
+    ///
+    /// # Errors
+    /// As pread(2); `EIO` where the file has fewer: somebody has cut it.
+    pub fn load(&self, out: &mut [u8], offset: usize) -> Result<()> {
+        let at = (RAW + offset as u64) as i64;
+        let n = fd::read_at(self.files[self.active].raw(), out, at)?;
+        if n == out.len() { Ok(()) } else { Err(Errno(flags::EIO)) }
+    }
+
+    /// Returns how many raw bytes there are.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.taken as usize
+    }
+
+    /// Goes on in the other file, with the raw bytes that are not dealt with yet. The places must
+    /// have been set to where each log stands.
+    ///
+    /// # Errors
+    /// As pwrite(2): nothing has changed then.
+    pub fn begin(&mut self, tail: &[u8], in_line: bool) -> Result<()> {
+        let next = 1 - self.active;
+        let file = self.files[next].raw();
+        // Whatever is there is older, and so would not count; but its length would.
+        file::cut(file, 0)?;
+        fd::write_at(file, tail, RAW as i64)?;
+        let header =
+            Header { sequence: self.header.sequence + 1, in_line, script: self.header.script };
+        write(file, &header, self.places)?;
+        // From here on the other one is over.
+        let before = self.files[self.active].raw();
+        (self.active, self.header, self.taken) = (next, header, tail.len() as u64);
+        self.totals.fill(0);
+        // It does not count any more; should this fail it only keeps its space.
+        let _ = file::cut(before, 0);
+        Ok(())
+    }
+
+    /// Writes the places anew: a log's next byte goes elsewhere than the header says.
+    ///
+    /// # Errors
+    /// As pwrite(2): nothing has changed then.
+    pub fn note(&mut self) -> Result<()> {
+        let header = Header { sequence: self.header.sequence + 1, ..self.header };
+        write(self.files[self.active].raw(), &header, self.places)?;
+        self.header = header;
+        Ok(())
+    }
+
+    /// Goes on with the spool that was left, and, where it is of the same script, with the line in
+    /// which it may begin.
+    pub fn adopt(&mut self, left: &Left, is_same: bool) {
+        self.header.in_line = is_same && left.header.in_line;
+    }
+
+    /// Removes both files: everything was written.
+    pub fn remove(&self, dir: i32) {
+        for name in SPOOLS {
+            // Left behind, an empty one says nothing and a full one is known by its places.
+            let _ = file::unlink(dir, name);
+        }
+    }
+}
+
+fn open(dir: i32, which: usize) -> Result<Fd> {
+    let how = flags::O_RDWR | flags::O_CREAT | flags::O_NOFOLLOW | flags::O_NONBLOCK;
+    let file = file::open(dir, SPOOLS[which], how, 0o600).and_then(fd::beyond_standard)?;
+    let stat = file::stat_fd(file.raw())?;
+    if stat.is_file() && stat.has_one_name() { Ok(file) } else { Err(Errno(flags::EINVAL)) }
+}
+
+#[inline(never)]
+fn write(file: i32, header: &Header, places: &[Place]) -> Result<()> {
+    let mut slot = [0; SLOT];
+    let len = spool::encode(header, places, &mut slot);
+    // The slots take turns, so that a header that counts is never overwritten.
+    fd::write_at(file, &slot[..len], (header.sequence % 2) as i64 * SLOT as i64)
+}

@@ -1,0 +1,177 @@
+//! From the command line to a logger that runs.
+
+use crate::direct::Direct;
+use crate::folder::Folder;
+use crate::input::Input;
+use crate::lines::Lines;
+use crate::logger::{Logger, Way};
+use crate::output::{Output, Outputs, buffer_len};
+use crate::recover::Resume;
+use crate::script::{Action, Mistake, Script, Whole};
+use crate::spool::Spool;
+use crate::stamp::{self, Lead};
+use crate::wait::{self, Wait};
+use crate::{FATAL, NAME};
+use core::ffi::CStr;
+use linux::entry::Args;
+use linux::errno::{Errno, Result};
+use linux::fd::{self, Fd, PollFd};
+use linux::file::{self, flags};
+use linux::home::Home;
+use linux::memory::Arena;
+use linux::{message, time};
+use ondisk::spool::{MOST, Place};
+
+/// Exit code: wrong usage.
+const USAGE: i32 = 100;
+/// Exit code: trouble.
+const TROUBLE: i32 = 111;
+/// Enough for what a script with one log needs, in a page that is there anyway.
+static SPACE: Home<[u8; 2048]> = Home::new([0; 2048]);
+
+/// The program multilog.
+#[must_use]
+pub fn multilog(args: Args) -> i32 {
+    fd::fill_standard();
+    file::set_umask(0o022);
+    message::never_wait();
+    match start(args) {
+        Ok(mut logger) => logger.run(),
+        Err(code) => code,
+    }
+}
+
+// A frame of its own: the stack it needs is given back once it has returned.
+#[inline(never)]
+fn start(args: Args) -> core::result::Result<Logger, i32> {
+    let Some(space) = SPACE.take() else { return Err(TROUBLE) };
+    let mut arena = Arena::new(space);
+    let words = |i| args.get(i);
+    let mut count = 0;
+    let mut script = Script::new(&words);
+    while script.action().map_err(mistake)?.is_some() {
+        count += 1;
+    }
+    let whole = script.whole();
+    let mut script = Script::new(&words);
+    let actions = list(&mut arena, count, |_| script.action().map_err(mistake)?.ok_or(USAGE))?;
+    let paths = |actions: &'static [Action]| actions.iter().filter_map(log_of);
+    let n = paths(actions).count();
+    // Before anything is made: a signal that comes from now on ends us in good order.
+    let polls = list(&mut arena, wait::list_len(n), |_| Ok(PollFd::none()))?;
+    let wait = Wait::new(polls).map_err(|why| fatal(&[b"unable to watch signals"], why))?;
+    let files = open_files(&mut arena, actions)?;
+    let mut logs = paths(actions);
+    let logs = list(&mut arena, n, |_| {
+        let (path, settings) = logs.next().ok_or(TROUBLE)?;
+        Folder::open(path, settings)
+    })?;
+    let parts = Parts { script: actions, whole, files, logs, wait };
+    parts.assemble(&mut arena).map_err(|why| fatal(&[b"unable to begin"], why))
+}
+
+/// What a logger is made of.
+struct Parts {
+    script: &'static [Action],
+    whole: Whole,
+    files: &'static mut [Fd],
+    logs: &'static mut [Folder],
+    wait: Wait,
+}
+
+impl Parts {
+    fn assemble(self, arena: &mut Arena) -> Result<Logger> {
+        let mut outputs = Outputs { logs: &mut [], files: self.files };
+        let mut lines = Lines::default();
+        let mut lead = Lead::new(self.whole.stamp, self.whole.prefix);
+        lead.set(time::wall());
+        let is_pipe = file::stat_fd(0).is_ok_and(|stat| stat.is_fifo());
+        let has_lead = self.whole.stamp != stamp::Kind::None || !self.whole.prefix.is_empty();
+        let is_direct = is_pipe && !has_lead && matches!(self.script, [Action::Log(..)]);
+        let way = if is_direct {
+            Way::Direct(Direct::default())
+        } else {
+            outputs.logs = open_outputs(arena, self.logs.len())?;
+            let spool = match &*self.logs {
+                [log, ..] if is_pipe && self.whole.is_exact && self.logs.len() <= MOST => {
+                    Some(open_spool(arena, log.directory(), self.whole.sum, self.logs.len())?)
+                }
+                _ => None,
+            };
+            let mut input = Input::new(spool)?;
+            Resume {
+                script: self.script,
+                sum: self.whole.sum,
+                lead: lead.bytes(),
+                logs: self.logs,
+                outputs: &mut outputs,
+                lines: &mut lines,
+            }
+            .run(&mut input, arena)?;
+            Way::Lines(input)
+        };
+        Ok(Logger::new(self.script, lead, self.logs, outputs, lines, way, self.wait))
+    }
+}
+
+fn open_spool(arena: &mut Arena, dir: i32, sum: u64, logs: usize) -> Result<Spool> {
+    let places = arena.list(logs, |_| Ok::<_, Errno>(Place::default()))??;
+    let totals = arena.list(logs, |_| Ok::<_, Errno>(0))??;
+    Spool::open(dir, sum, places, totals)
+}
+
+/// Makes a buffer for each log.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn open_outputs(arena: &mut Arena, logs: usize) -> Result<&'static mut [Output]> {
+    arena.list(logs, |_| Output::new(buffer_len(logs)))?
+}
+
+fn log_of(action: &Action) -> Option<(&'static CStr, crate::folder::Settings)> {
+    match *action {
+        Action::Log(path, settings) => Some((path, settings)),
+        _ => None,
+    }
+}
+
+/// Opens the files of `=`.
+fn open_files(
+    arena: &mut Arena,
+    actions: &[Action],
+) -> core::result::Result<&'static mut [Fd], i32> {
+    let path = |action: &Action| match *action {
+        Action::Status(path) => Some(path),
+        _ => None,
+    };
+    let mut paths = actions.iter().filter_map(path);
+    list(arena, actions.iter().filter_map(path).count(), |_| {
+        let path = paths.next().ok_or(TROUBLE)?;
+        let how = flags::O_WRONLY | flags::O_CREAT | flags::O_NONBLOCK;
+        file::open(file::HERE, path, how, 0o600)
+            .and_then(fd::beyond_standard)
+            .map_err(|why| fatal(&[b"unable to create ", path.to_bytes()], why))
+    })
+}
+
+fn list<T>(
+    arena: &mut Arena,
+    len: usize,
+    make: impl FnMut(usize) -> core::result::Result<T, i32>,
+) -> core::result::Result<&'static mut [T], i32> {
+    arena.list(len, make).map_err(|why| fatal(&[b"unable to begin"], why))?
+}
+
+fn fatal(parts: &[&[u8]], why: Errno) -> i32 {
+    message::system(NAME, FATAL, parts, why);
+    TROUBLE
+}
+
+fn mistake((action, why): Mistake) -> i32 {
+    message::plain(
+        NAME,
+        FATAL,
+        &[b"unable to read action ", action.to_bytes(), b": ", why.as_bytes()],
+    );
+    USAGE
+}
