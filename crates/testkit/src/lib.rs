@@ -8,6 +8,8 @@
 //! | [`disk`] | a tiny file system to fill up |
 //! | [`fake`] | a supervise folder that the test itself keeps |
 //! | [`keeper`] | a supervise that is injected with faults, killed and started again |
+//! | [`lines`] | numbered lines, and the proof that a log has each once and in order |
+//! | [`logger`] | a multilog that is fed, injected with faults, killed and started again |
 //! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
 //! | [`suite`] | the original daemontools beside ours |
 //! | [`svscan`] | a svscan that is injected with faults, killed and started again |
@@ -24,6 +26,8 @@ pub mod crash;
 pub mod disk;
 pub mod fake;
 pub mod keeper;
+pub mod lines;
+pub mod logger;
 pub mod scratch;
 pub mod suite;
 pub mod svscan;
@@ -33,6 +37,7 @@ pub use command::{Output, call, run, run_within};
 pub use disk::Disk;
 pub use fake::Fake;
 pub use keeper::Keeper;
+pub use logger::{Logger, Pipe};
 pub use scratch::Scratch;
 pub use suite::{Suite, program};
 pub use svscan::Svscan;
