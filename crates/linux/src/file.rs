@@ -78,6 +78,12 @@ impl Stat {
         self.0.st_nlink == 1
     }
 
+    /// Tells whether the file has no name any more.
+    #[must_use]
+    pub fn has_no_name(&self) -> bool {
+        self.0.st_nlink == 0
+    }
+
     /// Returns when it was read and written last, in seconds and nanoseconds.
     #[must_use]
     pub fn times(&self) -> [(i64, i64); 2] {

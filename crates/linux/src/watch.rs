@@ -18,6 +18,7 @@ pub const LOST: u32 = libc::IN_IGNORED | libc::IN_MOVE_SELF;
 pub const OVERFLOW: u32 = libc::IN_Q_OVERFLOW;
 
 /// Watches of directories, read from one descriptor.
+#[derive(Debug)]
 pub struct Watcher(Fd);
 
 /// What happened.

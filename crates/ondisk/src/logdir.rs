@@ -129,6 +129,16 @@ impl Rotated {
     }
 }
 
+/// Reads the moment that begins the name of a rotated file of any logger, and returns it with what
+/// stands behind the dot: `s` or `u`, with svlogd `t` for what is not complete yet, with
+/// daemontools-encore the word of `w`, with people's own compression `s.gz`.
+#[must_use]
+pub fn label(name: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (label, end) = name.split_at_checked(Stamp::LABEL_LEN)?;
+    let stamp = Stamp::from_digits(label.strip_prefix(b"@")?)?;
+    Some((stamp, end.strip_prefix(b".")?))
+}
+
 /// A rotated file's name as the kernel takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Name([u8; Name::MOST + 1]);
@@ -202,6 +212,21 @@ mod tests {
         assert!(Rotated::from_name(b"@7fffffffffffffff3b9ac9ff.u").is_some());
         for code in [&b""[..], b"a/b", b"a\0", b"0123456789abcdefg"] {
             assert_eq!(Code::new(code), None);
+        }
+    }
+
+    #[test]
+    fn a_reader_takes_the_names_of_other_loggers_too() {
+        let moment = Stamp::from_unix(0, 0);
+        for (name, answer) in [
+            (&b"@400000000000000a00000000.s"[..], Some((moment, &b"s"[..]))),
+            (b"@400000000000000a00000000.old.gz", Some((moment, b"old.gz"))),
+            (b"@400000000000000a00000000", None),
+            (b"@400000000000000a00000000s", None),
+            (b"@400000000000000x00000000.s", None),
+            (b"current", None),
+        ] {
+            assert_eq!(label(name), answer);
         }
     }
 

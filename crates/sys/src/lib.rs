@@ -4,6 +4,7 @@
 pub mod account;
 pub mod chain;
 pub mod contents;
+pub mod filter;
 pub mod getopt;
 pub mod passwd;
 pub mod privilege;
