@@ -1,4 +1,4 @@
-//! The client library behind svc, svok, svstat and svup, and the other small programs.
+//! The client library behind svc, svok, svstat, svup and svlog, and the other small programs.
 //!
 //! | module | subject |
 //! |---|---|
@@ -14,16 +14,20 @@
 //! | [`sessions`] | pgrphack, fghack |
 //! | [`titles`] | readproctitle |
 //! | [`stamps`] | tai64n, tai64nlocal |
+//! | [`logs`] | reading log directories |
+//! | [`svlog`] | svlog |
 
 pub mod accounts;
 pub mod control;
 pub mod json;
+pub mod logs;
 pub mod observe;
 pub mod scan;
 pub mod sessions;
 pub mod shares;
 pub mod show;
 pub mod stamps;
+pub mod svlog;
 pub mod svpath;
 pub mod titles;
 pub mod wait;

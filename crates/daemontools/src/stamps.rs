@@ -181,15 +181,16 @@ fn put_local(digits: &[u8], output: &mut Output) -> Result<(), Errno> {
     let moment = Stamp::from_digits(digits)
         .and_then(|stamp| Some((local::at(stamp.unix_seconds())?, stamp.nanos)));
     match moment {
-        Some((local, nanos)) => output.put(text(local, nanos).as_bytes()),
+        Some((local, nanos)) => output.put(format!("{}.{nanos:09}", text(local)).as_bytes()),
         None => put_raw(digits, output),
     }
 }
 
-/// Returns `YYYY-MM-DD HH:MM:SS.nnnnnnnnn`.
-fn text(local: Local, nanos: u32) -> String {
+/// Returns `YYYY-MM-DD HH:MM:SS`.
+#[must_use]
+pub fn text(local: Local) -> String {
     let Local { year, month, day, hour, minute, second } = local;
     // The original counts years without a sign.
     let year = year as u64;
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{nanos:09}")
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
