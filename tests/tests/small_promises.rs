@@ -267,7 +267,7 @@ fn fghack_that_gets_no_further_descriptor_runs_nothing() {
 
 #[test]
 fn help_and_version_count_as_the_sole_argument() {
-    let others = [("readproctitle", ""), ("tai64n", ""), ("tai64nlocal", "")];
+    let others = [("readproctitle", ""), ("tai64n", ""), ("tai64nlocal", ""), ("svlog", "")];
     for (program, _) in LOADERS.iter().chain(&others) {
         let help = run(program, "\"$0\" --help");
         assert!(help.stdout.starts_with(&format!("usage: {program}")), "{help:?}");
