@@ -267,25 +267,44 @@ fn a_logger_that_is_killed_again_and_again_is_followed_to_what_is_on_disk() {
 }
 
 #[test]
-fn a_directory_that_is_removed_ends_the_following_of_it() {
+fn a_directory_that_is_removed_or_moved_is_followed_again_when_it_is_made_anew() {
     let scratch = Scratch::new();
     let dir = scratch.path();
-    for name in ["a", "b"] {
-        fs::create_dir(dir.join(name)).unwrap();
-        fs::write(dir.join(name).join("current"), format!("{name}\nbegun")).unwrap();
-    }
-    let mut svlog = follow(dir, &[], &["a", "b"]);
-    until(10, || shown(dir) == "a: a\nb: b\n");
+    let make = |name: &str, text: &str| {
+        fs::create_dir(dir.join("new")).unwrap();
+        fs::write(dir.join("new/current"), text).unwrap();
+        fs::rename(dir.join("new"), dir.join(name)).unwrap();
+    };
+    let append = |name: &str, text: &str| {
+        let mut current = File::options().append(true).open(dir.join(name)).unwrap();
+        current.write_all(text.as_bytes()).unwrap();
+    };
+    let mut wanted = "a: a\nb: b\n".to_owned();
+    let mut shows = |text: &str| {
+        wanted += text;
+        until(10, || shown(dir) == wanted);
+    };
+    make("a", "a\nbegun");
+    make("b", "b\n");
+    let _svlog = follow(dir, &[], &["a", "b"]);
+    shows("");
     fs::remove_dir_all(dir.join("a")).unwrap();
     let warning = "svlog: warning: unable to follow a: file does not exist\n";
     until(10, || said(dir) == warning);
-    assert_eq!(shown(dir), "a: a\nb: b\na: begun");
-    let mut current = File::options().append(true).open(dir.join("b/current")).unwrap();
-    current.write_all(b" and ended\n").unwrap();
-    until(10, || shown(dir) == "a: a\nb: b\na: begun\nb: begun and ended\n");
-    fs::remove_dir_all(dir.join("b")).unwrap();
-    assert_eq!(svlog.end(), Some(111));
-    assert_eq!(said(dir), warning.to_owned() + &warning.replace(" a:", " b:"));
+    shows("a: begun");
+    append("b/current", "still here\n");
+    shows("\nb: still here\n");
+    make("a", "again\n");
+    shows("a: again\n");
+    // Moved away, it is still the one.
+    fs::rename(dir.join("b"), dir.join("old")).unwrap();
+    append("old/current", "moved\n");
+    shows("b: moved\n");
+    make("b", "new\n");
+    shows("b: new\n");
+    append("b/current", "and newer\n");
+    shows("b: and newer\n");
+    assert_eq!(said(dir), warning);
 }
 
 #[test]

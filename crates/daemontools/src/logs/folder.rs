@@ -35,6 +35,19 @@ pub struct Opened {
     pub name: CString,
 }
 
+/// What the path of a directory leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// The directory that was opened.
+    Here,
+    /// Nothing: it was moved. Its logger may still write there.
+    Away,
+    /// Another one: it was made anew.
+    Elsewhere,
+    /// Nothing: it was removed.
+    Nowhere,
+}
+
 /// What there is at a moment.
 #[derive(Debug, Default)]
 pub struct Listing {
@@ -107,10 +120,17 @@ impl Folder {
         overflow
     }
 
-    /// Tells whether it was removed.
+    /// Tells what its path leads to now.
     #[must_use]
-    pub fn is_gone(&self) -> bool {
-        file::stat_fd(self.dir.raw()).is_ok_and(|stat| stat.has_no_name())
+    pub fn path_leads(&self) -> Leads {
+        let Ok(own) = file::stat_fd(self.dir.raw()) else { return Leads::Here };
+        let name = CString::new(self.path.as_bytes()).unwrap_or_default();
+        match file::stat(HERE, &name, true) {
+            Ok(there) if there.id() == own.id() => Leads::Here,
+            Ok(there) if there.is_dir() => Leads::Elsewhere,
+            _ if !own.has_no_name() => Leads::Away,
+            _ => Leads::Nowhere,
+        }
     }
 
     /// Opens a file for reading: a regular one, and no symbolic link.
@@ -125,6 +145,23 @@ impl Folder {
             return Err(Errno(libc::EINVAL));
         }
         Ok(Opened { fd: fd.into(), id: stat.id(), name: name.to_owned() })
+    }
+
+    /// Opens a rotated file; under another name with the same moment, where it was given one:
+    /// compressed, or by svlogd's processor.
+    ///
+    /// # Errors
+    /// As [`Folder::open_file`].
+    pub fn open_rotated(&self, stamp: Stamp, name: &CStr) -> Result<Opened> {
+        match self.open_file(name) {
+            Err(Errno(libc::ENOENT)) => {
+                let mut rotated = BTreeMap::new();
+                self.names(&mut rotated)?;
+                let other = rotated.get(&stamp).filter(|other| other.as_c_str() != name);
+                other.map_or(Err(Errno(libc::ENOENT)), |other| self.open_file(other))
+            }
+            answer => answer,
+        }
     }
 
     /// Returns what names the file that is called so now.

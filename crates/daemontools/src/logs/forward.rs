@@ -1,6 +1,6 @@
 //! Lines, oldest first, across the files of a log directory.
 
-use super::folder::Folder;
+use super::folder::{Folder, Leads};
 use super::order::{Order, unreadable};
 use super::source::Source;
 use super::stamp::{self, leading};
@@ -178,7 +178,9 @@ impl Forward {
     /// not as it usually is.
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
-        self.folder.raw_watcher().is_none() || self.folder.id_of(CURRENT).is_none()
+        self.folder.raw_watcher().is_none()
+            || self.folder.id_of(CURRENT).is_none()
+            || self.folder.path_leads() != Leads::Here
     }
 
     /// Returns the piece that [`Forward::advance`] or [`Forward::rest`] went to.

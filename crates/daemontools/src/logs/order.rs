@@ -42,7 +42,7 @@ impl Next {
         let file = match self {
             Self::Current(file) => return Some(Source::plain(file, true)),
             Self::Closed(file) => file,
-            Self::Rotated(_, name) => match folder.open_file(&name) {
+            Self::Rotated(stamp, name) => match folder.open_rotated(stamp, &name) {
                 Ok(file) => file,
                 Err(why) => {
                     troubles.push(Trouble { verb: "open", file: name, why: Some(why) });

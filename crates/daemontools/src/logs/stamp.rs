@@ -192,6 +192,34 @@ mod tests {
         }
     }
 
+    /// Whatever a daemon writes: the bytes of stamps with some of them changed.
+    #[test]
+    fn no_bytes_confuse_the_reader_of_stamps() {
+        const SEEDS: [&[u8]; 4] = [
+            b"@400000006b04c42f075bcd15 x",
+            b"1795474469.123456789 x",
+            b"2026-11-23T22:54:29.123456789+01:00 x",
+            b"9999-12-31_23:59:60,99999\n",
+        ];
+        const BYTES: &[u8] = b"@09afZ-+:.,_T \n\0\xff";
+        let mut n = 0x2545_f491_4f6c_dd1d_u64;
+        for _ in 0..200_000 {
+            n ^= n << 13;
+            n ^= n >> 7;
+            n ^= n << 17;
+            let mut line = SEEDS[n as usize % SEEDS.len()].to_vec();
+            for shift in [8, 24, 40].into_iter().take(n as usize / 4 % 4) {
+                let at = (n >> shift) as usize % line.len();
+                line[at] = BYTES[(n >> (shift + 8)) as usize % BYTES.len()];
+            }
+            line.truncate((n >> 56) as usize);
+            let Some(found) = leading(&line) else { continue };
+            assert!(found.len <= line.len() && found.len < MOST && found.digits <= 9);
+            assert!(found.stamp.nanos < 1_000_000_000, "{line:?}");
+            assert_eq!(leading(&line[..found.len]), Some(found), "{line:?}");
+        }
+    }
+
     #[test]
     fn a_start_that_is_too_short_may_become_a_stamp() {
         assert!(may_become_one(b""));

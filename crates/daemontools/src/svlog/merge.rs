@@ -117,16 +117,6 @@ impl Ahead {
         self.logs.iter_mut().filter_map(|log| log.go_on().then_some(())).count() > 0
     }
 
-    /// Takes a directory out.
-    pub fn remove(&mut self, i: usize) -> Forward {
-        self.names.remove(i);
-        self.left.remove(i);
-        self.done.remove(i);
-        self.ready.remove(i);
-        self.last = None;
-        self.logs.remove(i)
-    }
-
     fn hand_over(&mut self, i: usize) -> usize {
         self.ready[i] = false;
         self.last = Some(i);

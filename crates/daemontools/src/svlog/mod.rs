@@ -14,12 +14,13 @@ pub mod place;
 pub mod show;
 pub mod when;
 
-use crate::logs::{Backward, Folder, Forward, Span, Trouble, follow};
+use crate::logs::folder::Leads;
+use crate::logs::{BEGINNING, Backward, Folder, Forward, Span, Trouble, follow};
 use args::Request;
 use merge::{Ahead, Back};
 use place::Place;
 use show::Show;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::Errno;
 use sys::linux::fd;
@@ -43,7 +44,7 @@ pub fn run(words: &[&'static OsStr]) -> i32 {
         Ok(request) => request,
         Err(code) => return code,
     };
-    let mut run = Run { show: Show::new(request.style), trouble: false };
+    let mut run = Run { show: Show::new(request.style), trouble: false, missing: Vec::new() };
     let places = places(&request);
     let all_found = places.len() == request.dirs.len();
     if places.is_empty() {
@@ -80,6 +81,8 @@ struct Run {
     show: Show,
     /// Something could not be read.
     trouble: bool,
+    /// Directories that were removed, and are waited for.
+    missing: Vec<OsString>,
 }
 
 /// `Err`: the output cannot be written.
@@ -152,31 +155,46 @@ impl Run {
             for log in &mut ahead.logs {
                 self.warn_of(log.folder().path().to_owned().as_os_str(), log.troubles());
             }
-            if !follow {
+            if !follow || ahead.logs.is_empty() {
                 return Ok(());
             }
-            if !ahead.go_on() {
-                self.drop_those_gone(&mut ahead)?;
-                if ahead.logs.is_empty() || follow::wait(&mut ahead.logs, 1) {
-                    return Ok(());
-                }
+            let more = ahead.go_on() || self.rejoin(&mut ahead)?;
+            if !more && follow::wait(&mut ahead.logs, 1) {
+                return Ok(());
             }
         }
     }
 
-    /// Stops to follow directories that were removed.
-    fn drop_those_gone(&mut self, ahead: &mut Ahead) -> Done {
-        while let Some(i) = ahead.logs.iter().position(|log| log.folder().is_gone()) {
+    /// Goes on with directories that were made anew, and says which were removed. `true` = some
+    /// were.
+    fn rejoin(&mut self, ahead: &mut Ahead) -> Result<bool, Errno> {
+        let mut any = false;
+        for i in 0..ahead.logs.len() {
+            let leads = ahead.logs[i].folder().path_leads();
+            if matches!(leads, Leads::Here | Leads::Away) {
+                continue;
+            }
             while ahead.logs[i].rest() {
                 self.show.line(ahead.names[i], &ahead.logs[i].line());
             }
             self.show.flush()?;
-            let log = ahead.remove(i);
-            let parts = ["unable to follow ".as_ref(), log.folder().path()];
-            SVLOG.warning(&parts, Errno(libc::ENOENT));
-            self.trouble = true;
+            let path = ahead.logs[i].folder().path().to_owned();
+            if leads == Leads::Nowhere && !self.missing.contains(&path) {
+                SVLOG.warning(&["unable to follow ".as_ref(), &path], Errno(libc::ENOENT));
+                self.missing.push(path);
+                continue;
+            }
+            // Where it cannot be read yet, one looks again.
+            if let Ok(mut folder) = Folder::open(&path) {
+                folder.watch();
+                if let Ok(log) = Forward::new(folder, BEGINNING) {
+                    ahead.logs[i] = log;
+                    any = true;
+                    self.missing.retain(|missing| *missing != path);
+                }
+            }
         }
-        Ok(())
+        Ok(any)
     }
 
     fn warn_of(&mut self, path: &OsStr, troubles: Vec<Trouble>) {
