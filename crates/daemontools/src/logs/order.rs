@@ -287,3 +287,66 @@ fn has_rotated_name(folder: &Folder, file: &Opened, listing: &Listing) -> bool {
 pub(super) fn unreadable(source: &Source, why: Errno) -> Trouble {
     Trouble { verb: "read", file: CString::clone(&source.name), why: Some(why) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::PathBuf;
+
+    /// A directory with a `current`, which was read, and who read it.
+    fn begun(test: &str) -> (PathBuf, Folder, Order) {
+        let name = format!("skynet-order-{test}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("current"), "").unwrap();
+        let folder = Folder::open(dir.as_os_str()).unwrap();
+        let mut order = Order::default();
+        order.refresh(&folder, &mut Vec::new()).unwrap();
+        assert_eq!(queue(&mut order), ["current"]);
+        (dir, folder, order)
+    }
+
+    fn rotated(n: i64) -> String {
+        let label = Stamp::from_unix(n, 0).to_label();
+        String::from_utf8(label.to_vec()).unwrap() + ".s"
+    }
+
+    fn rotate(dir: &std::path::Path, n: i64) {
+        fs::rename(dir.join("current"), dir.join(rotated(n))).unwrap();
+        fs::write(dir.join("current"), "").unwrap();
+    }
+
+    fn queue(order: &mut Order) -> Vec<String> {
+        let names = std::iter::from_fn(|| order.take());
+        names.map(|(next, _)| next.name().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn rotations_after_the_look_at_current_wait_for_the_next_look() {
+        let (dir, folder, mut order) = begun("late");
+        rotate(&dir, 1);
+        let mut listing = folder.list().unwrap();
+        rotate(&dir, 2);
+        rotate(&dir, 3);
+        // Names are looked at later than `current`.
+        listing.rotated = folder.list().unwrap().rotated;
+        order.sort_in(&folder, &listing, &mut Vec::new());
+        assert_eq!(queue(&mut order), ["current"]);
+        order.refresh(&folder, &mut Vec::new()).unwrap();
+        assert_eq!(queue(&mut order), [rotated(3), "current".to_owned()]);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_somebody_puts_in_is_not_taken_for_the_one_at_hand() {
+        let (dir, folder, mut order) = begun("guest");
+        fs::write(dir.join(rotated(1)), "").unwrap();
+        order.refresh(&folder, &mut Vec::new()).unwrap();
+        assert_eq!(queue(&mut order), [rotated(1)]);
+        rotate(&dir, 2);
+        order.refresh(&folder, &mut Vec::new()).unwrap();
+        assert_eq!(queue(&mut order), ["current"]);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
