@@ -237,12 +237,15 @@ impl Folder {
 /// counts: svlogd keeps `.u` until its processor has made `.s` of it, and gzip(1) the file until
 /// all of it is compressed. `None`: it is not complete.
 fn rank(end: &[u8]) -> Option<u8> {
+    let ends_in = |ends: &[&str]| ends.iter().any(|known| end.ends_with(known.as_bytes()));
     match end {
         b"s" => Some(0),
         b"u" => Some(1),
         b"t" | b"" => None,
-        _ if !end.contains(&b'.') => Some(2),
-        _ => [&b".gz"[..], b".zst", b".xz", b".bz2"].iter().any(|e| end.ends_with(e)).then_some(3),
+        _ if ends_in(&[".tmp", ".part", ".new", ".t"]) => None,
+        _ if ends_in(&[".gz", ".zst", ".xz", ".bz2"]) => Some(3),
+        // daemontools-encore's `w` may ask for any other.
+        _ => Some(2),
     }
 }
 
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn names_of_what_is_complete_are_ranked() {
-        let ends = [&b"s"[..], b"u", b"old", b"s.gz"];
+        let ends = [&b"s"[..], b"u", b"old.log", b"s.gz"];
         let ranks = ends.map(|end| rank(end).unwrap());
         assert!(ranks.is_sorted_by(|a, b| a < b));
         for end in [&b""[..], b"t", b"s.tmp", b"s.gz.part"] {
