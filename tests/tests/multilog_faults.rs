@@ -446,6 +446,21 @@ fn a_processor_has_its_own_descriptors_and_no_signal_blocked_or_ignored() {
     }
 }
 
+#[test]
+fn nobody_reading_its_messages_does_not_end_it() {
+    let scratch = Scratch::new();
+    let pipe = Pipe::new(&scratch, "pipe");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = multilog(&scratch, Suite::Ours, &["e", "./d"]);
+    command.stderr(writer);
+    let mut logger = Logger::read(&mut command, pipe.reader());
+    pipe.write(&lines(0..100));
+    until(20, || pipe.is_empty());
+    logger.finish(&pipe);
+    assert_holds(&scratch.join("d"), Stamp::None, 100, |_| true, "without a reader of its alerts");
+}
+
 /// Writes at full speed until told to stop, and tells how many lines it has written.
 fn write_until(over: &AtomicBool, written: &AtomicU64, pipe: &Pipe) {
     let mut end = pipe.writer();
