@@ -1,4 +1,5 @@
-//! Benchmarks of the suite beside daemontools, runit and s6: `tests/bench/run`.
+//! Benchmarks of the suite beside daemontools, runit and s6: `tests/bench/run`, and of its logger
+//! beside theirs: `tests/bench/run logger`.
 //!
 //! A row ([`rows`]) measures one suite ([`peer`]) once, on a [`stage`] of its own; the suites take
 //! turns, round after round, and the [`report`] shows medians.
@@ -6,6 +7,7 @@
 // Figures of measurements are far below 2^52.
 #![allow(clippy::cast_precision_loss)]
 
+mod loggers;
 mod namespace;
 mod options;
 mod peer;
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
         Ok(Some(options)) => options,
         Ok(None) => {
             println!("{}\n", options::USAGE);
-            for row in rows::ALL {
+            for row in rows::ALL.iter().chain(rows::LOGGER) {
                 println!("  {:<12} {}", row.name, row.measures[0].title.replace("{n}", "N"));
             }
             return ExitCode::SUCCESS;
@@ -56,7 +58,8 @@ fn main() -> ExitCode {
 /// Measures all rows and shows the table; returns the exit code.
 fn measure(options: &Options, scratch: &Path) -> Result<i32> {
     let folders = Folders::known();
-    let peers = peer::installed(&folders);
+    let peers =
+        if options.logger { loggers::installed(&folders) } else { peer::installed(&folders) };
     if peers.is_empty() {
         return Err(Trouble::new("no suite is here; tests/bench/prepare gets them"));
     }
@@ -66,6 +69,7 @@ fn measure(options: &Options, scratch: &Path) -> Result<i32> {
         idle_seconds: options.idle_seconds,
         huge: options.huge,
         round: 0,
+        built: folders.built.clone(),
     };
     lab.set_up(&folders.built.join("bin"))?;
     let mut report = Report::new(options, &peers);

@@ -98,6 +98,33 @@ pub(crate) fn installed(folders: &Folders) -> Vec<Peer> {
     all.into_iter().filter(Peer::is_installed).collect()
 }
 
+/// Returns the suites that have a logger of their own, ours first. daemontools-encore's is one of
+/// them where `ENCORE_BIN` names its folder.
+pub(crate) fn loggers(folders: &Folders) -> Vec<Peer> {
+    let debian = PathBuf::from("/usr/bin");
+    let encore = std::env::var_os("ENCORE_BIN").map(PathBuf::from);
+    let peer = |name, family, folder: &Path, logger: &str| Peer {
+        name,
+        family,
+        ours: name == "ours",
+        statically: false,
+        folder: folder.to_owned(),
+        stand_in: None,
+        logger: first(&[folder], logger),
+    };
+    let original = folders.built.join("daemontools-static");
+    let mut all = vec![
+        peer("ours", Family::Daemontools, &folders.ours, "multilog"),
+        peer("multilog", Family::Daemontools, &debian, "multilog"),
+        peer("multilog, static", Family::Daemontools, &original, "multilog"),
+        peer("svlogd", Family::Runit, &debian, "svlogd"),
+        peer("s6-log", Family::S6, &debian, "s6-log"),
+    ];
+    all.extend(encore.map(|folder| peer("encore", Family::Daemontools, &folder, "multilog")));
+    all.retain(|peer| peer.logger.is_some());
+    all
+}
+
 /// Returns the first of `folders` that has the program, with it.
 fn first(folders: &[&Path], name: &str) -> Option<PathBuf> {
     folders.iter().map(|folder| folder.join(name)).find(|path| is_program(path))
@@ -108,6 +135,24 @@ fn is_program(path: &Path) -> bool {
 }
 
 impl Peer {
+    /// Returns what stands for a limit that no logger passes.
+    pub(crate) fn limit(name: &'static str) -> Self {
+        Self {
+            name,
+            family: Family::Floor,
+            ours: false,
+            statically: false,
+            folder: PathBuf::from("/bin"),
+            stand_in: None,
+            logger: None,
+        }
+    }
+
+    /// Returns the command that runs its logger, without arguments.
+    pub(crate) fn logger(&self) -> Option<Command> {
+        self.logger.as_ref().map(|path| self.command_of(path))
+    }
+
     /// Ours counts as soon as one program of it is there: its rows fill one by one.
     fn is_installed(&self) -> bool {
         let ours = ["supervise", "svstat", "setuidgid"];

@@ -39,6 +39,11 @@ pub(crate) fn all() -> Result<Vec<Process>> {
     Ok(found)
 }
 
+/// Returns what the process with this number costs.
+pub(crate) fn memory(pid: i32) -> Result<Memory> {
+    Process { pid, name: format!("process {pid}") }.memory()
+}
+
 impl Process {
     /// Returns what it costs.
     pub(crate) fn memory(&self) -> Result<Memory> {

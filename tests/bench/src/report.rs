@@ -1,5 +1,6 @@
 //! The table.
 
+use crate::loggers;
 use crate::options::Options;
 use crate::peer::{Family, Peer};
 use crate::rows::{Figures, Goal, Measure, Row, median};
@@ -42,23 +43,29 @@ impl<'a> Report<'a> {
     pub(crate) fn publish(&self) -> Result<i32> {
         let text = self.text();
         println!("{text}");
-        write(&self.options.out.join("benchmarks.md"), &text)?;
+        let name = if self.options.logger { "benchmarks-logger.md" } else { "benchmarks.md" };
+        write(&self.options.out.join(name), &text)?;
         if self.options.write {
             let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/doc");
-            write(&Path::new(committed).join("benchmarks.md"), &text)?;
+            write(&Path::new(committed).join(name), &text)?;
         }
         Ok(if self.failures.is_empty() { 0 } else { 111 })
     }
 
     fn text(&self) -> String {
         let mut text = format!(
-            "# Benchmarks\n\n\
+            "# {}\n\n\
              Medians of {} rounds in which the suites take turns, on {}. Behind each figure, in \
-             brackets, how it compares with {}. Less is better everywhere. `tests/bench/run` \
-             measures again.\n\n",
+             brackets, how it compares with {}. {} measures again.\n\n",
+            if self.options.logger { "Benchmarks of the logger" } else { "Benchmarks" },
             self.options.rounds,
             machine(),
             if self.base().is_some_and(|peer| peer.ours) { "ours" } else { "the first suite's" },
+            if self.options.logger {
+                "More is better where it says per second, less elsewhere. `tests/bench/run logger`"
+            } else {
+                "Less is better everywhere. `tests/bench/run`"
+            },
         );
         text += "| measure |";
         for peer in self.peers {
@@ -74,7 +81,9 @@ impl<'a> Report<'a> {
                 self.line(measure, &mut text);
             }
         }
-        for note in self.peers.iter().flat_map(Peer::notes) {
+        // What stands in for parts of a suite has no part in the loggers.
+        let suites = if self.options.logger { &[] } else { self.peers };
+        for note in suites.iter().flat_map(Peer::notes) {
             let _ = write!(text, "\n{note}\n");
         }
         text
@@ -131,6 +140,23 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Returns a goal of more in words, and as a figure: so many times what the best of the others
+    /// does, and such a share of the limit.
+    fn faster(&self, measure: &Measure, times: f64, share: f64) -> (String, Option<f64>) {
+        let most = |wanted: &dyn Fn(&Peer) -> bool| {
+            let others = self.peers.iter().filter(|peer| !peer.ours && wanted(peer));
+            others.filter_map(|peer| self.median(measure, peer)).max_by(f64::total_cmp)
+        };
+        let best = most(&|peer: &Peer| peer.family != Family::Floor).map(|best| best * times);
+        let limit = most(&|peer: &Peer| peer.name == loggers::FILE).map(|limit| limit * share);
+        let mut words = format!("≥ {times} × best");
+        let _ = best.map(|best| write!(words, " = {}", figure(Some(best))));
+        if let Some(limit) = limit {
+            let _ = write!(words, ", ≥ {share} × {} = {}", loggers::FILE, figure(Some(limit)));
+        }
+        (words, best.into_iter().chain(limit).max_by(f64::total_cmp))
+    }
+
     /// Returns the goal in words, and as a figure where those it compares with are there.
     fn goal(&self, measure: &Measure) -> (String, Option<f64>) {
         let best = |wanted: &dyn Fn(&Peer) -> bool| {
@@ -152,6 +178,11 @@ impl<'a> Report<'a> {
                 let bar = best(&|peer: &Peer| peer.name == name);
                 (format!("≤ {times} × {name}"), bar.map(|bar| bar * times))
             }
+            Goal::BestPeer(times) => {
+                let bar = best(&|peer: &Peer| peer.family != Family::Floor);
+                (format!("≤ {times} × best"), bar.map(|bar| bar * times))
+            }
+            Goal::Faster(times, share) => return self.faster(measure, times, share),
             Goal::AtMost(bar) => return (format!("≤ {}", figure(Some(bar))), Some(bar)),
             Goal::PerService(bar) => {
                 let bar = bar * self.options.services as f64;
@@ -164,7 +195,11 @@ impl<'a> Report<'a> {
 }
 
 fn reached(goal: Goal, ours: f64, bar: f64) -> bool {
-    if matches!(goal, Goal::BelowBest) { ours < bar } else { ours <= bar }
+    match goal {
+        Goal::BelowBest => ours < bar,
+        Goal::Faster(..) => ours >= bar,
+        _ => ours <= bar,
+    }
 }
 
 /// Writes a figure with three digits that count.

@@ -29,12 +29,14 @@ pub(crate) struct Lab {
     pub(crate) huge: bool,
     /// The number of the round, from 0.
     pub(crate) round: usize,
+    /// The folder of what was built for the run, on a disk as a rule.
+    pub(crate) built: PathBuf,
 }
 
 impl Lab {
     /// Copies the tiny programs to the tmpfs, so that no disk has a part in anything.
     pub(crate) fn set_up(&self, tiny: &Path) -> Result<()> {
-        for name in ["stamp", "next"] {
+        for name in ["stamp", "next", "lines"] {
             let from = tiny.join(name);
             fs::copy(&from, self.tiny(name))
                 .unable(|| format!("copy {} (tests/bench/prepare makes it)", from.display()))?;

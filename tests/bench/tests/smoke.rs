@@ -1,5 +1,7 @@
 //! One small run from end to end. What it measures is nobody's business here.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,35 +13,62 @@ const SUITES: [(&str, &str); 4] = [
     ("s6", "/usr/bin/s6-svscan"),
 ];
 
+/// The loggers, and a limit.
+const LOGGERS: [(&str, &str); 5] = [
+    ("multilog", "/usr/bin/multilog"),
+    ("multilog, static", "../../target/bench/daemontools-static/multilog"),
+    ("svlogd", "/usr/bin/svlogd"),
+    ("s6-log", "/usr/bin/s6-log"),
+    ("cat >file", "/bin/cat"),
+];
+
+#[test]
+fn a_row_of_the_logger_has_a_figure_for_every_logger_on_the_machine() {
+    let Some((table, said)) = table_of("logger-single", "benchmarks-logger.md") else { return };
+    figures_are_there(&table, &said, "| processor time of a line that comes alone, µs |", &LOGGERS);
+}
+
 #[test]
 fn a_row_has_a_figure_for_every_suite_on_the_machine() {
+    let Some((table, said)) = table_of("up", "benchmarks.md") else { return };
+    let suites = [&SUITES[..], &[("floor", "/bin/sh")]].concat();
+    figures_are_there(&table, &said, "| bring-up of 3 services, ms |", &suites);
+}
+
+/// Runs a row once; returns the table and what was said meanwhile. `None` where that is not
+/// possible here.
+fn table_of(row: &str, name: &str) -> Option<(String, String)> {
     let probe = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
     if !probe.unwrap().status.success() {
         eprintln!("not run: namespaces need root, and a container that allows them");
-        return;
+        return None;
     }
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tiny = Command::new(here.join("prepare")).arg("tiny").status().unwrap();
     assert!(tiny.success(), "the tiny programs need musl-gcc (package musl-tools)");
     let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let run = Command::new(env!("CARGO_BIN_EXE_bench"))
-        .args(["up", "--rounds", "1", "--services", "3", "--out"])
+        .args([row, "--rounds", "1", "--services", "3", "--out"])
         .arg(&out)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&run.stderr);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
     assert!(run.status.success(), "{}: {said}", run.status);
     let table = String::from_utf8(run.stdout).unwrap();
-    assert_eq!(table.trim(), std::fs::read_to_string(out.join("benchmarks.md")).unwrap().trim());
+    assert_eq!(table.trim(), std::fs::read_to_string(out.join(name)).unwrap().trim());
+    Some((table, said))
+}
 
+/// Looks for a figure of each that is installed, in the line that starts so.
+fn figures_are_there(table: &str, said: &str, line: &str, all: &[(&str, &str)]) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let cells = |start| -> Vec<&str> {
         let line = table.lines().find(|line| line.starts_with(start)).unwrap();
         line.split('|').map(str::trim).collect()
     };
-    let (names, figures) = (cells("| measure |"), cells("| bring-up of 3 services, ms |"));
-    let here = SUITES.iter().filter(|(_, scanner)| here.join(scanner).exists());
-    for name in here.map(|(name, _)| *name).chain(["floor"]) {
-        let at = names.iter().position(|cell| *cell == name);
+    let (names, figures) = (cells("| measure |"), cells(line));
+    for (name, _) in all.iter().filter(|(_, program)| here.join(program).exists()) {
+        let at = names.iter().position(|cell| cell == name);
         let figure = figures[at.unwrap_or_else(|| panic!("no {name} in {table}"))];
         assert!(figure.starts_with(|c: char| c.is_ascii_digit()), "{name}: {figure}\n{said}");
     }

@@ -2,6 +2,7 @@
 
 mod control;
 mod growth;
+mod logger;
 mod memory;
 mod start;
 mod stop;
@@ -46,6 +47,10 @@ pub(crate) enum Goal {
     Static(f64),
     /// At most so many times what the named suite has.
     Of(f64, &'static str),
+    /// At most so many times what the best of the others has.
+    BestPeer(f64),
+    /// At least so many times what the best of the others has, and such a share of the limit.
+    Faster(f64, f64),
     /// At most this.
     AtMost(f64),
     /// At most so much for each of the services.
@@ -157,6 +162,85 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "growth", measures: growth::MEASURES, run: growth::all },
 ];
 
+macro_rules! speeds {
+    ($what:literal, $goal:expr) => {
+        [
+            measure(concat!($what, ", MB per second"), $goal),
+            measure(concat!($what, ", million lines per second"), Goal::None),
+            measure(concat!($what, ", processor time, s/GB"), Goal::None),
+        ]
+    };
+}
+
+const PLAIN: Goal = Goal::Faster(3.0, 0.6);
+const FASTER: Goal = Goal::Faster(3.0, 0.0);
+
+/// The rows of the logger, in the order of their table.
+pub(crate) const LOGGER: &[Row] = &[
+    Row {
+        name: "logger-plain",
+        measures: [
+            speeds!("lines of 10 bytes", PLAIN),
+            speeds!("lines of 80 bytes", PLAIN),
+            speeds!("lines of 500 bytes", PLAIN),
+            speeds!("lines of 5,000 bytes", Goal::None),
+        ]
+        .as_flattened(),
+        run: logger::plain,
+    },
+    Row {
+        name: "logger-stamps",
+        measures: [
+            speeds!("stamped lines of 10 bytes", FASTER),
+            speeds!("stamped lines of 80 bytes", FASTER),
+            speeds!("stamped lines of 500 bytes", Goal::None),
+            speeds!("stamped lines of 5,000 bytes", Goal::None),
+        ]
+        .as_flattened(),
+        run: logger::stamps,
+    },
+    Row {
+        name: "logger-disk",
+        measures: [
+            speeds!("lines of 80 bytes, to a disk", Goal::None),
+            speeds!("stamped lines of 80 bytes, to a disk", Goal::None),
+        ]
+        .as_flattened(),
+        run: logger::disk,
+    },
+    Row {
+        name: "logger-select",
+        measures: &speeds!("lines of 80 bytes through 10 patterns", FASTER),
+        run: logger::select,
+    },
+    Row {
+        name: "logger-single",
+        measures: &[
+            measure("processor time of a line that comes alone, µs", Goal::BestPeer(1.0)),
+            measure("processor time of a stamped line that comes alone, µs", Goal::BestPeer(1.0)),
+        ],
+        run: logger::single,
+    },
+    Row {
+        name: "logger-latency",
+        measures: &[
+            measure("from the write of a line to its being in the file, µs", Goal::None),
+            measure("from the write of a line to its being in the file, stamped, µs", Goal::None),
+        ],
+        run: logger::latency,
+    },
+    Row {
+        name: "logger-memory",
+        measures: &[
+            measure("private memory under load, KiB", Goal::AtMost(256.0)),
+            measure("idle after it, KiB", Goal::AtMost(20.0)),
+            measure("private memory under load, stamped lines, KiB", Goal::AtMost(256.0)),
+            measure("idle after it, stamped lines, KiB", Goal::AtMost(20.0)),
+        ],
+        run: logger::memory,
+    },
+];
+
 /// Returns the middle of `values`, the mean of the two in the middle of an even number.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -192,9 +276,15 @@ mod tests {
     }
 
     #[test]
-    fn no_two_rows_have_one_name() {
-        for (i, row) in ALL.iter().enumerate() {
-            assert!(ALL[..i].iter().all(|other| other.name != row.name), "{}", row.name);
+    fn no_two_rows_have_one_name_and_no_two_lines_one_title() {
+        let all: Vec<&Row> = ALL.iter().chain(LOGGER).collect();
+        for (i, row) in all.iter().enumerate() {
+            assert!(all[..i].iter().all(|other| other.name != row.name), "{}", row.name);
+        }
+        let titles: Vec<_> =
+            all.iter().flat_map(|row| row.measures).map(|measure| measure.title).collect();
+        for (i, title) in titles.iter().enumerate() {
+            assert!(!titles[..i].contains(title), "{title}");
         }
     }
 }
