@@ -5,6 +5,7 @@
 use machine::queue::Queue;
 use machine::supervise::{Action, Actions, Event, Kill, Machine, Obstacle, Restored, Which};
 use machine::time::Mono;
+use multilog::pattern::{self, Kind};
 use ondisk::control::{COMMANDS, Command, Signal};
 use ondisk::envfile::{self, Value};
 use ondisk::names;
@@ -50,6 +51,49 @@ pub(crate) fn record(bytes: &[u8]) {
     let _ = read.process.matches(u64::from(whole[0]), u64::from(whole[20]));
     whole[usize::from(whole[16]) % Record::LEN] ^= 1;
     assert_eq!(Record::from_bytes(&whole), None, "a changed bit is noticed");
+}
+
+/// A pattern of multilog's, up to the first newline, and a line behind it. The first byte chooses the
+/// kind, the second where the line is cut in two: that makes no difference.
+pub(crate) fn pattern(bytes: &[u8]) {
+    let &[kind, cut, ref rest @ ..] = bytes else { return };
+    let kind = if kind & 1 == 0 { Kind::Simple } else { Kind::Shell };
+    let end = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    let (pattern, line) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
+    let line = &line[..line.len().min(1000)];
+    let matches = pattern::matches(kind, pattern, [&[], line]);
+    let cut = line.split_at(usize::from(cut).min(line.len()));
+    assert_eq!(pattern::matches(kind, pattern, [cut.0, cut.1]), matches);
+    match kind {
+        Kind::Simple => assert_eq!(matches, simple(pattern, line)),
+        // A star takes any beginning; what stands behind it is judged as without.
+        Kind::Shell if pattern.first() == Some(&b'*') => {
+            let any = |from| pattern::matches(kind, &pattern[1..], [&[], &line[from..]]);
+            assert_eq!(matches, (0..=line.len()).any(any));
+        }
+        Kind::Shell if !pattern.iter().any(|byte| b"*?[\\".contains(byte)) => {
+            assert_eq!(matches, pattern == line);
+        }
+        Kind::Shell => {}
+    }
+}
+
+/// The rule of multilog(8): a star before a byte matches the run up to the first such byte, which
+/// must come; a star at the end everything; any other byte itself.
+fn simple(mut pattern: &[u8], mut line: &[u8]) -> bool {
+    while let [first, after @ ..] = pattern {
+        match (first, after.first()) {
+            (b'*', None) => return true,
+            (b'*', Some(stop)) => match line.iter().position(|byte| byte == stop) {
+                Some(at) => line = &line[at..],
+                None => return false,
+            },
+            (byte, _) if line.first() == Some(byte) => line = &line[1..],
+            _ => return false,
+        }
+        pattern = after;
+    }
+    line.is_empty()
 }
 
 /// Bytes from a control FIFO, and what supervise's machine makes of them.

@@ -105,6 +105,27 @@ fn no_bytes_on_the_control_pipe_make_a_second_process_or_keep_supervise_from_end
 }
 
 #[test]
+fn no_pattern_of_the_logger_matches_but_by_its_rule() {
+    holds("pattern", 5, properties::pattern);
+}
+
+/// One that tries again for each star would not come to its end while anybody waits: a thousand
+/// bytes give 32 stars more than 10^50 ways.
+#[test]
+fn the_worst_patterns_come_to_an_end() {
+    use multilog::pattern::{Kind, matches};
+    let line = [b'a'; 1000];
+    for stars in [1, 8, 32, 400] {
+        for tail in ["b", "ab", "?b", "[b]", "*b"] {
+            let pattern = "*a".repeat(stars) + tail;
+            for kind in [Kind::Simple, Kind::Shell] {
+                assert!(!matches(kind, pattern.as_bytes(), [&[], &line]), "{pattern}");
+            }
+        }
+    }
+}
+
+#[test]
 fn no_environment_file_makes_a_variable_that_cannot_be() {
     holds("environment", 4, properties::environment);
 }
