@@ -54,7 +54,7 @@ pub(crate) fn command(peer: &Peer, log: &Path, job: Job) -> Result<Option<Comman
         return limit(peer, log, job);
     }
     let Some(mut command) = peer.logger() else { return Ok(None) };
-    let dir = "./log";
+    let dir = Path::new(".").join(log.file_name().unwrap_or_default());
     command.current_dir(log.parent().unwrap_or(log));
     match peer.family {
         Family::Runit => {

@@ -103,7 +103,7 @@ fn flow(
     lines.stdout(Stdio::from(logger.end)).stderr(Stdio::piped());
     let begun = monotonic();
     let said = lines.output().unable(|| "run lines".into())?;
-    // As in memory_of: the command keeps its end of the pipe otherwise.
+    // The command keeps its end of the pipe otherwise, and the logger would never end.
     drop(lines);
     let before = processor_time()?;
     let status = logger.child.wait().unable(|| "wait for the logger".into())?;
@@ -230,24 +230,23 @@ fn latency_of(mut logger: Running, current: &Path) -> Result<f64> {
 pub(super) fn memory(lab: &Lab, peer: &Peer) -> Result<Figures> {
     let mut figures = Vec::new();
     for job in [Job::Plain, Job::Stamps] {
-        let log = Log::in_memory(lab);
+        let (log, beside) = (Log::in_memory(lab), Log(lab.root.join("beside")));
         let is_limit = peer.family == Family::Floor;
-        match start(peer, &log, job)? {
-            Some(logger) if !is_limit => figures.extend(memory_of(lab, logger)?.map(Some)),
+        match (start(peer, &log, job)?, start(peer, &beside, job)?) {
+            (Some(logger), Some(beside)) if !is_limit => {
+                figures.extend(memory_of(lab, logger, beside)?.map(Some));
+            }
             _ => figures.extend([None; 2]),
         }
     }
     Ok(figures)
 }
 
-fn memory_of(lab: &Lab, mut logger: Running) -> Result<[f64; 2]> {
-    let end = logger.end.as_fd().try_clone_to_owned().unable(|| "copy a pipe's end".into())?;
-    let mut lines = Command::new(lab.tiny("lines"));
-    lines.args([80, MOMENT].map(|n| n.to_string()));
-    lines.stdout(end).stderr(Stdio::null());
-    let mut writer = lines.spawn().unable(|| "run lines".into())?;
-    // The command keeps its end of the pipe otherwise, and the logger would never end.
-    drop(lines);
+/// `beside` is another one that has done the same: the pages of the program belong to both, as where
+/// there are many services.
+fn memory_of(lab: &Lab, mut logger: Running, mut beside: Running) -> Result<[f64; 2]> {
+    say(lab, &beside, MOMENT / 7)?.wait().unable(|| "wait for lines".into())?;
+    let mut writer = say(lab, &logger, MOMENT)?;
     let pid = logger.child.id() as i32;
     let private = || processes::memory(pid).map(|memory| memory.private as f64);
     let mut most = 0.0_f64;
@@ -258,7 +257,18 @@ fn memory_of(lab: &Lab, mut logger: Running) -> Result<[f64; 2]> {
     // Longer than anything keeps what it may need again.
     std::thread::sleep(Duration::from_secs(2));
     let idle = private()?;
-    drop(logger.end);
-    logger.child.wait().unable(|| "wait for the logger".into())?;
+    drop((logger.end, beside.end));
+    for child in [&mut logger.child, &mut beside.child] {
+        child.wait().unable(|| "wait for the logger".into())?;
+    }
     Ok([most, idle])
+}
+
+/// Starts to say lines to a logger for so many milliseconds; its pipe stays open afterwards.
+fn say(lab: &Lab, logger: &Running, moment: u64) -> Result<Child> {
+    let end = logger.end.as_fd().try_clone_to_owned().unable(|| "copy a pipe's end".into())?;
+    let mut lines = Command::new(lab.tiny("lines"));
+    lines.args([80, moment].map(|n| n.to_string()));
+    lines.stdout(end).stderr(Stdio::null());
+    lines.spawn().unable(|| "run lines".into())
 }
