@@ -22,8 +22,27 @@ row() { head -c "$1" /dev/zero | tr '\0' "$2"; }
 # Holds a FIFO `p` open on descriptor 9 and starts the logger on it.
 begin() { mkfifo p; exec 9<>p; "$prog" "$@" <p 9>&- & pid=$!; }
 finish() { wait $pid; echo "ended $?"; }
+# Hands on one line at a time, the next when the logger has taken the last. The original looks for
+# the end of a file in what it has read at once; line by line that is the line.
+slow() {
+    python3 -c '
+import array, fcntl, os, select, sys, termios
+left = array.array("i", [0])
+gone = select.poll()
+gone.register(1, 0)
+for line in sys.stdin.buffer:
+    os.write(1, line)
+    left[0] = 1
+    while left[0] and not gone.poll(0):
+        fcntl.ioctl(1, termios.FIONREAD, left)
+'
+}
 prog=$0
 "#;
+
+const DANGLING: &str = "mkdir d; ln -s d/current d/current; echo a | \"$0\" ./d";
+const NOT_OURS: &str = "mkdir d; chmod 755 .; chmod 777 d; touch d/current; chmod 600 d/current; echo a | timeout -s KILL 2 setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" ./d 2>&1 | sed 's/@[0-9a-f]*/@/'";
+const CRASHED: &str = "seq 1000 | slow | \"$0\" s4096 '!if test -e once; then cat; else touch once; kill -9 $$; fi' ./d; wc -c d/@* | sed 's/@.*/@/'";
 
 /// Every action and option of the original; what is compared is output, messages, exit code, and
 /// what the script shows.
@@ -47,8 +66,8 @@ pub(crate) const CASES: &[&str] = &[
     "printf '\\n\\n\\nx\\n\\n' | \"$0\" t ./d; show ./d",
     "printf 'a\\0b\\0\\n\\0\\n' | \"$0\" ./d; show ./d",
     "printf 'a\\0b\\0\\n\\0' | \"$0\" t ./d; show ./d",
-    "seq 50000 | gzip -n | \"$0\" s30000 ./d; show ./d",
-    "seq 50000 | gzip -n | \"$0\" t s30000 ./d; show ./d",
+    "seq 50000 | gzip -n | slow | \"$0\" s30000 ./d; show ./d",
+    "seq 50000 | gzip -n | slow | \"$0\" t s30000 ./d; show ./d",
     "echo a | \"$0\" \"$PWD/d\"; show d",
     "echo a | \"$0\" ./d/; show d",
     "mkdir d; cd d; echo a | \"$0\" .; show .",
@@ -62,8 +81,8 @@ pub(crate) const CASES: &[&str] = &[
     "seq 100 >in; \"$0\" ./d <in; show d",
     // Long lines.
     "row 5000 x | \"$0\" ./d; show d",
-    "(row 1000000 x; echo; echo y) | \"$0\" s4096 n3 ./d; show d",
-    "(row 1000000 x; echo; echo y) | \"$0\" t s4096 n3 ./d; show d",
+    "(row 1000000 x; echo; echo y) | slow | \"$0\" s4096 n3 ./d; show d",
+    "(row 1000000 x; echo; echo y) | slow | \"$0\" t s4096 n3 ./d; show d",
     "for n in 999 1000 1001 1023 1024 1025 2047 2048 2049; do row $n x; echo; done | \"$0\" ./d; show d",
     "for n in 970 974 975 998 1025; do row $n x; echo; done | \"$0\" t ./d; show d",
     // e: the first 200 bytes.
@@ -103,39 +122,38 @@ pub(crate) const CASES: &[&str] = &[
     "printf 'a\\n' | \"$0\" t t ./d; show d",
     "(echo a; sleep .1; echo b) | \"$0\" t ./d; LC_ALL=C sort -c d/current && cut -c 26- d/current",
     // Sizes.
-    "for s in s s0 s1 s4095 s4096 s4097 s5000x s04096 s-1 s99999999999999999999; do seq 2500 | \"$0\" $s n20 ./$s; show $s; done",
-    "seq 20000 | \"$0\" ./d; show d",
-    "seq 20000 | \"$0\" n30 ./d s5000 ./e; show d e",
+    "for s in s s0 s1 s4095 s4096 s4097 s5000x s04096 s-1 s99999999999999999999; do seq 2500 | slow | \"$0\" $s n20 ./$s; show $s; done",
+    "seq 20000 | slow | \"$0\" ./d; show d",
+    "seq 20000 | slow | \"$0\" n30 ./d s5000 ./e; show d e",
     // Numbers.
-    "for n in n n0 n1 n2 n3 n4 n1x; do seq 3500 | \"$0\" s4096 $n ./$n; show $n; done",
-    "seq 30000 | \"$0\" s4096 n1000 ./d; show d",
+    "for n in n n0 n1 n2 n3 n4 n1x; do seq 3500 | slow | \"$0\" s4096 $n ./$n; show $n; done",
+    "seq 9000 | slow | \"$0\" s4096 n1000 ./d; show d",
     // Where a file ends.
-    "for n in 2094 2095 2096 2097 2098 4094 4095 4096 4097; do (row $n x; echo; row 3000 y) | \"$0\" s4096 ./d$n; show d$n; done",
-    "for n in 1 50 1998 1999 2000 2001 2002 3000; do for i in 1 2 3 4 5 6; do row $n $i; echo; done | \"$0\" s4096 ./d$n; show d$n; done",
-    "for n in 2070 2071 2072 4069 4070 4071; do (row $n x; echo; echo y) | \"$0\" t s4096 ./d$n; show d$n; done",
-    "row 20000 x | \"$0\" s4096 ./d; show d",
-    "for i in 1 2 3 4 5 6 7; do echo $i; echo $i | \"$0\" s4096 ./d; done; show d",
-    "row 4096 x | \"$0\" s4096 ./d; show d",
-    "row 4095 x | \"$0\" s4096 ./d; show d",
-    "for i in 1 2 3; do seq 700 | \"$0\" s4096 ./d; done; show d",
+    "for n in 2094 2095 2096 2097 2098 4094 4095 4096 4097; do (row $n x; echo; row 3000 y) | slow | \"$0\" s4096 ./d$n; show d$n; done",
+    "for n in 1 50 1998 1999 2000 2001 2002 3000; do for i in 1 2 3 4 5 6; do row $n $i; echo; done | slow | \"$0\" s4096 ./d$n; show d$n; done",
+    "for n in 2070 2071 2072 4069 4070 4071; do (row $n x; echo; echo y) | slow | \"$0\" t s4096 ./d$n; show d$n; done",
+    "row 20000 x | slow | \"$0\" s4096 ./d; show d",
+    "for i in 1 2 3 4 5 6 7; do echo $i; echo $i | slow | \"$0\" s4096 ./d; done; show d",
+    "row 4096 x | slow | \"$0\" s4096 ./d; show d",
+    "row 4095 x | slow | \"$0\" s4096 ./d; show d",
+    "for i in 1 2 3; do seq 700 | slow | \"$0\" s4096 ./d; done; show d",
     // Processors.
-    "seq 2500 | \"$0\" s4096 '!cat' ./d; show d",
-    "seq 2500 | \"$0\" s4096 '!tr 0-9 a-j' n2 ./d; show d",
-    "seq 2500 | \"$0\" t s4096 '!sed \"s/^@[^ ]* /X /\"' ./d; show d",
-    "seq 1500 | \"$0\" s4096 '!cat; (cat <&4; wc -c <previous) >&5' ./d; show d; cat d/state",
-    "seq 1000 | \"$0\" s4096 '!pwd; umask; echo $A $#' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!ls -l . | wc -l; cat processed | wc -c' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!stat -Lc \"%a %s\" /dev/fd/0 /dev/fd/1 /dev/fd/4 /dev/fd/5' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!:' ./d; show d",
-    "seq 2500 | \"$0\" s4096 '!cat' ./d '!tr 1 x' ./e; show d e",
-    "seq 2500 | \"$0\" s4096 ./d '!cat' ./e; show d e",
-    "seq 1000 | \"$0\" s4096 '!exec 1>&-; cat >/dev/null' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!echo seen >&2; cat' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!if test -e once; then cat; else touch once; exit 1; fi' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!if test -e once; then cat; else touch once; kill -9 $$; fi' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!if test -e once; then cat; else touch once; echo half; exit 9; fi' ./d; show d",
-    "seq 1000 | \"$0\" s4096 '!grep -E \"^Sig(Blk|Ign)|^ShdPnd\" /proc/self/status' ./d; show d",
+    "seq 2500 | slow | \"$0\" s4096 '!cat' ./d; show d",
+    "seq 2500 | slow | \"$0\" s4096 '!tr 0-9 a-j' n2 ./d; show d",
+    "seq 2500 | slow | \"$0\" t s4096 '!sed \"s/^@[^ ]* /X /\"' ./d; show d",
+    "seq 1500 | slow | \"$0\" s4096 '!cat; (cat <&4; wc -c <previous) >&5' ./d; show d; cat d/state",
+    "seq 1000 | slow | \"$0\" s4096 '!pwd; umask; echo $A $#' ./d; show d",
+    "seq 1000 | slow | \"$0\" s4096 '!ls -l . | wc -l; cat processed | wc -c' ./d; show d",
+    "seq 1000 | slow | \"$0\" s4096 '!stat -Lc \"%a %s\" /dev/fd/0 /dev/fd/1 /dev/fd/4 /dev/fd/5' ./d; show d",
+    "seq 1000 | slow | \"$0\" s4096 '!' ./d; show d",
+    "seq 1000 | slow | \"$0\" s4096 '!:' ./d; show d",
+    "seq 2500 | slow | \"$0\" s4096 '!cat' ./d '!tr 1 x' ./e; show d e",
+    "seq 2500 | slow | \"$0\" s4096 ./d '!cat' ./e; show d e",
+    "seq 1000 | slow | \"$0\" s4096 '!exec 1>&-; cat >/dev/null' ./d; show d",
+    "seq 1000 | slow | \"$0\" s4096 '!echo seen >&2; cat' ./d; show d",
+    "seq 1000 | slow | \"$0\" s4096 '!if test -e once; then cat; else touch once; exit 1; fi' ./d; show d",
+    CRASHED,
+    "seq 1000 | slow | \"$0\" s4096 '!if test -e once; then cat; else touch once; echo half; exit 9; fi' ./d; show d",
     // Signals.
     "begin s4096 ./d; echo a >&9; when 'filled d/current 2'; kill -ALRM $pid; when 'rotated d 1'; echo b >&9; when 'filled d/current 2'; kill -TERM $pid; finish; show d",
     "begin ./d; echo a >&9; when 'filled d/current 2'; kill -ALRM $pid; when 'rotated d 1'; sleep .2; kill -ALRM $pid; sleep .2; echo b >&9; when 'filled d/current 2'; kill -TERM $pid; finish; show d",
@@ -156,8 +174,7 @@ pub(crate) const CASES: &[&str] = &[
     "mkdir d; exec 9>d/lock; flock 9; echo a | \"$0\" ./d 9>&-; ls -A d",
     "mkdir -p d/lock; echo a | \"$0\" ./d",
     "mkdir -p d/current; echo a | \"$0\" ./d; ls -A d",
-    "mkdir d; mkfifo d/current; (timeout 5 cat d/current; :) & echo a | timeout 5 \"$0\" ./d; wait; ls -A d | sed 's/^@.*u/@u/'",
-    "mkdir d; ln -s d/current d/current; echo a | \"$0\" ./d",
+    DANGLING,
     "mkdir -p d/state; echo a | \"$0\" ./d",
     "echo a | \"$0\" ./$(row 300 x)",
     "echo a | \"$0\" ./d ./no/e; show d",
@@ -165,14 +182,14 @@ pub(crate) const CASES: &[&str] = &[
     "mkdir d; chmod 755 .; echo a | setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" ./d",
     "chmod 755 .; echo a | setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" ./d",
     "mkdir d; chmod 755 .; chmod 777 d; touch d/lock; chmod 600 d/lock; echo a | setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" ./d",
-    "mkdir d; chmod 755 .; chmod 777 d; touch d/current; chmod 600 d/current; echo a | timeout -s KILL 2 setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" ./d 2>&1 | sed 's/@[0-9a-f]*/@/'",
+    NOT_OURS,
     "mkdir d; chmod 755 .; chmod 777 d; touch d/current; chmod 700 d/current; echo a | setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" ./d; ls d",
     "mkdir d; chmod 755 .; chmod 700 d; echo a | setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" ./d",
     "mkdir d; chmod 755 .; chmod 777 d; echo a | setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" ./d; show d",
-    "ulimit -n 4; echo a | \"$0\" ./d ./e",
+    "prlimit --nofile=4 \"$0\" ./d ./e </dev/null; echo $?; ls",
     "mkdir d; echo old >d/previous; (sleep 1 | timeout -s KILL 2 \"$0\" '!/bin/false' ./d) 2>&1",
     "mkdir d; echo old >d/previous; (sleep 1 | timeout -s KILL 2 \"$0\" '!/no/such/program' ./d) 2>&1",
-    "seq 1000 | timeout -s KILL 2 \"$0\" s4096 '!/bin/false' ./d; show d",
+    "seq 1000 | slow | timeout -s KILL 2 \"$0\" s4096 '!/bin/false' ./d 2>&1; show d",
     // Trouble later, for a while.
     "mkdir f; (echo a; sleep 1; echo) | timeout -s KILL 2 \"$0\" =f",
     "(echo a; sleep 1; echo) | timeout -s KILL 2 \"$0\" =no/f",
@@ -196,4 +213,30 @@ pub(crate) struct Difference {
 }
 
 /// All intended differences.
-pub(crate) const DIFFERENCES: &[Difference] = &[];
+pub(crate) const DIFFERENCES: &[Difference] = &[
+    Difference {
+        script: "\"$0\" ./d </; show d",
+        ours: (
+            "d 700\ncurrent regular empty file 744 0 4294967295 0\n\nlock regular empty file 600 0 \
+             4294967295 0\n\nstate regular empty file 644 0 4294967295 0\n\n",
+            "multilog: fatal: unable to read input: is a directory\n",
+            0,
+        ),
+        reason: "an input that cannot be read is told",
+    },
+    Difference {
+        script: DANGLING,
+        ours: ("", "multilog: fatal: unable to write to ./d/current: symbolic link loop\n", 111),
+        reason: "a link is not followed, and that is the reason told",
+    },
+    Difference {
+        script: NOT_OURS,
+        ours: ("multilog: fatal: unable to write to ./d/current: access denied\n", "", 0),
+        reason: "the file of another account is not renamed; the original tries to for ever",
+    },
+    Difference {
+        script: CRASHED,
+        ours: ("2096 d/@\n", "multilog: warning: processor failed in ./d, pausing\n", 0),
+        reason: "the original tells a crash twice, with the reason of another call, and waits twice",
+    },
+];
