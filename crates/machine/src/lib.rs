@@ -13,3 +13,4 @@ pub mod queue;
 pub mod supervise;
 pub mod svscan;
 pub mod time;
+pub mod work;
