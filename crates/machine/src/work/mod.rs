@@ -289,11 +289,11 @@ impl Subject {
     }
 
     fn tried(self, tries: u32, fault: Fault, limit: Limit) -> Next {
-        let tried = Self { wary: false, ..self.counted(tries) };
-        if tried.count >= limit.tries {
-            Next::Bury(tried.stopped(limit.exhausted))
+        let after = Self { wary: false, ..self.counted(tries) };
+        if after.count >= limit.tries {
+            Next::Bury(after.stopped(limit.exhausted))
         } else {
-            Next::Retry(Self { fault, ..tried.with(State::Ready { leased: false }) })
+            Next::Retry(Self { fault, ..after.with(State::Ready { leased: false }) })
         }
     }
 

@@ -1,0 +1,105 @@
+//! Waking takers of other processes, and finding out which of them are dead.
+
+use crate::change::TakerId;
+use crate::place::Place;
+use crate::trouble::Trouble;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The folder of sockets, one for each taker.
+pub(crate) struct Bells {
+    folder: File,
+    path: PathBuf,
+    sender: UnixDatagram,
+}
+
+/// What became of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rung {
+    /// It is awake, or will be.
+    Heard,
+    /// Nobody has the socket: its process is dead.
+    Dead,
+}
+
+impl Bells {
+    pub(crate) fn open(place: &Place) -> Result<Self, Trouble> {
+        let path = place.takers();
+        let io = |verb| move |e| Trouble::io(verb, &place.takers(), e);
+        let folder = File::open(&path).map_err(io("open"))?;
+        let sender = UnixDatagram::unbound().map_err(io("make a socket for"))?;
+        sender.set_nonblocking(true).map_err(io("make a socket for"))?;
+        Ok(Self { folder, path, sender })
+    }
+
+    /// Returns a path for a socket call, which takes 107 bytes at most however long ours is.
+    fn short(&self, taker: TakerId) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{}", self.folder.as_raw_fd(), taker.0))
+    }
+
+    /// Makes a taker's own socket; from then on it can be rung. What a dead taker of a store that
+    /// was put back from a copy has left there is removed.
+    pub(crate) fn bind(&self, taker: TakerId) -> Result<Bell, Trouble> {
+        self.remove(taker);
+        let socket = UnixDatagram::bind(self.short(taker));
+        Ok(Bell { socket: socket.map_err(|e| Trouble::io("make a socket in", &self.path, e))? })
+    }
+
+    pub(crate) fn remove(&self, taker: TakerId) {
+        let _ = fs::remove_file(self.short(taker));
+    }
+
+    /// Returns what rings a taker of this process from another thread, whatever becomes of the
+    /// socket's name.
+    pub(crate) fn button(&self, taker: TakerId) -> io::Result<UnixDatagram> {
+        let button = UnixDatagram::unbound()?;
+        button.connect(self.short(taker))?;
+        button.set_nonblocking(true)?;
+        Ok(button)
+    }
+
+    /// Wakes a taker. A full socket is as good: its taker has not looked yet.
+    pub(crate) fn ring(&self, taker: TakerId) -> Rung {
+        match self.sender.send_to(&[1], self.short(taker)) {
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
+                Rung::Dead
+            }
+            // Without descriptors or memory nobody knows: its lease will tell.
+            Ok(_) | Err(_) => Rung::Heard,
+        }
+    }
+}
+
+/// A taker's own socket. Rung by writers, and by its own process when there is something to do.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    socket: UnixDatagram,
+}
+
+impl Bell {
+    /// Sleeps until it is rung, at the latest until the time is over, and takes all rings there
+    /// are. `None` = for ever.
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
+        // A time-out of nothing means none to the kernel.
+        let limit = limit.map(|limit| limit.max(Duration::from_micros(1)));
+        self.socket.set_nonblocking(false)?;
+        self.socket.set_read_timeout(limit)?;
+        let mut byte = [0; 1];
+        match self.socket.recv(&mut byte) {
+            Err(e) if is_nothing(&e) => return Ok(()),
+            Err(e) => return Err(e),
+            Ok(_) => {}
+        }
+        self.socket.set_nonblocking(true)?;
+        while self.socket.recv(&mut byte).is_ok() {}
+        Ok(())
+    }
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}

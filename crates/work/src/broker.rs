@@ -1,0 +1,157 @@
+//! A queue of work as exo's one loop sees it.
+
+use crate::change::{Ask, Ended, JobId, Lease, NewJob, Refused, Taken};
+use machine::time::Mono;
+use machine::work::Fault;
+use std::os::fd::BorrowedFd;
+
+/// A queue that items are taken from, one ask at a time.
+///
+/// Nothing here waits: a call is a wish, and what came of it is an [`Event`]. Wishes are granted
+/// in the order in which they were made. Dropping a broker ends it: wishes that were made are
+/// granted first, as far as the disk or the network lets them; what is still in hand then counts
+/// as lost.
+pub trait Broker {
+    /// Returns what becomes readable when [`next`](Self::next) has something to say.
+    fn wakeup(&self) -> BorrowedFd<'_>;
+
+    /// Returns what happened, one thing at a time; `None` = no more for now.
+    fn next(&mut self) -> Option<Event>;
+
+    /// Wants one more delivery, for this instance. Answered by one [`Event::Arrived`], at once or
+    /// whenever there is something.
+    fn ask(&mut self, ask: Ask, instance: &str);
+
+    /// Wants one delivery less, of those that this instance asked for like this. One that is on
+    /// its way arrives nevertheless.
+    fn withdraw(&mut self, ask: Ask, instance: &str);
+
+    /// Says that a delivery which was only asked for ahead is worked on from now. Refused by
+    /// [`Event::Overtaken`].
+    fn begin(&mut self, delivery: &mut Delivery, instance: &str);
+
+    /// Gives a delivery back that was not begun: as if it had never been here.
+    fn give_back(&mut self, delivery: Delivery);
+
+    /// Gives a delivery back that was begun, because we shut down. It is ready for others at once
+    /// and the try does not count.
+    fn interrupt(&mut self, delivery: Delivery);
+
+    /// Ends a delivery: recorded, answered, settled, in this order. Then [`Event::Settled`], or
+    /// [`Event::Overtaken`] where it was not ours any more.
+    fn finish(&mut self, delivery: Delivery, ended: Ended);
+
+    /// Ends a delivery that was cancelled and did not stop by itself within its time.
+    fn overdue(&mut self, delivery: Delivery);
+
+    /// Records how far the work on a delivery has come, for the next attempt.
+    fn stage(&mut self, delivery: &Delivery, stage: Option<String>);
+
+    /// Puts a further item into a queue. Answered by [`Event::Sent`] with this ticket, once it is
+    /// safe there.
+    fn send(&mut self, ticket: u64, job: NewJob);
+
+    /// Wants a job cancelled, wherever it is. Answered by [`Event::CancelTaken`] with this ticket;
+    /// who has it in hand hears [`Event::Cancelled`].
+    fn cancel(&mut self, ticket: u64, job: JobId, why: Fault);
+}
+
+/// A job in hand. Neither `Clone` nor `Copy`, and whatever settles it consumes it:
+///
+/// ```
+/// use work::{Broker, Delivery, Ended};
+/// fn once(broker: &mut impl Broker, delivery: Delivery) {
+///     broker.finish(delivery, Ended::default());
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use work::{Broker, Delivery, Ended};
+/// fn twice(broker: &mut impl Broker, delivery: Delivery) {
+///     broker.finish(delivery, Ended::default());
+///     broker.give_back(delivery);
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use work::Delivery;
+/// fn copy(delivery: &Delivery) -> Delivery {
+///     Delivery::clone(delivery)
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "it stays in hand until it is settled"]
+pub struct Delivery {
+    pub(crate) taken: Taken,
+}
+
+impl Delivery {
+    /// Returns what names it in events. A key settles nothing.
+    #[must_use]
+    pub fn key(&self) -> Lease {
+        self.taken.lease
+    }
+
+    /// Returns all that is known of it, the work item too.
+    #[must_use]
+    pub fn job(&self) -> &Taken {
+        &self.taken
+    }
+
+    /// Gives the work item's bytes away, so that they need not be kept twice.
+    #[must_use]
+    pub fn take_item(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.taken.item)
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// An ask was granted.
+    Arrived(Delivery),
+    /// A delivery's end is safe: recorded, answered, settled.
+    Settled {
+        /// Which.
+        key: Lease,
+        /// How the job stands: not always as the attempt ended, it may have been cancelled or
+        /// tried as often as it may.
+        fault: Fault,
+        /// When it is tried again; `None` = it has stopped.
+        retry: Option<Mono>,
+    },
+    /// A delivery is not ours any more: its lease ran out, or it was cancelled before it was
+    /// begun. What we say of it is not recorded.
+    Overtaken(Lease),
+    /// A delivery that is worked on is not wanted any more. It is to be finished none the less.
+    Cancelled {
+        /// Which.
+        key: Lease,
+        /// Why: the code that means so.
+        why: Fault,
+    },
+    /// An item is safe in the queue it was sent to.
+    Sent {
+        /// As it was sent with.
+        ticket: u64,
+        /// The job that it is, or why it is none.
+        job: Result<JobId, Refused>,
+    },
+    /// A cancel is recorded, or refused.
+    CancelTaken {
+        /// As it was asked with.
+        ticket: u64,
+        /// Why not.
+        refused: Option<Refused>,
+    },
+    /// Nothing goes on until this is mended; wishes are kept, and tried again by themselves.
+    Trouble {
+        /// What is wrong, after "unable to".
+        what: String,
+        /// It will not mend by itself.
+        lasting: bool,
+    },
+    /// It goes on.
+    Well,
+}

@@ -1,0 +1,444 @@
+//! Every change that there is. A change is a value: nothing in it can be waited for.
+
+mod fault;
+mod group;
+mod job;
+mod lease;
+mod row;
+mod taker;
+
+pub(crate) mod tx;
+
+pub(crate) use row::subject as row_subject;
+
+use crate::clock::Wall;
+use machine::time::Mono;
+use machine::work::{Backoff, Fault, Limit, Reach, Refusal};
+use std::fmt;
+use std::time::Duration;
+
+/// Number of a job. Never given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub i64);
+
+/// Number of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub i64);
+
+/// Number of a dependency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DependencyId(pub i64);
+
+/// Number of a taker: one life of a process that takes from one queue. Never given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TakerId(pub i64);
+
+/// Number of a dead item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadId(pub i64);
+
+/// Names one taking of a job. It is told what it may by this: who was overtaken has an old one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lease {
+    /// Of which job.
+    pub job: JobId,
+    /// By whom.
+    pub taker: TakerId,
+    /// How many times the job had been taken.
+    pub number: i64,
+}
+
+/// A job to be recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewJob {
+    /// Queue that takers of its kind take from: the participant's.
+    pub queue: String,
+    /// Process that the item belongs to.
+    pub wfid: String,
+    /// The rest of its name; submitted twice to one queue it is recorded once.
+    pub identity: String,
+    /// The work item.
+    pub item: Vec<u8>,
+    /// Name of its label; `""` has priority 0.
+    pub label: String,
+    /// Among those of its label, highest first.
+    pub priority: i32,
+    /// Not to be taken before this is over.
+    pub delay: Duration,
+    /// User id of whoever submitted it, as far as known.
+    pub owner: Option<u32>,
+    /// Queue that wants the answer.
+    pub reply_to: Option<String>,
+    /// Name of a lock: no two jobs with it are worked on at once.
+    pub key: Option<String>,
+    /// A job that waits until this one has stopped.
+    pub parent: Option<JobId>,
+    /// What must be done before.
+    pub dependency: Option<DependencyId>,
+}
+
+/// A group of jobs to be recorded, all or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewRequest {
+    /// Names it; recorded twice it is recorded once.
+    pub name: String,
+    /// Where it came from.
+    pub source: String,
+    /// Name of its label.
+    pub label: String,
+    /// User id of whoever wants it, as far as known.
+    pub owner: Option<u32>,
+    /// What it was made from.
+    pub payload: Option<Vec<u8>>,
+    /// Its jobs. Each has the request's label.
+    pub jobs: Vec<NewJob>,
+    /// To be looked at before its jobs are worked on.
+    pub held: bool,
+}
+
+/// How a taker of a queue treats what it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How often a job is tried.
+    pub limit: Limit,
+    /// How long it rests between two tries.
+    pub backoff: Backoff,
+    /// How long a taker that says nothing keeps what it has.
+    pub lease: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        let (limit, backoff) = (Limit::default(), Backoff::default());
+        Self { limit, backoff, lease: Duration::from_secs(60) }
+    }
+}
+
+/// Whether a job is begun as it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// To be worked on at once: the attempt is recorded with the taking.
+    Now,
+    /// To have it at hand.
+    Ahead,
+}
+
+/// How an attempt ended, as whoever worked on it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// 0 done, 1 to 9 to be tried again, 10 and above final.
+    pub fault: Fault,
+    /// Exit code of the process, where there was one for this item.
+    pub code: Option<i32>,
+    /// Signal that ended it.
+    pub signal: Option<i32>,
+    /// What is wrong, for people.
+    pub text: Option<String>,
+    /// What is the same about faults with the same cause.
+    pub signature: Option<String>,
+    /// Where the attempt begins in the log.
+    pub log: Option<String>,
+    /// Processor time, in microseconds.
+    pub cpu_us: Option<i64>,
+    /// Largest memory, in KiB.
+    pub peak_kib: Option<i64>,
+    /// The item as it came back, with its error where it failed.
+    pub output: Option<Vec<u8>>,
+    /// The item said that nobody is to be answered.
+    pub forget: bool,
+}
+
+/// What a requeue, a hold or a cancel is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// One job.
+    Job(JobId),
+    /// A request; its jobs follow where they must.
+    Request(RequestId),
+    /// Something that jobs wait for.
+    Dependency(DependencyId),
+}
+
+/// What is done to a subject by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Steer {
+    /// From `new` to `ready`.
+    Accept,
+    /// From `new` to `hold`.
+    Hold,
+    /// From `hold` to `new`.
+    Release,
+    /// A request, and its jobs that wait or run, are not wanted any more; a job likewise.
+    Cancel(Fault),
+    /// Try again from the start, with its count forgotten.
+    Requeue(Reach),
+}
+
+/// Everything that can happen to a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Records a job. [`Applied::Submitted`], or [`Applied::Known`] where it is recorded.
+    Submit(Box<NewJob>),
+    /// Records a group of jobs. [`Applied::Requested`] or [`Applied::RequestKnown`].
+    Request(Box<NewRequest>),
+    /// Does something to a subject by hand.
+    Steer(Subject, Steer),
+    /// Changes a job's place among those of its label.
+    Prioritise {
+        /// Which.
+        job: JobId,
+        /// Highest first.
+        priority: i32,
+    },
+    /// Begins a taker's life. [`Applied::Opened`]. Jobs of the queue's dead takers are lost.
+    OpenTaker {
+        /// From which queue.
+        queue: String,
+        /// How it treats what it takes.
+        policy: Policy,
+    },
+    /// The taker lives: what it has it keeps for another while.
+    Renew(TakerId),
+    /// Ends a taker's life: what it still has is lost.
+    CloseTaker(TakerId),
+    /// Looks for takers of this taker's queue that are dead or silent; what they have is lost.
+    Sweep(TakerId),
+    /// Takes the first job of the taker's queue. [`Applied::Taken`] or [`Applied::Nothing`].
+    Take {
+        /// By whom.
+        taker: TakerId,
+        /// Begun at once or not.
+        ask: Ask,
+        /// Which instance will work on it.
+        instance: String,
+    },
+    /// Records a job of another broker that was delivered to us, and takes it.
+    /// [`Applied::Taken`], [`Applied::Elsewhere`] or [`Applied::Finished`].
+    Arrive {
+        /// What was delivered; its queue is the taker's.
+        job: Box<NewJob>,
+        /// By whom it is taken.
+        taker: TakerId,
+        /// Begun at once or not.
+        ask: Ask,
+        /// Which instance will work on it.
+        instance: String,
+    },
+    /// Records that a job which was only taken is worked on from now. [`Applied::Begun`].
+    Begin {
+        /// Which.
+        lease: Lease,
+        /// By which instance.
+        instance: String,
+    },
+    /// Gives a job back that was not begun.
+    GiveBack(Lease),
+    /// Gives a job back that was begun: we are told to shut down.
+    Interrupt(Lease),
+    /// Records how far an attempt has come, for the next.
+    Stage {
+        /// Of what.
+        lease: Lease,
+        /// In the participant's words; `None` forgets.
+        stage: Option<String>,
+    },
+    /// Records the end of an attempt and what follows. [`Applied::Ended`].
+    End(Lease, Box<Ended>),
+    /// Who was asked to stop did not, and was ended.
+    CancelOverdue(Lease),
+    /// The sender has the answer for sure.
+    Answered(JobId),
+    /// Sets a label's priority, and whether its jobs may be taken.
+    SetLabel {
+        /// Its name.
+        name: String,
+        /// Highest first.
+        priority: i32,
+        /// Its jobs may be taken.
+        active: bool,
+    },
+    /// Records what jobs wait for, or finds it. [`Applied::Needed`].
+    Need {
+        /// What kind of thing.
+        kind: String,
+        /// Which.
+        name: String,
+        /// Which part of it.
+        component: String,
+        /// Queue of the participant that sees to it.
+        checker: Option<String>,
+    },
+    /// What jobs wait for is done, or will never be.
+    Resolve(DependencyId, Fault),
+    /// Takes a lock for somebody who is no job. [`Refused::Locked`] where it is taken.
+    Lock {
+        /// Its name.
+        name: String,
+        /// Who has it.
+        holder: String,
+    },
+    /// Lets go of a lock that `holder` has.
+    Unlock {
+        /// Its name.
+        name: String,
+        /// Who has it.
+        holder: String,
+    },
+    /// Keeps what could not even be recorded as a job. [`Applied::Buried`].
+    Bury {
+        /// Where it came from.
+        queue: String,
+        /// From whom, as far as known.
+        owner: Option<u32>,
+        /// What is wrong with it.
+        fault: Fault,
+        /// The same, for people.
+        reason: String,
+        /// As it came.
+        bytes: Vec<u8>,
+    },
+    /// Removes a dead item.
+    Exhume(DeadId),
+    /// Says whose matter a class of faults is.
+    Blame {
+        /// Of which queue.
+        queue: String,
+        /// Which class.
+        signature: String,
+        /// Who sees to it.
+        owner: Option<String>,
+        /// Where it is written down.
+        bug: Option<String>,
+    },
+    /// Removes jobs that stopped before a moment. [`Applied::Cleaned`]
+    Clean {
+        /// By the wall clock.
+        before: Wall,
+        /// Looks at jobs after this one, so that a long clean can be done in small steps.
+        after: JobId,
+        /// Looks at no more jobs than this.
+        at_most: u32,
+    },
+}
+
+/// A job that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Names this taking.
+    pub lease: Lease,
+    /// Number of the attempt, from 1. The next one's where it is not begun.
+    pub attempt: u32,
+    /// The attempt is recorded.
+    pub begun: bool,
+    /// For which instance it was asked.
+    pub instance: String,
+    /// Process it belongs to.
+    pub wfid: String,
+    /// The rest of its name.
+    pub identity: String,
+    /// How far an earlier attempt came, in the participant's words.
+    pub stage: Option<String>,
+    /// Who submitted it.
+    pub owner: Option<u32>,
+    /// The work item.
+    pub item: Vec<u8>,
+}
+
+/// What a change came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Applied {
+    /// Nothing more is to be said.
+    Done,
+    /// A job was recorded.
+    Submitted {
+        /// Its number.
+        job: JobId,
+        /// Nobody has set its label's priority: it comes after all others.
+        label_unknown: bool,
+    },
+    /// The job was recorded before.
+    Known(JobId),
+    /// A group of jobs was recorded.
+    Requested(RequestId),
+    /// The group was recorded before.
+    RequestKnown(RequestId),
+    /// The taker's number.
+    Opened(TakerId),
+    /// A job.
+    Taken(Box<Taken>),
+    /// No job can be taken.
+    Nothing {
+        /// When the earliest delay of the queue ends, or the earliest lease of another taker.
+        next: Option<Mono>,
+    },
+    /// Somebody else has the job, or it may not be tried now.
+    Elsewhere(JobId),
+    /// The job has stopped before.
+    Finished {
+        /// Which.
+        job: JobId,
+        /// How.
+        fault: Fault,
+        /// What is to be sent to the sender, where that is not known to have been received.
+        answer: Option<Vec<u8>>,
+    },
+    /// Number of the attempt, from 1.
+    Begun(u32),
+    /// An attempt ended.
+    Ended {
+        /// The job's fault. Not always the attempt's: it may have been cancelled, or exhausted.
+        fault: Fault,
+        /// When it is tried again; `None` = it has stopped.
+        retry: Option<Mono>,
+    },
+    /// What jobs wait for; `done` or not.
+    Needed {
+        /// Its number.
+        dependency: DependencyId,
+        /// How it ended, where it has.
+        ended: Option<Fault>,
+    },
+    /// Number of the dead item.
+    Buried(DeadId),
+    /// Jobs were removed.
+    Cleaned {
+        /// How many.
+        removed: u32,
+        /// Where to go on; `None` = all were looked at.
+        next: Option<JobId>,
+    },
+}
+
+/// Why a change was not made. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// There is none: a job, a request, ...
+    Absent(&'static str),
+    /// Somebody else has the job by now, or nobody.
+    Overtaken,
+    /// It cannot happen in the state that it is in.
+    NotNow(Refusal),
+    /// The lock is somebody's.
+    Locked(String),
+    /// The value makes no sense, and why.
+    Senseless(&'static str),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent(what) => write!(f, "there is no such {what}"),
+            Self::Overtaken => f.write_str("somebody else has the job by now"),
+            Self::NotNow(Refusal::NotNow(state)) => write!(f, "not while it is {}", state.name()),
+            Self::NotNow(Refusal::Done) => f.write_str("it is done"),
+            Self::NotNow(Refusal::WrongFault) => f.write_str("the code does not mean that"),
+            Self::Locked(by) => write!(f, "locked by {by}"),
+            Self::Senseless(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}

@@ -1,0 +1,111 @@
+//! Classes of faults, dead items, and cleaning up.
+
+use super::tx::{Stop, Tx};
+use super::{Applied, DeadId, Ended, JobId, Refused};
+use crate::clock::Wall;
+use crate::item;
+use machine::work::Fault;
+use rusqlite::params;
+
+const DAY_US: i64 = 86_400_000_000;
+
+impl Tx<'_> {
+    /// Counts a fault in its class. One without a signature is of the class of its code.
+    pub(super) fn note_fault(&mut self, queue: &str, ended: &Ended) -> Result<(), Stop> {
+        let of_code = || format!("fault {}", ended.fault.0);
+        let signature = ended.signature.clone().unwrap_or_else(of_code);
+        let text = ended.text.as_deref().unwrap_or("");
+        self.execute(
+            "INSERT INTO fault (queue, signature, code, text, count, first_at, last_at)
+                VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5) ON CONFLICT (queue, signature) DO UPDATE
+                SET count = count + 1, last_at = ?5, text = ?4, code = ?3",
+            params![queue, signature, ended.fault.0, text, self.now.wall.0],
+        )?;
+        self.execute(
+            "INSERT INTO fault_day (queue, signature, day, count) VALUES (?1, ?2, ?3, 1)
+                ON CONFLICT (queue, signature, day) DO UPDATE SET count = count + 1",
+            params![queue, signature, self.now.wall.0.div_euclid(DAY_US)],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn blame(
+        &mut self,
+        class: [&String; 2],
+        owner: Option<&str>,
+        bug: Option<&str>,
+    ) -> Result<Applied, Stop> {
+        let sql = "UPDATE fault SET owner = ?3, bug = ?4 WHERE queue = ?1 AND signature = ?2";
+        if self.execute(sql, params![class[0], class[1], owner, bug])? == 0 {
+            return Err(Refused::Absent("class of faults").into());
+        }
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn bury(
+        &mut self,
+        queue: &str,
+        owner: Option<u32>,
+        job: Option<JobId>,
+        fault: Fault,
+        reason: &str,
+        bytes: &[u8],
+    ) -> Result<Applied, Stop> {
+        self.execute(
+            "INSERT INTO dead (queue, owner, job, fault, reason, at, sum, bytes)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                queue,
+                owner,
+                job.map(|job| job.0),
+                fault.0,
+                reason,
+                self.now.wall.0,
+                item::checksum(bytes),
+                bytes
+            ],
+        )?;
+        Ok(Applied::Buried(DeadId(self.conn.last_insert_rowid())))
+    }
+
+    pub(super) fn exhume(&mut self, dead: DeadId) -> Result<Applied, Stop> {
+        if self.execute("DELETE FROM dead WHERE id = ?1", [dead.0])? == 0 {
+            return Err(Refused::Absent("dead item").into());
+        }
+        Ok(Applied::Done)
+    }
+
+    /// Removes old stopped jobs among the next `at_most`, and requests that have none left.
+    pub(super) fn clean(
+        &mut self,
+        before: Wall,
+        after: JobId,
+        at_most: u32,
+    ) -> Result<Applied, Stop> {
+        if at_most == 0 {
+            return Err(Refused::Senseless("nothing is looked at").into());
+        }
+        let last = "SELECT max(id), count(*) FROM
+            (SELECT id FROM job WHERE id > ?1 ORDER BY id LIMIT ?2)";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?));
+        let (last, seen): (_, u32) =
+            self.first(last, params![after.0, at_most], read)?.unwrap_or_default();
+        let Some(last) = last else { return Ok(Applied::Cleaned { removed: 0, next: None }) };
+        let old = "state = 'stop' AND changed_at < ?3 AND id > ?1 AND id <= ?2";
+        let requests =
+            format!("SELECT DISTINCT request FROM job WHERE {old} AND request IS NOT NULL");
+        let requests: Vec<i64> =
+            self.all(&requests, params![after.0, last, before.0], |row| row.get(0))?;
+        let removed = self
+            .execute(&format!("DELETE FROM job WHERE {old}"), params![after.0, last, before.0])?;
+        for request in requests {
+            self.execute(
+                "DELETE FROM request WHERE id = ?1 AND state = 'stop'
+                    AND NOT EXISTS (SELECT 1 FROM job WHERE request = ?1)",
+                [request],
+            )?;
+        }
+        let next = (seen == at_most).then_some(JobId(last));
+        Ok(Applied::Cleaned { removed: removed as u32, next })
+    }
+}

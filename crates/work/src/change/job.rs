@@ -1,0 +1,186 @@
+//! Recording jobs, and what is done to them by hand.
+
+use super::row::{Job, step};
+use super::tx::{Ring, Stop, Tx};
+use super::{Applied, Ask, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId};
+use crate::item;
+use machine::work::{Event, Fault, Kind, State};
+use rusqlite::params;
+
+impl Tx<'_> {
+    pub(super) fn submit(&mut self, job: &NewJob) -> Result<Applied, Stop> {
+        self.record(job, None, "ready")
+    }
+
+    /// Records a job, unless one of its name is recorded.
+    pub(super) fn record(
+        &mut self,
+        job: &NewJob,
+        request: Option<RequestId>,
+        state: &str,
+    ) -> Result<Applied, Stop> {
+        if job.queue.is_empty() || job.identity.is_empty() && job.wfid.is_empty() {
+            return Err(Refused::Senseless("a job needs a queue and a name").into());
+        }
+        if let Some(known) = self.find(&job.wfid, &job.identity, &job.queue)? {
+            return Ok(Applied::Known(known));
+        }
+        self.check_references(job)?;
+        let (label, known) = self.label(&job.label)?;
+        let due = (!job.delay.is_zero()).then(|| self.due(job.delay));
+        self.execute(
+            "INSERT INTO job (queue, wfid, identity, label, priority, state, fault, count, wary,
+                due, due_at, lease, tries, request, parent, dependency, key, owner, reply_to,
+                answered, submitted_at, changed_at)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?8, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14,
+                0, ?15, ?15)",
+            params![
+                job.queue,
+                job.wfid,
+                job.identity,
+                label,
+                job.priority,
+                state,
+                due.map(|(mono, _)| mono.0.cast_signed()),
+                due.map(|(_, wall)| wall),
+                request.map(|request| request.0),
+                job.parent.map(|parent| parent.0),
+                job.dependency.map(|dependency| dependency.0),
+                job.key,
+                job.owner,
+                job.reply_to,
+                self.now.wall.0,
+            ],
+        )?;
+        let id = JobId(self.conn.last_insert_rowid());
+        self.put_item(id, &job.item)?;
+        self.ring_later(Ring::Queue(job.queue.clone()));
+        Ok(Applied::Submitted { job: id, label_unknown: !known })
+    }
+
+    fn check_references(&self, job: &NewJob) -> Result<(), Stop> {
+        if let Some(parent) = job.parent {
+            self.job(parent)?;
+        }
+        if let Some(dependency) = job.dependency {
+            let sql = "SELECT 1 FROM dependency WHERE id = ?1";
+            self.first(sql, [dependency.0], |_| Ok(()))?.ok_or(Refused::Absent("dependency"))?;
+        }
+        Ok(())
+    }
+
+    fn find(&self, wfid: &str, identity: &str, queue: &str) -> Result<Option<JobId>, Stop> {
+        let sql = "SELECT id FROM job WHERE wfid = ?1 AND identity = ?2 AND queue = ?3";
+        Ok(self.first(sql, [wfid, identity, queue], |row| row.get(0).map(JobId))?)
+    }
+
+    pub(super) fn put_item(&self, job: JobId, bytes: &[u8]) -> Result<(), Stop> {
+        self.execute(
+            "INSERT INTO item (job, sum, bytes) VALUES (?1, ?2, ?3)",
+            params![job.0, item::checksum(bytes), bytes],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn arrive(
+        &mut self,
+        new: &NewJob,
+        taker: TakerId,
+        ask: Ask,
+        instance: &str,
+    ) -> Result<Applied, Stop> {
+        let (queue, policy) = self.taker(taker)?;
+        if queue != new.queue {
+            return Err(Refused::Senseless("it is of another queue than its taker").into());
+        }
+        let (Applied::Known(id) | Applied::Submitted { job: id, .. }) = self.submit(new)? else {
+            return Err(Refused::Absent("job").into());
+        };
+        let job = self.job(id)?;
+        match job.subject.state {
+            State::Ready { leased: false } if self.waits(&job)? => Ok(Applied::Elsewhere(id)),
+            State::Ready { leased: false } => self.seize(&job, taker, ask, instance, policy),
+            State::Stop => {
+                let answer = if job.answered { None } else { self.last_output(&job)? };
+                Ok(Applied::Finished { job: id, fault: job.subject.fault, answer })
+            }
+            _ => Ok(Applied::Elsewhere(id)),
+        }
+    }
+
+    /// Tells whether a job rests, or its lock is somebody's.
+    fn waits(&self, job: &Job) -> Result<bool, Stop> {
+        let sql = "SELECT 1 FROM job j WHERE id = ?1 AND (due > ?2
+            OR EXISTS (SELECT 1 FROM lock WHERE name = j.key))";
+        let now = self.now.mono.0.cast_signed();
+        Ok(self.first(sql, params![job.id.0, now], |_| Ok(()))?.is_some())
+    }
+
+    fn last_output(&self, job: &Job) -> Result<Option<Vec<u8>>, Stop> {
+        if job.subject.fault.kind() == Kind::Cancelled {
+            return Ok(None);
+        }
+        let sql = "SELECT sum, output FROM attempt WHERE id = ?1 AND output IS NOT NULL";
+        let found = self.first(sql, [job.attempt], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })?;
+        match found {
+            None => Ok(None),
+            Some((sum, output)) if item::checksum(&output) == sum => Ok(Some(output)),
+            Some(_) => Err(self.damaged(format!("the answer of job {}", job.id.0))),
+        }
+    }
+
+    pub(super) fn prioritise(&mut self, job: JobId, priority: i32) -> Result<Applied, Stop> {
+        let job = self.job(job)?;
+        let sql = "UPDATE job SET priority = ?2 WHERE id = ?1";
+        self.execute(sql, params![job.id.0, priority])?;
+        self.ring_later(Ring::Queue(job.queue));
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn steer(&mut self, subject: Subject, steer: Steer) -> Result<Applied, Stop> {
+        match subject {
+            Subject::Job(job) => self.steer_job(job, steer),
+            Subject::Request(request) => self.steer_request(request, steer),
+            Subject::Dependency(dependency) => self.steer_dependency(dependency, steer),
+        }
+    }
+
+    fn steer_job(&mut self, job: JobId, steer: Steer) -> Result<Applied, Stop> {
+        let job = self.job(job)?;
+        let policy = Policy::default();
+        let next = step(job.subject, event(steer), policy.limit)?;
+        // Who has it is to hear of it: to stop, or that it has it no longer.
+        if let (Steer::Cancel(_), Some(holder)) = (steer, job.holder) {
+            self.ring_later(Ring::Holder(TakerId(holder)));
+        }
+        if let Steer::Requeue(_) = steer {
+            self.reopen_request(&job)?;
+            let sql = "UPDATE job SET answered = 0 WHERE id = ?1";
+            self.execute(sql, [job.id.0])?;
+        }
+        self.put(&job, next, policy)?;
+        Ok(Applied::Done)
+    }
+
+    /// Cancels what of a request's jobs can be cancelled.
+    pub(super) fn cancel_jobs(&mut self, request: RequestId, why: Fault) -> Result<(), Stop> {
+        let sql = "SELECT id FROM job WHERE request = ?1 AND state NOT IN ('cancelling', 'stop')";
+        for job in self.all(sql, [request.0], |row| row.get(0).map(JobId))? {
+            self.steer_job(job, Steer::Cancel(why))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns what a hand does, in the machine's words.
+pub(super) const fn event(steer: Steer) -> Event {
+    match steer {
+        Steer::Accept => Event::Accepted,
+        Steer::Hold => Event::Held,
+        Steer::Release => Event::Released,
+        Steer::Cancel(why) => Event::CancelAsked(why),
+        Steer::Requeue(reach) => Event::Requeued(reach),
+    }
+}

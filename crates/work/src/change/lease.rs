@@ -1,0 +1,288 @@
+//! Taking a job, working on it, and the end of that.
+
+use super::row::{Job, step};
+use super::tx::{Ring, Stop, Tx};
+use super::{Applied, Ask, Ended, JobId, Lease, Policy, Refused, Taken, TakerId};
+use crate::item;
+use machine::time::{Mono, earlier};
+use machine::work::{Event, Fault, Kind, Next, State};
+use rusqlite::params;
+
+/// The first job of a label in the order of a queue that nothing keeps from being taken. What
+/// keeps it is told by `Reader::why_waiting` in the same order.
+const FIRST: &str = "
+    SELECT id FROM job j
+    WHERE queue = ?1 AND label = ?2 AND state = 'ready' AND holder IS NULL AND due IS NULL
+        AND (?3 OR wary = 0)
+        AND (request IS NULL OR EXISTS (SELECT 1 FROM request r
+            WHERE r.id = j.request AND r.fault = 0 AND r.state IN ('ready', 'run')))
+        AND (dependency IS NULL OR EXISTS (SELECT 1 FROM dependency d
+            WHERE d.id = j.dependency AND d.fault = 0 AND d.state = 'stop'))
+        AND NOT EXISTS (SELECT 1 FROM job c WHERE c.parent = j.id AND c.state <> 'stop')
+        AND (key IS NULL OR NOT EXISTS (SELECT 1 FROM lock WHERE name = j.key))
+    ORDER BY priority DESC, id LIMIT 1";
+
+impl Tx<'_> {
+    pub(super) fn take(
+        &mut self,
+        taker: TakerId,
+        ask: Ask,
+        instance: &str,
+    ) -> Result<Applied, Stop> {
+        let (queue, policy) = self.taker(taker)?;
+        let now = self.now.mono.0.cast_signed();
+        self.execute(
+            "UPDATE job SET due = NULL, due_at = NULL WHERE queue = ?1 AND due <= ?2",
+            params![queue, now],
+        )?;
+        let labels = "SELECT id FROM label WHERE active = 1 ORDER BY known DESC, priority DESC, id";
+        for label in self.all(labels, [], |row| row.get::<_, i64>(0))? {
+            let wary_too = ask == Ask::Now;
+            let found = self.first(FIRST, params![queue, label, wary_too], |row| row.get(0))?;
+            if let Some(id) = found {
+                let job = self.job(JobId(id))?;
+                return self.seize(&job, taker, ask, instance, policy);
+            }
+        }
+        let next = self.next_change(&queue, taker)?;
+        Ok(Applied::Nothing { next })
+    }
+
+    /// Returns when something may be to be taken without anybody ringing.
+    fn next_change(&self, queue: &str, taker: TakerId) -> Result<Option<Mono>, Stop> {
+        let mono = |row: &rusqlite::Row<'_>| {
+            row.get::<_, Option<i64>>(0).map(|at| at.map(|at| Mono(at.unsigned_abs())))
+        };
+        let due = "SELECT min(due) FROM job WHERE queue = ?1 AND due IS NOT NULL";
+        let due = self.first(due, [queue], mono)?.flatten();
+        let lease = "SELECT min(lease_until) FROM taker t WHERE queue = ?1 AND id <> ?2
+            AND EXISTS (SELECT 1 FROM job WHERE holder = t.id)";
+        let lease = self.first(lease, params![queue, taker.0], mono)?.flatten();
+        Ok(earlier(due, lease))
+    }
+
+    /// Gives a ready job to a taker: holder, lease number, lock, and the attempt where it begins.
+    pub(super) fn seize(
+        &mut self,
+        job: &Job,
+        taker: TakerId,
+        ask: Ask,
+        instance: &str,
+        policy: Policy,
+    ) -> Result<Applied, Stop> {
+        let item = self.item(job.id)?;
+        let leased = step(job.subject, Event::Leased, policy.limit)?;
+        let next = match (ask, leased.subject()) {
+            (Ask::Now, Some(leased)) => step(leased, Event::Begun, policy.limit)?,
+            _ => leased,
+        };
+        if let Some(key) = &job.key {
+            self.execute(
+                "INSERT INTO lock (name, job, since_at) VALUES (?1, ?2, ?3)",
+                params![key, job.id.0, self.now.wall.0],
+            )?;
+        }
+        let lease = Lease { job: job.id, taker, number: job.lease + 1 };
+        self.execute(
+            "UPDATE job SET holder = ?2, lease = ?3 WHERE id = ?1",
+            params![job.id.0, taker.0, lease.number],
+        )?;
+        if ask == Ask::Now {
+            self.open_attempt(job, taker, instance)?;
+        }
+        self.put(job, next, policy)?;
+        self.prolong(taker, policy)?;
+        self.run_request(job)?;
+        Ok(Applied::Taken(Box::new(Taken {
+            lease,
+            attempt: job.tries + 1,
+            begun: ask == Ask::Now,
+            instance: instance.to_owned(),
+            wfid: job.wfid.clone(),
+            identity: job.identity.clone(),
+            stage: job.stage.clone(),
+            owner: job.owner,
+            item,
+        })))
+    }
+
+    fn item(&self, job: JobId) -> Result<Vec<u8>, Stop> {
+        let sql = "SELECT sum, bytes FROM item WHERE job = ?1";
+        let found =
+            self.first(sql, [job.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        match found {
+            Some((sum, bytes)) if item::checksum(&bytes) == sum => Ok(bytes),
+            _ => Err(self.damaged(format!("the item of job {}", job.0))),
+        }
+    }
+
+    fn open_attempt(&self, job: &Job, taker: TakerId, instance: &str) -> Result<(), Stop> {
+        self.execute(
+            "INSERT INTO attempt (job, number, taker, instance, begun_at)
+                VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![job.id.0, job.tries + 1, taker.0, instance, self.now.wall.0],
+        )?;
+        let attempt = self.conn.last_insert_rowid();
+        let sql = "UPDATE job SET tries = tries + 1, attempt = ?2 WHERE id = ?1";
+        self.execute(sql, params![job.id.0, attempt])?;
+        Ok(())
+    }
+
+    fn close_attempt(&self, job: &Job, how: &str, ended: &Ended) -> Result<(), Stop> {
+        self.execute(
+            "UPDATE attempt SET ended_at = ?2, how = ?3, fault = ?4, code = ?5, signal = ?6,
+                text = ?7, signature = ?8, log = ?9, cpu_us = ?10, peak_kib = ?11, sum = ?12,
+                output = ?13 WHERE id = ?1",
+            params![
+                job.attempt,
+                self.now.wall.0,
+                how,
+                ended.fault.0,
+                ended.code,
+                ended.signal,
+                ended.text,
+                ended.signature,
+                ended.log,
+                ended.cpu_us,
+                ended.peak_kib,
+                ended.output.as_deref().map(item::checksum),
+                ended.output,
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn begin(&mut self, lease: Lease, instance: &str) -> Result<Applied, Stop> {
+        let job = self.held(lease)?;
+        let (_, policy) = self.taker(lease.taker)?;
+        let next = step(job.subject, Event::Begun, policy.limit)?;
+        self.open_attempt(&job, lease.taker, instance)?;
+        self.put(&job, next, policy)?;
+        Ok(Applied::Begun(job.tries + 1))
+    }
+
+    pub(super) fn give_back(&mut self, lease: Lease) -> Result<Applied, Stop> {
+        let job = self.held(lease)?;
+        let (_, policy) = self.taker(lease.taker)?;
+        let next = step(job.subject, Event::GivenBack, policy.limit)?;
+        self.put(&job, next, policy)?;
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn interrupt(&mut self, lease: Lease) -> Result<Applied, Stop> {
+        let job = self.held(lease)?;
+        let (_, policy) = self.taker(lease.taker)?;
+        let next = step(job.subject, Event::Interrupted, policy.limit)?;
+        self.close_attempt(&job, "interrupted", &Ended::default())?;
+        self.put(&job, next, policy)?;
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn stage(&mut self, lease: Lease, stage: Option<&str>) -> Result<Applied, Stop> {
+        let job = self.held(lease)?;
+        self.execute("UPDATE job SET stage = ?2 WHERE id = ?1", params![job.id.0, stage])?;
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn end(&mut self, lease: Lease, ended: &Ended) -> Result<Applied, Stop> {
+        let job = self.held(lease)?;
+        let (_, policy) = self.taker(lease.taker)?;
+        let next = step(job.subject, Event::Ended(ended.fault), policy.limit)?;
+        self.close(&job, "ended", ended, next, policy)
+    }
+
+    pub(super) fn cancel_overdue(&mut self, lease: Lease) -> Result<Applied, Stop> {
+        let job = self.held(lease)?;
+        let (_, policy) = self.taker(lease.taker)?;
+        let next = step(job.subject, Event::CancelOverdue, policy.limit)?;
+        let ended = Ended { fault: job.subject.fault, ..Ended::default() };
+        self.close(&job, "overdue", &ended, next, policy)
+    }
+
+    /// Who had the job is dead, or its lease ran out.
+    pub(super) fn lose(&mut self, job: &Job, policy: Policy) -> Result<(), Stop> {
+        let next = step(job.subject, Event::Lost, policy.limit)?;
+        if !job.subject.state.is_running() {
+            self.put(job, next, policy)?;
+            return Ok(());
+        }
+        let text = "whoever worked on it died, or was silent for too long";
+        let answer = item::with_error(&self.item(job.id)?, "RuntimeError", text);
+        let ended = Ended {
+            fault: Fault::LOST,
+            text: Some(text.to_owned()),
+            signature: Some("lost".to_owned()),
+            output: answer.filter(|_| matches!(next, Next::Bury(_))),
+            ..Ended::default()
+        };
+        self.close(job, "lost", &ended, next, policy)?;
+        Ok(())
+    }
+
+    /// Records the end of an attempt, and all that follows from it.
+    fn close(
+        &mut self,
+        job: &Job,
+        how: &str,
+        ended: &Ended,
+        next: Next,
+        policy: Policy,
+    ) -> Result<Applied, Stop> {
+        self.close_attempt(job, how, ended)?;
+        if ended.fault.kind() != Kind::Done {
+            self.note_fault(&job.queue, ended)?;
+        }
+        if let Next::Bury(_) = next {
+            let reason = ended.text.as_deref().unwrap_or("it failed as often as it may");
+            let bytes = self.item(job.id)?;
+            self.bury(&job.queue, job.owner, Some(job.id), ended.fault, reason, &bytes)?;
+        }
+        let retry = self.put(job, next, policy)?;
+        let to = next.subject().unwrap_or(job.subject);
+        if to.state == State::Stop && to.fault.kind() != Kind::Cancelled && !ended.forget {
+            self.answer(job, ended)?;
+        }
+        Ok(Applied::Ended { fault: to.fault, retry })
+    }
+
+    /// Sends the answer: here it is an item of the queue that wants it.
+    fn answer(&mut self, job: &Job, ended: &Ended) -> Result<(), Stop> {
+        let (Some(reply_to), Some(output)) = (&job.reply_to, &ended.output) else { return Ok(()) };
+        self.execute(
+            "INSERT OR IGNORE INTO job (queue, wfid, identity, label, priority, state, fault,
+                count, wary, lease, tries, owner, answered, submitted_at, changed_at)
+                VALUES (?1, ?2, ?3, ?4, 0, 'ready', 0, 0, 0, 0, 0, ?5, 0, ?6, ?6)",
+            params![
+                reply_to,
+                job.wfid,
+                format!("{}#{}", job.identity, job.tries),
+                job.label,
+                job.owner,
+                self.now.wall.0
+            ],
+        )?;
+        if self.conn.changes() > 0 {
+            self.put_item(JobId(self.conn.last_insert_rowid()), output)?;
+            self.ring_later(Ring::Queue(reply_to.clone()));
+        }
+        self.answered(job.id)?;
+        Ok(())
+    }
+
+    pub(super) fn answered(&mut self, job: JobId) -> Result<Applied, Stop> {
+        let sql = "UPDATE job SET answered = 1 WHERE id = ?1";
+        if self.execute(sql, [job.0])? == 0 {
+            return Err(Refused::Absent("job").into());
+        }
+        Ok(Applied::Done)
+    }
+
+    pub(super) fn prolong(&self, taker: TakerId, policy: Policy) -> Result<(), Stop> {
+        // Not with each item: a third of the lease may pass.
+        let until = self.now.mono.after(policy.lease).0.cast_signed();
+        let soon = self.now.mono.after(policy.lease * 2 / 3).0.cast_signed();
+        let sql = "UPDATE taker SET lease_until = ?2 WHERE id = ?1 AND lease_until < ?3";
+        self.execute(sql, params![taker.0, until, soon])?;
+        Ok(())
+    }
+}

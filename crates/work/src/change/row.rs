@@ -1,0 +1,178 @@
+//! A job as it is stored: reading it, stepping its machine, writing it back.
+
+use super::tx::{Ring, Stop, Tx};
+use super::{JobId, Lease, Policy, Refused, TakerId};
+use machine::time::Mono;
+use machine::work::{Backoff, Event, Fault, Limit, Next, State, Subject};
+use rusqlite::{Row, params};
+use std::time::Duration;
+
+/// What the changes need of a job.
+pub(super) struct Job {
+    pub(super) id: JobId,
+    pub(super) queue: String,
+    pub(super) wfid: String,
+    pub(super) identity: String,
+    pub(super) subject: Subject,
+    pub(super) holder: Option<i64>,
+    pub(super) lease: i64,
+    pub(super) tries: u32,
+    pub(super) attempt: Option<i64>,
+    pub(super) request: Option<i64>,
+    pub(super) parent: Option<i64>,
+    pub(super) key: Option<String>,
+    pub(super) owner: Option<u32>,
+    pub(super) reply_to: Option<String>,
+    pub(super) answered: bool,
+    pub(super) stage: Option<String>,
+    pub(super) label: i64,
+}
+
+const COLUMNS: &str = "id, queue, wfid, identity, state, fault, count, wary, holder, lease, tries,
+    attempt, request, parent, key, owner, reply_to, answered, stage, label";
+
+/// Reads state, fault, count and wary from four columns; `leased` is known from elsewhere.
+pub(crate) fn subject(row: &Row<'_>, at: usize, leased: bool) -> rusqlite::Result<Subject> {
+    let name = row.get_ref(at)?.as_str()?;
+    let state = State::from_name(name, leased && name == State::Ready { leased }.name());
+    let state = state.ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(
+            at,
+            rusqlite::types::Type::Text,
+            format!("no such state: {name}").into(),
+        )
+    })?;
+    Ok(Subject {
+        state,
+        fault: Fault(row.get(at + 1)?),
+        count: row.get(at + 2)?,
+        wary: row.get(at + 3)?,
+    })
+}
+
+pub(super) fn policy(row: &Row<'_>) -> rusqlite::Result<Policy> {
+    let duration = |at| row.get::<_, i64>(at).map(|ns| Duration::from_nanos(ns.unsigned_abs()));
+    Ok(Policy {
+        lease: duration(1)?,
+        limit: Limit { tries: row.get(2)?, exhausted: Fault(row.get(3)?) },
+        backoff: Backoff { first: duration(4)?, longest: duration(5)? },
+    })
+}
+
+fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let holder: Option<i64> = row.get(8)?;
+    Ok(Job {
+        id: JobId(row.get(0)?),
+        queue: row.get(1)?,
+        wfid: row.get(2)?,
+        identity: row.get(3)?,
+        subject: subject(row, 4, holder.is_some())?,
+        holder,
+        lease: row.get(9)?,
+        tries: row.get(10)?,
+        attempt: row.get(11)?,
+        request: row.get(12)?,
+        parent: row.get(13)?,
+        key: row.get(14)?,
+        owner: row.get(15)?,
+        reply_to: row.get(16)?,
+        answered: row.get(17)?,
+        stage: row.get(18)?,
+        label: row.get(19)?,
+    })
+}
+
+impl Tx<'_> {
+    pub(super) fn job(&self, id: JobId) -> Result<Job, Stop> {
+        let sql = format!("SELECT {COLUMNS} FROM job WHERE id = ?1");
+        Ok(self.first(&sql, [id.0], job)?.ok_or(Refused::Absent("job"))?)
+    }
+
+    /// Returns the job of a lease that still holds.
+    pub(super) fn held(&self, lease: Lease) -> Result<Job, Stop> {
+        let job = self.job(lease.job)?;
+        if lease.is_of(job.holder, job.lease) { Ok(job) } else { Err(Refused::Overtaken.into()) }
+    }
+
+    pub(super) fn jobs_of(&self, taker: TakerId) -> Result<Vec<Job>, Stop> {
+        let sql = format!("SELECT {COLUMNS} FROM job WHERE holder = ?1");
+        Ok(self.all(&sql, [taker.0], job)?)
+    }
+
+    /// Stores what the machine made of a job, and what follows from it. Returns when it is tried
+    /// again, if it is to rest.
+    pub(super) fn put(
+        &mut self,
+        job: &Job,
+        next: Next,
+        policy: Policy,
+    ) -> Result<Option<Mono>, Stop> {
+        let Some(to) = next.subject() else { return Ok(None) };
+        let due = matches!(next, Next::Retry(_))
+            .then(|| policy.backoff.after(to.count, job.id.0.unsigned_abs()))
+            .map(|delay| self.due(delay));
+        let held = to.state.is_running() || to.state.is_leased();
+        self.execute(
+            "UPDATE job SET state = ?2, fault = ?3, count = ?4, wary = ?5, due = ?6, due_at = ?7,
+                holder = CASE WHEN ?8 THEN holder END, changed_at = ?9 WHERE id = ?1",
+            params![
+                job.id.0,
+                to.state.name(),
+                to.fault.0,
+                to.count,
+                to.wary,
+                due.map(|(mono, _)| mono.0.cast_signed()),
+                due.map(|(_, wall)| wall),
+                held,
+                self.now.wall.0,
+            ],
+        )?;
+        if !held {
+            self.let_go(job)?;
+        }
+        match to.state {
+            State::Ready { leased: false } => self.ring_later(Ring::Queue(job.queue.clone())),
+            State::Stop => self.stopped(job)?,
+            _ => {}
+        }
+        Ok(due.map(|(mono, _)| mono))
+    }
+
+    /// Lets go of the lock that was taken with a job, and wakes who waits for it.
+    fn let_go(&mut self, job: &Job) -> Result<(), Stop> {
+        let Some(key) = &job.key else { return Ok(()) };
+        if self.execute("DELETE FROM lock WHERE name = ?1 AND job = ?2", params![key, job.id.0])?
+            > 0
+        {
+            self.ring_for_key(key)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn ring_for_key(&mut self, key: &str) -> Result<(), Stop> {
+        let waiting = "SELECT DISTINCT queue FROM job WHERE key = ?1 AND state = 'ready'";
+        for queue in self.all(waiting, [key], |row| row.get(0))? {
+            self.ring_later(Ring::Queue(queue));
+        }
+        Ok(())
+    }
+
+    /// A job has stopped: its parent may go on, its request may be finished.
+    fn stopped(&mut self, job: &Job) -> Result<(), Stop> {
+        if let Some(parent) = job.parent {
+            let sql = "SELECT queue FROM job WHERE id = ?1";
+            if let Some(queue) = self.first(sql, [parent], |row| row.get(0))? {
+                self.ring_later(Ring::Queue(queue));
+            }
+        }
+        if let Some(request) = job.request {
+            self.finish_request(request)?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks the machine, and turns its refusal into ours.
+pub(super) fn step(subject: Subject, event: Event, limit: Limit) -> Result<Next, Stop> {
+    subject.step(event, limit).map_err(|refusal| Refused::NotNow(refusal).into())
+}

@@ -1,0 +1,210 @@
+//! One transaction, from the inside.
+
+use super::{Applied, Change, Lease, Policy, Refused, TakerId};
+use crate::bell::{Bell, Bells, Rung};
+use crate::clock::Now;
+use crate::trouble::Trouble;
+use machine::time::Mono;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+/// Why a change was not made.
+pub(crate) enum Stop {
+    /// It may not be.
+    Refused(Refused),
+    /// It could not be: the transaction is over.
+    Trouble(Trouble),
+    /// The same, in the database's words.
+    Sql(rusqlite::Error),
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// Whom to wake.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ring {
+    /// Who takes from this queue: something can be taken, or another delay ends first.
+    Queue(String),
+    /// Everybody.
+    All,
+    /// The holder of a job that was cancelled.
+    Holder(TakerId),
+}
+
+/// A taker of this process, with its bell as long as nobody has fetched it.
+pub(crate) type Own = (TakerId, Option<Bell>);
+
+/// What the functions of all changes work with.
+pub(crate) struct Tx<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) path: &'a Path,
+    pub(super) now: Now,
+    pub(super) bells: &'a Bells,
+    pub(super) own: &'a mut Vec<Own>,
+    rings: BTreeSet<Ring>,
+}
+
+impl<'a> Tx<'a> {
+    pub(crate) fn new(
+        conn: &'a Connection,
+        path: &'a Path,
+        now: Now,
+        bells: &'a Bells,
+        own: &'a mut Vec<Own>,
+    ) -> Self {
+        Self { conn, path, now, bells, own, rings: BTreeSet::new() }
+    }
+
+    /// Makes one change. A refused one has changed nothing.
+    pub(crate) fn make(&mut self, change: &Change) -> Result<Applied, Stop> {
+        match change {
+            // Of several steps, of which a later one may be refused. All others check first.
+            Change::Request(_) | Change::Steer(..) | Change::Arrive { .. } => {
+                self.conn.execute_batch("SAVEPOINT change")?;
+                let made = self.make_steps(change);
+                if let Err(Stop::Refused(_)) = made {
+                    self.conn.execute_batch("ROLLBACK TO change")?;
+                }
+                self.conn.execute_batch("RELEASE change")?;
+                made
+            }
+            _ => self.make_steps(change),
+        }
+    }
+
+    fn make_steps(&mut self, change: &Change) -> Result<Applied, Stop> {
+        match change {
+            Change::Submit(job) => self.submit(job),
+            Change::Request(request) => self.request(request),
+            Change::Steer(subject, steer) => self.steer(*subject, *steer),
+            Change::Prioritise { job, priority } => self.prioritise(*job, *priority),
+            Change::OpenTaker { queue, policy } => self.open_taker(queue, policy),
+            Change::Renew(taker) => self.renew(*taker),
+            Change::CloseTaker(taker) => self.close_taker(*taker),
+            Change::Sweep(taker) => self.sweep(*taker),
+            Change::Take { taker, ask, instance } => self.take(*taker, *ask, instance),
+            Change::Arrive { job, taker, ask, instance } => {
+                self.arrive(job, *taker, *ask, instance)
+            }
+            Change::Begin { lease, instance } => self.begin(*lease, instance),
+            Change::GiveBack(lease) => self.give_back(*lease),
+            Change::Interrupt(lease) => self.interrupt(*lease),
+            Change::Stage { lease, stage } => self.stage(*lease, stage.as_deref()),
+            Change::End(lease, ended) => self.end(*lease, ended),
+            Change::CancelOverdue(lease) => self.cancel_overdue(*lease),
+            Change::Answered(job) => self.answered(*job),
+            Change::SetLabel { name, priority, active } => self.set_label(name, *priority, *active),
+            Change::Need { kind, name, component, checker } => {
+                self.need([kind, name, component], checker.as_deref())
+            }
+            Change::Resolve(dependency, fault) => self.resolve(*dependency, *fault),
+            Change::Lock { name, holder } => self.lock(name, holder),
+            Change::Unlock { name, holder } => self.unlock(name, holder),
+            Change::Bury { queue, owner, fault, reason, bytes } => {
+                self.bury(queue, *owner, None, *fault, reason, bytes)
+            }
+            Change::Exhume(dead) => self.exhume(*dead),
+            Change::Blame { queue, signature, owner, bug } => {
+                self.blame([queue, signature], owner.as_deref(), bug.as_deref())
+            }
+            Change::Clean { before, after, at_most } => self.clean(*before, *after, *at_most),
+        }
+    }
+
+    pub(super) fn statement(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
+        self.conn.prepare_cached(sql)
+    }
+
+    pub(super) fn execute(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+        self.statement(sql)?.execute(params)
+    }
+
+    pub(super) fn first<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        self.statement(sql)?.query_row(params, read).optional()
+    }
+
+    pub(super) fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.statement(sql)?.query_map(params, read)?.collect()
+    }
+
+    /// Returns the moment `delay` from now, by both clocks, as they are stored.
+    pub(super) fn due(&self, delay: Duration) -> (Mono, i64) {
+        let micros = i64::try_from(delay.as_micros()).unwrap_or(i64::MAX);
+        (self.now.mono.after(delay), self.now.wall.0.saturating_add(micros))
+    }
+
+    pub(super) fn ring_later(&mut self, ring: Ring) {
+        self.rings.insert(ring);
+    }
+
+    /// Wakes everybody who is to be, before the commit: who dies right after it has rung. Whoever
+    /// is found dead on the way loses what it has, which may wake others.
+    pub(crate) fn ring(&mut self) -> Result<(), Stop> {
+        let mut rung = BTreeSet::new();
+        while let Some(ring) = self.rings.pop_first() {
+            for taker in self.heard_by(&ring)? {
+                let own = self.own.iter().any(|(own, _)| *own == taker);
+                if !own && rung.insert(taker) && self.bells.ring(taker) == Rung::Dead {
+                    self.end_taker(taker)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn heard_by(&self, ring: &Ring) -> rusqlite::Result<Vec<TakerId>> {
+        let read = |row: &Row<'_>| row.get(0).map(TakerId);
+        match ring {
+            Ring::Queue(queue) => self.all("SELECT id FROM taker WHERE queue = ?1", [queue], read),
+            Ring::All => self.all("SELECT id FROM taker", [], read),
+            Ring::Holder(taker) => Ok(vec![*taker]),
+        }
+    }
+
+    /// Returns queue and policy of a taker.
+    pub(super) fn taker(&self, taker: TakerId) -> Result<(String, Policy), Stop> {
+        let sql = "SELECT queue, lease_ns, tries, exhausted, first_ns, longest_ns
+            FROM taker WHERE id = ?1";
+        let found =
+            self.first(sql, [taker.0], |row| Ok((row.get(0)?, super::row::policy(row)?)))?;
+        Ok(found.ok_or(Refused::Absent("taker"))?)
+    }
+
+    pub(super) fn damaged(&self, what: String) -> Stop {
+        Stop::Trouble(Trouble::Damaged { path: self.path.to_owned(), what })
+    }
+}
+
+impl Lease {
+    pub(super) const fn is_of(self, holder: Option<i64>, number: i64) -> bool {
+        matches!(holder, Some(holder) if holder == self.taker.0) && number == self.number
+    }
+}

@@ -1,0 +1,227 @@
+//! The store as the queue.
+//!
+//! One thread has the store; it waits for the gate and for the disk, so that exo's loop never
+//! does. Whatever was wished while a commit ran is in the next one, together.
+
+mod thread;
+
+use crate::bell::Bell;
+use crate::broker::{Broker, Delivery, Event};
+use crate::change::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Steer, Subject, TakerId};
+use crate::clock::Clock;
+use crate::drop_folder::DropFolder;
+use crate::open::Safety;
+use crate::place::Place;
+use crate::store::{Error, Store};
+use crate::trouble::Trouble;
+use machine::work::Fault;
+use std::collections::VecDeque;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use thread::{Answer, Thread, Wish};
+
+/// How an embedded queue is opened.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the store is.
+    pub place: Place,
+    /// Where the time is from.
+    pub clock: Arc<dyn Clock>,
+    /// What a change survives.
+    pub safety: Safety,
+    /// From which queue.
+    pub queue: String,
+    /// How what is taken is treated.
+    pub policy: Policy,
+    /// Where others leave items for it.
+    pub drop_folder: Option<DropFolder>,
+}
+
+/// A queue that is the store itself.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    wakeup: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What loop and thread tell each other.
+#[derive(Default)]
+struct Shared {
+    wishes: Mutex<Wishes>,
+    events: Mutex<VecDeque<Event>>,
+    /// Wakes the thread.
+    button: Mutex<Option<UnixDatagram>>,
+}
+
+#[derive(Default)]
+struct Wishes {
+    list: Vec<Wish>,
+    closing: bool,
+}
+
+impl Shared {
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        // Nothing panics while it holds the lock; what it guards is whole in any case.
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn events(&self) -> MutexGuard<'_, VecDeque<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn button(&self) -> MutexGuard<'_, Option<UnixDatagram>> {
+        self.button.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Begins a life as a taker of the queue.
+fn open_taker(store: &mut Store, settings: &Settings) -> Result<(TakerId, Bell), Trouble> {
+    let opening = Change::OpenTaker { queue: settings.queue.clone(), policy: settings.policy };
+    match store.apply(&opening) {
+        Ok(Applied::Opened(taker)) => match store.bell(taker) {
+            Some(bell) => Ok((taker, bell)),
+            None => Err(refused(settings, "it has no bell")),
+        },
+        Err(Error::Trouble(trouble)) => Err(trouble),
+        Err(Error::Refused(why)) => Err(refused(settings, &why.to_string())),
+        Ok(_) => Err(refused(settings, "it has no number")),
+    }
+}
+
+fn refused(settings: &Settings, why: &str) -> Trouble {
+    let what = format!("the queue {} cannot be opened: {why}", settings.queue);
+    Trouble::Database { path: settings.place.database(), what }
+}
+
+impl Embedded {
+    /// Opens a queue. Jobs of its dead takers are ready again when this returns.
+    ///
+    /// # Errors
+    /// [`Trouble`], as of [`Store::open`].
+    pub fn open(settings: &Settings) -> Result<Self, Trouble> {
+        let io = |e| Trouble::io("make a socket for", settings.place.folder(), e);
+        let mut store = Store::open(&settings.place, settings.clock.clone(), settings.safety)?;
+        let (taker, bell) = open_taker(&mut store, settings)?;
+        let (wakeup, waker) = UnixStream::pair().map_err(io)?;
+        wakeup.set_nonblocking(true).map_err(io)?;
+        waker.set_nonblocking(true).map_err(io)?;
+        let shared = Arc::new(Shared::default());
+        *shared.button() = Some(store.button(taker)?);
+        let mut thread = Thread::new(Arc::clone(&shared), store, (taker, bell), waker, settings);
+        let thread = std::thread::Builder::new()
+            .name("store".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || thread.run())
+            .map_err(|e| Trouble::io("make a thread for", settings.place.folder(), e))?;
+        Ok(Self { shared, wakeup, thread: Some(thread) })
+    }
+
+    /// Looks into the drop folder: whoever watches it saw a file arrive.
+    pub fn collect(&mut self) {
+        self.wish(Wish::Collect);
+    }
+
+    fn wish(&self, wish: Wish) {
+        let mut wishes = self.shared.wishes();
+        wishes.list.push(wish);
+        // Rung once for all that are not looked at yet.
+        let first = wishes.list.len() == 1;
+        drop(wishes);
+        if first {
+            self.ring();
+        }
+    }
+
+    fn ring(&self) {
+        // A full bell has been rung.
+        if let Some(button) = self.shared.button().as_ref() {
+            let _ = button.send(&[0]);
+        }
+    }
+
+    fn change(&self, change: Change, answer: Answer) {
+        self.wish(Wish::Change(change, answer));
+    }
+}
+
+impl Broker for Embedded {
+    fn wakeup(&self) -> BorrowedFd<'_> {
+        self.wakeup.as_fd()
+    }
+
+    fn next(&mut self) -> Option<Event> {
+        if let Some(event) = self.shared.events().pop_front() {
+            return Some(event);
+        }
+        // Emptied before the second look, so that what comes in between is not slept over.
+        let mut bytes = [0; 64];
+        while matches!(self.wakeup.read(&mut bytes), Ok(n) if n > 0) {}
+        self.shared.events().pop_front()
+    }
+
+    fn ask(&mut self, ask: Ask, instance: &str) {
+        self.wish(Wish::Ask(ask, instance.to_owned()));
+    }
+
+    fn withdraw(&mut self, ask: Ask, instance: &str) {
+        self.wish(Wish::Withdraw(ask, instance.to_owned()));
+    }
+
+    fn begin(&mut self, delivery: &mut Delivery, instance: &str) {
+        if !delivery.taken.begun {
+            delivery.taken.begun = true;
+            let lease = delivery.key();
+            self.change(
+                Change::Begin { lease, instance: instance.to_owned() },
+                Answer::Begin(lease),
+            );
+        }
+    }
+
+    fn give_back(&mut self, delivery: Delivery) {
+        let lease = delivery.key();
+        self.change(Change::GiveBack(lease), Answer::Return(lease));
+    }
+
+    fn interrupt(&mut self, delivery: Delivery) {
+        let lease = delivery.key();
+        self.change(Change::Interrupt(lease), Answer::Return(lease));
+    }
+
+    fn finish(&mut self, delivery: Delivery, ended: Ended) {
+        let lease = delivery.key();
+        self.change(Change::End(lease, Box::new(ended)), Answer::Settle(lease));
+    }
+
+    fn overdue(&mut self, delivery: Delivery) {
+        let lease = delivery.key();
+        self.change(Change::CancelOverdue(lease), Answer::Settle(lease));
+    }
+
+    fn stage(&mut self, delivery: &Delivery, stage: Option<String>) {
+        let lease = delivery.key();
+        self.change(Change::Stage { lease, stage }, Answer::Begin(lease));
+    }
+
+    fn send(&mut self, ticket: u64, job: NewJob) {
+        self.change(Change::Submit(Box::new(job)), Answer::Sent(ticket));
+    }
+
+    fn cancel(&mut self, ticket: u64, job: JobId, why: Fault) {
+        let change = Change::Steer(Subject::Job(job), Steer::Cancel(why));
+        self.change(change, Answer::Cancel(ticket));
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.shared.wishes().closing = true;
+        self.ring();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The thread that has the store.
+
+use super::{Settings, Shared, open_taker};
+use crate::bell::Bell;
+use crate::broker::{Delivery, Event};
+use crate::change::{Applied, Ask, Change, Lease, Refused, TakerId};
+use crate::store::Store;
+use crate::trouble::Trouble;
+use machine::time::{Mono, earlier};
+use std::collections::{HashMap, VecDeque};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two tries at what could not be done.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Changes in one transaction: enough to share its cost, few enough for others to have a turn.
+const AT_ONCE: usize = 256;
+
+/// What the loop wants.
+pub(super) enum Wish {
+    Ask(Ask, String),
+    Withdraw(Ask, String),
+    Change(Change, Answer),
+    Collect,
+}
+
+/// What the loop is told about a change.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    /// Only where it is refused.
+    Begin(Lease),
+    /// Only where it is refused; the lease is over in any case.
+    Return(Lease),
+    /// How it ended; the lease is over in any case.
+    Settle(Lease),
+    Sent(u64),
+    Cancel(u64),
+    /// One of our own: a take for the ask at the front.
+    Take,
+    /// One of our own.
+    Keep,
+}
+
+impl Answer {
+    const fn is_wished(self) -> bool {
+        !matches!(self, Self::Take | Self::Keep)
+    }
+}
+
+pub(super) struct Thread {
+    shared: Arc<Shared>,
+    store: Store,
+    taker: TakerId,
+    bell: Bell,
+    waker: UnixStream,
+    settings: Settings,
+    asks: VecDeque<(Ask, String)>,
+    /// Wishes that are not granted yet, in their order.
+    changes: VecDeque<(Change, Answer)>,
+    /// Leases that are ours; `true`: a cancel was told.
+    held: HashMap<Lease, bool>,
+    collect: bool,
+    troubled: bool,
+    /// The queue may be looked at again.
+    look: bool,
+    /// When to look without being rung.
+    next_look: Option<Mono>,
+    renew_at: Option<Mono>,
+    again_at: Option<Mono>,
+    lasting: bool,
+}
+
+impl Thread {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        store: Store,
+        (taker, bell): (TakerId, Bell),
+        waker: UnixStream,
+        settings: &Settings,
+    ) -> Self {
+        Self {
+            shared,
+            store,
+            taker,
+            bell,
+            waker,
+            settings: settings.clone(),
+            asks: VecDeque::new(),
+            changes: VecDeque::new(),
+            held: HashMap::new(),
+            collect: settings.drop_folder.is_some(),
+            troubled: false,
+            look: true,
+            next_look: None,
+            renew_at: None,
+            again_at: None,
+            lasting: false,
+        }
+    }
+
+    pub(super) fn run(&mut self) {
+        loop {
+            if self.listen() {
+                return self.close();
+            }
+            if let Err(trouble) = self.work() {
+                self.trouble(&trouble);
+            }
+            if self.is_idle() {
+                self.sleep();
+            }
+        }
+    }
+
+    /// Grants what was wished, as far as that goes, and ends the taker's life.
+    fn close(&mut self) {
+        self.asks.clear();
+        self.again_at = None;
+        while !self.lasting && !self.changes.is_empty() {
+            if self.work().is_err() {
+                break;
+            }
+        }
+        // Whoever does not hear of it finds our socket dead.
+        let _ = self.store.apply(&Change::CloseTaker(self.taker));
+    }
+
+    /// Takes over what was wished. Returns whether all is to end.
+    fn listen(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let mut wishes = shared.wishes();
+        for wish in wishes.list.drain(..) {
+            match wish {
+                Wish::Ask(ask, instance) => {
+                    self.asks.push_back((ask, instance));
+                    self.look = true;
+                }
+                Wish::Withdraw(ask, instance) => {
+                    let same = |asked: &(Ask, String)| asked.0 == ask && asked.1 == instance;
+                    if let Some(at) = self.asks.iter().position(same) {
+                        self.asks.remove(at);
+                    }
+                }
+                Wish::Change(change, answer) => self.changes.push_back((change, answer)),
+                Wish::Collect => self.collect = true,
+            }
+        }
+        wishes.closing
+    }
+
+    fn is_idle(&self) -> bool {
+        self.again_at.is_some()
+            || self.lasting
+            || self.changes.is_empty() && !self.look && !self.collect
+    }
+
+    fn sleep(&mut self) {
+        let deadline = if self.lasting {
+            None
+        } else if self.again_at.is_some() {
+            self.again_at
+        } else {
+            let look = self.next_look.filter(|_| !self.asks.is_empty());
+            earlier(look, self.renew_at.filter(|_| !self.held.is_empty()))
+        };
+        let now = self.store.now().mono;
+        let limit = deadline.map(|at| Duration::from_nanos(at.nanos_from(now)));
+        // Wishes that came meanwhile have rung.
+        if self.bell.wait(limit).is_err() {
+            self.again_at = Some(now.after(AGAIN));
+            return;
+        }
+        // Who woke us? Wishes, another process, or the time: looking once too often is cheap.
+        self.look = !self.asks.is_empty() || !self.held.is_empty();
+    }
+
+    /// Makes one transaction of all that is to be done, as far as it fits.
+    fn work(&mut self) -> Result<(), Trouble> {
+        let now = self.store.now().mono;
+        if self.lasting || self.again_at.is_some_and(|at| at > now) {
+            return Ok(());
+        }
+        self.again_at = None;
+        if self.collect
+            && let Some(folder) = self.settings.drop_folder.clone()
+        {
+            self.collect = folder.collect(&mut self.store)?.more;
+            self.look = true;
+        }
+        let (batch, answers) = self.batch(now);
+        if batch.is_empty() {
+            self.look = false;
+            return if self.held.is_empty() { Ok(()) } else { self.hear_of_cancels() };
+        }
+        let made = match self.store.apply_all(&batch) {
+            Ok(made) => made,
+            Err(trouble) => {
+                let unmade = batch.into_iter().zip(answers);
+                for wish in unmade.rev().filter(|(_, answer)| answer.is_wished()) {
+                    self.changes.push_front(wish);
+                }
+                return Err(trouble);
+            }
+        };
+        self.well();
+        self.look = false;
+        let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
+        for (answer, applied) in answers.into_iter().zip(made) {
+            self.answer(answer, applied);
+        }
+        if gone {
+            self.reopen();
+        }
+        if self.held.is_empty() { Ok(()) } else { self.hear_of_cancels() }
+    }
+
+    /// Returns the changes to be made now: what was wished first, so that what that makes ready
+    /// can be taken at once.
+    fn batch(&mut self, now: Mono) -> (Vec<Change>, Vec<Answer>) {
+        let wished = self.changes.len().min(AT_ONCE);
+        let (mut batch, mut answers): (Vec<_>, Vec<_>) = self.changes.drain(..wished).unzip();
+        let mut own = |change, answer| {
+            batch.push(change);
+            answers.push(answer);
+        };
+        if !self.held.is_empty() && self.renew_at.is_none_or(|at| at <= now) {
+            own(Change::Renew(self.taker), Answer::Keep);
+        }
+        if self.look || wished > 0 {
+            if self.next_look.is_some_and(|at| at <= now) {
+                own(Change::Sweep(self.taker), Answer::Keep);
+            }
+            for (ask, instance) in &self.asks {
+                let (taker, ask, instance) = (self.taker, *ask, instance.clone());
+                own(Change::Take { taker, ask, instance }, Answer::Take);
+            }
+        }
+        (batch, answers)
+    }
+
+    fn answer(&mut self, answer: Answer, applied: Result<Applied, Refused>) {
+        match (answer, applied) {
+            (Answer::Take, Ok(Applied::Taken(taken))) => {
+                // Of several asks the first of its kind is granted; the answers keep their order.
+                let ask = if taken.begun { Ask::Now } else { Ask::Ahead };
+                if let Some(at) = self.asks.iter().position(|(asked, _)| *asked == ask) {
+                    self.asks.remove(at);
+                }
+                self.held.insert(taken.lease, false);
+                self.plan_renewal();
+                self.tell(Event::Arrived(Delivery { taken: *taken }));
+            }
+            (Answer::Take, Ok(Applied::Nothing { next })) => self.next_look = next,
+            (Answer::Settle(key), Ok(Applied::Ended { fault, retry })) => {
+                self.held.remove(&key);
+                self.tell(Event::Settled { key, fault, retry });
+            }
+            (Answer::Settle(key) | Answer::Return(key), Err(_)) => {
+                self.held.remove(&key);
+                self.tell(Event::Overtaken(key));
+            }
+            (Answer::Return(key), Ok(_)) => {
+                self.held.remove(&key);
+            }
+            (Answer::Begin(key), Err(_)) => self.tell(Event::Overtaken(key)),
+            (Answer::Sent(ticket), applied) => {
+                let job = applied.and_then(|applied| match applied {
+                    Applied::Submitted { job, .. } | Applied::Known(job) => Ok(job),
+                    _ => Err(Refused::Senseless("no job came of it")),
+                });
+                self.tell(Event::Sent { ticket, job });
+            }
+            (Answer::Cancel(ticket), applied) => {
+                self.tell(Event::CancelTaken { ticket, refused: applied.err() });
+            }
+            (Answer::Keep, _) => self.plan_renewal(),
+            (Answer::Settle(_) | Answer::Begin(_) | Answer::Take, _) => {}
+        }
+    }
+
+    fn plan_renewal(&mut self) {
+        let third = self.settings.policy.lease / 3;
+        self.renew_at = Some(self.store.now().mono.after(third));
+    }
+
+    /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
+    fn reopen(&mut self) {
+        let opened = open_taker(&mut self.store, &self.settings).and_then(|(taker, bell)| {
+            *self.shared.button() = Some(self.store.button(taker)?);
+            Ok((taker, bell))
+        });
+        match opened {
+            Ok((taker, bell)) => {
+                (self.taker, self.bell) = (taker, bell);
+                self.look = true;
+            }
+            Err(trouble) => self.trouble(&trouble),
+        }
+    }
+
+    fn hear_of_cancels(&mut self) -> Result<(), Trouble> {
+        for (key, why) in self.store.cancelled(self.taker)? {
+            if let Some(told) = self.held.get_mut(&key)
+                && !*told
+            {
+                *told = true;
+                self.tell(Event::Cancelled { key, why });
+            }
+        }
+        Ok(())
+    }
+
+    fn trouble(&mut self, trouble: &Trouble) {
+        self.lasting = trouble.is_lasting();
+        self.again_at = Some(self.store.now().mono.after(AGAIN));
+        if !self.troubled {
+            self.troubled = true;
+            self.tell(Event::Trouble { what: trouble.to_string(), lasting: self.lasting });
+        }
+    }
+
+    fn well(&mut self) {
+        if self.troubled {
+            self.troubled = false;
+            self.tell(Event::Well);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.shared.events().push_back(event);
+        // A full pipe is readable: the loop will come.
+        let _ = self.waker.write(&[1]);
+    }
+}

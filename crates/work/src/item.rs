@@ -1,0 +1,179 @@
+//! What must be known of a work item: whose it is, and that it is one.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Largest item that is taken unless something else is set: 16 MiB.
+pub const LARGEST: usize = 16 << 20;
+
+/// What names an item: the process it belongs to, and the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Process that the item belongs to; what people search by.
+    pub wfid: String,
+    /// Names the item within it: `EXPID!SUBID!DISPATCHED`, or what its sender called it.
+    pub rest: String,
+}
+
+/// Why bytes are no work item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// Longer than `limit` bytes.
+    TooLong {
+        /// Bytes it has.
+        bytes: usize,
+        /// Bytes it may have.
+        limit: usize,
+    },
+    /// Not a JSON object with the keys that an item needs, or these are of another type.
+    NotAnItem(String),
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { bytes, limit } => {
+                write!(f, "the item has {bytes} bytes; {limit} are allowed")
+            }
+            Self::NotAnItem(what) => write!(f, "not a work item: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+#[derive(Deserialize)]
+struct Outer<'a> {
+    #[serde(borrow, default)]
+    fei: Option<&'a RawValue>,
+    #[serde(borrow)]
+    fields: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Fei<'a> {
+    #[serde(borrow)]
+    wfid: Cow<'a, str>,
+    #[serde(borrow)]
+    expid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    subid: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    sub_wfid: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default)]
+    dispatched_at: Option<Cow<'a, str>>,
+}
+
+/// Returns what names an item; `None` where it says nothing itself (it has no `fei`).
+///
+/// Nothing of the payload is copied. Source: wire format of the engine, section 3.
+///
+/// # Errors
+/// [`Invalid`], in words for whoever sent it.
+pub fn identity(item: &[u8], limit: usize) -> Result<Option<Identity>, Invalid> {
+    if item.len() > limit {
+        return Err(Invalid::TooLong { bytes: item.len(), limit });
+    }
+    let outer: Outer<'_> = object(item)?;
+    let fields: Fields<'_> = object(outer.fields.get().as_bytes())?;
+    let Some(fei) = outer.fei else { return Ok(None) };
+    let fei: Fei<'_> = object(fei.get().as_bytes())?;
+    let below = fei.subid.filter(|id| !id.is_empty()).or(fei.sub_wfid).unwrap_or_default();
+    let dispatched = fields.dispatched_at.unwrap_or_default();
+    Ok(Some(Identity {
+        rest: format!("{}!{below}!{dispatched}", fei.expid),
+        wfid: fei.wfid.into_owned(),
+    }))
+}
+
+/// Reads an object. Without this an array of the right values would do as well.
+fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Invalid> {
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Invalid::NotAnItem("an object is expected".to_owned()));
+    }
+    serde_json::from_slice(bytes).map_err(|e| Invalid::NotAnItem(e.to_string()))
+}
+
+/// Returns the item with `error` in it, as its sender expects one that failed; the rest is kept
+/// byte for byte. What is no object cannot be answered: `None`.
+///
+/// `class` must be one that the engine knows. Source: wire format of the engine, section 6.
+#[must_use]
+pub fn with_error(item: &[u8], class: &str, message: &str) -> Option<Vec<u8>> {
+    let mut whole: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(item).ok()?;
+    let error = serde_json::json!({ "class": class, "message": message, "trace": [] });
+    whole.insert("error".to_owned(), serde_json::value::to_raw_value(&error).ok()?);
+    serde_json::to_vec(&whole).ok()
+}
+
+/// Sums up bytes so that a flipped one is noticed. FNV-1a of 64 bits: each step can be undone, so
+/// two texts that differ in one byte never have the same sum.
+pub(crate) fn checksum(bytes: &[u8]) -> i64 {
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step).cast_signed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ITEM: &str = r#"{"fei":{"engine_id":"e","wfid":"20261122-0807-bakugi","subid":"7f3c",
+        "expid":"0_1_0"},"n":12345678901234567890123,"fields":{"x":1.0,"dispatched_at":"now"}}"#;
+
+    #[test]
+    fn an_item_is_named_by_expid_subid_wfid_and_when_it_was_dispatched() {
+        let found = identity(ITEM.as_bytes(), LARGEST).unwrap().unwrap();
+        assert_eq!((&*found.wfid, &*found.rest), ("20261122-0807-bakugi", "0_1_0!7f3c!now"));
+        let old = r#"{"fei":{"wfid":"w","expid":"0","subid":"","sub_wfid":"s"},"fields":{}}"#;
+        assert_eq!(identity(old.as_bytes(), LARGEST).unwrap().unwrap().rest, "0!s!");
+    }
+
+    #[test]
+    fn what_is_no_item_is_refused_with_a_reason() {
+        for (bytes, reason) in [
+            (&b"nonsense"[..], "an object is expected"),
+            (b"[{\"wfid\":\"w\",\"expid\":\"0\"},{}]", "an object is expected"),
+            (b"{\"fei\":[\"w\",\"0\"],\"fields\":{}}", "an object is expected"),
+            (b"{\"fields\":{},\"x\":\"\xff\"}", "unicode"),
+            (b"{\"fei\":{\"wfid\":\"w\",\"expid\":\"0\"}}", "missing field `fields`"),
+            (b"{\"fei\":{\"expid\":\"0\"},\"fields\":{}}", "missing field `wfid`"),
+            (b"{\"fei\":{\"wfid\":7,\"expid\":\"0\"},\"fields\":{}}", "invalid type"),
+            (b"\xff{}", "expected"),
+        ] {
+            let said = identity(bytes, LARGEST).unwrap_err().to_string();
+            assert!(said.contains(reason), "{said}");
+        }
+        assert_eq!(
+            identity(b"{\"fields\":{}}", 5).unwrap_err().to_string(),
+            "the item has 13 bytes; 5 are allowed"
+        );
+        assert_eq!(identity(b"{\"fields\":{}}", 13), Ok(None));
+    }
+
+    #[test]
+    fn an_error_is_added_and_every_number_stays_as_it_was() {
+        let whole = with_error(ITEM.as_bytes(), "RuntimeError", "it broke").unwrap();
+        let text = String::from_utf8(whole).unwrap();
+        assert!(text.contains("12345678901234567890123") && text.contains("\"x\":1.0"), "{text}");
+        assert!(text.contains(r#""error":{"class":"RuntimeError","message":"it broke""#), "{text}");
+        assert_eq!(with_error(b"[]", "", ""), None);
+    }
+
+    #[test]
+    fn a_flipped_bit_changes_the_sum() {
+        let whole = checksum(ITEM.as_bytes());
+        for at in 0..ITEM.len() * 8 {
+            let mut bytes = ITEM.as_bytes().to_vec();
+            bytes[at / 8] ^= 1 << (at % 8);
+            assert_ne!(checksum(&bytes), whole);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Work items: the store that records them, and the queues they come from.
+
+mod bell;
+pub mod broker;
+mod change;
+mod clock;
+mod drop_folder;
+pub mod embedded;
+mod gate;
+pub mod item;
+mod open;
+mod place;
+pub mod read;
+mod schema;
+mod store;
+mod trouble;
+
+pub use broker::{Broker, Delivery, Event};
+pub use change::{
+    Applied, Ask, Change, DeadId, DependencyId, Ended, JobId, Lease, NewJob, NewRequest, Policy,
+    Refused, RequestId, Steer, Subject, Taken, TakerId,
+};
+pub use clock::{Clock, Now, Wall};
+pub use drop_folder::{Collected, DropFolder};
+pub use embedded::Embedded;
+pub use open::Safety;
+pub use place::Place;
+pub use read::Reader;
+pub use store::{Error, Store};
+pub use trouble::Trouble;

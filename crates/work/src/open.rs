@@ -1,0 +1,124 @@
+//! What stands between a file and its use.
+
+use crate::place::{Place, open_file};
+use crate::schema;
+use crate::trouble::Trouble;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+/// A file up to this size is checked each time it is opened, a larger one once per boot.
+const CHECKED_ALWAYS: u64 = 64 << 20;
+
+/// KiB of pages that a connection keeps.
+const CACHE_KIB: i32 = 512;
+
+/// What a change survives once it is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Safety {
+    /// Also a power cut.
+    #[default]
+    Power,
+    /// The death of every process, not a power cut: the last changes may be lost then, the store
+    /// stays whole.
+    Kill,
+}
+
+/// Opens the database for changes. The caller has the gate.
+pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connection, Trouble> {
+    let path = place.database();
+    // What is there is not opened: SQLite's locks of this process, of another handle, would end
+    // with the closing of any descriptor of the file.
+    let size = match fs::metadata(&path) {
+        Ok(found) => found.len(),
+        // Made by us, so that it has its mode from its first moment on; `-wal` and `-shm` follow.
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            drop(open_file(&path)?);
+            0
+        }
+        Err(e) => return Err(Trouble::io("examine", &path, e)),
+    };
+    let sql = |error: rusqlite::Error| Trouble::database(&path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(&path, flags).map_err(sql)?;
+    settle(&conn).map_err(sql)?;
+    if is_empty(&conn).map_err(sql)? {
+        conn.pragma_update(None, "journal_mode", "wal").map_err(sql)?;
+    } else {
+        check_kind(&conn, &path)?;
+        let first = self::boot(&conn).map_err(sql)?.as_deref() != Some(boot);
+        if first || size <= CHECKED_ALWAYS {
+            check_whole(&conn, &path)?;
+        }
+    }
+    let synchronous = if safety == Safety::Power { "full" } else { "normal" };
+    conn.pragma_update(None, "synchronous", synchronous).map_err(sql)?;
+    schema::migrate(&mut conn, schema::MIGRATIONS).map_err(sql)?;
+    Ok(conn)
+}
+
+/// Opens the database for reading, with whatever rights the files give.
+pub(crate) fn reader(place: &Place) -> Result<Connection, Trouble> {
+    let path = place.database();
+    let sql = |error: rusqlite::Error| Trouble::database(&path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(&path, flags).map_err(sql)?;
+    settle(&conn).map_err(sql)?;
+    conn.pragma_update(None, "query_only", true).map_err(sql)?;
+    check_kind(&conn, &path)?;
+    Ok(conn)
+}
+
+fn settle(conn: &Connection) -> rusqlite::Result<()> {
+    // A reader without rights could not make `-wal` and `-shm` again; and a file that was found
+    // damaged is not written when we let go of it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn number(conn: &Connection, pragma: &str) -> rusqlite::Result<u32> {
+    conn.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+/// Nobody has made anything in it: we may, also where an earlier life of ours was killed at it.
+fn is_empty(conn: &Connection) -> rusqlite::Result<bool> {
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables: u32 = conn.query_row(tables, [], |row| row.get(0))?;
+    Ok(tables == 0 && number(conn, "application_id")? == 0 && number(conn, "user_version")? == 0)
+}
+
+fn check_kind(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+    let sql = |error: rusqlite::Error| Trouble::database(path, &error);
+    if number(conn, "application_id").map_err(sql)? != schema::APPLICATION {
+        return Err(Trouble::NotOurs { path: path.to_owned() });
+    }
+    let (found, known) = (number(conn, "user_version").map_err(sql)?, schema::VERSION);
+    if found > known {
+        return Err(Trouble::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(())
+}
+
+fn check_whole(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+    let sql = |error: rusqlite::Error| Trouble::database(path, &error);
+    let said: String =
+        conn.pragma_query_value(None, "integrity_check(1)", |row| row.get(0)).map_err(sql)?;
+    if said == "ok" {
+        return Ok(());
+    }
+    Err(Trouble::Damaged { path: path.to_owned(), what: said.replace('\n', ": ") })
+}
+
+/// Returns what names the run of the machine that the store was last used in.
+pub(crate) fn boot(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT value FROM meta WHERE key = 'boot'";
+    conn.query_row(sql, [], |row| row.get(0)).optional()
+}

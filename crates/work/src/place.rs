@@ -1,0 +1,81 @@
+//! The folder that a store lives in: names and modes.
+
+use crate::trouble::Trouble;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Group `skynet` reads, nobody else does anything.
+const FOLDER_MODE: u32 = 0o750;
+const FILE_MODE: u32 = 0o640;
+/// Whoever can ring a taker can keep it busy.
+const TAKERS_MODE: u32 = 0o700;
+
+/// The folder of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    folder: PathBuf,
+}
+
+impl Place {
+    /// Names the folder; nothing is made.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Returns the folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the path of the database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.folder.join("work.db")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.folder.join("work.lock")
+    }
+
+    pub(crate) fn turn(&self) -> PathBuf {
+        self.folder.join("work.turn")
+    }
+
+    pub(crate) fn takers(&self) -> PathBuf {
+        self.folder.join("takers")
+    }
+
+    /// Makes what is missing, with its modes whatever the umask. What is there keeps its own.
+    pub(crate) fn make(&self) -> Result<(), Trouble> {
+        make_folder(&self.folder, FOLDER_MODE)?;
+        make_folder(&self.takers(), TAKERS_MODE)
+    }
+}
+
+/// Makes a folder with this mode where there is none.
+pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Trouble> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {
+            let set = fs::set_permissions(path, Permissions::from_mode(mode));
+            set.map_err(|e| Trouble::io("set the mode of", path, e))
+        }
+        Err(_) if path.is_dir() => Ok(()),
+        Err(e) => Err(Trouble::io("make", path, e)),
+    }
+}
+
+/// Opens a file for reading and writing and makes it, empty, where there is none.
+pub(crate) fn open_file(path: &Path) -> Result<File, Trouble> {
+    let open = |options: &mut OpenOptions| options.read(true).write(true).mode(0o600).open(path);
+    match open(OpenOptions::new().create_new(true)) {
+        Ok(file) => {
+            let set = file.set_permissions(Permissions::from_mode(FILE_MODE));
+            set.map_err(|e| Trouble::io("set the mode of", path, e))?;
+            Ok(file)
+        }
+        Err(_) => open(&mut OpenOptions::new()).map_err(|e| Trouble::io("open", path, e)),
+    }
+}

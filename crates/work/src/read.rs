@@ -1,0 +1,425 @@
+//! Read handles: what everybody may ask.
+
+use crate::change::{DeadId, JobId, row_subject};
+use crate::clock::Wall;
+use crate::item;
+use crate::open;
+use crate::place::Place;
+use crate::trouble::Trouble;
+use machine::work::{Fault, Subject};
+use rusqlite::{Connection, OptionalExtension, Params, Row};
+use std::path::PathBuf;
+
+/// Reads a store, and has no way to change it.
+///
+/// ```
+/// use work::{JobId, Reader, Trouble};
+/// fn stands(reader: &Reader) -> Result<bool, Trouble> {
+///     Ok(reader.job(JobId(1))?.is_some())
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use work::{Applied, Change, Error, JobId, Reader};
+/// fn change(reader: &mut Reader) -> Result<Applied, Error> {
+///     reader.apply(&Change::Answered(JobId(1)))
+/// }
+/// ```
+///
+/// ```compile_fail
+/// use work::Reader;
+/// fn raw(reader: &Reader) -> usize {
+///     reader.conn.execute("DELETE FROM job", []).unwrap_or(0)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    conn: Connection,
+    path: PathBuf,
+}
+
+/// A job, without its item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: String,
+    /// Process it belongs to.
+    pub wfid: String,
+    /// The rest of its name.
+    pub identity: String,
+    /// Where it stands.
+    pub subject: Subject,
+    /// Attempts so far, interrupted ones too.
+    pub tries: u32,
+    /// Who submitted it.
+    pub owner: Option<u32>,
+    /// Name of its label.
+    pub label: String,
+    /// Among those of its label, highest first.
+    pub priority: i32,
+    /// How far an attempt has come.
+    pub stage: Option<String>,
+    /// When it was recorded.
+    pub submitted: Wall,
+    /// When it last changed.
+    pub changed: Wall,
+    /// When its delay ends, by the wall clock as it was when it began.
+    pub due: Option<Wall>,
+}
+
+/// One try at a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// Which instance.
+    pub instance: String,
+    /// When it began.
+    pub begun: Wall,
+    /// When it ended; `None` = it has not.
+    pub ended: Option<Wall>,
+    /// `ended`, `interrupted`, `lost` or `overdue`.
+    pub how: Option<String>,
+    /// With which fault.
+    pub fault: Option<Fault>,
+    /// Exit code of its process.
+    pub code: Option<i32>,
+    /// Signal that ended its process.
+    pub signal: Option<i32>,
+    /// What was wrong.
+    pub text: Option<String>,
+    /// Class of what was wrong.
+    pub signature: Option<String>,
+    /// Where it begins in the log.
+    pub log: Option<String>,
+    /// Processor time, in microseconds.
+    pub cpu_us: Option<i64>,
+    /// Largest memory, in KiB.
+    pub peak_kib: Option<i64>,
+    /// The item as it came back.
+    pub output: Option<Vec<u8>>,
+}
+
+/// How many jobs of a queue are in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Which queue.
+    pub queue: String,
+    /// Which state, by name.
+    pub state: String,
+    /// Jobs.
+    pub jobs: u64,
+}
+
+/// A dead item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dead {
+    /// Its number.
+    pub id: DeadId,
+    /// Where it came from.
+    pub queue: String,
+    /// From whom.
+    pub owner: Option<u32>,
+    /// The job it was, if it became one.
+    pub job: Option<JobId>,
+    /// What is wrong.
+    pub fault: Fault,
+    /// The same, for people.
+    pub reason: String,
+    /// Since when.
+    pub at: Wall,
+    /// As it came.
+    pub bytes: Vec<u8>,
+}
+
+/// Faults with the same cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Of which queue.
+    pub queue: String,
+    /// What is the same about them.
+    pub signature: String,
+    /// The last one's code.
+    pub code: Fault,
+    /// The last one's text.
+    pub text: String,
+    /// How many.
+    pub count: u64,
+    /// When the first was.
+    pub first: Wall,
+    /// When the last was.
+    pub last: Wall,
+    /// Who sees to it.
+    pub owner: Option<String>,
+    /// Where it is written down.
+    pub bug: Option<String>,
+}
+
+/// What keeps a ready job from being taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nothing: it is next, or others are before it.
+    Nothing,
+    /// It is not ready at all.
+    NotReady,
+    /// Somebody has it at hand.
+    Taken,
+    /// Its delay.
+    Delay,
+    /// Its label is not active.
+    Label,
+    /// Its request is held, or has a fault.
+    Request,
+    /// What it depends on is not done.
+    Dependency,
+    /// A job that is its child has not stopped.
+    Child,
+    /// Somebody has its lock.
+    Lock,
+}
+
+/// What the numbers of the question stand for.
+const REASONS: [Waiting; 9] = [
+    Waiting::Nothing,
+    Waiting::NotReady,
+    Waiting::Taken,
+    Waiting::Delay,
+    Waiting::Label,
+    Waiting::Request,
+    Waiting::Dependency,
+    Waiting::Child,
+    Waiting::Lock,
+];
+
+const JOB: &str = "SELECT j.id, queue, wfid, identity, state, fault, count, wary, holder, tries,
+    owner, l.name, j.priority, stage, submitted_at, changed_at, due_at
+    FROM job j JOIN label l ON l.id = j.label";
+
+fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let held = row.get::<_, Option<i64>>(8)?.is_some();
+    Ok(Job {
+        id: JobId(row.get(0)?),
+        queue: row.get(1)?,
+        wfid: row.get(2)?,
+        identity: row.get(3)?,
+        subject: row_subject(row, 4, held)?,
+        tries: row.get(9)?,
+        owner: row.get(10)?,
+        label: row.get(11)?,
+        priority: row.get(12)?,
+        stage: row.get(13)?,
+        submitted: Wall(row.get(14)?),
+        changed: Wall(row.get(15)?),
+        due: row.get::<_, Option<i64>>(16)?.map(Wall),
+    })
+}
+
+fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    Ok(Attempt {
+        number: row.get(0)?,
+        instance: row.get(1)?,
+        begun: Wall(row.get(2)?),
+        ended: row.get::<_, Option<i64>>(3)?.map(Wall),
+        how: row.get(4)?,
+        fault: row.get::<_, Option<u16>>(5)?.map(Fault),
+        code: row.get(6)?,
+        signal: row.get(7)?,
+        text: row.get(8)?,
+        signature: row.get(9)?,
+        log: row.get(10)?,
+        cpu_us: row.get(11)?,
+        peak_kib: row.get(12)?,
+        output: row.get(13)?,
+    })
+}
+
+impl Reader {
+    /// Opens a store for reading.
+    ///
+    /// # Errors
+    /// [`Trouble`]: there is none, or it may not be read, or is no store that we know.
+    pub fn open(place: &Place) -> Result<Self, Trouble> {
+        Ok(Self { conn: open::reader(place)?, path: place.database() })
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Trouble> {
+        let rows = || -> rusqlite::Result<Vec<T>> {
+            self.conn.prepare_cached(sql)?.query_map(params, read)?.collect()
+        };
+        rows().map_err(|error| Trouble::database(&self.path, &error))
+    }
+
+    fn first<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, Trouble> {
+        let row = || self.conn.prepare_cached(sql)?.query_row(params, read).optional();
+        row().map_err(|error| Trouble::database(&self.path, &error))
+    }
+
+    /// Returns a job.
+    ///
+    /// # Errors
+    /// [`Trouble`], as all of these.
+    pub fn job(&self, id: JobId) -> Result<Option<Job>, Trouble> {
+        self.first(&format!("{JOB} WHERE j.id = ?1"), [id.0], job)
+    }
+
+    /// Returns the jobs of a process, oldest first.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn jobs_of(&self, wfid: &str) -> Result<Vec<Job>, Trouble> {
+        self.all(&format!("{JOB} WHERE wfid = ?1 REASONS BY j.id"), [wfid], job)
+    }
+
+    /// Returns jobs, newest first: at most `at_most`, numbered below `before`. `queue`: of this one
+    /// only.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn jobs(
+        &self,
+        queue: Option<&str>,
+        before: Option<JobId>,
+        at_most: u32,
+    ) -> Result<Vec<Job>, Trouble> {
+        let sql = format!(
+            "{JOB} WHERE (?1 IS NULL OR queue = ?1) AND j.id < ?2 REASONS BY j.id DESC LIMIT ?3"
+        );
+        let before = before.map_or(i64::MAX, |id| id.0);
+        self.all(&sql, rusqlite::params![queue, before, at_most], job)
+    }
+
+    /// Returns the item of a job, as it was submitted.
+    ///
+    /// # Errors
+    /// [`Trouble`], also where it is not what was submitted.
+    pub fn item(&self, id: JobId) -> Result<Option<Vec<u8>>, Trouble> {
+        let sql = "SELECT sum, bytes FROM item WHERE job = ?1";
+        let found =
+            self.first(sql, [id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        match found {
+            None => Ok(None),
+            Some((sum, bytes)) if item::checksum(&bytes) == sum => Ok(Some(bytes)),
+            Some(_) => Err(Trouble::Damaged {
+                path: self.path.clone(),
+                what: format!("the item of job {}", id.0),
+            }),
+        }
+    }
+
+    /// Returns the attempts at a job, the first one first.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Trouble> {
+        let sql = "SELECT number, instance, begun_at, ended_at, how, fault, code, signal, text,
+            signature, log, cpu_us, peak_kib, output FROM attempt WHERE job = ?1 REASONS BY id";
+        self.all(sql, [id.0], attempt)
+    }
+
+    /// Returns how many jobs there are, by queue and state.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn counts(&self) -> Result<Vec<Count>, Trouble> {
+        let sql = "SELECT queue, state, count(*) FROM job GROUP BY 1, 2 REASONS BY 1, 2";
+        let read = |row: &Row<'_>| {
+            let (queue, state, jobs) = (row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?);
+            Ok(Count { queue, state, jobs: jobs.unsigned_abs() })
+        };
+        self.all(sql, [], read)
+    }
+
+    /// Returns the dead items, newest first, at most `at_most`.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn dead(&self, at_most: u32) -> Result<Vec<Dead>, Trouble> {
+        let sql = "SELECT id, queue, owner, job, fault, reason, at, bytes FROM dead
+            REASONS BY id DESC LIMIT ?1";
+        self.all(sql, [at_most], |row| {
+            Ok(Dead {
+                id: DeadId(row.get(0)?),
+                queue: row.get(1)?,
+                owner: row.get(2)?,
+                job: row.get::<_, Option<i64>>(3)?.map(JobId),
+                fault: Fault(row.get(4)?),
+                reason: row.get(5)?,
+                at: Wall(row.get(6)?),
+                bytes: row.get(7)?,
+            })
+        })
+    }
+
+    /// Returns the classes of faults, the one that was last first.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn classes(&self) -> Result<Vec<Class>, Trouble> {
+        let sql = "SELECT queue, signature, code, text, count, first_at, last_at, owner, bug
+            FROM fault REASONS BY last_at DESC, queue, signature";
+        self.all(sql, [], |row| {
+            Ok(Class {
+                queue: row.get(0)?,
+                signature: row.get(1)?,
+                code: Fault(row.get(2)?),
+                text: row.get(3)?,
+                count: row.get::<_, i64>(4)?.unsigned_abs(),
+                first: Wall(row.get(5)?),
+                last: Wall(row.get(6)?),
+                owner: row.get(7)?,
+                bug: row.get(8)?,
+            })
+        })
+    }
+
+    /// Returns how a request stands.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn request(&self, name: &str) -> Result<Option<Subject>, Trouble> {
+        let sql = "SELECT state, fault, count, 0 FROM request WHERE name = ?1";
+        self.first(sql, [name], |row| row_subject(row, 0, false))
+    }
+
+    /// Returns who has a lock: somebody's name, or `job NUMBER`.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn lock_holder(&self, name: &str) -> Result<Option<String>, Trouble> {
+        let sql = "SELECT coalesce(holder, 'job ' || job) FROM lock WHERE name = ?1";
+        self.first(sql, [name], |row| row.get(0))
+    }
+
+    /// Returns what keeps a job from being taken, in the order in which that is looked at.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn why_waiting(&self, id: JobId) -> Result<Option<Waiting>, Trouble> {
+        let sql = "SELECT CASE
+            WHEN state <> 'ready' THEN 1
+            WHEN holder IS NOT NULL THEN 2
+            WHEN due IS NOT NULL THEN 3
+            WHEN NOT EXISTS (SELECT 1 FROM label WHERE id = j.label AND active = 1) THEN 4
+            WHEN request IS NOT NULL AND NOT EXISTS (SELECT 1 FROM request r
+                WHERE r.id = j.request AND r.fault = 0 AND r.state IN ('ready', 'run')) THEN 5
+            WHEN dependency IS NOT NULL AND NOT EXISTS (SELECT 1 FROM dependency d
+                WHERE d.id = j.dependency AND d.fault = 0 AND d.state = 'stop') THEN 6
+            WHEN EXISTS (SELECT 1 FROM job c WHERE c.parent = j.id AND c.state <> 'stop') THEN 7
+            WHEN EXISTS (SELECT 1 FROM lock WHERE name = j.key) THEN 8
+            ELSE 0 END FROM job j WHERE id = ?1";
+        let found = self.first(sql, [id.0], |row| row.get::<_, u8>(0))?;
+        Ok(found.and_then(|n| REASONS.get(usize::from(n)).copied()))
+    }
+}

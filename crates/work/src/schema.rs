@@ -1,0 +1,242 @@
+//! The tables, and how older ones become these.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// Marks a file as a store of skynet: "skyn".
+pub(crate) const APPLICATION: u32 = 0x736b_796e;
+
+/// Each step leads from the version of its index to the next. Steps are only ever added.
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST];
+
+/// Version of the tables that this program knows.
+pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Times: `_at` in microseconds since 1970; `due` and `lease_until` in nanoseconds of the
+/// monotonic clock of the boot that `meta` names.
+const FIRST: &str = "
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE label (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    priority INTEGER NOT NULL,
+    active INTEGER NOT NULL CHECK (active IN (0, 1)),
+    known INTEGER NOT NULL CHECK (known IN (0, 1))
+) STRICT;
+INSERT INTO label VALUES (1, '', 0, 1, 1);
+
+CREATE TABLE request (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    source TEXT NOT NULL,
+    label INTEGER NOT NULL REFERENCES label,
+    owner INTEGER,
+    payload BLOB,
+    state TEXT NOT NULL CHECK (state IN ('hold', 'new', 'ready', 'run', 'cancelling', 'stop')),
+    fault INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    registered_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE dependency (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    name TEXT NOT NULL,
+    component TEXT NOT NULL,
+    checker TEXT,
+    state TEXT NOT NULL CHECK (state IN ('hold', 'new', 'ready', 'run', 'cancelling', 'stop')),
+    fault INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    UNIQUE (kind, name, component)
+) STRICT;
+
+CREATE TABLE taker (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    pid INTEGER NOT NULL,
+    opened_at INTEGER NOT NULL,
+    lease_ns INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    exhausted INTEGER NOT NULL,
+    first_ns INTEGER NOT NULL,
+    longest_ns INTEGER NOT NULL
+) STRICT;
+CREATE INDEX taker_queue ON taker (queue);
+
+CREATE TABLE job (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    wfid TEXT NOT NULL,
+    identity TEXT NOT NULL,
+    label INTEGER NOT NULL REFERENCES label,
+    priority INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('hold', 'new', 'ready', 'run', 'cancelling', 'stop')),
+    fault INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    wary INTEGER NOT NULL CHECK (wary IN (0, 1)),
+    due INTEGER,
+    due_at INTEGER,
+    holder INTEGER,
+    lease INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    attempt INTEGER,
+    request INTEGER REFERENCES request,
+    parent INTEGER,
+    dependency INTEGER REFERENCES dependency,
+    key TEXT,
+    owner INTEGER,
+    reply_to TEXT,
+    answered INTEGER NOT NULL CHECK (answered IN (0, 1)),
+    stage TEXT,
+    submitted_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    CHECK (holder IS NULL OR state IN ('ready', 'run', 'cancelling')),
+    CHECK (holder IS NOT NULL OR state NOT IN ('run', 'cancelling')),
+    CHECK ((due IS NULL) = (due_at IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX job_identity ON job (wfid, identity, queue);
+CREATE INDEX job_ready ON job (queue, label, priority DESC, id)
+    WHERE state = 'ready' AND holder IS NULL AND due IS NULL;
+CREATE INDEX job_due ON job (queue, due) WHERE due IS NOT NULL;
+CREATE INDEX job_held ON job (holder) WHERE holder IS NOT NULL;
+CREATE INDEX job_request ON job (request) WHERE request IS NOT NULL;
+CREATE INDEX job_parent ON job (parent) WHERE parent IS NOT NULL;
+CREATE INDEX job_dependency ON job (dependency) WHERE dependency IS NOT NULL;
+CREATE INDEX job_key ON job (key) WHERE key IS NOT NULL;
+
+CREATE TABLE item (
+    job INTEGER PRIMARY KEY REFERENCES job ON DELETE CASCADE,
+    sum INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE attempt (
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL REFERENCES job ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    taker INTEGER NOT NULL,
+    instance TEXT NOT NULL,
+    begun_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    how TEXT CHECK (how IN ('ended', 'interrupted', 'lost', 'overdue')),
+    fault INTEGER,
+    code INTEGER,
+    signal INTEGER,
+    text TEXT,
+    signature TEXT,
+    log TEXT,
+    cpu_us INTEGER,
+    peak_kib INTEGER,
+    sum INTEGER,
+    output BLOB,
+    CHECK ((how IS NULL) = (ended_at IS NULL)),
+    CHECK ((sum IS NULL) = (output IS NULL))
+) STRICT;
+CREATE INDEX attempt_job ON attempt (job);
+
+CREATE TABLE lock (
+    name TEXT PRIMARY KEY,
+    job INTEGER,
+    holder TEXT,
+    since_at INTEGER NOT NULL,
+    CHECK ((job IS NULL) <> (holder IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE fault (
+    queue TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    code INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    owner TEXT,
+    bug TEXT,
+    PRIMARY KEY (queue, signature)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE fault_day (
+    queue TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    day INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (queue, signature, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dead (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    owner INTEGER,
+    job INTEGER,
+    fault INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    sum INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+";
+
+/// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.
+pub(crate) fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let missing = steps.get(found as usize..).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for step in missing {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION)?;
+    tx.pragma_update(None, "user_version", steps.len() as u32)?;
+    tx.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(conn: &Connection) -> u32 {
+        conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_store_of_any_earlier_version_becomes_the_newest_and_keeps_what_it_has() {
+        let steps = &["CREATE TABLE a (x)", "CREATE TABLE b (y)", "INSERT INTO b SELECT x FROM a"];
+        for from in 0..=steps.len() {
+            let mut conn = Connection::open_in_memory().unwrap();
+            migrate(&mut conn, &steps[..from]).unwrap();
+            if from > 0 {
+                conn.execute_batch("INSERT INTO a VALUES (7)").unwrap();
+            }
+            migrate(&mut conn, steps).unwrap();
+            assert_eq!(version(&conn), 3);
+            let moved: u32 =
+                conn.query_row("SELECT count(*) FROM b", [], |row| row.get(0)).unwrap();
+            assert_eq!(moved, u32::from(from == 1 || from == 2));
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_everything_as_it_was() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &["CREATE TABLE a (x)"]).unwrap();
+        let steps = &["CREATE TABLE a (x)", "CREATE TABLE b (y)", "nonsense"];
+        migrate(&mut conn, steps).unwrap_err();
+        assert_eq!(version(&conn), 1);
+        conn.query_row("SELECT count(*) FROM b", [], |_| Ok(())).unwrap_err();
+    }
+
+    #[test]
+    fn a_newer_store_is_left_alone() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.pragma_update(None, "user_version", 9).unwrap();
+        migrate(&mut conn, MIGRATIONS).unwrap();
+        assert_eq!(version(&conn), 9);
+    }
+}

@@ -1,0 +1,226 @@
+//! The store: opened by whoever writes, changed by [`Store::apply`] alone.
+
+use crate::bell::{Bell, Bells};
+use crate::change::tx::{Own, Stop, Tx};
+use crate::change::{Applied, Change, JobId, Lease, Refused, TakerId};
+use crate::clock::{Clock, Now};
+use crate::gate::Gate;
+use crate::open::{self, Safety};
+use crate::place::Place;
+use crate::trouble::Trouble;
+use machine::work::Fault;
+use rusqlite::{Connection, Row, TransactionBehavior};
+use std::fmt;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Why one change was not made.
+#[derive(Debug)]
+pub enum Error {
+    /// It may not be.
+    Refused(Refused),
+    /// It could not be; later it may.
+    Trouble(Trouble),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refused) => refused.fmt(f),
+            Self::Trouble(trouble) => trouble.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// A store, open for changes. Many processes may have it open; one changes it at a time.
+///
+/// The only way to change it is a [`Change`], which is a value:
+///
+/// ```
+/// use work::{Applied, Change, Error, Store};
+/// fn once(store: &mut Store, change: &Change) -> Result<Applied, Error> {
+///     store.apply(change)
+/// }
+/// ```
+///
+/// So nobody can wait, or do anything else, while a transaction is open:
+///
+/// ```compile_fail
+/// use work::{Applied, Error, Store};
+/// fn once(store: &mut Store) -> Result<Applied, Error> {
+///     store.apply(|tx| { std::thread::park(); tx.commit() })
+/// }
+/// ```
+///
+/// nor have what a transaction is made of:
+///
+/// ```compile_fail
+/// use work::Store;
+/// fn raw(store: &mut Store) -> usize {
+///     store.conn.execute("DELETE FROM job", []).unwrap_or(0)
+/// }
+/// ```
+pub struct Store {
+    conn: Connection,
+    gate: Gate,
+    bells: Bells,
+    clock: Arc<dyn Clock>,
+    own: Vec<Own>,
+    path: PathBuf,
+    /// What was found out about the file. Nothing is written from then on.
+    damage: Option<String>,
+}
+
+impl Store {
+    /// Opens the store in a folder; makes it where there is none.
+    ///
+    /// Waits while another process is making a change.
+    ///
+    /// # Errors
+    /// [`Trouble`], and nothing is changed: the file is another program's, newer than we know, or
+    /// damaged; the folder cannot be written.
+    pub fn open(place: &Place, clock: Arc<dyn Clock>, safety: Safety) -> Result<Self, Trouble> {
+        place.make()?;
+        let gate = Gate::open(place)?;
+        let entered = gate.enter()?;
+        let path = place.database();
+        let boot = clock.boot();
+        let mut conn = open::writer(place, safety, &boot)?;
+        let bells = Bells::open(place)?;
+        let mut own = Vec::new();
+        let now = clock.now();
+        first_in_boot(&mut conn, &path, now, &bells, &mut own, &boot)?;
+        drop(entered);
+        Ok(Self { conn, gate, bells, clock, own, path, damage: None })
+    }
+
+    /// Makes one change. When this returns it is safe on disk, as far as [`Safety`] says.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where it may not be, [`Error::Trouble`] where it could not be; nothing
+    /// has changed.
+    pub fn apply(&mut self, change: &Change) -> Result<Applied, Error> {
+        match self.apply_all(std::slice::from_ref(change))?.pop() {
+            Some(applied) => applied.map_err(Error::Refused),
+            None => Err(Error::Refused(Refused::Senseless("no change"))),
+        }
+    }
+
+    /// Makes several changes in one transaction; each may be refused by itself. Answers in the
+    /// same order.
+    ///
+    /// # Errors
+    /// [`Trouble`]: none of them was made.
+    pub fn apply_all(
+        &mut self,
+        changes: &[Change],
+    ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
+        if let Some(what) = &self.damage {
+            return Err(Trouble::Damaged { path: self.path.clone(), what: what.clone() });
+        }
+        let own = self.own.len();
+        let made = self.transact(changes);
+        if let Err(trouble) = &made {
+            // Takers that were to be opened are not.
+            self.own.truncate(own);
+            if let Trouble::Damaged { what, .. } = trouble {
+                self.damage = Some(what.clone());
+            }
+        }
+        made
+    }
+
+    fn transact(&mut self, changes: &[Change]) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
+        let Self { conn, gate, bells, clock, own, path, .. } = self;
+        let _entered = gate.enter()?;
+        let sql = |error: rusqlite::Error| Trouble::database(path, &error);
+        let stop = |stop| match stop {
+            Stop::Sql(error) => sql(error),
+            Stop::Trouble(trouble) => trouble,
+            Stop::Refused(refused) => {
+                Trouble::Database { path: path.clone(), what: refused.to_string() }
+            }
+        };
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+        let mut within = Tx::new(&tx, path, clock.now(), bells, own);
+        let mut answers = Vec::with_capacity(changes.len());
+        for change in changes {
+            answers.push(match within.make(change) {
+                Ok(applied) => Ok(applied),
+                Err(Stop::Refused(refused)) => Err(refused),
+                Err(other) => return Err(stop(other)),
+            });
+        }
+        within.ring().map_err(stop)?;
+        tx.commit().map_err(sql)?;
+        Ok(answers)
+    }
+
+    /// Returns the bell of a taker that was opened here, once.
+    pub(crate) fn bell(&mut self, taker: TakerId) -> Option<Bell> {
+        self.own.iter_mut().find(|(own, _)| *own == taker)?.1.take()
+    }
+
+    pub(crate) fn button(&self, taker: TakerId) -> Result<UnixDatagram, Trouble> {
+        self.bells.button(taker).map_err(|e| Trouble::io("connect to a socket of", &self.path, e))
+    }
+
+    /// Returns what a taker works on and is to stop, with the reason's code.
+    pub(crate) fn cancelled(&self, taker: TakerId) -> Result<Vec<(Lease, Fault)>, Trouble> {
+        let sql = "SELECT id, lease, fault FROM job WHERE holder = ?1 AND state = 'cancelling'";
+        let read = |row: &Row<'_>| {
+            let (job, number) = (JobId(row.get(0)?), row.get(1)?);
+            Ok((Lease { job, taker, number }, Fault(row.get(2)?)))
+        };
+        let found = || -> rusqlite::Result<Vec<_>> {
+            self.conn.prepare_cached(sql)?.query_map([taker.0], read)?.collect()
+        };
+        found().map_err(|error| Trouble::database(&self.path, &error))
+    }
+
+    /// Returns the moment it is, by the store's clock.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Puts the store into this run of the machine, where it is of an earlier one.
+fn first_in_boot(
+    conn: &mut Connection,
+    path: &std::path::Path,
+    now: Now,
+    bells: &Bells,
+    own: &mut Vec<Own>,
+    boot: &str,
+) -> Result<(), Trouble> {
+    let sql = |error: rusqlite::Error| Trouble::database(path, &error);
+    if open::boot(conn).map_err(sql)?.as_deref() == Some(boot) {
+        return Ok(());
+    }
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
+    let mut within = Tx::new(&tx, path, now, bells, own);
+    within.new_boot(boot).map_err(|stop| match stop {
+        Stop::Sql(error) => sql(error),
+        Stop::Trouble(trouble) => trouble,
+        Stop::Refused(refused) => {
+            Trouble::Database { path: path.to_owned(), what: refused.to_string() }
+        }
+    })?;
+    tx.commit().map_err(sql)
+}

@@ -1,0 +1,112 @@
+//! Why something could not be done that was right to ask for.
+
+use rusqlite::ErrorCode;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The machine's trouble, not the asker's: nothing has changed, later it may go.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// A file or folder.
+    Io {
+        /// What was attempted, after "unable to".
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is not what it was when it was written. Nothing more is written to it.
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What the check found first.
+        what: String,
+    },
+    /// The file was not made by skynet.
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was made by a skynet that knows more than this one.
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Version of its tables.
+        found: u32,
+        /// Highest version this program knows.
+        known: u32,
+    },
+    /// There is no room for the change.
+    Full {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Anything else that the database could not do.
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// Why not, in its own words.
+        what: String,
+    },
+}
+
+impl Trouble {
+    pub(crate) fn io(verb: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { verb, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn database(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, what) = (path.to_owned(), error.to_string());
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what },
+            Some(ErrorCode::NotADatabase) => Self::NotOurs { path },
+            Some(ErrorCode::DiskFull) => Self::Full { path },
+            _ => Self::Database { path, what },
+        }
+    }
+
+    /// Tells whether trying again is in vain until somebody has mended the file.
+    #[must_use]
+    pub const fn is_lasting(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::NotOurs { .. } | Self::Newer { .. })
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { verb, path, source } => {
+                write!(f, "unable to {verb} {}: {source}", path.display())
+            }
+            Self::Damaged { path, what } => write!(
+                f,
+                "unable to use {}: the file is damaged: {what}; put a copy in its place, or move it away to start anew",
+                path.display()
+            ),
+            Self::NotOurs { path } => {
+                write!(f, "unable to use {}: not a store of skynet", path.display())
+            }
+            Self::Newer { path, found, known } => write!(
+                f,
+                "unable to use {}: made by a newer skynet (version {found}, this one knows {known})",
+                path.display()
+            ),
+            Self::Full { path } => {
+                write!(f, "unable to write {}: no space left on device", path.display())
+            }
+            Self::Database { path, what } => write!(f, "unable to use {}: {what}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
