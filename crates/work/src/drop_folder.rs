@@ -74,14 +74,17 @@ impl DropFolder {
             self.record(&entry.path(), store, &mut collected)?;
         }
         for entry in list(&self.path)? {
-            if !entry.file_name().as_bytes().starts_with(b".")
-                && let Some(taken) = self.take_away(&entry, &mut collected)?
-            {
+            if entry.file_name().as_bytes().starts_with(b".") {
+                continue;
+            }
+            if collected.submitted + collected.known + collected.buried >= AT_ONCE {
+                collected.more = true;
+                break;
+            }
+            if let Some(taken) = self.take_away(&entry, &mut collected)? {
                 self.record(&taken, store, &mut collected)?;
             }
         }
-        let seen = collected.submitted + collected.known + collected.buried + collected.odd;
-        collected.more = seen >= AT_ONCE && collected.odd < seen;
         Ok(collected)
     }
 
@@ -189,8 +192,7 @@ fn remove(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn list(folder: &Path) -> Result<Vec<DirEntry>, Trouble> {
+fn list(folder: &Path) -> Result<impl Iterator<Item = DirEntry>, Trouble> {
     let entries = fs::read_dir(folder).map_err(|e| Trouble::io("read", folder, e))?;
-    let wanted = entries.filter_map(Result::ok).filter(|e| e.file_name() != ".taken");
-    Ok(wanted.take(AT_ONCE).collect())
+    Ok(entries.filter_map(Result::ok))
 }

@@ -82,6 +82,8 @@ pub fn identity(item: &[u8], limit: usize) -> Result<Option<Identity>, Invalid> 
     if item.len() > limit {
         return Err(Invalid::TooLong { bytes: item.len(), limit });
     }
+    // What is not looked at is not looked at by the parser either.
+    std::str::from_utf8(item).map_err(|e| Invalid::NotAnItem(e.to_string()))?;
     let outer: Outer<'_> = object(item)?;
     let fields: Fields<'_> = object(outer.fields.get().as_bytes())?;
     let Some(fei) = outer.fei else { return Ok(None) };
@@ -142,11 +144,11 @@ mod tests {
             (&b"nonsense"[..], "an object is expected"),
             (b"[{\"wfid\":\"w\",\"expid\":\"0\"},{}]", "an object is expected"),
             (b"{\"fei\":[\"w\",\"0\"],\"fields\":{}}", "an object is expected"),
-            (b"{\"fields\":{},\"x\":\"\xff\"}", "unicode"),
+            (b"{\"fields\":{},\"x\":\"\xff\"}", "utf-8"),
             (b"{\"fei\":{\"wfid\":\"w\",\"expid\":\"0\"}}", "missing field `fields`"),
             (b"{\"fei\":{\"expid\":\"0\"},\"fields\":{}}", "missing field `wfid`"),
             (b"{\"fei\":{\"wfid\":7,\"expid\":\"0\"},\"fields\":{}}", "invalid type"),
-            (b"\xff{}", "expected"),
+            (b"\xff{}", "utf-8"),
         ] {
             let said = identity(bytes, LARGEST).unwrap_err().to_string();
             assert!(said.contains(reason), "{said}");

@@ -109,8 +109,8 @@ fn check_kind(conn: &Connection, path: &Path) -> Result<(), Trouble> {
 
 fn check_whole(conn: &Connection, path: &Path) -> Result<(), Trouble> {
     let sql = |error: rusqlite::Error| Trouble::database(path, &error);
-    let said: String =
-        conn.pragma_query_value(None, "integrity_check(1)", |row| row.get(0)).map_err(sql)?;
+    let check = "PRAGMA integrity_check(1)";
+    let said: String = conn.query_row(check, [], |row| row.get(0)).map_err(sql)?;
     if said == "ok" {
         return Ok(());
     }

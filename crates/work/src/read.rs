@@ -279,7 +279,7 @@ impl Reader {
     /// # Errors
     /// [`Trouble`].
     pub fn jobs_of(&self, wfid: &str) -> Result<Vec<Job>, Trouble> {
-        self.all(&format!("{JOB} WHERE wfid = ?1 REASONS BY j.id"), [wfid], job)
+        self.all(&format!("{JOB} WHERE wfid = ?1 ORDER BY j.id"), [wfid], job)
     }
 
     /// Returns jobs, newest first: at most `at_most`, numbered below `before`. `queue`: of this one
@@ -294,7 +294,7 @@ impl Reader {
         at_most: u32,
     ) -> Result<Vec<Job>, Trouble> {
         let sql = format!(
-            "{JOB} WHERE (?1 IS NULL OR queue = ?1) AND j.id < ?2 REASONS BY j.id DESC LIMIT ?3"
+            "{JOB} WHERE (?1 IS NULL OR queue = ?1) AND j.id < ?2 ORDER BY j.id DESC LIMIT ?3"
         );
         let before = before.map_or(i64::MAX, |id| id.0);
         self.all(&sql, rusqlite::params![queue, before, at_most], job)
@@ -324,7 +324,7 @@ impl Reader {
     /// [`Trouble`].
     pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Trouble> {
         let sql = "SELECT number, instance, begun_at, ended_at, how, fault, code, signal, text,
-            signature, log, cpu_us, peak_kib, output FROM attempt WHERE job = ?1 REASONS BY id";
+            signature, log, cpu_us, peak_kib, output FROM attempt WHERE job = ?1 ORDER BY id";
         self.all(sql, [id.0], attempt)
     }
 
@@ -333,7 +333,7 @@ impl Reader {
     /// # Errors
     /// [`Trouble`].
     pub fn counts(&self) -> Result<Vec<Count>, Trouble> {
-        let sql = "SELECT queue, state, count(*) FROM job GROUP BY 1, 2 REASONS BY 1, 2";
+        let sql = "SELECT queue, state, count(*) FROM job GROUP BY 1, 2 ORDER BY 1, 2";
         let read = |row: &Row<'_>| {
             let (queue, state, jobs) = (row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?);
             Ok(Count { queue, state, jobs: jobs.unsigned_abs() })
@@ -347,7 +347,7 @@ impl Reader {
     /// [`Trouble`].
     pub fn dead(&self, at_most: u32) -> Result<Vec<Dead>, Trouble> {
         let sql = "SELECT id, queue, owner, job, fault, reason, at, bytes FROM dead
-            REASONS BY id DESC LIMIT ?1";
+            ORDER BY id DESC LIMIT ?1";
         self.all(sql, [at_most], |row| {
             Ok(Dead {
                 id: DeadId(row.get(0)?),
@@ -368,7 +368,7 @@ impl Reader {
     /// [`Trouble`].
     pub fn classes(&self) -> Result<Vec<Class>, Trouble> {
         let sql = "SELECT queue, signature, code, text, count, first_at, last_at, owner, bug
-            FROM fault REASONS BY last_at DESC, queue, signature";
+            FROM fault ORDER BY last_at DESC, queue, signature";
         self.all(sql, [], |row| {
             Ok(Class {
                 queue: row.get(0)?,

@@ -103,7 +103,8 @@ pub enum Event {
     Held,
     /// It is to be kept back no longer.
     Released,
-    /// Somebody takes it, perhaps only to have it at hand.
+    /// Somebody takes it, perhaps only to have it at hand. What was tried in vain, or is wary, may
+    /// only be taken to be begun at once.
     Leased,
     /// Who has it begins.
     Begun,

@@ -180,7 +180,8 @@ fn an_item_that_kills_whoever_takes_it_is_tried_no_more_often_than_the_limit() {
         let mut subject = Subject::new().step(Event::Accepted, limit).unwrap().subject().unwrap();
         let mut deliveries = 0;
         while subject.state != State::Stop {
-            let ahead = deliveries == 0 && !subject.wary;
+            // The store lets nobody look ahead at what was tried or is wary.
+            let ahead = subject.count == 0 && !subject.wary;
             let mut events = std::vec![Event::Leased];
             if !ahead {
                 events.push(Event::Begun);

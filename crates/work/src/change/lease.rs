@@ -13,7 +13,7 @@ use rusqlite::params;
 const FIRST: &str = "
     SELECT id FROM job j
     WHERE queue = ?1 AND label = ?2 AND state = 'ready' AND holder IS NULL AND due IS NULL
-        AND (?3 OR wary = 0)
+        AND (?3 OR wary = 0 AND count = 0)
         AND (request IS NULL OR EXISTS (SELECT 1 FROM request r
             WHERE r.id = j.request AND r.fault = 0 AND r.state IN ('ready', 'run')))
         AND (dependency IS NULL OR EXISTS (SELECT 1 FROM dependency d

@@ -109,7 +109,7 @@ impl Thread {
                 self.trouble(&trouble);
             }
             if self.is_idle() {
-                self.sleep();
+                self.rest();
             }
         }
     }
@@ -156,7 +156,7 @@ impl Thread {
             || self.changes.is_empty() && !self.look && !self.collect
     }
 
-    fn sleep(&mut self) {
+    fn rest(&mut self) {
         let deadline = if self.lasting {
             None
         } else if self.again_at.is_some() {

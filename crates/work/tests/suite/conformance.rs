@@ -1,0 +1,241 @@
+//! What every broker must do: one suite, whatever the queue is.
+
+use machine::work::Fault;
+use std::collections::HashSet;
+use std::time::Duration;
+use testkit::wait::holds_within;
+use work::{Ask, Broker, Delivery, Ended, Event, JobId, Lease, NewJob};
+
+/// A queue that the suite can be run on.
+pub(crate) trait Rig {
+    type Broker: Broker;
+
+    /// Opens the queue `q` as one more taker.
+    fn open(&self) -> Self::Broker;
+
+    /// Takes a taker away as if its process had died.
+    fn kill(&self, broker: Self::Broker);
+
+    /// Returns the answers that are in the queue `replies`.
+    fn answers(&self) -> Vec<Vec<u8>>;
+}
+
+/// Returns the next event that `wanted` picks; what else comes before it is dropped.
+#[track_caller]
+pub(crate) fn event<T>(broker: &mut impl Broker, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+    let mut found = None;
+    let there = holds_within(Duration::from_secs(20), || {
+        while found.is_none()
+            && let Some(event) = broker.next()
+        {
+            found = wanted(event);
+        }
+        found.is_some()
+    });
+    assert!(there, "the event does not come");
+    found.unwrap()
+}
+
+#[track_caller]
+pub(crate) fn arrived(broker: &mut impl Broker) -> Delivery {
+    event(broker, |event| match event {
+        Event::Arrived(delivery) => Some(delivery),
+        other => panic!("{other:?}"),
+    })
+}
+
+#[track_caller]
+pub(crate) fn settled(broker: &mut impl Broker) -> (Lease, Fault) {
+    event(broker, |event| match event {
+        Event::Settled { key, fault, .. } => Some((key, fault)),
+        Event::Overtaken(key) => panic!("{key:?} is somebody else's"),
+        _ => None,
+    })
+}
+
+pub(crate) fn job(name: &str) -> NewJob {
+    NewJob { reply_to: Some("replies".to_owned()), ..crate::support::job(name) }
+}
+
+#[track_caller]
+pub(crate) fn send(broker: &mut impl Broker, name: &str) -> JobId {
+    broker.send(7, job(name));
+    event(broker, |event| match event {
+        Event::Sent { ticket: 7, job } => Some(job.expect("it is taken")),
+        _ => None,
+    })
+}
+
+pub(crate) fn done() -> Ended {
+    Ended { output: Some(b"{}".to_vec()), ..Ended::default() }
+}
+
+/// Nothing comes, as far as a question and its answer can tell.
+#[track_caller]
+fn silent(broker: &mut impl Broker) {
+    let stranger = JobId(i64::MAX);
+    broker.cancel(99, stranger, Fault::CANCELLED);
+    event(broker, |event| match event {
+        Event::CancelTaken { ticket: 99, .. } => Some(()),
+        other => panic!("{other:?}"),
+    });
+}
+
+pub(crate) fn run(rig: &impl Rig) {
+    an_item_is_taken_finished_and_answered(rig);
+    one_ask_is_one_delivery(rig);
+    ahead_can_be_given_back_or_begun(rig);
+    what_is_interrupted_is_ready_for_another(rig);
+    what_a_dead_taker_had_is_delivered_again(rig);
+    a_cancel_reaches_who_works_on_it(rig);
+    a_withdrawn_ask_is_not_granted(rig);
+    many_items_are_each_answered_once(rig);
+}
+
+fn an_item_is_taken_finished_and_answered(rig: &impl Rig) {
+    let mut broker = rig.open();
+    let before = rig.answers().len();
+    broker.ask(Ask::Now, "q_0");
+    let id = send(&mut broker, "first");
+    let delivery = arrived(&mut broker);
+    let told = delivery.job();
+    assert_eq!((told.lease.job, told.begun, told.attempt, &*told.instance), (id, true, 1, "q_0"));
+    assert_eq!(told.item, crate::support::item("first"));
+    let key = delivery.key();
+    broker.finish(delivery, done());
+    assert_eq!(settled(&mut broker), (key, Fault::NONE));
+    assert_eq!(rig.answers().len(), before + 1, "answered by the time it is settled");
+}
+
+fn one_ask_is_one_delivery(rig: &impl Rig) {
+    let mut broker = rig.open();
+    for name in ["one", "two"] {
+        send(&mut broker, name);
+    }
+    silent(&mut broker);
+    broker.ask(Ask::Now, "q_0");
+    let one = arrived(&mut broker);
+    silent(&mut broker);
+    // An idle one elsewhere gets the other.
+    let mut idle = rig.open();
+    idle.ask(Ask::Now, "q_0");
+    let two = arrived(&mut idle);
+    assert_eq!((&*one.job().identity, &*two.job().identity), ("one", "two"));
+    broker.finish(one, done());
+    idle.finish(two, done());
+    settled(&mut broker);
+    settled(&mut idle);
+}
+
+fn ahead_can_be_given_back_or_begun(rig: &impl Rig) {
+    let mut broker = rig.open();
+    send(&mut broker, "ahead");
+    broker.ask(Ask::Ahead, "q_0");
+    let delivery = arrived(&mut broker);
+    assert!(!delivery.job().begun);
+    broker.give_back(delivery);
+    broker.ask(Ask::Ahead, "q_1");
+    let mut delivery = arrived(&mut broker);
+    assert_eq!(delivery.job().attempt, 1, "giving back is no attempt");
+    broker.begin(&mut delivery, "q_1");
+    broker.stage(&delivery, Some("push".to_owned()));
+    broker.finish(delivery, done());
+    assert_eq!(settled(&mut broker).1, Fault::NONE);
+}
+
+fn what_is_interrupted_is_ready_for_another(rig: &impl Rig) {
+    let (mut first, mut second) = (rig.open(), rig.open());
+    send(&mut first, "interrupted");
+    first.ask(Ask::Now, "q_0");
+    let delivery = arrived(&mut first);
+    second.ask(Ask::Now, "q_0");
+    silent(&mut second);
+    first.interrupt(delivery);
+    let again = arrived(&mut second);
+    assert_eq!(again.job().attempt, 2);
+    second.finish(again, done());
+    settled(&mut second);
+}
+
+fn what_a_dead_taker_had_is_delivered_again(rig: &impl Rig) {
+    let mut first = rig.open();
+    send(&mut first, "orphan");
+    first.ask(Ask::Ahead, "q_0");
+    let key = arrived(&mut first).key();
+    rig.kill(first);
+    let mut second = rig.open();
+    second.ask(Ask::Now, "q_0");
+    let again = arrived(&mut second);
+    assert_eq!(again.key().job, key.job);
+    assert_ne!(again.key(), key);
+    second.finish(again, done());
+    settled(&mut second);
+}
+
+fn a_cancel_reaches_who_works_on_it(rig: &impl Rig) {
+    let (mut worker, mut other) = (rig.open(), rig.open());
+    let id = send(&mut worker, "unwanted");
+    worker.ask(Ask::Now, "q_0");
+    let delivery = arrived(&mut worker);
+    let before = rig.answers().len();
+    other.cancel(3, id, Fault::KILLED);
+    let refused = event(&mut other, |event| match event {
+        Event::CancelTaken { ticket: 3, refused } => Some(refused),
+        _ => None,
+    });
+    assert_eq!(refused, None);
+    let told = event(&mut worker, |event| match event {
+        Event::Cancelled { key, why } => Some((key, why)),
+        _ => None,
+    });
+    assert_eq!(told, (delivery.key(), Fault::KILLED));
+    worker.finish(delivery, Ended { fault: Fault::CRASHED, ..done() });
+    assert_eq!(settled(&mut worker).1, Fault::KILLED);
+    assert_eq!(rig.answers().len(), before, "nobody is answered");
+}
+
+fn a_withdrawn_ask_is_not_granted(rig: &impl Rig) {
+    let mut broker = rig.open();
+    broker.ask(Ask::Now, "q_0");
+    broker.withdraw(Ask::Now, "q_0");
+    send(&mut broker, "left");
+    silent(&mut broker);
+    broker.ask(Ask::Now, "q_1");
+    let delivery = arrived(&mut broker);
+    broker.finish(delivery, done());
+    settled(&mut broker);
+}
+
+fn many_items_are_each_answered_once(rig: &impl Rig) {
+    const ITEMS: usize = 60;
+    let before = rig.answers().len();
+    let mut brokers = [rig.open(), rig.open(), rig.open()];
+    for n in 0..ITEMS {
+        brokers[0].send(n as u64, job(&format!("many {n}")));
+    }
+    for broker in &mut brokers {
+        broker.ask(Ask::Now, "q_0");
+        broker.ask(Ask::Now, "q_1");
+    }
+    let mut seen = HashSet::new();
+    let mut left = ITEMS;
+    let all = holds_within(Duration::from_secs(60), || {
+        for broker in &mut brokers {
+            while let Some(event) = broker.next() {
+                match event {
+                    Event::Arrived(delivery) => {
+                        assert!(seen.insert(delivery.key().job), "delivered twice");
+                        broker.finish(delivery, done());
+                        broker.ask(Ask::Now, "q_0");
+                    }
+                    Event::Settled { .. } => left -= 1,
+                    Event::Sent { job, .. } => drop(job.expect("it is taken")),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        left == 0
+    });
+    assert!(all, "{left} are left");
+    assert_eq!(rig.answers().len(), before + ITEMS);
+}

@@ -1,0 +1,198 @@
+//! Files that are not what they should be.
+
+use crate::random::check;
+use crate::support::{Moved, World, fault, job, place};
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use testkit::Scratch;
+use work::{
+    Ask, Change, Clock, Ended, JobId, NewJob, Place, Policy, Reader, Safety, Store, Trouble,
+};
+
+fn try_open(at: &Place, clock: &Arc<Moved>) -> Result<Store, Trouble> {
+    Store::open(at, Arc::clone(clock) as Arc<dyn Clock>, Safety::Kill)
+}
+
+/// A store with some of everything in it, all of it in `work.db`.
+fn filled() -> (Scratch, Arc<Moved>) {
+    let mut world = World::new();
+    for n in 0..40 {
+        let long = "x".repeat(n * 50);
+        let item = format!("{{\"fields\":{{\"x\":\"{long}\"}}}}").into_bytes();
+        world.submit(NewJob { item, key: Some(n.to_string()), ..job(&n.to_string()) });
+    }
+    for code in [0, 0, 0, 1, 10, 11, 0] {
+        let lease = world.taken();
+        world.end(lease, Ended { output: Some(vec![b'o'; 3000]), ..fault(code) });
+    }
+    world.taken();
+    world.take(Ask::Ahead);
+    let World { scratch, clock, store, .. } = world;
+    drop(store);
+    let conn = Connection::open(place(&scratch).database()).unwrap();
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    (scratch, clock)
+}
+
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        // The index of the log is made anew by whoever comes first.
+        if entry.file_type().unwrap().is_file() && !name.ends_with("-shm") {
+            let bytes = fs::read(entry.path()).unwrap();
+            if !bytes.is_empty() {
+                all.insert(name, bytes);
+            }
+        }
+    }
+    all
+}
+
+type Spoil = Box<dyn Fn(&Path)>;
+
+#[test]
+fn a_foreign_a_newer_and_a_cut_file_are_refused_by_name_and_left_as_they_are() {
+    let sql = |sql: &'static str| {
+        move |path: &Path| Connection::open(path).unwrap().execute_batch(sql).unwrap()
+    };
+    let cases: [(&str, Spoil); 5] = [
+        ("not a store of skynet", Box::new(sql("PRAGMA application_id = 7"))),
+        ("made by a newer skynet (version 999", Box::new(sql("PRAGMA user_version = 999"))),
+        ("not a store of skynet", Box::new(|path| fs::write(path, "hello ".repeat(999)).unwrap())),
+        (
+            "damaged",
+            Box::new(|path| {
+                let bytes = fs::read(path).unwrap();
+                fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+            }),
+        ),
+        (
+            "damaged",
+            Box::new(|path| {
+                let mut bytes = fs::read(path).unwrap();
+                let at = bytes.len() - 3 * 4096;
+                bytes[at..at + 4096].fill(0xa5);
+                fs::write(path, bytes).unwrap();
+            }),
+        ),
+    ];
+    for (reason, spoil) in cases {
+        let (scratch, clock) = filled();
+        let at = place(&scratch);
+        spoil(&at.database());
+        let before = files(at.folder());
+        let said = try_open(&at, &clock).expect_err("refused").to_string();
+        assert!(said.contains(reason) && said.contains("store/work.db"), "{said}");
+        let after = files(at.folder());
+        assert!(after == before, "{reason}: {:?} were {:?}", after.keys(), before.keys());
+        if reason != "damaged" {
+            let said = Reader::open(&at).expect_err("refused").to_string();
+            assert!(said.contains(reason), "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_store_that_nobody_has_made_yet() {
+    let scratch = Scratch::new();
+    let at = place(&scratch);
+    fs::create_dir(at.folder()).unwrap();
+    fs::write(at.database(), "").unwrap();
+    drop(try_open(&at, &Moved::new()).unwrap());
+    assert_eq!(Reader::open(&at).unwrap().counts().unwrap(), []);
+}
+
+/// Everything that can be asked.
+fn everything(at: &Place) -> Result<Vec<String>, Trouble> {
+    let reader = Reader::open(at)?;
+    let mut all = Vec::new();
+    for job in reader.jobs(None, None, 9999)? {
+        all.push(format!("{:?}", reader.item(job.id)?));
+        all.push(format!("{:?}", reader.attempts(job.id)?));
+        all.push(format!("{job:?}"));
+    }
+    all.push(format!("{:?} {:?} {:?}", reader.counts()?, reader.dead(99)?, reader.classes()?));
+    Ok(all)
+}
+
+/// Takes and finishes whatever there is.
+fn drain(store: &mut Store) -> Result<(), work::Error> {
+    let opening = Change::OpenTaker { queue: "q".to_owned(), policy: Policy::default() };
+    let work::Applied::Opened(taker) = store.apply(&opening)? else { panic!("no taker") };
+    let take = Change::Take { taker, ask: Ask::Now, instance: String::new() };
+    while let work::Applied::Taken(taken) = store.apply(&take)? {
+        store.apply(&Change::End(taken.lease, Box::default()))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn of_flipped_bytes_each_is_refused_or_harmless_and_no_item_is_ever_another() {
+    let flips = if std::env::var_os("SKYNET_LONG").is_some() { 1000 } else { 60 };
+    let (scratch, clock) = filled();
+    let at = place(&scratch);
+    let good = fs::read(at.database()).unwrap();
+    let items: Vec<_> = {
+        let reader = Reader::open(&at).unwrap();
+        (1..=40).map(|id| reader.item(JobId(id)).unwrap()).collect()
+    };
+    let mut refused = 0;
+    for n in 0..flips {
+        // Spread over the file, and over the bits.
+        let position = (n * 7919 + n * n * 31) % good.len();
+        let mut bytes = good.clone();
+        bytes[position] ^= 1 << (n % 8);
+        let copy = Place::new(scratch.join("copy"));
+        let _ = fs::remove_dir_all(copy.folder());
+        fs::create_dir(copy.folder()).unwrap();
+        fs::write(copy.database(), &bytes).unwrap();
+        let context = format!("byte {position}");
+        match try_open(&copy, &clock) {
+            Err(trouble) => {
+                refused += 1;
+                assert!(trouble.is_lasting(), "{context}: {trouble}");
+                assert!(trouble.to_string().contains("copy/work.db"), "{context}: {trouble}");
+                assert_eq!(fs::read(copy.database()).unwrap(), bytes, "{context}");
+            }
+            Ok(mut store) => {
+                // Not noticed at the door: a number in a row, a letter in a text, a blob, or
+                // nothing at all. Whatever it is, no item is another, and the rules hold.
+                for (id, item) in items.iter().enumerate() {
+                    let found = Reader::open(&copy).unwrap().item(JobId(id as i64 + 1));
+                    assert!(
+                        found.as_ref().is_ok_and(|found| found == item)
+                            || found.is_err_and(|e| e.is_lasting()),
+                        "{context}: an item is another"
+                    );
+                }
+                let said = everything(&copy).err().into_iter().map(work::Error::Trouble);
+                for error in said.chain(drain(&mut store).err()) {
+                    let named = error.to_string().contains("copy/work.db");
+                    assert!(named, "{context}: {error}");
+                }
+                let conn = Connection::open(copy.database()).unwrap();
+                check(&conn, &context);
+            }
+        }
+    }
+    assert!(refused > flips / 20, "only {refused} of {flips} were refused");
+}
+
+#[test]
+fn a_store_whose_items_are_spoilt_while_it_is_open_says_so_and_writes_no_more() {
+    let mut world = World::new();
+    world.submit(job("a"));
+    let spoiler = Connection::open(place(&world.scratch).database()).unwrap();
+    spoiler.execute("UPDATE item SET bytes = x'00'", []).unwrap();
+    let take = Change::Take { taker: world.taker, ask: Ask::Now, instance: String::new() };
+    for change in [take, Change::Submit(Box::new(job("b")))] {
+        let said = world.store.apply(&change).expect_err("refused").to_string();
+        assert!(said.contains("damaged: the item of job 1"), "{said}");
+    }
+    assert_eq!(world.reader().jobs(None, None, 9).unwrap().len(), 1);
+}

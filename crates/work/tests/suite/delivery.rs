@@ -1,0 +1,154 @@
+//! Takers: leases, deaths, overtaking.
+
+use crate::support::{Moved, World, fault, job, open, opened};
+use machine::work::{Fault, Limit};
+use std::time::Duration;
+use testkit::Scratch;
+use work::{Applied, Ask, Change, Ended, Policy, Refused, Steer, Subject};
+
+#[test]
+fn a_taker_that_says_nothing_for_its_lease_is_overtaken_and_what_it_says_later_is_refused() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    let slow = world.taken();
+    let other = opened(&mut world.store, "q", Policy::default());
+    world.clock.pass(Duration::from_secs(61));
+    world.apply(&Change::Sweep(other));
+    assert_eq!(world.state(id), ("ready", 2, 1), "lost, and counted");
+    world.clock.pass(Duration::from_secs(3601));
+    world.taker = other;
+    let again = world.take(Ask::Now).unwrap();
+    assert_eq!(again.attempt, 2);
+    let late = Change::End(slow, Box::default());
+    assert_eq!(world.refused(&late), Refused::Overtaken);
+    assert_eq!(world.state(id), ("run", 2, 1));
+    world.end(again.lease, Ended::default());
+    let attempts = world.reader().attempts(id).unwrap();
+    let how: Vec<_> = attempts.iter().map(|a| a.how.as_deref().unwrap()).collect();
+    assert_eq!(how, ["lost", "ended"]);
+}
+
+#[test]
+fn a_taker_that_renews_its_lease_keeps_what_it_has_for_ever() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    let lease = world.taken();
+    let other = opened(&mut world.store, "q", Policy::default());
+    for _ in 0..10 {
+        world.clock.pass(Duration::from_secs(40));
+        let renew = Change::Renew(world.taker);
+        world.apply(&renew);
+        world.apply(&Change::Sweep(other));
+        world.clock.set_wall(3_600_000_000);
+    }
+    assert_eq!(world.state(id), ("run", 0, 0), "and no wall clock takes it away");
+    world.end(lease, Ended::default());
+}
+
+#[test]
+fn a_dead_taker_s_jobs_are_ready_as_soon_as_the_next_one_opens() {
+    let (scratch, clock) = (Scratch::new(), Moved::new());
+    let mut dead = open(&scratch, &clock);
+    let taker = opened(&mut dead, "q", Policy::default());
+    for name in ["a", "b"] {
+        dead.apply(&Change::Submit(Box::new(job(name)))).unwrap();
+    }
+    for ask in [Ask::Now, Ask::Ahead] {
+        let take = Change::Take { taker, ask, instance: String::new() };
+        assert!(matches!(dead.apply(&take), Ok(Applied::Taken(_))));
+    }
+    // As its process would: it closes its sockets and says nothing.
+    drop(dead);
+    let mut store = open(&scratch, &clock);
+    let taker = opened(&mut store, "q", Policy::default());
+    let mut world = World { scratch, clock, store, taker };
+    let ahead = world.take(Ask::Now).expect("what was only looked ahead at, at once");
+    assert_eq!((&*ahead.identity, ahead.attempt), ("b", 1));
+    world.clock.pass(Duration::from_secs(20));
+    let lost = world.take(Ask::Now).expect("what was worked on, after its delay");
+    assert_eq!((&*lost.identity, lost.attempt), ("a", 2));
+}
+
+#[test]
+fn an_item_that_kills_its_taker_each_time_ends_as_a_dead_item_after_the_limit() {
+    let (scratch, clock) = (Scratch::new(), Moved::new());
+    let limit = Limit { tries: 3, ..Limit::default() };
+    let policy = Policy { limit, ..Policy::default() };
+    let mut store = open(&scratch, &clock);
+    let new = work::NewJob { reply_to: Some("replies".to_owned()), ..job("poison") };
+    let Applied::Submitted { job: id, .. } = store.apply(&Change::Submit(Box::new(new))).unwrap()
+    else {
+        panic!("not submitted")
+    };
+    let mut lives = 0;
+    loop {
+        let taker = opened(&mut store, "q", policy);
+        clock.pass(Duration::from_secs(3601));
+        let ahead = Change::Take { taker, ask: Ask::Ahead, instance: String::new() };
+        let now = Change::Take { taker, ask: Ask::Now, instance: String::new() };
+        let got = |applied| matches!(applied, Applied::Taken(_));
+        // Looks ahead first wherever it may, as a busy exo would.
+        if !got(store.apply(&ahead).unwrap()) && !got(store.apply(&now).unwrap()) {
+            break;
+        }
+        lives += 1;
+        drop(store);
+        store = open(&scratch, &clock);
+    }
+    assert_eq!(lives, 3, "no more tries than the limit, the one nobody saw begin included");
+    let reader = work::Reader::open(&crate::support::place(&scratch)).unwrap();
+    assert_eq!(reader.job(id).unwrap().unwrap().subject.fault, Fault::EXHAUSTED);
+    assert_eq!(reader.dead(9).unwrap().len(), 1);
+    let replies = reader.jobs(Some("replies"), None, 9).unwrap();
+    let answer = String::from_utf8(reader.item(replies[0].id).unwrap().unwrap()).unwrap();
+    assert!(answer.contains("\"error\":{") && answer.contains("\"expid\":\"poison\""), "{answer}");
+}
+
+#[test]
+fn a_job_cancelled_in_the_hand_cannot_be_begun() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    let lease = world.take(Ask::Ahead).unwrap().lease;
+    world.apply(&Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED)));
+    let begin = Change::Begin { lease, instance: String::new() };
+    assert_eq!(world.refused(&begin), Refused::Overtaken);
+    assert_eq!(world.reader().attempts(id).unwrap(), []);
+}
+
+#[test]
+fn a_taker_that_is_closed_is_forgotten_and_what_it_had_is_lost() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    world.taken();
+    let taker = world.taker;
+    world.apply(&Change::CloseTaker(taker));
+    assert_eq!(world.state(id), ("ready", 2, 1));
+    let take = Change::Take { taker, ask: Ask::Now, instance: String::new() };
+    assert_eq!(world.refused(&take), Refused::Absent("taker"));
+    let sockets = std::fs::read_dir(world.scratch.join("store/takers")).unwrap().count();
+    assert_eq!(sockets, 0);
+}
+
+#[test]
+fn several_changes_are_one_commit_and_a_refused_one_spares_the_others() {
+    let mut world = World::new();
+    let first = world.submit(job("a"));
+    let lease = world.taken();
+    let stranger = Change::Answered(work::JobId(99));
+    let end = Change::End(lease, Box::new(fault(11)));
+    let submit = Change::Submit(Box::new(job("b")));
+    let all = world.store.apply_all(&[stranger, end.clone(), end, submit]).unwrap();
+    assert!(
+        matches!(
+            &all[..],
+            [
+                Err(Refused::Absent("job")),
+                Ok(Applied::Ended { .. }),
+                Err(Refused::Overtaken),
+                Ok(Applied::Submitted { .. })
+            ]
+        ),
+        "{all:?}"
+    );
+    assert_eq!(world.state(first), ("stop", 11, 1));
+}

@@ -1,0 +1,231 @@
+//! The store as the queue: the suite of all brokers, and what is its own.
+
+use crate::conformance::{self, Rig, arrived, done, event, send, settled};
+use crate::support::{Moved, item, job, open, opened, place};
+use machine::work::{Backoff, Fault};
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::{Disk, Scratch, until};
+use work::embedded::Settings;
+use work::{
+    Applied, Ask, Broker, Change, Clock, DropFolder, Embedded, Ended, Event, NewJob, Place, Policy,
+    Reader, Safety,
+};
+
+pub(crate) fn settings(scratch: &Scratch, clock: &Arc<Moved>) -> Settings {
+    Settings {
+        place: place(scratch),
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        safety: Safety::Kill,
+        queue: "q".to_owned(),
+        policy: Policy::default(),
+        drop_folder: None,
+    }
+}
+
+struct Local {
+    scratch: Scratch,
+    clock: Arc<Moved>,
+}
+
+impl Rig for Local {
+    type Broker = Embedded;
+
+    fn open(&self) -> Embedded {
+        Embedded::open(&settings(&self.scratch, &self.clock)).unwrap()
+    }
+
+    fn kill(&self, broker: Embedded) {
+        // Its life ends without a word about what it has in hand; see `kills` for processes.
+        drop(broker);
+    }
+
+    fn answers(&self) -> Vec<Vec<u8>> {
+        let reader = Reader::open(&place(&self.scratch)).unwrap();
+        let jobs = reader.jobs(Some("replies"), None, 9999).unwrap();
+        jobs.iter().map(|job| reader.item(job.id).unwrap().unwrap()).collect()
+    }
+}
+
+fn local() -> Local {
+    Local { scratch: Scratch::new(), clock: Moved::new() }
+}
+
+#[test]
+fn the_embedded_queue_does_what_every_broker_must() {
+    conformance::run(&local());
+}
+
+#[test]
+fn a_sleeping_taker_is_woken_by_another_s_submit_and_its_loop_by_a_descriptor() {
+    let rig = local();
+    let mut broker = rig.open();
+    broker.ask(Ask::Now, "q_0");
+    assert!(broker.next().is_none());
+    let mut store = open(&rig.scratch, &rig.clock);
+    store.apply(&Change::Submit(Box::new(job("a")))).unwrap();
+    // Only the descriptor is waited for.
+    let mut ready = [linux::fd::PollFd::readable(broker.wakeup().as_raw_fd())];
+    assert_eq!(linux::fd::poll(&mut ready, Some(20_000_000_000)), Ok(1), "not woken");
+    let delivery = arrived(&mut broker);
+    broker.finish(delivery, done());
+    settled(&mut broker);
+}
+
+#[test]
+fn a_delay_ends_without_anybody_ringing() {
+    let rig = local();
+    let mut broker = rig.open();
+    broker.ask(Ask::Now, "q_0");
+    broker.send(1, NewJob { delay: Duration::from_millis(300), ..job("a") });
+    let begun = std::time::Instant::now();
+    let delivery = event(&mut broker, |event| match event {
+        Event::Arrived(delivery) => Some(delivery),
+        _ => None,
+    });
+    assert!(begun.elapsed() >= Duration::from_millis(250));
+    broker.finish(delivery, done());
+    settled(&mut broker);
+}
+
+#[test]
+fn a_failed_item_comes_back_by_itself_after_its_delay() {
+    let rig = local();
+    let backoff = Backoff { first: Duration::from_millis(200), ..Backoff::default() };
+    let policy = Policy { backoff, ..Policy::default() };
+    let mut broker =
+        Embedded::open(&Settings { policy, ..settings(&rig.scratch, &rig.clock) }).unwrap();
+    send(&mut broker, "a");
+    for attempt in 1..=3 {
+        broker.ask(Ask::Now, "q_0");
+        let delivery = arrived(&mut broker);
+        assert_eq!(delivery.job().attempt, attempt);
+        broker.finish(delivery, Ended { fault: Fault(3), ..done() });
+        let expected = if attempt < 3 { Fault(3) } else { Fault::EXHAUSTED };
+        assert_eq!(settled(&mut broker).1, expected);
+    }
+}
+
+#[test]
+fn a_taker_that_is_silent_is_overtaken_by_one_that_asks_and_hears_of_it() {
+    let rig = local();
+    let mut stuck = open(&rig.scratch, &rig.clock);
+    let policy = Policy { lease: Duration::from_millis(300), ..Policy::default() };
+    let taker = opened(&mut stuck, "q", policy);
+    stuck.apply(&Change::Submit(Box::new(job("a")))).unwrap();
+    let take = Change::Take { taker, ask: Ask::Ahead, instance: String::new() };
+    let Applied::Taken(taken) = stuck.apply(&take).unwrap() else { panic!("nothing") };
+    let mut broker = rig.open();
+    broker.ask(Ask::Now, "q_0");
+    let delivery = arrived(&mut broker);
+    let begin = Change::Begin { lease: taken.lease, instance: String::new() };
+    stuck.apply(&begin).unwrap_err();
+    broker.finish(delivery, done());
+    settled(&mut broker);
+}
+
+#[test]
+fn a_lease_is_renewed_as_long_as_something_is_in_hand() {
+    let rig = local();
+    let policy = Policy { lease: Duration::from_millis(400), ..Policy::default() };
+    let shorter = Settings { policy, ..settings(&rig.scratch, &rig.clock) };
+    let mut broker = Embedded::open(&shorter).unwrap();
+    send(&mut broker, "a");
+    broker.ask(Ask::Now, "q_0");
+    let delivery = arrived(&mut broker);
+    let mut other = Embedded::open(&shorter).unwrap();
+    other.ask(Ask::Now, "q_0");
+    let begun = std::time::Instant::now();
+    until(20, || {
+        assert!(other.next().is_none(), "taken away from who works on it");
+        begun.elapsed() > Duration::from_millis(1500)
+    });
+    broker.finish(delivery, done());
+    settled(&mut broker);
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_by_itself() {
+    let scratch = Scratch::new();
+    let disk = Disk::mount(&scratch, "size=600k");
+    let clock = Moved::new();
+    let at = Place::new(scratch.join("disk/store"));
+    let settings = Settings { place: at.clone(), ..settings(&scratch, &clock) };
+    let mut broker = Embedded::open(&settings).unwrap();
+    broker.ask(Ask::Now, "q_0");
+    send(&mut broker, "first");
+    let delivery = arrived(&mut broker);
+    let id = delivery.key().job;
+    disk.fill();
+    let mut ended = done();
+    ended.output = Some(vec![b'1'; 50_000]);
+    broker.finish(delivery, ended);
+    let what = event(&mut broker, |event| match event {
+        Event::Trouble { what, lasting: false } => Some(what),
+        other => panic!("{other:?}"),
+    });
+    assert!(what.contains("work.db") && what.contains("no space left"), "{what}");
+    let state = || Reader::open(&at).unwrap().job(id).unwrap().unwrap().subject.state.name();
+    assert_eq!(state(), "run");
+    disk.free();
+    let mut well = false;
+    event(&mut broker, |event| match event {
+        Event::Well => {
+            well = true;
+            None
+        }
+        Event::Settled { fault: Fault::NONE, .. } => Some(()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(state(), "stop");
+    drop(broker);
+}
+
+#[test]
+fn files_in_the_drop_folder_are_taken_when_it_opens_and_when_told() {
+    let rig = local();
+    let path = rig.scratch.join("drop");
+    let folder = DropFolder::open(&path, "q", 1000).unwrap();
+    fs::write(path.join("early"), item("early")).unwrap();
+    let mut broker = Embedded::open(&Settings {
+        drop_folder: Some(folder),
+        ..settings(&rig.scratch, &rig.clock)
+    })
+    .unwrap();
+    broker.ask(Ask::Now, "q_0");
+    let early = arrived(&mut broker);
+    assert_eq!(early.job().item, item("early"));
+    broker.finish(early, done());
+    settled(&mut broker);
+    broker.ask(Ask::Now, "q_0");
+    fs::write(path.join("late"), item("late")).unwrap();
+    broker.collect();
+    let late = arrived(&mut broker);
+    assert_eq!(late.job().item, item("late"));
+    broker.finish(late, done());
+    settled(&mut broker);
+}
+
+#[test]
+fn a_taker_whose_socket_was_removed_begins_a_new_life() {
+    let rig = local();
+    let mut broker = rig.open();
+    fs::remove_dir_all(rig.scratch.join("store/takers")).unwrap();
+    fs::create_dir(rig.scratch.join("store/takers")).unwrap();
+    // Whoever rings it takes it for dead.
+    let mut store = open(&rig.scratch, &rig.clock);
+    store.apply(&Change::Submit(Box::new(job("a")))).unwrap();
+    broker.ask(Ask::Now, "q_0");
+    // The folder that it holds is gone: what it says is that it cannot be.
+    let told = event(&mut broker, |event| match event {
+        Event::Arrived(delivery) => Some(Ok(delivery)),
+        Event::Trouble { what, .. } => Some(Err(what)),
+        _ => None,
+    });
+    match told {
+        Ok(delivery) => broker.finish(delivery, done()),
+        Err(what) => assert!(what.contains("takers"), "{what}"),
+    }
+}

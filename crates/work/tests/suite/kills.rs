@@ -1,0 +1,343 @@
+//! kill -9 at each system call, and each system call failing.
+
+use crate::random::{check, raw};
+use crate::support::{Moved, fault, job, open, opened, place};
+use machine::work::{Backoff, Fault, Reach};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::Scratch;
+use testkit::wait::holds_within;
+use work::{
+    Applied, Ask, Broker, Change, Clock, Embedded, Ended, Error, Event, JobId, Lease, NewJob,
+    Place, Policy, Reader, Safety, Steer, Store, Subject, Taken,
+};
+
+/// Points that are tried when `SKYNET_LONG` does not ask for all.
+const SPREAD: usize = 40;
+
+fn policy() -> Policy {
+    Policy {
+        backoff: Backoff { first: Duration::ZERO, longest: Duration::ZERO },
+        ..Policy::default()
+    }
+}
+
+/// A life with every kind of change in it. What was answered is written down at once.
+struct Life {
+    store: Store,
+    told: fs::File,
+}
+
+impl Life {
+    fn apply(&mut self, change: &Change) -> Applied {
+        // A call that fails is injected once or twice: what could not be done is done again.
+        for _ in 0..5 {
+            match self.store.apply(change) {
+                Ok(applied) => return applied,
+                Err(Error::Trouble(trouble)) => self.tell(&format!("trouble {trouble}")),
+                Err(Error::Refused(refused)) => panic!("{change:?}: {refused}"),
+            }
+        }
+        panic!("{change:?} cannot be done");
+    }
+
+    fn tell(&mut self, line: &str) {
+        self.told.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn submit(&mut self, name: &str) -> JobId {
+        let new = NewJob {
+            key: Some(name.to_owned()),
+            reply_to: Some("replies".to_owned()),
+            ..job(name)
+        };
+        let (Applied::Submitted { job, .. } | Applied::Known(job)) =
+            self.apply(&Change::Submit(Box::new(new)))
+        else {
+            panic!("not submitted")
+        };
+        self.tell(&format!("submitted {}", job.0));
+        job
+    }
+
+    fn take(&mut self, taker: work::TakerId, ask: Ask) -> Taken {
+        let take = Change::Take { taker, ask, instance: String::new() };
+        let Applied::Taken(taken) = self.apply(&take) else { panic!("nothing") };
+        *taken
+    }
+
+    fn end(&mut self, lease: Lease, code: u16) {
+        let ended = Ended { output: Some(b"{}".to_vec()), ..fault(code) };
+        self.apply(&Change::End(lease, Box::new(ended)));
+        self.tell(&format!("ended {} {code}", lease.job.0));
+    }
+
+    fn live(&mut self) {
+        let opening = Change::OpenTaker { queue: "q".to_owned(), policy: policy() };
+        let Applied::Opened(taker) = self.apply(&opening) else { panic!("not opened") };
+        for name in ["a", "b", "c", "d", "e"] {
+            self.submit(name);
+        }
+        let a = self.take(taker, Ask::Now);
+        let b = self.take(taker, Ask::Ahead);
+        let cancelled = self.submit("f");
+        self.end(a.lease, 0);
+        self.apply(&Change::Begin { lease: b.lease, instance: String::new() });
+        self.apply(&Change::Stage { lease: b.lease, stage: Some("push".to_owned()) });
+        self.end(b.lease, 10);
+        self.apply(&Change::Steer(Subject::Job(cancelled), Steer::Cancel(Fault::CANCELLED)));
+        self.tell(&format!("cancelled {}", cancelled.0));
+        self.apply(&Change::Steer(Subject::Job(b.lease.job), Steer::Requeue(Reach::Failed)));
+        self.tell(&format!("requeued {}", b.lease.job.0));
+        for _ in 0..3 {
+            let tried = self.take(taker, Ask::Now);
+            self.end(tried.lease, 3);
+        }
+        let c = self.take(taker, Ask::Now);
+        self.apply(&Change::Interrupt(c.lease));
+        self.take(taker, Ask::Now);
+        self.take(taker, Ask::Ahead);
+        self.tell("lived");
+    }
+}
+
+/// Run by the tests below, as a process to be killed.
+#[test]
+#[ignore = "run by other tests, as a process to be killed"]
+fn a_life() {
+    let folder = std::env::var_os("WORK_STORE").expect("named");
+    let told = Path::new(&std::env::var_os("WORK_TOLD").expect("named")).to_owned();
+    let told = fs::File::options().create(true).append(true).open(told).expect("open");
+    let clock: Arc<dyn Clock> = Moved::new();
+    let place = Place::new(folder);
+    let open = || Store::open(&place, Arc::clone(&clock), Safety::Power);
+    // Opening may meet the call that fails as well.
+    let store = open().or_else(|_| open()).or_else(|_| open()).expect("the store");
+    Life { store, told }.live();
+}
+
+fn command(scratch: &Scratch, test: &str, wrapper: &[String]) -> Command {
+    let program = std::env::current_exe().unwrap();
+    let mut command = match wrapper.split_first() {
+        None => Command::new(program),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
+    command.args(["--exact", test, "--ignored", "--test-threads=1"]);
+    command.env("WORK_STORE", place(scratch).folder()).env("WORK_TOLD", scratch.join("told"));
+    let log = fs::File::create(scratch.join("output")).unwrap();
+    command.current_dir(scratch.path()).stdin(std::process::Stdio::null());
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    command
+}
+
+/// Lives under strace, which looks at calls on the store's files only.
+fn under(scratch: &Scratch, trace: &str, inject: &[String]) -> ExitStatus {
+    let at = place(scratch);
+    let mut wrapper = ["strace", "-f", "-qq", "-o", trace].map(str::to_owned).to_vec();
+    for name in ["work.db", "work.db-wal", "work.db-shm", "work.lock", "work.turn", "takers"] {
+        wrapper.extend(["-P".to_owned(), at.folder().join(name).display().to_string()]);
+    }
+    wrapper.extend(["-P".to_owned(), at.folder().display().to_string()]);
+    wrapper.extend(inject.iter().map(|rule| format!("--inject={rule}")));
+    command(scratch, "kills::a_life", &wrapper).status().unwrap()
+}
+
+fn told(scratch: &Scratch) -> Vec<String> {
+    let told = fs::read_to_string(scratch.join("told")).unwrap_or_default();
+    // Of a line that was being written when it was killed nobody has heard.
+    let whole = told.rfind('\n').map_or("", |end| &told[..end]);
+    whole.lines().map(str::to_owned).collect()
+}
+
+/// What was answered is so, nothing else is half so, and everything can be brought to an end.
+fn examine(scratch: &Scratch, context: &str) {
+    let clock = Moved::new();
+    let mut store = open(scratch, &clock);
+    let taker = opened(&mut store, "q", policy());
+    let raw = raw(scratch);
+    check(&raw, context);
+    let reader = Reader::open(&place(scratch)).unwrap();
+    let told = told(scratch);
+    let ids = |verb: &str| -> Vec<JobId> {
+        let lines = told.iter().filter_map(|line| line.strip_prefix(verb));
+        lines.map(|rest| JobId(rest.split(' ').next().unwrap().parse().unwrap())).collect()
+    };
+    for id in ids("submitted ") {
+        let job = reader.job(id).unwrap();
+        let job = job.unwrap_or_else(|| panic!("{context}: job {} vanished", id.0));
+        assert!(["ready", "stop"].contains(&job.subject.state.name()), "{context}: {job:?}");
+    }
+    let attempts = |id: JobId| reader.attempts(id).unwrap();
+    for line in told.iter().filter(|line| line.starts_with("ended ")) {
+        let mut words = line.split(' ').skip(1).map(|word| word.parse::<i64>().unwrap());
+        let (id, code) = (JobId(words.next().unwrap()), words.next().unwrap() as u16);
+        let known = attempts(id).iter().any(|a| a.fault == Some(Fault(code)));
+        assert!(known, "{context}: the end of job {} with {code} vanished", id.0);
+    }
+    for id in ids("cancelled ") {
+        let fault = reader.job(id).unwrap().unwrap().subject.fault;
+        assert_eq!(fault, Fault::CANCELLED, "{context}");
+    }
+    let take = Change::Take { taker, ask: Ask::Now, instance: String::new() };
+    let mut done = BTreeSet::new();
+    while let Applied::Taken(taken) = store.apply(&take).unwrap() {
+        assert!(done.insert(taken.lease.job), "{context}: done twice");
+        store.apply(&Change::End(taken.lease, Box::default())).unwrap();
+    }
+    check(&raw, context);
+    let open = "SELECT count(*) FROM job WHERE queue = 'q' AND state <> 'stop'";
+    let open: u32 = raw.query_row(open, [], |row| row.get(0)).unwrap();
+    assert_eq!(open, 0, "{context}");
+}
+
+/// Returns how often each call was made on the store's files.
+fn calls(scratch: &Scratch) -> Vec<(String, usize)> {
+    let ended = under(scratch, "trace", &[]);
+    assert!(ended.success(), "{}", fs::read_to_string(scratch.join("output")).unwrap());
+    assert_eq!(told(scratch).last().map(String::as_str), Some("lived"));
+    let mut counts = std::collections::BTreeMap::new();
+    for line in fs::read_to_string(scratch.join("trace")).unwrap().lines() {
+        let call = line.split_whitespace().nth(1).unwrap_or("");
+        if let Some((name, _)) = call.split_once('(') {
+            *counts.entry(name.to_owned()).or_insert(0) += 1;
+        }
+    }
+    counts.into_iter().collect()
+}
+
+/// Returns points from 1 to `last`, all or a spread.
+fn points(last: usize, wanted: usize) -> Vec<usize> {
+    let all = std::env::var_os("SKYNET_LONG").is_some() || last <= wanted;
+    let step = if all { 1 } else { last.div_ceil(wanted) };
+    (1..=last).step_by(step).collect()
+}
+
+#[test]
+fn wherever_it_is_killed_what_was_answered_is_so_and_no_job_vanishes() {
+    // strace counts each kind of call by itself.
+    let calls = calls(&Scratch::new());
+    let all: Vec<_> =
+        calls.iter().flat_map(|(call, count)| (1..=*count).map(move |n| (call, n))).collect();
+    assert!(all.len() > 200, "only {} calls", all.len());
+    let points = points(all.len(), SPREAD);
+    let mut killed = 0;
+    for point in &points {
+        let (call, n) = all[point - 1];
+        let scratch = Scratch::new();
+        let ended = under(&scratch, "/dev/null", &[format!("{call}:signal=KILL:when={n}")]);
+        killed += usize::from(ended.signal() == Some(9) || ended.code() == Some(137));
+        examine(&scratch, &format!("killed at {call} number {n}"));
+    }
+    assert!(killed * 10 >= points.len() * 9, "only {killed} of {} were killed", points.len());
+}
+
+#[test]
+fn whichever_call_fails_what_was_answered_is_so_and_the_rest_is_done_again() {
+    let mut failed = 0;
+    for (call, count) in calls(&Scratch::new()) {
+        let error = match &*call {
+            "pwrite64" | "write" | "ftruncate" | "fallocate" => "ENOSPC",
+            "fdatasync" | "fsync" | "pread64" | "read" => "EIO",
+            "mmap" => "ENOMEM",
+            "openat" => "EMFILE",
+            _ => continue,
+        };
+        for point in points(count, 8) {
+            let scratch = Scratch::new();
+            let rule = format!("{call}:error={error}:when={point}");
+            let ended = under(&scratch, "/dev/null", std::slice::from_ref(&rule));
+            let output = fs::read_to_string(scratch.join("output")).unwrap();
+            assert!(ended.success(), "{rule}: {output}");
+            failed += told(&scratch).iter().filter(|line| line.starts_with("trouble")).count();
+            examine(&scratch, &rule);
+        }
+    }
+    assert!(failed > 5, "only {failed} were noticed");
+}
+
+/// Run by the test below: one of several processes that take and finish until nothing is left.
+#[test]
+#[ignore = "run by another test, as one of several processes"]
+fn a_worker() {
+    let folder = std::env::var_os("WORK_STORE").expect("named");
+    let told = std::env::var_os("WORK_TOLD").expect("named");
+    let mut told = fs::File::options().create(true).append(true).open(told).expect("open");
+    let settings = work::embedded::Settings {
+        place: Place::new(folder),
+        clock: Moved::new(),
+        safety: Safety::Kill,
+        queue: "q".to_owned(),
+        policy: policy(),
+        drop_folder: None,
+    };
+    let mut broker = Embedded::open(&settings).expect("the queue");
+    broker.ask(Ask::Now, "q_0");
+    // Ends with whoever started it.
+    let _ = holds_within(Duration::from_secs(120), || {
+        match broker.next() {
+            Some(Event::Arrived(delivery)) => {
+                let line = format!("{} {}\n", delivery.key().job.0, delivery.key().number);
+                told.write_all(line.as_bytes()).expect("told");
+                broker.finish(delivery, Ended { output: Some(b"{}".to_vec()), ..Ended::default() });
+                broker.ask(Ask::Now, "q_0");
+            }
+            Some(Event::Trouble { what, .. }) => panic!("{what}"),
+            _ => {}
+        }
+        false
+    });
+}
+
+#[test]
+fn of_several_processes_killed_at_random_no_job_is_lost_doubled_or_in_two_hands() {
+    let long = std::env::var_os("SKYNET_LONG").is_some();
+    let (jobs, kills) = if long { (10_000, 500) } else { (400, 12) };
+    let scratch = Scratch::new();
+    let clock = Moved::new();
+    let mut store = open(&scratch, &clock);
+    let new = |n: usize| NewJob { reply_to: Some("replies".into()), ..job(&n.to_string()) };
+    let all: Vec<_> = (0..jobs).map(|n| Change::Submit(Box::new(new(n)))).collect();
+    for some in all.chunks(500) {
+        store.apply_all(some).unwrap();
+    }
+    let start = || command(&scratch, "kills::a_worker", &[]).spawn().unwrap();
+    let mut workers: Vec<_> = (0..3).map(|_| start()).collect();
+    let raw = raw(&scratch);
+    let answered = || -> usize {
+        let sql = "SELECT count(*) FROM job WHERE queue = 'replies'";
+        raw.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap() as usize
+    };
+    for n in 0..kills {
+        let wanted = (jobs - 1).min(n * jobs / kills);
+        assert!(holds_within(Duration::from_secs(60), || answered() >= wanted), "at {n}");
+        let worker = &mut workers[n % 3];
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        *worker = start();
+        check(&raw, &format!("after kill {n}"));
+    }
+    // An item may be met by death three times.
+    let left = "SELECT count(*) FROM job WHERE queue = 'q' AND state <> 'stop'";
+    let finished = || raw.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap() == 0;
+    let all_done = holds_within(Duration::from_secs(120), finished);
+    for worker in &mut workers {
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+    }
+    assert!(all_done, "{} of {jobs} answered", answered());
+    let dead = Reader::open(&place(&scratch)).unwrap().dead(99).unwrap().len();
+    assert_eq!(answered(), jobs, "{dead} dead");
+    check(&raw, "at the end");
+    let open = "SELECT count(*) FROM attempt WHERE how IS NULL";
+    assert_eq!(raw.query_row(open, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}

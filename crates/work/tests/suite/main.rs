@@ -1,0 +1,17 @@
+//! Tests of the store and of the queue that it is.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+// A taker takes what is then taken.
+#![allow(clippy::similar_names)]
+
+mod conformance;
+mod damage;
+mod delivery;
+mod drops;
+mod embedded;
+mod kills;
+mod model;
+mod random;
+mod rights;
+mod support;
+mod waits;

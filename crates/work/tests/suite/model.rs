@@ -1,0 +1,273 @@
+//! The life of a job in the store.
+
+use crate::support::{World, fault, item, job};
+use machine::work::{Fault, Limit, Reach};
+use std::time::Duration;
+use work::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Refused, Steer, Subject, Wall};
+
+#[test]
+fn an_item_is_taken_done_and_its_history_told() {
+    let mut world = World::new();
+    let id = world.submit(NewJob { owner: Some(1000), ..job("a") });
+    let taken = world.take(Ask::Now).unwrap();
+    assert_eq!((taken.attempt, &taken.item, taken.owner), (1, &item("a"), Some(1000)));
+    assert_eq!(world.state(id), ("run", 0, 0));
+    assert_eq!(world.take(Ask::Now), None, "one item is visible to one taker");
+    let ended = Ended {
+        output: Some(b"{\"x\":1}".to_vec()),
+        code: Some(0),
+        log: Some("@4 12".to_owned()),
+        cpu_us: Some(1200),
+        peak_kib: Some(9000),
+        ..Ended::default()
+    };
+    let applied = world.end(taken.lease, ended);
+    assert_eq!(applied, Applied::Ended { fault: Fault::NONE, retry: None });
+    assert_eq!(world.state(id), ("stop", 0, 0));
+    let attempts = world.reader().attempts(id).unwrap();
+    let [only] = &attempts[..] else { panic!("{attempts:?}") };
+    assert_eq!((only.number, &*only.instance, only.code), (1, "q_0", Some(0)));
+    assert_eq!((only.how.as_deref(), only.fault), (Some("ended"), Some(Fault::NONE)));
+    assert_eq!(
+        (only.cpu_us, only.peak_kib, only.log.as_deref()),
+        (Some(1200), Some(9000), Some("@4 12"))
+    );
+    assert_eq!(only.output.as_deref(), Some(&b"{\"x\":1}"[..]));
+    assert!(only.ended.unwrap() >= only.begun);
+    assert_eq!(world.reader().item(id).unwrap(), Some(item("a")));
+}
+
+#[test]
+fn what_is_submitted_twice_is_recorded_once() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    let again = Change::Submit(Box::new(job("a")));
+    assert_eq!(world.apply(&again), Applied::Known(id));
+    let lease = world.taken();
+    world.end(lease, Ended::default());
+    assert_eq!(world.apply(&again), Applied::Known(id), "also when it is done");
+    assert_eq!(world.take(Ask::Now), None);
+    let other = NewJob { queue: "other".to_owned(), ..job("a") };
+    assert_ne!(world.submit(other), id, "in another queue it is another");
+}
+
+#[test]
+fn a_fault_below_ten_is_retried_later_and_from_ten_on_never() {
+    for code in 1..=30 {
+        let mut world = World::new();
+        let id = world.submit(job("a"));
+        let lease = world.taken();
+        let Applied::Ended { fault: stands, retry } = world.end(lease, fault(code)) else {
+            panic!("no end");
+        };
+        assert_eq!(stands, Fault(code));
+        assert_eq!(retry.is_some(), code < 10, "code {code}");
+        assert_eq!(world.state(id), (if code < 10 { "ready" } else { "stop" }, code, 1));
+        assert_eq!(world.take(Ask::Now), None, "not at once");
+        world.clock.pass(Duration::from_secs(3601));
+        let again = world.take(Ask::Now).map(|taken| taken.attempt);
+        assert_eq!(again, (code < 10).then_some(2), "code {code}");
+    }
+}
+
+#[test]
+fn who_failed_as_often_as_it_may_is_a_dead_item_with_bytes_and_reason() {
+    let limit = Limit { tries: 2, exhausted: Fault(27) };
+    let mut world = World::with(Policy { limit, ..Policy::default() });
+    let id = world.submit(NewJob { owner: Some(7), reply_to: Some("replies".into()), ..job("a") });
+    for _ in 0..2 {
+        world.clock.pass(Duration::from_secs(3601));
+        let lease = world.taken();
+        world.end(lease, Ended { output: Some(b"{}".to_vec()), ..fault(5) });
+    }
+    assert_eq!(world.state(id), ("stop", 27, 2));
+    let dead = world.reader().dead(10).unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!((dead[0].job, dead[0].owner, dead[0].fault), (Some(id), Some(7), Fault(5)));
+    assert_eq!((&*dead[0].reason, &dead[0].bytes), ("it broke", &item("a")));
+    let replies = world.reader().jobs(Some("replies"), None, 9).unwrap();
+    assert_eq!(replies.len(), 1, "its sender is answered, once");
+    let attempts = world.reader().attempts(id).unwrap();
+    assert_eq!(attempts.iter().map(|a| a.fault).collect::<Vec<_>>(), [Some(Fault(5)); 2]);
+    world.apply(&Change::Exhume(dead[0].id));
+    assert_eq!(world.reader().dead(10).unwrap(), []);
+}
+
+#[test]
+fn the_answer_is_an_item_of_the_queue_that_wants_it_and_says_which_attempt() {
+    for forget in [false, true] {
+        let mut world = World::new();
+        world.submit(NewJob { reply_to: Some("replies".to_owned()), ..job("a") });
+        let lease = world.taken();
+        world.end(lease, fault(3));
+        world.clock.pass(Duration::from_secs(3601));
+        let lease = world.taken();
+        world.end(lease, Ended { output: Some(b"{\"y\":2}".to_vec()), forget, ..Ended::default() });
+        let replies = world.reader().jobs(Some("replies"), None, 10).unwrap();
+        if forget {
+            assert_eq!(replies, []);
+        } else {
+            assert_eq!((&*replies[0].wfid, &*replies[0].identity), ("w", "a#2"));
+            assert_eq!(world.reader().item(replies[0].id).unwrap().unwrap(), b"{\"y\":2}");
+        }
+    }
+}
+
+#[test]
+fn an_orderly_shutdown_gives_back_at_once_and_counts_nothing() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    for attempt in 1..=5 {
+        let taken = world.take(Ask::Now).unwrap();
+        assert_eq!(taken.attempt, attempt);
+        world.apply(&Change::Interrupt(taken.lease));
+        assert_eq!(world.state(id), ("ready", 0, 0));
+    }
+    let attempts = world.reader().attempts(id).unwrap();
+    assert!(attempts.iter().all(|a| a.how.as_deref() == Some("interrupted")), "{attempts:?}");
+}
+
+#[test]
+fn what_was_only_looked_ahead_at_leaves_no_trace() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    let ahead = world.take(Ask::Ahead).unwrap();
+    assert!(!ahead.begun);
+    assert_eq!(world.state(id), ("ready", 0, 0));
+    assert_eq!(world.take(Ask::Now), None, "it is in a hand");
+    world.apply(&Change::GiveBack(ahead.lease));
+    assert_eq!(world.reader().attempts(id).unwrap(), []);
+    let taken = world.take(Ask::Now).unwrap();
+    assert_eq!(taken.attempt, 1);
+    let refused = world.refused(&Change::GiveBack(ahead.lease));
+    assert_eq!(refused, Refused::Overtaken, "an old lease names nothing");
+}
+
+#[test]
+fn cancel_ends_what_waits_at_once_and_asks_who_works_to_stop() {
+    let mut world = World::new();
+    let cancel = |id| Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED));
+    let waiting = world.submit(job("a"));
+    world.apply(&cancel(waiting));
+    assert_eq!(world.state(waiting), ("stop", 900, 0));
+    let running = world.submit(NewJob { reply_to: Some("replies".into()), ..job("b") });
+    let lease = world.taken();
+    world.apply(&cancel(running));
+    assert_eq!(world.state(running), ("cancelling", 900, 0));
+    world.end(lease, Ended { output: Some(b"{}".to_vec()), ..fault(4) });
+    assert_eq!(world.state(running), ("stop", 900, 1));
+    assert_eq!(world.reader().jobs(Some("replies"), None, 9).unwrap(), [], "no answer");
+    let overdue = world.submit(job("c"));
+    let lease = world.taken();
+    world.apply(&cancel(overdue));
+    world.apply(&Change::CancelOverdue(lease));
+    assert_eq!(world.state(overdue), ("stop", 900, 1));
+    assert!(matches!(world.refused(&cancel(overdue)), Refused::NotNow(_)));
+}
+
+#[test]
+fn a_requeue_begins_anew_and_the_second_answer_is_told_from_the_first() {
+    let mut world = World::new();
+    let id = world.submit(NewJob { reply_to: Some("replies".into()), ..job("a") });
+    let requeue = |reach| Change::Steer(Subject::Job(id), Steer::Requeue(reach));
+    let lease = world.taken();
+    world.end(lease, Ended { output: Some(b"1".to_vec()), ..fault(10) });
+    world.apply(&requeue(Reach::Failed));
+    assert_eq!(world.state(id), ("ready", 0, 0));
+    let lease = world.taken();
+    world.end(lease, Ended { output: Some(b"2".to_vec()), ..Ended::default() });
+    assert!(matches!(world.refused(&requeue(Reach::Failed)), Refused::NotNow(_)));
+    world.apply(&requeue(Reach::Any));
+    assert_eq!(world.reader().attempts(id).unwrap().len(), 2, "history stays");
+    let replies = world.reader().jobs(Some("replies"), None, 9).unwrap();
+    assert_eq!(replies.len(), 2);
+}
+
+#[test]
+fn a_stage_is_handed_to_the_next_attempt() {
+    let mut world = World::new();
+    world.submit(job("a"));
+    let lease = world.taken();
+    world.apply(&Change::Stage { lease, stage: Some("push".to_owned()) });
+    world.end(lease, fault(2));
+    world.clock.pass(Duration::from_secs(3601));
+    assert_eq!(world.take(Ask::Now).unwrap().stage.as_deref(), Some("push"));
+}
+
+#[test]
+fn faults_of_one_cause_are_one_class_with_its_owner() {
+    let mut world = World::new();
+    for n in 0..3 {
+        world.submit(job(&n.to_string()));
+        let lease = world.taken();
+        world.end(lease, Ended { signature: Some("ValueError f".to_owned()), ..fault(11) });
+    }
+    world.submit(job("other"));
+    let lease = world.taken();
+    world.end(lease, Ended { text: None, ..fault(12) });
+    world.apply(&Change::Blame {
+        queue: "q".to_owned(),
+        signature: "ValueError f".to_owned(),
+        owner: Some("ann".to_owned()),
+        bug: None,
+    });
+    let classes = world.reader().classes().unwrap();
+    let told: Vec<_> = classes.iter().map(|c| (&*c.signature, c.count, c.code.0)).collect();
+    assert_eq!(told, [("fault 12", 1, 12), ("ValueError f", 3, 11)]);
+    assert_eq!(classes[1].owner.as_deref(), Some("ann"));
+}
+
+#[test]
+fn what_stopped_long_ago_is_removed_in_steps_and_nothing_else() {
+    let mut world = World::new();
+    let mut ids = Vec::new();
+    for n in 0..6 {
+        ids.push(world.submit(job(&n.to_string())));
+        let lease = world.taken();
+        if n != 2 {
+            world.end(lease, Ended::default());
+        }
+    }
+    world.clock.pass(Duration::from_secs(100));
+    let before = Wall(world.store.now().wall.0 - 50_000_000);
+    let young = world.submit(job("young"));
+    let lease = world.taken();
+    world.end(lease, Ended::default());
+    let (mut after, mut all) = (JobId(0), 0);
+    loop {
+        let applied = world.apply(&Change::Clean { before, after, at_most: 2 });
+        let Applied::Cleaned { removed, next } = applied else { panic!("{applied:?}") };
+        all += removed;
+        match next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    assert_eq!(all, 5);
+    let left: Vec<_> = world.reader().jobs(None, None, 99).unwrap().iter().map(|j| j.id).collect();
+    assert_eq!(left, [young, ids[2]]);
+    assert_eq!(world.reader().item(ids[0]).unwrap(), None, "its item went with it");
+    assert_eq!(world.reader().attempts(ids[0]).unwrap(), []);
+}
+
+#[test]
+fn an_item_of_another_broker_is_run_once_and_then_answered_from_the_record() {
+    let mut world = World::new();
+    let taker = world.taker;
+    let arrive = || Change::Arrive {
+        job: Box::new(job("a")),
+        taker,
+        ask: Ask::Now,
+        instance: "q_0".to_owned(),
+    };
+    let Applied::Taken(taken) = world.apply(&arrive()) else { panic!("not taken") };
+    assert!(matches!(world.apply(&arrive()), Applied::Elsewhere(_)), "delivered twice at once");
+    world.end(taken.lease, Ended { output: Some(b"{\"z\":3}".to_vec()), ..Ended::default() });
+    let again = world.apply(&arrive());
+    let Applied::Finished { job, answer: Some(answer), .. } = again else { panic!("{again:?}") };
+    assert_eq!(answer, b"{\"z\":3}");
+    world.apply(&Change::Answered(job));
+    let again = world.apply(&arrive());
+    assert!(matches!(again, Applied::Finished { answer: None, .. }), "{again:?}");
+    assert_eq!(world.reader().attempts(job).unwrap().len(), 1);
+}
