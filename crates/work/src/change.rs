@@ -12,6 +12,7 @@ pub(crate) mod tx;
 pub(crate) use row::subject as row_subject;
 
 use crate::clock::Wall;
+use crate::item::{self, Identity, Invalid};
 use machine::time::Mono;
 use machine::work::{Backoff, Fault, Limit, Reach, Refusal};
 use std::fmt;
@@ -75,6 +76,24 @@ pub struct NewJob {
     pub parent: Option<JobId>,
     /// What must be done before.
     pub dependency: Option<DependencyId>,
+}
+
+impl NewJob {
+    /// Makes a job of a work item, which names it; one without `fei` is named `otherwise`.
+    ///
+    /// # Errors
+    /// [`Invalid`]: it is no work item, or has more than `limit` bytes.
+    pub fn from_item(
+        queue: &str,
+        item: Vec<u8>,
+        limit: usize,
+        otherwise: &str,
+    ) -> Result<Self, Invalid> {
+        let named = item::identity(&item, limit)?;
+        let unnamed = || Identity { wfid: String::new(), rest: otherwise.to_owned() };
+        let Identity { wfid, rest } = named.unwrap_or_else(unnamed);
+        Ok(Self { queue: queue.to_owned(), wfid, identity: rest, item, ..Self::default() })
+    }
 }
 
 /// A group of jobs to be recorded, all or none.

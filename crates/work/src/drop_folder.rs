@@ -1,7 +1,7 @@
 //! The folder in which everybody may leave an item for a queue.
 
 use crate::change::{Applied, Change, NewJob};
-use crate::item::{self, Identity, Invalid};
+use crate::item::Invalid;
 use crate::place::make_folder;
 use crate::store::{Error, Store};
 use crate::trouble::Trouble;
@@ -19,8 +19,8 @@ const FOLDER_MODE: u32 = 0o3733;
 const TAKEN_MODE: u32 = 0o700;
 /// Files that are taken in one go: a flood keeps nobody from their turn.
 const AT_ONCE: usize = 64;
-/// Of an item that is too long, this much is kept with the reason.
-const KEPT: u64 = 4096;
+/// Of what is no item, this much is kept with the reason.
+const KEPT: usize = 64 << 10;
 
 /// A queue's drop folder.
 #[derive(Clone, Debug)]
@@ -147,41 +147,31 @@ impl DropFolder {
         remove(path)
     }
 
-    fn change(&self, path: &Path, owner: u32, size: u64, mut bytes: Vec<u8>) -> Change {
-        let named = match item::identity(&bytes, self.limit) {
-            Ok(Some(identity)) => identity,
-            Ok(None) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                Identity { wfid: String::new(), rest: format!("drop!{name}") }
-            }
+    /// Returns what is to be recorded of a file's bytes.
+    fn change(&self, path: &Path, owner: u32, size: u64, bytes: Vec<u8>) -> Change {
+        let kept = bytes.get(..KEPT).unwrap_or(&bytes).to_vec();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let owner = Some(owner);
+        match NewJob::from_item(&self.queue, bytes, self.limit, &format!("drop!{name}")) {
+            Ok(job) => Change::Submit(Box::new(NewJob { owner, ..job })),
             Err(why) => {
                 let why = match why {
-                    Invalid::TooLong { limit, .. } => Invalid::TooLong {
-                        bytes: usize::try_from(size).unwrap_or(usize::MAX),
-                        limit,
-                    },
+                    // No more was read than shows that it is too long.
+                    Invalid::TooLong { limit, .. } => {
+                        let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+                        Invalid::TooLong { bytes, limit }
+                    }
                     other @ Invalid::NotAnItem(_) => other,
                 };
-                if matches!(why, Invalid::TooLong { .. }) {
-                    bytes.truncate(KEPT as usize);
-                }
-                return Change::Bury {
+                Change::Bury {
                     queue: self.queue.clone(),
-                    owner: Some(owner),
+                    owner,
                     fault: Fault::INVALID,
                     reason: why.to_string(),
-                    bytes,
-                };
+                    bytes: kept,
+                }
             }
-        };
-        Change::Submit(Box::new(NewJob {
-            queue: self.queue.clone(),
-            wfid: named.wfid,
-            identity: named.rest,
-            item: bytes,
-            owner: Some(owner),
-            ..NewJob::default()
-        }))
+        }
     }
 }
 

@@ -60,7 +60,12 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Trouble> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {
             let set = fs::set_permissions(path, Permissions::from_mode(mode));
-            set.map_err(|e| Trouble::io("set the mode of", path, e))
+            set.map_err(|e| Trouble::io("set the mode of", path, e))?;
+            // Its name too must survive a power cut; what is in it is SQLite's to see to.
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            let above = File::open(above.unwrap_or(Path::new(".")));
+            let synced = above.and_then(|above| above.sync_all());
+            synced.map_err(|e| Trouble::io("write the folder of", path, e))
         }
         Err(_) if path.is_dir() => Ok(()),
         Err(e) => Err(Trouble::io("make", path, e)),

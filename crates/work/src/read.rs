@@ -306,16 +306,17 @@ impl Reader {
     /// [`Trouble`], also where it is not what was submitted.
     pub fn item(&self, id: JobId) -> Result<Option<Vec<u8>>, Trouble> {
         let sql = "SELECT sum, bytes FROM item WHERE job = ?1";
-        let found =
-            self.first(sql, [id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-        match found {
-            None => Ok(None),
-            Some((sum, bytes)) if item::checksum(&bytes) == sum => Ok(Some(bytes)),
-            Some(_) => Err(Trouble::Damaged {
-                path: self.path.clone(),
-                what: format!("the item of job {}", id.0),
-            }),
+        let found = self.first(sql, [id.0], |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        let Some((sum, bytes)) = found else { return Ok(None) };
+        self.whole(sum, &bytes, || format!("the item of job {}", id.0))?;
+        Ok(Some(bytes))
+    }
+
+    fn whole(&self, sum: i64, bytes: &[u8], what: impl Fn() -> String) -> Result<(), Trouble> {
+        if item::checksum(bytes) == sum {
+            return Ok(());
         }
+        Err(Trouble::Damaged { path: self.path.clone(), what: what() })
     }
 
     /// Returns the attempts at a job, the first one first.
@@ -324,8 +325,16 @@ impl Reader {
     /// [`Trouble`].
     pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Trouble> {
         let sql = "SELECT number, instance, begun_at, ended_at, how, fault, code, signal, text,
-            signature, log, cpu_us, peak_kib, output FROM attempt WHERE job = ?1 ORDER BY id";
-        self.all(sql, [id.0], attempt)
+            signature, log, cpu_us, peak_kib, output, sum FROM attempt WHERE job = ?1
+            ORDER BY id";
+        let found = self.all(sql, [id.0], |row| Ok((attempt(row)?, row.get(14)?)))?;
+        for (attempt, sum) in &found {
+            if let (Some(output), Some(sum)) = (&attempt.output, sum) {
+                let what = || format!("the answer of job {}, attempt {}", id.0, attempt.number);
+                self.whole(*sum, output, what)?;
+            }
+        }
+        Ok(found.into_iter().map(|(attempt, _)| attempt).collect())
     }
 
     /// Returns how many jobs there are, by queue and state.

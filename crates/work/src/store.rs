@@ -167,20 +167,22 @@ impl Store {
 
     /// Returns the bell of a taker that was opened here, once.
     pub(crate) fn bell(&mut self, taker: TakerId) -> Option<Bell> {
-        self.own.iter_mut().find(|(own, _)| *own == taker)?.1.take()
+        self.own.iter_mut().find(|own| own.taker == taker)?.bell.take()
     }
 
     pub(crate) fn button(&self, taker: TakerId) -> Result<UnixDatagram, Trouble> {
         self.bells.button(taker).map_err(|e| Trouble::io("connect to a socket of", &self.path, e))
     }
 
-    /// Returns what a taker works on and is to stop, with the reason's code.
+    /// Returns what a taker works on and is to stop, with the reason's code. Waits for whoever
+    /// writes: it is rung for before it is committed.
     pub(crate) fn cancelled(&self, taker: TakerId) -> Result<Vec<(Lease, Fault)>, Trouble> {
         let sql = "SELECT id, lease, fault FROM job WHERE holder = ?1 AND state = 'cancelling'";
         let read = |row: &Row<'_>| {
             let (job, number) = (JobId(row.get(0)?), row.get(1)?);
             Ok((Lease { job, taker, number }, Fault(row.get(2)?)))
         };
+        let _entered = self.gate.enter()?;
         let found = || -> rusqlite::Result<Vec<_>> {
             self.conn.prepare_cached(sql)?.query_map([taker.0], read)?.collect()
         };

@@ -99,7 +99,11 @@ impl Tx<'_> {
         let job = self.job(id)?;
         match job.subject.state {
             State::Ready { leased: false } if self.waits(&job)? => Ok(Applied::Elsewhere(id)),
-            State::Ready { leased: false } => self.seize(&job, taker, ask, instance, policy),
+            // What was tried in vain is not for having at hand.
+            State::Ready { leased: false } if job.subject.wary || job.subject.count > 0 => {
+                self.seize(job, taker, Ask::Now, instance, policy)
+            }
+            State::Ready { leased: false } => self.seize(job, taker, ask, instance, policy),
             State::Stop => {
                 let answer = if job.answered { None } else { self.last_output(&job)? };
                 Ok(Applied::Finished { job: id, fault: job.subject.fault, answer })

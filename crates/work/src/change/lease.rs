@@ -41,7 +41,7 @@ impl Tx<'_> {
             let found = self.first(FIRST, params![queue, label, wary_too], |row| row.get(0))?;
             if let Some(id) = found {
                 let job = self.job(JobId(id))?;
-                return self.seize(&job, taker, ask, instance, policy);
+                return self.seize(job, taker, ask, instance, policy);
             }
         }
         let next = self.next_change(&queue, taker)?;
@@ -64,7 +64,7 @@ impl Tx<'_> {
     /// Gives a ready job to a taker: holder, lease number, lock, and the attempt where it begins.
     pub(super) fn seize(
         &mut self,
-        job: &Job,
+        job: Job,
         taker: TakerId,
         ask: Ask,
         instance: &str,
@@ -82,26 +82,24 @@ impl Tx<'_> {
                 params![key, job.id.0, self.now.wall.0],
             )?;
         }
-        let lease = Lease { job: job.id, taker, number: job.lease + 1 };
-        self.execute(
-            "UPDATE job SET holder = ?2, lease = ?3 WHERE id = ?1",
-            params![job.id.0, taker.0, lease.number],
-        )?;
+        let mut seized = Job { holder: Some(taker.0), lease: job.lease + 1, ..job };
+        let lease = Lease { job: seized.id, taker, number: seized.lease };
+        let attempt = seized.tries + 1;
         if ask == Ask::Now {
-            self.open_attempt(job, taker, instance)?;
+            self.open_attempt(&mut seized, taker, instance)?;
         }
-        self.put(job, next, policy)?;
+        self.put(&seized, next, policy)?;
         self.prolong(taker, policy)?;
-        self.run_request(job)?;
+        self.run_request(&seized)?;
         Ok(Applied::Taken(Box::new(Taken {
             lease,
-            attempt: job.tries + 1,
+            attempt,
             begun: ask == Ask::Now,
             instance: instance.to_owned(),
-            wfid: job.wfid.clone(),
-            identity: job.identity.clone(),
-            stage: job.stage.clone(),
-            owner: job.owner,
+            wfid: seized.wfid,
+            identity: seized.identity,
+            stage: seized.stage,
+            owner: seized.owner,
             item,
         })))
     }
@@ -116,15 +114,15 @@ impl Tx<'_> {
         }
     }
 
-    fn open_attempt(&self, job: &Job, taker: TakerId, instance: &str) -> Result<(), Stop> {
+    /// Records an attempt; the job is to be put with it.
+    fn open_attempt(&self, job: &mut Job, taker: TakerId, instance: &str) -> Result<(), Stop> {
+        job.tries += 1;
         self.execute(
             "INSERT INTO attempt (job, number, taker, instance, begun_at)
                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![job.id.0, job.tries + 1, taker.0, instance, self.now.wall.0],
+            params![job.id.0, job.tries, taker.0, instance, self.now.wall.0],
         )?;
-        let attempt = self.conn.last_insert_rowid();
-        let sql = "UPDATE job SET tries = tries + 1, attempt = ?2 WHERE id = ?1";
-        self.execute(sql, params![job.id.0, attempt])?;
+        job.attempt = Some(self.conn.last_insert_rowid());
         Ok(())
     }
 
@@ -153,17 +151,17 @@ impl Tx<'_> {
     }
 
     pub(super) fn begin(&mut self, lease: Lease, instance: &str) -> Result<Applied, Stop> {
-        let job = self.held(lease)?;
-        let (_, policy) = self.taker(lease.taker)?;
+        let mut job = self.held(lease)?;
+        let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::Begun, policy.limit)?;
-        self.open_attempt(&job, lease.taker, instance)?;
+        self.open_attempt(&mut job, lease.taker, instance)?;
         self.put(&job, next, policy)?;
-        Ok(Applied::Begun(job.tries + 1))
+        Ok(Applied::Begun(job.tries))
     }
 
     pub(super) fn give_back(&mut self, lease: Lease) -> Result<Applied, Stop> {
         let job = self.held(lease)?;
-        let (_, policy) = self.taker(lease.taker)?;
+        let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::GivenBack, policy.limit)?;
         self.put(&job, next, policy)?;
         Ok(Applied::Done)
@@ -171,7 +169,7 @@ impl Tx<'_> {
 
     pub(super) fn interrupt(&mut self, lease: Lease) -> Result<Applied, Stop> {
         let job = self.held(lease)?;
-        let (_, policy) = self.taker(lease.taker)?;
+        let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::Interrupted, policy.limit)?;
         self.close_attempt(&job, "interrupted", &Ended::default())?;
         self.put(&job, next, policy)?;
@@ -186,14 +184,14 @@ impl Tx<'_> {
 
     pub(super) fn end(&mut self, lease: Lease, ended: &Ended) -> Result<Applied, Stop> {
         let job = self.held(lease)?;
-        let (_, policy) = self.taker(lease.taker)?;
+        let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::Ended(ended.fault), policy.limit)?;
         self.close(&job, "ended", ended, next, policy)
     }
 
     pub(super) fn cancel_overdue(&mut self, lease: Lease) -> Result<Applied, Stop> {
         let job = self.held(lease)?;
-        let (_, policy) = self.taker(lease.taker)?;
+        let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::CancelOverdue, policy.limit)?;
         let ended = Ended { fault: job.subject.fault, ..Ended::default() };
         self.close(&job, "overdue", &ended, next, policy)

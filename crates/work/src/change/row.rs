@@ -114,7 +114,8 @@ impl Tx<'_> {
         let held = to.state.is_running() || to.state.is_leased();
         self.execute(
             "UPDATE job SET state = ?2, fault = ?3, count = ?4, wary = ?5, due = ?6, due_at = ?7,
-                holder = CASE WHEN ?8 THEN holder END, changed_at = ?9 WHERE id = ?1",
+                holder = ?8, changed_at = ?9, lease = ?10, tries = ?11, attempt = ?12
+                WHERE id = ?1",
             params![
                 job.id.0,
                 to.state.name(),
@@ -123,8 +124,11 @@ impl Tx<'_> {
                 to.wary,
                 due.map(|(mono, _)| mono.0.cast_signed()),
                 due.map(|(_, wall)| wall),
-                held,
+                job.holder.filter(|_| held),
                 self.now.wall.0,
+                job.lease,
+                job.tries,
+                job.attempt,
             ],
         )?;
         if !held {

@@ -1,6 +1,6 @@
 //! The lives of takers: who opened a queue, who is dead.
 
-use super::tx::{Ring, Stop, Tx};
+use super::tx::{Own, Ring, Stop, Tx};
 use super::{Applied, Policy, Refused, TakerId};
 use crate::bell::Rung;
 use rusqlite::params;
@@ -29,7 +29,7 @@ impl Tx<'_> {
         let taker = TakerId(self.conn.last_insert_rowid());
         // Before the commit: a row without a socket would be a dead taker's.
         let bell = self.bells.bind(taker)?;
-        self.own.push((taker, Some(bell)));
+        self.own.push(Own { taker, bell: Some(bell), policy: *policy });
         self.sweep(taker)?;
         Ok(Applied::Opened(taker))
     }
@@ -43,7 +43,7 @@ impl Tx<'_> {
     pub(super) fn close_taker(&mut self, taker: TakerId) -> Result<Applied, Stop> {
         self.taker(taker)?;
         self.end_taker(taker)?;
-        self.own.retain(|(own, _)| *own != taker);
+        self.own.retain(|own| own.taker != taker);
         Ok(Applied::Done)
     }
 
@@ -53,8 +53,7 @@ impl Tx<'_> {
         let sql = "SELECT id, lease_until FROM taker WHERE queue = ?1 AND id <> ?2";
         let read = |row: &rusqlite::Row<'_>| Ok((TakerId(row.get(0)?), row.get::<_, i64>(1)?));
         for (other, lease_until) in self.all(sql, params![queue, taker.0], read)? {
-            let own = self.own.iter().any(|(own, _)| *own == other);
-            if !own && self.bells.ring(other) == Rung::Dead {
+            if !self.is_own(other) && self.bells.ring(other) == Rung::Dead {
                 self.end_taker(other)?;
             } else if lease_until <= self.now.mono.0.cast_signed() {
                 self.lose_all(other)?;

@@ -49,8 +49,13 @@ pub(crate) enum Ring {
     Holder(TakerId),
 }
 
-/// A taker of this process, with its bell as long as nobody has fetched it.
-pub(crate) type Own = (TakerId, Option<Bell>);
+/// A taker of this process.
+pub(crate) struct Own {
+    pub(crate) taker: TakerId,
+    /// As long as nobody has fetched it.
+    pub(crate) bell: Option<Bell>,
+    pub(crate) policy: Policy,
+}
 
 /// What the functions of all changes work with.
 pub(crate) struct Tx<'a> {
@@ -171,8 +176,8 @@ impl<'a> Tx<'a> {
         let mut rung = BTreeSet::new();
         while let Some(ring) = self.rings.pop_first() {
             for taker in self.heard_by(&ring)? {
-                let own = self.own.iter().any(|(own, _)| *own == taker);
-                if !own && rung.insert(taker) && self.bells.ring(taker) == Rung::Dead {
+                if !self.is_own(taker) && rung.insert(taker) && self.bells.ring(taker) == Rung::Dead
+                {
                     self.end_taker(taker)?;
                 }
             }
@@ -186,6 +191,18 @@ impl<'a> Tx<'a> {
             Ring::Queue(queue) => self.all("SELECT id FROM taker WHERE queue = ?1", [queue], read),
             Ring::All => self.all("SELECT id FROM taker", [], read),
             Ring::Holder(taker) => Ok(vec![*taker]),
+        }
+    }
+
+    pub(super) fn is_own(&self, taker: TakerId) -> bool {
+        self.own.iter().any(|own| own.taker == taker)
+    }
+
+    /// Returns the policy of a taker that has something in hand, and so exists.
+    pub(super) fn policy(&self, taker: TakerId) -> Result<Policy, Stop> {
+        match self.own.iter().find(|own| own.taker == taker) {
+            Some(own) => Ok(own.policy),
+            None => self.taker(taker).map(|(_, policy)| policy),
         }
     }
 

@@ -70,6 +70,8 @@ pub(super) struct Thread {
     renew_at: Option<Mono>,
     again_at: Option<Mono>,
     lasting: bool,
+    /// Woken since cancels were looked for.
+    rung: bool,
 }
 
 impl Thread {
@@ -97,6 +99,7 @@ impl Thread {
             renew_at: None,
             again_at: None,
             lasting: false,
+            rung: false,
         }
     }
 
@@ -172,6 +175,7 @@ impl Thread {
             self.again_at = Some(now.after(AGAIN));
             return;
         }
+        self.rung = true;
         // Who woke us? Wishes, another process, or the time: looking once too often is cheap.
         self.look = !self.asks.is_empty() || !self.held.is_empty();
     }
@@ -192,7 +196,7 @@ impl Thread {
         let (batch, answers) = self.batch(now);
         if batch.is_empty() {
             self.look = false;
-            return if self.held.is_empty() { Ok(()) } else { self.hear_of_cancels() };
+            return self.hear_of_cancels();
         }
         let made = match self.store.apply_all(&batch) {
             Ok(made) => made,
@@ -213,7 +217,7 @@ impl Thread {
         if gone {
             self.reopen();
         }
-        if self.held.is_empty() { Ok(()) } else { self.hear_of_cancels() }
+        self.hear_of_cancels()
     }
 
     /// Returns the changes to be made now: what was wished first, so that what that makes ready
@@ -300,7 +304,11 @@ impl Thread {
         }
     }
 
+    /// Looks what is to be stopped, if somebody rang since the last look.
     fn hear_of_cancels(&mut self) -> Result<(), Trouble> {
+        if !std::mem::take(&mut self.rung) || self.held.is_empty() {
+            return Ok(());
+        }
         for (key, why) in self.store.cancelled(self.taker)? {
             if let Some(told) = self.held.get_mut(&key)
                 && !*told

@@ -141,7 +141,7 @@ fn command(scratch: &Scratch, test: &str, wrapper: &[String]) -> Command {
 }
 
 /// Lives under strace, which looks at calls on the store's files only.
-fn under(scratch: &Scratch, trace: &str, inject: &[String]) -> ExitStatus {
+fn under(scratch: &Scratch, test: &str, trace: &str, inject: &[String]) -> ExitStatus {
     let at = place(scratch);
     let mut wrapper = ["strace", "-f", "-qq", "-o", trace].map(str::to_owned).to_vec();
     for name in ["work.db", "work.db-wal", "work.db-shm", "work.lock", "work.turn", "takers"] {
@@ -149,7 +149,7 @@ fn under(scratch: &Scratch, trace: &str, inject: &[String]) -> ExitStatus {
     }
     wrapper.extend(["-P".to_owned(), at.folder().display().to_string()]);
     wrapper.extend(inject.iter().map(|rule| format!("--inject={rule}")));
-    command(scratch, "kills::a_life", &wrapper).status().unwrap()
+    command(scratch, test, &wrapper).status().unwrap()
 }
 
 fn told(scratch: &Scratch) -> Vec<String> {
@@ -202,7 +202,7 @@ fn examine(scratch: &Scratch, context: &str) {
 
 /// Returns how often each call was made on the store's files.
 fn calls(scratch: &Scratch) -> Vec<(String, usize)> {
-    let ended = under(scratch, "trace", &[]);
+    let ended = under(scratch, "kills::a_life", "trace", &[]);
     assert!(ended.success(), "{}", fs::read_to_string(scratch.join("output")).unwrap());
     assert_eq!(told(scratch).last().map(String::as_str), Some("lived"));
     let mut counts = std::collections::BTreeMap::new();
@@ -234,7 +234,12 @@ fn wherever_it_is_killed_what_was_answered_is_so_and_no_job_vanishes() {
     for point in &points {
         let (call, n) = all[point - 1];
         let scratch = Scratch::new();
-        let ended = under(&scratch, "/dev/null", &[format!("{call}:signal=KILL:when={n}")]);
+        let ended = under(
+            &scratch,
+            "kills::a_life",
+            "/dev/null",
+            &[format!("{call}:signal=KILL:when={n}")],
+        );
         killed += usize::from(ended.signal() == Some(9) || ended.code() == Some(137));
         examine(&scratch, &format!("killed at {call} number {n}"));
     }
@@ -255,7 +260,7 @@ fn whichever_call_fails_what_was_answered_is_so_and_the_rest_is_done_again() {
         for point in points(count, 8) {
             let scratch = Scratch::new();
             let rule = format!("{call}:error={error}:when={point}");
-            let ended = under(&scratch, "/dev/null", std::slice::from_ref(&rule));
+            let ended = under(&scratch, "kills::a_life", "/dev/null", std::slice::from_ref(&rule));
             let output = fs::read_to_string(scratch.join("output")).unwrap();
             assert!(ended.success(), "{rule}: {output}");
             failed += told(&scratch).iter().filter(|line| line.starts_with("trouble")).count();
@@ -263,6 +268,43 @@ fn whichever_call_fails_what_was_answered_is_so_and_the_rest_is_done_again() {
         }
     }
     assert!(failed > 5, "only {failed} were noticed");
+}
+
+/// Run by the test below, as a process to be killed.
+#[test]
+#[ignore = "run by another test, as a process to be killed"]
+fn a_submit() {
+    let folder = std::env::var_os("WORK_STORE").expect("named");
+    let clock: Arc<dyn Clock> = Moved::new();
+    let mut store = Store::open(&Place::new(folder), clock, Safety::Power).expect("the store");
+    store.apply(&Change::Submit(Box::new(job("late")))).expect("submitted");
+}
+
+#[test]
+fn wherever_a_submit_is_killed_who_sleeps_is_woken_for_what_was_recorded() {
+    let (mut recorded, mut not) = (0, 0);
+    // A submit makes about thirty calls of these; the last of them let go of the gate.
+    for (call, last) in [("pwrite64", 16), ("fdatasync", 4), ("flock", 12), ("fcntl", 40)] {
+        for n in points(last, 10) {
+            let scratch = Scratch::new();
+            let clock = Moved::new();
+            let settings = crate::embedded::settings(&scratch, &clock);
+            let mut broker = Embedded::open(&settings).unwrap();
+            broker.ask(Ask::Now, "q_0");
+            let inject = [format!("{call}:signal=KILL:when={n}")];
+            under(&scratch, "kills::a_submit", "/dev/null", &inject);
+            let reader = Reader::open(&place(&scratch)).unwrap();
+            let jobs = reader.jobs(None, None, 9).unwrap();
+            if jobs.is_empty() {
+                not += 1;
+                continue;
+            }
+            recorded += 1;
+            let delivery = crate::conformance::arrived(&mut broker);
+            assert_eq!(delivery.key().job, jobs[0].id);
+        }
+    }
+    assert!(recorded > 5 && not > 5, "{recorded} recorded, {not} not");
 }
 
 /// Run by the test below: one of several processes that take and finish until nothing is left.

@@ -1,0 +1,228 @@
+//! How fast the store and the embedded queue are here.
+//!
+//!     cargo run --release -p work --example rates [FOLDER]
+//!
+//! Beside them stands what they cannot be faster than: append 200 bytes and fsync.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::cast_precision_loss)]
+// A taker takes what is then taken.
+#![allow(clippy::similar_names)]
+
+use linux::time;
+use machine::time::Mono;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use work::embedded::Settings;
+use work::{
+    Applied, Ask, Broker, Change, Clock, Delivery, Embedded, Ended, Event, NewJob, Now, Place,
+    Policy, Safety, Store, Wall,
+};
+
+struct Clocks;
+
+impl Clock for Clocks {
+    fn now(&self) -> Now {
+        let (seconds, nanos) = time::wall();
+        let wall = Wall(seconds * 1_000_000 + i64::from(nanos / 1000));
+        Now { mono: Mono(time::monotonic()), wall }
+    }
+
+    fn boot(&self) -> String {
+        "this".to_owned()
+    }
+}
+
+fn job(n: u64) -> NewJob {
+    NewJob {
+        queue: "q".to_owned(),
+        wfid: format!("20261122-0807-{n}"),
+        identity: "0_1_0!!".to_owned(),
+        item: vec![b'x'; 200],
+        ..NewJob::default()
+    }
+}
+
+fn done() -> Ended {
+    Ended { output: Some(vec![b'y'; 200]), ..Ended::default() }
+}
+
+fn settings(folder: &Path, safety: Safety) -> Settings {
+    Settings {
+        place: Place::new(folder),
+        clock: Arc::new(Clocks),
+        safety,
+        queue: "q".to_owned(),
+        policy: Policy::default(),
+        drop_folder: None,
+    }
+}
+
+/// Waits for the broker's next event.
+fn next(broker: &mut Embedded) -> Event {
+    use std::os::fd::AsRawFd;
+    loop {
+        if let Some(event) = broker.next() {
+            return event;
+        }
+        let mut wait = [linux::fd::PollFd::readable(broker.wakeup().as_raw_fd())];
+        linux::fd::poll(&mut wait, None).expect("poll");
+    }
+}
+
+fn report(what: &str, count: u64, begun: Instant) {
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{what:<60} {:>9.0} a second", count as f64 / seconds);
+}
+
+fn floor(folder: &Path) {
+    let mut file = File::create(folder.join("floor")).expect("create");
+    let begun = Instant::now();
+    for _ in 0..3000 {
+        file.write_all(&[b'x'; 200]).expect("write");
+        file.sync_data().expect("fsync");
+    }
+    report("append 200 bytes and fsync", 3000, begun);
+}
+
+fn submit(store: &mut Store, from: u64, count: u64) {
+    let all: Vec<_> = (from..from + count).map(|n| Change::Submit(Box::new(job(n)))).collect();
+    for some in all.chunks(1000) {
+        store.apply_all(some).expect("submit");
+    }
+}
+
+/// Take and finish by the store alone, one commit each, with so many finished before.
+fn changes(folder: &Path, safety: Safety, finished: u64, count: u64) {
+    let folder = folder.join(format!("changes {safety:?} {finished}"));
+    let mut store = Store::open(&Place::new(folder), Arc::new(Clocks), safety).expect("open");
+    let opening = Change::OpenTaker { queue: "q".to_owned(), policy: Policy::default() };
+    let Applied::Opened(taker) = store.apply(&opening).expect("open") else { panic!("not opened") };
+    let take = || Change::Take { taker, ask: Ask::Now, instance: "q_0".to_owned() };
+    for first in (0..finished).step_by(1000) {
+        submit(&mut store, first, 1000);
+        let takes: Vec<_> = (0..1000).map(|_| take()).collect();
+        let taken = store.apply_all(&takes).expect("take");
+        let ends = taken.into_iter().map(|taken| match taken {
+            Ok(Applied::Taken(taken)) => Change::End(taken.lease, Box::new(done())),
+            other => panic!("{other:?}"),
+        });
+        store.apply_all(&ends.collect::<Vec<_>>()).expect("end");
+    }
+    submit(&mut store, 1_000_000_000, count);
+    let begun = Instant::now();
+    for _ in 0..count {
+        let Applied::Taken(taken) = store.apply(&take()).expect("take") else { panic!("nothing") };
+        store.apply(&Change::End(taken.lease, Box::new(done()))).expect("end");
+    }
+    let what = format!("{safety:?}: take, then finish: two commits; {finished} finished before");
+    report(&what, count, begun);
+}
+
+/// A worker that always has one more at hand: outcome, begin and the next lease share a commit.
+fn queue(folder: &Path, safety: Safety, instances: usize, count: u64) {
+    let folder = folder.join(format!("queue {safety:?} {instances}"));
+    let settings = settings(&folder, safety);
+    let mut store = Store::open(&settings.place, settings.clock.clone(), safety).expect("open");
+    submit(&mut store, 0, count);
+    let mut broker = Embedded::open(&settings).expect("open");
+    for n in 0..instances {
+        broker.ask(Ask::Ahead, &n.to_string());
+        broker.ask(Ask::Ahead, &n.to_string());
+    }
+    let begun = Instant::now();
+    let (mut busy, mut ahead, mut left) = (0, Vec::<Delivery>::new(), count);
+    while left > 0 {
+        match next(&mut broker) {
+            Event::Arrived(delivery) => ahead.push(delivery),
+            Event::Settled { .. } => {
+                busy -= 1;
+                left -= 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        while busy < instances
+            && let Some(mut delivery) = ahead.pop()
+        {
+            busy += 1;
+            let instance = delivery.job().instance.clone();
+            broker.begin(&mut delivery, &instance);
+            broker.finish(delivery, done());
+            broker.ask(Ask::Ahead, &instance);
+        }
+    }
+    let what = format!("{safety:?}: embedded queue, {instances} at a time, one looked ahead");
+    report(&what, count, begun);
+}
+
+/// From a submit in one handle to its arrival at an idle taker, and until it is settled.
+fn latency(folder: &Path, safety: Safety) {
+    let settings = settings(&folder.join(format!("latency {safety:?}")), safety);
+    let mut store = Store::open(&settings.place, settings.clock.clone(), safety).expect("open");
+    let mut broker = Embedded::open(&settings).expect("open");
+    let (mut taken, mut settled) = (Vec::new(), Vec::new());
+    for n in 0..2000 {
+        broker.ask(Ask::Now, "0");
+        let begun = Instant::now();
+        store.apply(&Change::Submit(Box::new(job(n)))).expect("submit");
+        let Event::Arrived(delivery) = next(&mut broker) else { panic!("no delivery") };
+        taken.push(begun.elapsed());
+        broker.finish(delivery, done());
+        assert!(matches!(next(&mut broker), Event::Settled { .. }));
+        settled.push(begun.elapsed());
+    }
+    let percentile = |times: &mut Vec<Duration>, share: usize| {
+        times.sort();
+        times[times.len() * share / 1000].as_micros()
+    };
+    for (what, times) in [("taken", &mut taken), ("settled", &mut settled)] {
+        let (middle, high) = (percentile(times, 500), percentile(times, 990));
+        let what = format!("{safety:?}: submit to {what}, idle");
+        println!("{what:<60} {middle:>6} us median, {high} us p99");
+    }
+}
+
+/// Two processes' worth of handles that write all the time: each gets its turns.
+fn fairness(folder: &Path, safety: Safety, writers: u64) {
+    let folder = folder.join("fairness");
+    let until = Instant::now() + Duration::from_secs(2);
+    let run = |n: u64| {
+        let place = Place::new(&folder);
+        std::thread::spawn(move || {
+            let mut store = Store::open(&place, Arc::new(Clocks), safety).expect("open");
+            let mut count = 0;
+            while Instant::now() < until {
+                let change = Change::Submit(Box::new(job((n << 32) + count)));
+                store.apply(&change).expect("submit");
+                count += 1;
+            }
+            count
+        })
+    };
+    let all: Vec<_> = (0..writers).map(run).collect();
+    let counts: Vec<u64> = all.into_iter().map(|t| t.join().expect("joined")).collect();
+    let (least, most) = (counts.iter().min(), counts.iter().max());
+    let what = format!("{safety:?}: {writers} writers at once, least and most of 2 s");
+    println!("{what:<60} {least:?} {most:?}");
+}
+
+fn main() {
+    let folder = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = folder.join(format!("skynet-rates-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("mkdir");
+    floor(&folder);
+    for safety in [Safety::Power, Safety::Kill] {
+        changes(&folder, safety, 0, 4000);
+        for instances in [1, 8] {
+            queue(&folder, safety, instances, 20_000);
+        }
+        latency(&folder, safety);
+        fairness(&folder, safety, 10);
+    }
+    for finished in [10_000, 1_000_000] {
+        changes(&folder, Safety::Kill, finished, 4000);
+    }
+    std::fs::remove_dir_all(&folder).expect("rmdir");
+}
