@@ -12,7 +12,8 @@ use std::os::fd::BorrowedFd;
 /// granted first, as far as the disk or the network lets them; what is still in hand then counts
 /// as lost.
 pub trait Broker {
-    /// Returns what becomes readable when [`next`](Self::next) has something to say.
+    /// Returns what becomes readable when [`next`](Self::next) has something to say. To be waited
+    /// for only after that said `None`.
     fn wakeup(&self) -> BorrowedFd<'_>;
 
     /// Returns what happened, one thing at a time; `None` = no more for now.

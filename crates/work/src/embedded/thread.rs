@@ -337,8 +337,13 @@ impl Thread {
     }
 
     fn tell(&mut self, event: Event) {
-        self.shared.events().push_back(event);
-        // A full pipe is readable: the loop will come.
-        let _ = self.waker.write(&[1]);
+        let mut events = self.shared.events();
+        let first = events.is_empty();
+        events.push_back(event);
+        drop(events);
+        // Woken for the first of several; a full pipe is readable, so the loop will come.
+        if first {
+            let _ = self.waker.write(&[1]);
+        }
     }
 }
