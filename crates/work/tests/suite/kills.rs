@@ -270,6 +270,32 @@ fn whichever_call_fails_what_was_answered_is_so_and_the_rest_is_done_again() {
     assert!(failed > 5, "only {failed} were noticed");
 }
 
+#[test]
+fn what_is_answered_was_synced_to_the_disk_before() {
+    let scratch = Scratch::new();
+    let at = place(&scratch);
+    let (log, told) = (at.folder().join("work.db-wal"), scratch.join("told"));
+    let mut wrapper = ["strace", "-f", "-qq", "-y", "-o", "trace"].map(str::to_owned).to_vec();
+    for path in [&log, &told] {
+        wrapper.extend(["-P".to_owned(), path.display().to_string()]);
+    }
+    wrapper.push("--trace=pwrite64,write,fdatasync,fsync".to_owned());
+    assert!(command(&scratch, "kills::a_life", &wrapper).status().unwrap().success());
+    let (mut unsynced, mut synced, mut answers) = (false, 0, 0);
+    for line in fs::read_to_string(scratch.join("trace")).unwrap().lines() {
+        if line.contains("/told>") {
+            assert!(!unsynced, "answered before it was synced: {line}");
+            answers += 1;
+        } else if line.contains("sync(") {
+            unsynced = false;
+            synced += 1;
+        } else if line.contains("write") {
+            unsynced = true;
+        }
+    }
+    assert!(answers > 10 && synced > answers, "{answers} answers, {synced} syncs");
+}
+
 /// Run by the test below, as a process to be killed.
 #[test]
 #[ignore = "run by another test, as a process to be killed"]
