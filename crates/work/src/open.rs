@@ -47,7 +47,8 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
     if is_empty(&conn).map_err(sql)? {
         conn.pragma_update(None, "journal_mode", "wal").map_err(sql)?;
     } else {
-        check_kind(&conn, &path)?;
+        let version = check_kind(&conn, &path)?;
+        check_tables(&conn, &path, version)?;
         let first = self::boot(&conn).map_err(sql)?.as_deref() != Some(boot);
         if first || size <= CHECKED_ALWAYS {
             check_whole(&conn, &path)?;
@@ -95,7 +96,7 @@ fn is_empty(conn: &Connection) -> rusqlite::Result<bool> {
     Ok(tables == 0 && number(conn, "application_id")? == 0 && number(conn, "user_version")? == 0)
 }
 
-fn check_kind(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+fn check_kind(conn: &Connection, path: &Path) -> Result<u32, Trouble> {
     let sql = |error: rusqlite::Error| Trouble::database(path, &error);
     if number(conn, "application_id").map_err(sql)? != schema::APPLICATION {
         return Err(Trouble::NotOurs { path: path.to_owned() });
@@ -104,7 +105,18 @@ fn check_kind(conn: &Connection, path: &Path) -> Result<(), Trouble> {
     if found > known {
         return Err(Trouble::Newer { path: path.to_owned(), found, known });
     }
-    Ok(())
+    Ok(found)
+}
+
+/// The tables' definitions are text that the check takes as it is: they must be ours.
+fn check_tables(conn: &Connection, path: &Path, version: u32) -> Result<(), Trouble> {
+    let sql = |error: rusqlite::Error| Trouble::database(path, &error);
+    let ours = schema::definitions_of(version).map_err(sql)?;
+    if schema::definitions(conn).map_err(sql)? == ours {
+        return Ok(());
+    }
+    let what = "its tables are not those of its version".to_owned();
+    Err(Trouble::Damaged { path: path.to_owned(), what })
 }
 
 fn check_whole(conn: &Connection, path: &Path) -> Result<(), Trouble> {

@@ -197,6 +197,24 @@ pub(crate) fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result
     tx.commit()
 }
 
+/// Returns what stands in a database: kinds, names, and how they were made.
+pub(crate) fn definitions(conn: &Connection) -> rusqlite::Result<Vec<[String; 4]>> {
+    // What the analyser may have added by hand is not ours to judge.
+    let sql = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema
+        WHERE name NOT LIKE 'sqlite_stat%' ORDER BY 1, 2";
+    let mut statement = conn.prepare(sql)?;
+    let rows =
+        statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
+    rows.collect()
+}
+
+/// Returns what stands in a database of this version.
+pub(crate) fn definitions_of(version: u32) -> rusqlite::Result<Vec<[String; 4]>> {
+    let mut conn = Connection::open_in_memory()?;
+    migrate(&mut conn, MIGRATIONS.get(..version as usize).unwrap_or(MIGRATIONS))?;
+    definitions(&conn)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

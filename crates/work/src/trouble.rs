@@ -64,6 +64,8 @@ impl Trouble {
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what },
             Some(ErrorCode::NotADatabase) => Self::NotOurs { path },
             Some(ErrorCode::DiskFull) => Self::Full { path },
+            // A value that is not of the kind that we write.
+            None if is_of_wrong_kind(error) => Self::Damaged { path, what },
             _ => Self::Database { path, what },
         }
     }
@@ -73,6 +75,17 @@ impl Trouble {
     pub const fn is_lasting(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::NotOurs { .. } | Self::Newer { .. })
     }
+}
+
+const fn is_of_wrong_kind(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error;
+    matches!(
+        error,
+        Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::Utf8Error(..)
+            | Error::InvalidColumnType(..)
+    )
 }
 
 impl fmt::Display for Trouble {
