@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use work::embedded::Settings;
 use work::{
-    Applied, Ask, Broker, Change, Clock, Delivery, Embedded, Ended, Event, NewJob, Now, Place,
-    Policy, Safety, Store, Wall,
+    Applied, Ask, Broker, Change, Clock, Embedded, Ended, Event, NewJob, Now, Place, Policy,
+    Safety, Store, Wall,
 };
 
 struct Clocks;
@@ -156,24 +156,18 @@ fn queue(folder: &Path, safety: Safety, instances: usize, count: u64) {
         broker.ask(Ask::Ahead, &n.to_string());
     }
     let begun = Begun::now();
-    let (mut busy, mut ahead, mut left) = (0, Vec::<Delivery>::new(), count);
+    let mut left = count;
     while left > 0 {
         match next(&mut broker) {
-            Event::Arrived(delivery) => ahead.push(delivery),
-            Event::Settled { .. } => {
-                busy -= 1;
-                left -= 1;
+            // The work is done at once, also while the last outcome is being made safe.
+            Event::Arrived(mut delivery) => {
+                let instance = delivery.job().instance.clone();
+                broker.begin(&mut delivery, &instance);
+                broker.finish(delivery, done());
+                broker.ask(Ask::Ahead, &instance);
             }
+            Event::Settled { .. } => left -= 1,
             other => panic!("{other:?}"),
-        }
-        while busy < instances
-            && let Some(mut delivery) = ahead.pop()
-        {
-            busy += 1;
-            let instance = delivery.job().instance.clone();
-            broker.begin(&mut delivery, &instance);
-            broker.finish(delivery, done());
-            broker.ask(Ask::Ahead, &instance);
         }
     }
     let what = format!("{safety:?}: embedded queue, {instances} at a time, one looked ahead");
