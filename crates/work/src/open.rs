@@ -15,6 +15,9 @@ const CHECKED_ALWAYS: u64 = 64 << 20;
 /// KiB of pages that a connection keeps.
 const CACHE_KIB: i32 = 512;
 
+/// Bytes of a page. With 4096, the default, an item costs a fifth more.
+const PAGE: u32 = 2048;
+
 /// What a change survives once it is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Safety {
@@ -45,6 +48,8 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
     let mut conn = Connection::open_with_flags(&path, flags).map_err(sql)?;
     settle(&conn).map_err(sql)?;
     if is_empty(&conn).map_err(sql)? {
+        // A change touches a handful of pages, each of which is written whole and summed up.
+        conn.pragma_update(None, "page_size", PAGE).map_err(sql)?;
         conn.pragma_update(None, "journal_mode", "wal").map_err(sql)?;
     } else {
         let version = check_kind(&conn, &path)?;
