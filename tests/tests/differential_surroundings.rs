@@ -304,15 +304,17 @@ fn what_a_signal_to_supervise_does() {
         until(PATIENCE, || !kept.status().unwrap().paused);
         let supervise = kept.child().id();
         sh(kept.scratch.path(), &format!("kill -{signal} {supervise}"));
-        // What goes on obeys commands.
-        let obeys = || {
+        // What goes on obeys commands; the first may still be obeyed before the signal.
+        let obeys = |letter: &str, paused: bool| {
             // It may be about to end.
             run(Command::new(suite.program("svc"))
-                .args(["-p", "sv"])
+                .args([letter, "sv"])
                 .current_dir(kept.scratch.path()));
-            kept.ended().is_some() || kept.status().unwrap().paused
+            kept.ended().is_some() || kept.status().unwrap().paused == paused
         };
-        until(PATIENCE, obeys);
+        for (letter, paused) in [("-p", true), ("-c", false), ("-p", true)] {
+            until(PATIENCE, || obeys(letter, paused));
+        }
         let end = kept.ended().unwrap_or("goes on".to_owned());
         format!("{end}, service {}", if lives(pid) { "lives" } else { "is dead" })
     });

@@ -226,12 +226,12 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         script: DANGLING,
-        ours: ("", "multilog: fatal: unable to write to ./d/current: symbolic link loop\n", 111),
+        ours: ("", "multilog: fatal: unable to append to ./d/current: symbolic link loop\n", 111),
         reason: "a link is not followed, and that is the reason told",
     },
     Difference {
         script: NOT_OURS,
-        ours: ("multilog: fatal: unable to write to ./d/current: access denied\n", "", 0),
+        ours: ("multilog: fatal: unable to append to ./d/current: access denied\n", "", 0),
         reason: "the file of another account is not renamed; the original tries to for ever",
     },
     Difference {

@@ -93,6 +93,8 @@ impl Folder {
             Call::LookOpen => at("stat ", File::Current),
             Call::Look(file) => at("stat ", file),
             Call::FindTwin(_) | Call::Survey | Call::FindRaw => dir("read "),
+            // The original does not look whether this worked, and says what comes of it.
+            Call::Remove(File::State) => at("write to ", File::State),
             Call::Remove(file) => at("remove ", file),
             Call::Name(File::Current, _) => dir("rename current to its final name in directory "),
             Call::Name(File::Processed, _) => {
@@ -102,7 +104,7 @@ impl Folder {
             Call::MakeState => at("write to ", File::State),
             Call::KeepState => dir("rename newstate to state in directory "),
             Call::OpenCurrent if self.machine.is_booted() => at("create ", File::Current),
-            Call::OpenCurrent => at("write to ", File::Current),
+            Call::OpenCurrent => at("append to ", File::Current),
             Call::SetOpen | Call::CloseCurrent => at("set mode of ", File::Current),
             Call::SyncCurrent => disk(File::Current),
             Call::SetAside => dir("rename current to previous in directory "),
