@@ -7,9 +7,9 @@ use linux::errno::{Errno, Result};
 use linux::file::flags;
 use linux::{fd, pipe};
 
-/// Most bytes moved at once: as much as a pipe has ever been made to hold, and time enough in
-/// between for signals.
-const MOST: u64 = 1 << 20;
+/// Most bytes moved at once. The kernel keeps the pipe to itself while it moves them: with a pipe's
+/// 64 KiB at once reader and writer would only take turns.
+pub(crate) const MOST: u64 = 1 << 14;
 /// Descriptor 0.
 const STDIN: i32 = 0;
 

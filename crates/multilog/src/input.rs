@@ -1,7 +1,7 @@
 //! Descriptor 0, where lines are looked at: raw bytes in memory, from a spool or read directly.
 
-use crate::ahead;
 use crate::spool::Spool;
+use crate::{ahead, direct};
 use linux::errno::{Errno, Result};
 use linux::file::flags;
 use linux::{fd, memory};
@@ -10,6 +10,8 @@ use linux::{fd, memory};
 pub const LEN: usize = 1 << 16;
 /// A spool with less room than this is followed by the next.
 const LEAST: usize = LEN / 4;
+/// Bytes that are moved into a spool at once, see [`direct::MOST`].
+const STEP: usize = direct::MOST as usize;
 /// Descriptor 0.
 const STDIN: i32 = 0;
 
@@ -31,7 +33,6 @@ pub struct Input {
     to: usize,
     /// Where bytes are safe until they are written; `None` = nowhere, they are read.
     pub spool: Option<Spool>,
-    high: usize,
 }
 
 impl Input {
@@ -40,7 +41,7 @@ impl Input {
     /// # Errors
     /// `ENOMEM` where the system has no more memory.
     pub fn new(spool: Option<Spool>) -> Result<Self> {
-        Ok(Self { raw: memory::buffer(LEN)?, from: 0, to: 0, spool, high: 0 })
+        Ok(Self { raw: memory::buffer(LEN)?, from: 0, to: 0, spool })
     }
 
     /// Returns the bytes that are not dealt with yet.
@@ -71,7 +72,6 @@ impl Input {
     pub fn more(&mut self, only_line: bool) -> Result<More> {
         let answer =
             if self.spool.is_some() { self.spooled(only_line) } else { self.read(only_line) };
-        self.high = self.high.max(self.to);
         match answer {
             Err(Errno(flags::EAGAIN)) => Ok(More::NotYet),
             answer => answer,
@@ -92,11 +92,19 @@ impl Input {
         let mut most = self.raw.len() - self.to;
         if only_line {
             most = most.min(ahead::look(STDIN, most)?.len);
-            if most == 0 {
-                return Ok(More::End);
+        }
+        let mut taken = 0;
+        while taken < most {
+            let step = (most - taken).min(STEP);
+            match spool.take(STDIN, step) {
+                Ok(0) if taken == 0 => return Ok(More::End),
+                Err(why) if taken == 0 => return Err(why),
+                Ok(n) if n == step => taken += n,
+                // Also where it ended or failed: asked again it says so.
+                _ => break,
             }
         }
-        if spool.take(STDIN, most)? == 0 {
+        if most == 0 {
             return Ok(More::End);
         }
         // Failing, it is fetched later.
@@ -141,7 +149,6 @@ impl Input {
 
     /// Gives back the memory that a load took, as far as nothing waits in it.
     pub fn shrink(&mut self) {
-        self.high = 0;
         // What waits may lie in a page that it shares with what does not.
         let (used, free) = self.raw.split_at_mut(self.to);
         memory::give_back(free);
@@ -149,11 +156,5 @@ impl Input {
         if self.from == self.to {
             memory::give_back(self.raw);
         }
-    }
-
-    /// Tells whether the buffer holds memory that is worth giving back.
-    #[must_use]
-    pub fn is_large(&self) -> bool {
-        self.high > 4096
     }
 }

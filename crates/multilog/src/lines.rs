@@ -55,7 +55,11 @@ impl Lines {
                 at += n;
                 continue;
             }
-            let whole = if only_one { sink.whole(lead, rest, most) } else { 0 };
+            let whole = if only_one {
+                sink.whole(lead, rest, most)
+            } else {
+                whole_lines(script, lead, rest, most, sink)
+            };
             if whole > 0 {
                 at += whole;
                 continue;
@@ -97,6 +101,26 @@ impl Lines {
         sink.rest(piece, false);
         (!piece.is_empty()).then_some(piece.len())
     }
+}
+
+/// Deals with the whole lines that `raw` begins with, as many as there is room for; returns how
+/// many bytes.
+fn whole_lines(
+    script: &[Action],
+    lead: &[u8],
+    raw: &[u8],
+    most: usize,
+    sink: &mut impl Sink,
+) -> usize {
+    let mut at = 0;
+    for end in bytes::positions(b'\n', raw) {
+        if end - at > most || sink.room() < MOST {
+            break;
+        }
+        perform(script, [lead, &raw[at..end]], true, sink);
+        at = end + 1;
+    }
+    at
 }
 
 /// Does with the head of a line what the script says.

@@ -24,6 +24,8 @@ const PAUSE: u64 = 5 * SECOND;
 /// How long memory is kept after a load, and how long the little that single lines take.
 const CALM: u64 = SECOND;
 const QUIET: u64 = 10 * SECOND;
+/// Input that came so often is a load.
+const LOAD: u32 = 8;
 
 /// How lines travel.
 pub enum Way {
@@ -51,8 +53,8 @@ pub struct Logger {
     /// The logs are being closed, which may take until a processor or a pause is over.
     is_closing: bool,
     rotation_asked: bool,
-    /// Something was logged since memory was given back.
-    is_used: bool,
+    /// How often input came since memory was given back.
+    takes: u32,
     /// Not before then is the spool tried again.
     paused_until: Option<u64>,
     last_input: u64,
@@ -93,7 +95,7 @@ impl Logger {
             leaves_half: false,
             is_closing: false,
             rotation_asked: false,
-            is_used: true,
+            takes: LOAD,
             paused_until: None,
             last_input: 0,
         }
@@ -263,7 +265,7 @@ impl Logger {
             let rest = at + REST_OF_LINE;
             if now < rest { rest } else { at + PATIENCE }
         });
-        let calm = self.is_used.then(|| self.calm_at());
+        let calm = (self.takes > 0).then(|| self.calm_at());
         let logs = self.logs.iter().filter_map(Folder::deadline).min();
         let deadline = [pause, stop, calm, logs].into_iter().flatten().min();
         let timeout = deadline.map(|at| at.saturating_sub(now));
@@ -286,7 +288,7 @@ impl Logger {
     /// Takes input that is there.
     fn take(&mut self, now: u64) {
         self.last_input = now;
-        self.is_used = true;
+        self.takes = self.takes.saturating_add(1);
         let wall = time::wall();
         for log in self.logs.iter_mut() {
             log.check(now);
@@ -374,23 +376,19 @@ impl Logger {
 
     /// Returns when memory is given back unless there is more input.
     fn calm_at(&self) -> u64 {
-        let is_large = match &self.way {
-            Way::Direct(_) => false,
-            Way::Lines(input) => input.is_large() || self.outputs.logs.iter().any(Output::is_large),
-        };
-        self.last_input + if is_large { CALM } else { QUIET }
+        self.last_input + if self.takes < LOAD { QUIET } else { CALM }
     }
 
     /// Gives back the memory of a load that is over.
     fn calm(&mut self, now: u64) {
-        if !self.is_used || now < self.calm_at() {
+        if self.takes == 0 || now < self.calm_at() {
             return;
         }
         if let Way::Lines(input) = &mut self.way {
             input.shrink();
         }
         self.outputs.logs.iter_mut().for_each(Output::shrink);
-        self.is_used = false;
+        self.takes = 0;
         memory::give_back_stack();
     }
 

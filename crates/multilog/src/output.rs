@@ -28,8 +28,6 @@ pub struct Output {
     pub in_line: bool,
     /// Bytes still to come that the log has already, from before a kill.
     pub skip: u64,
-    /// The most that was in the buffer since its pages were given back.
-    high: usize,
 }
 
 impl Output {
@@ -39,7 +37,7 @@ impl Output {
     /// `ENOMEM` where the system has no more memory.
     pub fn new(len: usize) -> Result<Self> {
         let buf = memory::buffer(len)?;
-        Ok(Self { buf, from: 0, to: 0, in_line: false, skip: 0, high: 0 })
+        Ok(Self { buf, from: 0, to: 0, in_line: false, skip: 0 })
     }
 
     /// Returns what waits to be written.
@@ -50,7 +48,6 @@ impl Output {
 
     /// Says that the first `n` bytes of it were written.
     pub fn written(&mut self, n: usize) {
-        self.high = self.high.max(self.to);
         self.from += n.min(self.to - self.from);
         if self.from == self.to {
             (self.from, self.to) = (0, 0);
@@ -60,15 +57,8 @@ impl Output {
     /// Gives back the memory that a load took.
     pub fn shrink(&mut self) {
         if self.from == self.to {
-            self.high = 0;
             memory::give_back(self.buf);
         }
-    }
-
-    /// Tells whether the buffer holds memory that is worth giving back and can be.
-    #[must_use]
-    pub fn is_large(&self) -> bool {
-        self.from == self.to && self.high > 4096
     }
 
     fn room(&self) -> usize {
