@@ -28,8 +28,6 @@ use processor::Child;
 
 /// From one look whether everything is still there to the next, in nanoseconds.
 const LOOK: u64 = time::SECOND;
-/// The same for a look whether `current` was cut.
-const LOOK_LENGTH: u64 = time::SECOND / 100;
 
 /// What the script says about a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +90,6 @@ pub struct Folder {
     sync_at: Option<Mono>,
     /// When all was there last.
     looked: Mono,
-    /// When `current` had its length last.
-    measured: Mono,
     /// That somebody cut `current` was said.
     cut_told: bool,
     processor: Option<Child>,
@@ -133,7 +129,6 @@ impl Folder {
             age: Age::new(period, settings.daily),
             sync_at: None,
             looked: Mono::default(),
-            measured: Mono::default(),
             cut_told: false,
             processor: None,
             background: None,
@@ -220,11 +215,11 @@ impl Folder {
     }
 
     /// Looks, once a second at most, whether directory and `current` are still what they were,
-    /// and more often whether `current` was cut; goes on in proper ones if not. To be called before
-    /// bytes are written: what comes behind a cut from outside leaves a hole.
+    /// and each time whether `current` was cut; goes on in proper ones if not. To be called before
+    /// bytes are written: what comes behind a cut from outside would leave a hole.
     pub fn check(&mut self, now: u64) {
         let now = Mono(now);
-        if self.is_ready() && (now.nanos_from(self.looked) >= LOOK || self.is_cut(now)) {
+        if self.is_ready() && (now.nanos_from(self.looked) >= LOOK || self.is_cut()) {
             self.looked = now;
             self.machine.check();
             self.go(now);
@@ -233,11 +228,7 @@ impl Folder {
         }
     }
 
-    fn is_cut(&mut self, now: Mono) -> bool {
-        if now.nanos_from(self.measured) < LOOK_LENGTH {
-            return false;
-        }
-        self.measured = now;
+    fn is_cut(&self) -> bool {
         file::stat_fd(self.current()).is_ok_and(|stat| (stat.size() as u64) < self.len)
     }
 
