@@ -59,14 +59,6 @@ pub fn next(fd: &Fd) -> Option<i32> {
     }
 }
 
-/// Gives each of `signals` its default action.
-pub fn reset(signals: &[i32]) {
-    for &signal in signals {
-        // SAFETY: SIG_DFL installs no handler; for KILL and STOP it is answered with EINVAL.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
-    }
-}
-
 /// Gives every signal its default action, so that nothing is ignored in what is run next.
 pub fn reset_all() {
     // The kernel's own call: libc keeps a few of the real-time signals to itself.

@@ -7,7 +7,7 @@ use crate::program::{Program, arguments};
 use linux::entry::Args;
 use linux::environment::Environment;
 use linux::{chain, process};
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 /// As many words are kept without a heap, which would cost more than all else that is done here.
@@ -41,12 +41,6 @@ impl<'a> Chain<'a> {
     #[must_use]
     pub fn words(&self) -> &'a [&'static OsStr] {
         self.words
-    }
-
-    /// Returns the word in front of the last `len`, as system calls take it.
-    #[must_use]
-    pub fn word_before(&self, len: usize) -> &'static CStr {
-        self.args.get(self.args.len().saturating_sub(len + 1)).unwrap_or_default()
     }
 
     /// Becomes the program that the last `len` words say, with this process's environment; returns
