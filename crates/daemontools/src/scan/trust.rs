@@ -65,8 +65,14 @@ const RUN: [&CStr; 9] = [
 /// Returns what is wrong with a service directory: which file, and why others can change it.
 #[must_use]
 pub(super) fn flaw(name: &CStr) -> Option<(&'static str, &'static str)> {
-    let dir = file::open(HERE, name, file::flags::O_PATH, 0).ok()?;
-    let stat = file::stat_fd(dir.raw()).ok()?;
+    let opened = file::open(HERE, name, file::flags::O_PATH, 0);
+    let (dir, stat) = match opened.and_then(|dir| Ok((file::stat_fd(dir.raw())?, dir))) {
+        Ok((stat, dir)) => (dir, stat),
+        // Nothing is run from there.
+        Err(Errno(libc::ENOENT)) => return None,
+        // For want of a descriptor, say: another time it may be known.
+        Err(_) => return Some(("it", "cannot be looked at")),
+    };
     if let Some(why) = of_file(&stat) {
         return Some(("it", why));
     }
@@ -95,6 +101,15 @@ fn of_file(stat: &Stat) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::CString;
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_trusted() {
+        let too_long = CString::new("a".repeat(300)).unwrap();
+        assert_eq!(flaw(&too_long), Some(("it", "cannot be looked at")));
+        assert_eq!(flaw(c"/proc/no-such-name"), None);
+        assert_eq!(flaw(c"/proc"), None);
+    }
 
     #[test]
     fn only_folders_of_our_own_are_strict() {
