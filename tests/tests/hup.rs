@@ -18,6 +18,10 @@ const SIGHUP: i32 = 1;
 const TOLD: &str = "#!/bin/sh\ntrap 'echo >>got' USR1\n: >ready\n\
                     while :; do sleep 1000000 & wait $!; kill $!; done\n";
 
+/// Prints a line for each USR1 instead.
+const TOLD_AND_PRINTS: &str = "#!/bin/sh\ntrap 'echo told' USR1\n: >ready\n\
+                               while :; do sleep 1000000 & wait $!; kill $!; done\n";
+
 fn got(dir: &Path) -> u64 {
     fs::metadata(dir.join("got")).map_or(0, |file| file.len())
 }
@@ -107,6 +111,51 @@ fn hup_keeps_a_service_whose_directory_was_renamed_or_whose_link_leads_elsewhere
     kill9(service);
     until(10, || running(&moved) != service);
     assert!(!new.join("run-by-mistake").exists());
+}
+
+/// The records are deleted with it; what runs is known all the same, and its pipe goes on.
+#[test]
+fn hup_starts_no_second_copy_where_the_supervise_folders_were_deleted() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("web", TOLD_AND_PRINTS);
+    let lines = scratch.join("lines");
+    let text = format!("#!/bin/sh\nexec cat >>{}\n", lines.display());
+    let log = scratch.service("web/log", &text);
+    let printed = || fs::read_to_string(&lines).map_or(0, |s| s.lines().count());
+    let keeper = Keeper::pair(&scratch, "web");
+    until(10, || dir.join("ready").exists());
+    let (service, logger) = (running(&dir), running(&log));
+    for round in 1..=2 {
+        fs::remove_dir_all(dir.join("supervise")).unwrap();
+        fs::remove_dir_all(log.join("supervise")).unwrap();
+        keeper.signal(SIGHUP);
+        until(10, || is_supervised(&dir) && is_supervised(&log));
+        assert_eq!((running(&dir), running(&log)), (service, logger));
+        send(&dir, b"1");
+        until(10, || printed() == round);
+    }
+    // What is started now meets the pipe that the other one holds.
+    kill9(logger);
+    until(10, || running(&log) != logger);
+    send(&dir, b"1");
+    until(10, || printed() == 3);
+    kill9(service);
+    until(10, || running(&dir) != service);
+    assert_eq!(record(&dir).unwrap().restarts, 1);
+}
+
+#[test]
+fn a_logger_whose_folder_was_deleted_is_reaped_behind_hup() {
+    let scratch = Scratch::new();
+    let dir = scratch.service("web", SLEEPER);
+    let log = scratch.service("web/log", "#!/bin/sh\nexec cat\n");
+    let keeper = Keeper::pair(&scratch, "web");
+    let (service, logger) = (running(&dir), running(&log));
+    fs::remove_dir_all(&log).unwrap();
+    replaced(&keeper);
+    kill9(logger);
+    until(10, || !testkit::keeper::children(keeper.pid()).contains(&logger));
+    assert_eq!(running(&dir), service);
 }
 
 /// Returns the calls of the program that takes the other's place, until it waits again.

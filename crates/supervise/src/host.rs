@@ -219,7 +219,12 @@ impl Host {
     /// member cannot be taken, one of them may be its process: that is asked later how it ended.
     fn reap(&mut self, events: &mut Events) {
         let members = [Which::Service, Which::Logger];
-        self.has_reaped = !members.iter().any(|which| self.inherited.has_lock(*which));
+        // Of a logger whose `log` is gone nothing more will be known.
+        let no_logger = self.kept(Which::Service).is_some()
+            && self.logger.is_none()
+            && self.logger_unknown.is_none();
+        self.has_reaped = !self.inherited.has_member(Which::Service)
+            && (no_logger || !self.inherited.has_member(Which::Logger));
         if self.has_reaped {
             while self.reap_one(-1, events) {}
             return;
@@ -319,7 +324,7 @@ impl Pipe {
 
     /// By its name, if that still is our pipe; else, whatever became of the folder, anew through
     /// the end that we hold.
-    fn open(&self, how: i32) -> Result<Fd> {
+    pub(crate) fn open(&self, how: i32) -> Result<Fd> {
         // Not to wait for a writer: there may be none any more.
         let how = how | flags::O_NONBLOCK;
         let named = file::open(self.folder.raw(), names::LOG_PIPE, how | flags::O_NOFOLLOW, 0);

@@ -33,7 +33,7 @@ const RECORD: Object = ["/supervise/record", "/log/supervise/record"];
 impl Host {
     /// Answers `Joined`, `Occupied`, `Delayed` or `EntryGone`.
     pub(crate) fn join(&mut self, which: Which, events: &mut Events) {
-        let inherited = self.inherited.has_lock(which);
+        let inherited = self.inherited.has_member(which);
         if !inherited && self.paired && !self.unlucky && self.is_entry_gone() {
             events.push(Event::EntryGone(which));
             return;
@@ -51,7 +51,7 @@ impl Host {
                 if let Some(mut kept) = kept.filter(|_| inherited) {
                     self.inherited.take_back(&mut kept);
                 }
-                let delayed = inherited && self.inherited.has_lock(which);
+                let delayed = inherited && self.inherited.has_member(which);
                 self.complain(delayed, verb, object[which as usize], why);
                 let answer = if delayed { Event::Delayed } else { Event::Occupied };
                 events.push(answer(which));
@@ -113,8 +113,13 @@ impl Host {
             make_fifo(&kept.folder, names::OK).map_err(|why| ("read ", OK, why))?;
         }
         // When it is not sure that no service lives from before, none is started.
-        let found = kept.open_record().and_then(|()| self.own.restore(kept));
-        found.map_err(|why| ("read ", RECORD, why))
+        let found = kept.open_record().and_then(|()| {
+            let passed_on = self.inherited.record(which)?;
+            self.own.restore(kept, passed_on)
+        });
+        let found = found.map_err(|why| ("read ", RECORD, why))?;
+        self.inherited.close_record(which);
+        Ok(found)
     }
 
     /// Gives up everything of a member; its record says that its life is over, and how.
@@ -170,15 +175,19 @@ impl Host {
     fn open_pipe(&mut self) -> Result<Pipe> {
         let folder = folder::open(HERE)?;
         // The reader first: a writer alone cannot be opened.
-        let reader = match self.inherited.pass_on_pipe(&folder)? {
+        let reader = match self.inherited.pass_on_pipe()? {
             Some(reader) => reader,
             None => fifo(&folder, names::LOG_PIPE, flags::O_RDONLY)?,
         };
-        match fifo(&folder, names::LOG_PIPE, flags::O_WRONLY) {
-            Ok(writer) => Ok(Pipe { folder, reader, writer: Some(writer) }),
+        let mut pipe = Pipe { folder, reader, writer: None };
+        match pipe.open(flags::O_WRONLY) {
+            Ok(writer) => {
+                pipe.writer = Some(writer);
+                Ok(pipe)
+            }
             Err(why) => {
                 // It may be all that keeps what was written.
-                self.inherited.take_back_pipe(reader);
+                self.inherited.take_back_pipe(pipe.reader);
                 Err(why)
             }
         }

@@ -101,10 +101,7 @@ impl Kept {
     /// # Errors
     /// Where it cannot be read now.
     pub(crate) fn read_record(&self) -> Result<Option<Record>> {
-        let Some(file) = &self.file else { return Ok(None) };
-        let mut bytes = [0; Record::LEN];
-        let n = fd::read_at(file.raw(), &mut bytes, 0)?;
-        Ok(Record::from_bytes(&bytes[..n]))
+        self.file.as_ref().map_or(Ok(None), |file| read_record(file.raw()))
     }
 
     /// Overwrites the record in place; one that could not be had so far is tried for again.
@@ -210,6 +207,16 @@ impl Kept {
             None => signal::kill(pid, number),
         };
     }
+}
+
+/// Reads a record; `None` = it cannot be understood.
+///
+/// # Errors
+/// Where it cannot be read now.
+pub(crate) fn read_record(file: i32) -> Result<Option<Record>> {
+    let mut bytes = [0; Record::LEN];
+    let n = fd::read_at(file, &mut bytes, 0)?;
+    Ok(Record::from_bytes(&bytes[..n]))
 }
 
 /// What tells times of a lock that mean a process from times that mean times.

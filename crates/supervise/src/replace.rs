@@ -2,15 +2,16 @@
 //!
 //! The process stays the same, so its children stay its children. The next program is told the
 //! numbers of the descriptors that must not close meanwhile: the locks, so that nobody else takes
-//! them; the FIFOs, so that no command and no log byte is lost; and modifiers whose command has not
-//! come yet. All else it finds in the records. What it cannot take at once, for want of descriptors or
-//! memory, or since a device fails, it holds on to and tries again.
+//! them; the FIFOs, so that no command and no log byte is lost; the records, so that a service is
+//! known also where their names are gone; and modifiers whose command has not come yet. All else it
+//! finds in the records. What it cannot take at once, for want of descriptors or memory, or since a
+//! device fails, it holds on to and tries again.
 //! Should it be a program that does not know this, it ends with code 100, the locks are free, and
 //! svscan's next supervise takes the service back.
 
 use crate::args::RESUME;
 use crate::host::Host;
-use crate::keep::Kept;
+use crate::keep::{self, Kept};
 use crate::{NAME, WARNING};
 use core::convert::Infallible;
 use core::ffi::{CStr, c_char};
@@ -21,12 +22,15 @@ use linux::file::{self, flags};
 use linux::{message, process};
 use machine::supervise::{Machine, Modifiers, Which};
 use ondisk::names;
+use ondisk::record::Record;
 
-/// Descriptors in the list: lock, control, ok of the service, of the logger; the pipe; the service
-/// directory.
-const DESCRIPTORS: usize = 8;
-const PIPE: usize = 6;
-const DIRECTORY: usize = 7;
+/// Descriptors in the list: lock, control, ok, record of the service, of the logger; the pipe; the
+/// service directory.
+const DESCRIPTORS: usize = 2 * EACH + 2;
+const EACH: usize = 4;
+const RECORD: usize = 3;
+const PIPE: usize = 2 * EACH;
+const DIRECTORY: usize = PIPE + 1;
 /// Behind them, for service and logger: the modifiers of their next command.
 const COUNT: usize = DESCRIPTORS + 2;
 /// Room for the option: its name, a number of up to 10 digits and a comma for each, and the end.
@@ -75,9 +79,10 @@ impl Inherited {
         self.0[..DESCRIPTORS].iter().any(|raw| *raw >= 0)
     }
 
-    /// Tells whether a member's lock is held.
-    pub(crate) fn has_lock(&self, which: Which) -> bool {
-        self.0[slot(which)] >= 0
+    /// Tells whether a member's lock or record is held: its process may live.
+    pub(crate) fn has_member(&self, which: Which) -> bool {
+        let first = slot(which);
+        self.0[first] >= 0 || self.0[first + RECORD] >= 0
     }
 
     /// Tells whether the log pipe is held.
@@ -119,12 +124,35 @@ impl Inherited {
         }
     }
 
-    /// Returns the reading end of the log pipe, if it really is the one in `folder`.
+    /// Returns what the record of a member says that the program before us wrote. It counts also
+    /// where another file has the record's name by now, or none: with the folder goes no service.
+    ///
+    /// # Errors
+    /// Where it cannot be read now.
+    pub(crate) fn record(&self, which: Which) -> Result<Option<Record>> {
+        match self.0[slot(which) + RECORD] {
+            raw if raw >= 0 => Ok(keep::read_record(raw).or_lasting()?.flatten()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Closes the record of a member that was taken.
+    pub(crate) fn close_record(&mut self, which: Which) {
+        self.give(slot(which) + RECORD);
+    }
+
+    /// Returns the reading end of the log pipe, whatever has its name by now: service and logger
+    /// that live hold this one.
     ///
     /// # Errors
     /// Where that cannot be told now.
-    pub(crate) fn pass_on_pipe(&mut self, folder: &Fd) -> Result<Option<Fd>> {
-        self.take_one(PIPE, folder, names::LOG_PIPE)
+    pub(crate) fn pass_on_pipe(&mut self) -> Result<Option<Fd>> {
+        let raw = self.0[PIPE];
+        if raw < 0 {
+            return Ok(None);
+        }
+        let stat = file::stat_fd(raw).or_lasting()?;
+        Ok(self.give(PIPE).filter(|_| stat.is_some_and(|stat| stat.is_fifo())))
     }
 
     /// Keeps the reading end of the log pipe until the other end can be had.
@@ -149,9 +177,9 @@ impl Inherited {
     }
 }
 
-/// Returns where in the list a member's lock is, and behind it control and ok.
+/// Returns where in the list a member's lock is, and behind it control, ok and record.
 fn slot(which: Which) -> usize {
-    which as usize * 3
+    which as usize * EACH
 }
 
 impl Host {
@@ -188,10 +216,11 @@ impl Host {
     fn held(&self, machine: &Machine) -> [i32; COUNT] {
         // What we could not take yet is passed on as it is.
         let mut held = self.inherited.0;
-        for (i, kept) in self.members.iter().enumerate() {
-            let Some(kept) = kept else { continue };
-            for (slot, fd) in [&kept.lock, &kept.control, &kept.ok].into_iter().enumerate() {
-                held[i * 3 + slot] = fd.as_ref().map_or(-1, Fd::raw);
+        for kept in self.members.iter().flatten() {
+            let first = slot(kept.which);
+            let all = [&kept.lock, &kept.control, &kept.ok, &kept.file];
+            for (place, fd) in held[first..].iter_mut().zip(all) {
+                *place = fd.as_ref().map_or(-1, Fd::raw);
             }
         }
         if let Some(pipe) = &self.pipe {

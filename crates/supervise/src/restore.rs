@@ -50,11 +50,16 @@ pub(crate) struct Own {
 
 impl Own {
     /// Reads what is left of the last life and takes a living process back into `kept`.
+    /// `passed_on`: the record of a program that we replaced, which counts before what lies there.
     ///
     /// # Errors
     /// Where nobody can tell now whether a process lives: another time it may be known.
-    pub(crate) fn restore(&self, kept: &mut Kept) -> Result<Found> {
-        match kept.read_record()? {
+    pub(crate) fn restore(&self, kept: &mut Kept, passed_on: Option<Record>) -> Result<Found> {
+        let old = match passed_on {
+            Some(record) => Some(record),
+            None => kept.read_record()?,
+        };
+        match old {
             Some(old) if old.boot == self.boot && old.boot != [0; 16] => {
                 let found = self.carry_on(kept, &old)?;
                 if old.process.pid != 0 && found.dead != Some(Exit::Unknown) {
