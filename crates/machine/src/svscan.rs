@@ -359,4 +359,39 @@ mod tests {
         }
         assert!(seen.len() > 25, "only {} states were reached", seen.len());
     }
+
+    /// Histories with times in between deadlines, which the enumeration leaves out.
+    #[test]
+    fn random_histories_keep_the_rules() {
+        let long = std::env::var_os("SKYNET_LONG").is_some();
+        let mut random = 20_261_123_u64;
+        let mut below = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % n
+        };
+        let mut steps = 0;
+        for _ in 0..if long { 1_000_000 } else { 20_000 } {
+            let (mut entry, _) = Entry::new();
+            let mut now = Mono(1);
+            for _ in 0..60 {
+                if entry.is_over() {
+                    break;
+                }
+                now = Mono(now.0 + [0, 1, 400_000_000, 2_000_000_000][below(4) as usize]);
+                let event = EVENTS[below(EVENTS.len() as u64) as usize];
+                // The end comes once, near the end.
+                let is_early = event == Event::Finish && below(20) > 0;
+                if is_early || !possible(&entry, event) {
+                    continue;
+                }
+                steps += 1;
+                let before = entry.clone();
+                let mut actions = Actions::default();
+                entry.step(event, now, &mut actions);
+                let out: Vec<_> = std::iter::from_fn(|| actions.pop()).collect();
+                check(&before, event, &entry, &out, now);
+            }
+        }
+        assert!(steps > 100_000, "only {steps} steps");
+    }
 }
