@@ -100,6 +100,12 @@ const LIVES: &[Life] = &[
         ..PLAIN
     },
     Life {
+        name: "stamps and processors",
+        script: &["t", "s16384", "n1000", "!cat", ":then=cat", "./d"],
+        stamp: Stamp::Tai64n,
+        ..PLAIN
+    },
+    Life {
         name: "recovery",
         script: &["s4096", "n1000", "!cat", "./d"],
         before: left_by_an_outage,
@@ -289,6 +295,11 @@ fn wherever_a_logger_with_two_directories_is_killed_no_line_is_lost_or_doubled()
 #[test]
 fn wherever_a_logger_with_a_processor_is_killed_no_line_is_lost_or_doubled() {
     no_kill_loses("processor");
+}
+
+#[test]
+fn wherever_a_stamping_logger_with_processors_is_killed_no_line_is_lost_or_doubled() {
+    no_kill_loses("stamps and processors");
 }
 
 /// `kill9_in_recovery`

@@ -105,9 +105,7 @@ impl Logger {
     pub fn run(&mut self) -> i32 {
         loop {
             let now = time::monotonic();
-            for log in self.logs.iter_mut().filter(|log| !log.is_ready()) {
-                log.work(now);
-            }
+            self.work(now);
             let want = self.turn(now);
             self.is_closing |= matches!(want, Want::End);
             if self.is_closing && self.finish(now) {
@@ -119,6 +117,23 @@ impl Logger {
             self.calm(now);
             let events = self.wait(&want, now);
             self.obey(events, time::monotonic());
+        }
+    }
+
+    /// Lets the logs do what is due: also those that take bytes have deadlines and processors.
+    fn work(&mut self, now: u64) {
+        for i in 0..self.logs.len() {
+            let log = &self.logs[i];
+            if log.is_ready() && log.deadline().is_some_and(|at| at <= now) {
+                if let Way::Direct(direct) = &mut self.way {
+                    direct.rotates(log);
+                }
+                self.leave_file(i, now);
+            }
+            self.logs[i].work(now);
+            if self.logs[i].is_ready() && self.paused_until.is_none_or(|at| now >= at) {
+                self.note(i, now);
+            }
         }
     }
 
@@ -185,6 +200,9 @@ impl Logger {
                 if let Way::Lines(Input { spool: Some(spool), .. }) = &mut self.way {
                     spool.totals[i] += n as u64;
                 }
+                if n > 0 && !self.logs[i].is_ready() && !self.leave_file(i, now) {
+                    return false;
+                }
             }
         }
         true
@@ -192,14 +210,19 @@ impl Logger {
 
     /// Makes sure that the spool knows where the next byte of a log goes.
     fn note(&mut self, i: usize, now: u64) -> bool {
+        let Way::Lines(Input { spool: Some(spool), .. }) = &self.way else { return true };
+        let (log, total, place) = (&self.logs[i], spool.totals[i], &spool.places[i]);
+        let is_known = (place.dev, place.ino) == log.id()
+            && place.start.wrapping_add(total.wrapping_sub(place.before)) == log.len();
+        is_known || self.leave_file(i, now)
+    }
+
+    /// Says in the spool how much a log has got, whatever becomes of its file: before a rotation,
+    /// since a processor may put another file in its place before the next byte comes.
+    fn leave_file(&mut self, i: usize, now: u64) -> bool {
         let Way::Lines(Input { spool: Some(spool), .. }) = &mut self.way else { return true };
         let (log, total) = (&self.logs[i], spool.totals[i]);
         let place = &mut spool.places[i];
-        let is_known = (place.dev, place.ino) == log.id()
-            && place.start.wrapping_add(total.wrapping_sub(place.before)) == log.len();
-        if is_known {
-            return true;
-        }
         let known = *place;
         (place.dev, place.ino) = log.id();
         (place.start, place.before) = (log.len(), total);
@@ -212,20 +235,32 @@ impl Logger {
         }
     }
 
-    /// Goes on with the other spool where this one is used up.
+    /// Goes on with the other spool where this one is used up, or its directory was made anew.
     fn respool(&mut self, now: u64) -> bool {
         let Way::Lines(input) = &mut self.way else { return true };
-        if !input.is_used_up() {
-            return true;
+        let (Some(spool), Some(log)) = (&mut input.spool, self.logs.first()) else { return true };
+        let entries = log.entries();
+        let is_elsewhere = spool.entries != entries;
+        let mut answer = if is_elsewhere { spool.follow(log.directory()) } else { Ok(()) };
+        if answer.is_ok() && (is_elsewhere || input.is_used_up()) {
+            answer = recover::begin(input, self.logs, &self.outputs, self.lines);
         }
-        match recover::begin(input, self.logs, &self.outputs, self.lines) {
-            Ok(()) => true,
-            Err(why) => self.trouble("unable to write spool in ", why, now),
+        if let Err(why) = answer {
+            return self.trouble("unable to write spool in ", why, now);
         }
+        if let Way::Lines(Input { spool: Some(spool), .. }) = &mut self.way {
+            spool.entries = entries;
+        }
+        true
     }
 
-    /// Says what is wrong and pauses; false.
+    /// Says what is wrong and pauses, or makes room; false.
     fn trouble(&mut self, what: &str, why: Errno, now: u64) -> bool {
+        let is_full = matches!(why, Errno(flags::ENOSPC | flags::EDQUOT));
+        if let Some(log) = self.logs.first_mut().filter(|log| is_full && log.drops_when_full()) {
+            log.failed(why, now);
+            return false;
+        }
         let name = self.logs.first().map_or(&b""[..], Folder::name);
         message::system(NAME, WARNING, &[what.as_bytes(), name, b", pausing"], why);
         self.paused_until = Some(now + PAUSE);
@@ -235,7 +270,12 @@ impl Logger {
     /// Does what ALRM asks for, as far as it can be done now; tells whether there was anything.
     fn rotate(&mut self, now: u64) -> bool {
         let mut any = false;
-        for log in self.logs.iter_mut().filter(|log| !log.is_empty()) {
+        for i in 0..self.logs.len() {
+            if self.logs[i].is_empty() {
+                continue;
+            }
+            self.leave_file(i, now);
+            let log = &mut self.logs[i];
             if let Way::Direct(direct) = &mut self.way {
                 direct.rotates(log);
             }
@@ -293,7 +333,8 @@ impl Logger {
         for log in self.logs.iter_mut() {
             log.check(now);
         }
-        if !self.logs.iter().all(Folder::is_ready) {
+        // All that was read before is written.
+        if !self.logs.iter().all(Folder::is_ready) || !self.respool(now) {
             return;
         }
         let only_line = self.stopped_at.is_some();

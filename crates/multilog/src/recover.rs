@@ -77,8 +77,9 @@ impl Resume<'_> {
             let place = spool.places[i];
             spool.totals[i] = match log.find((place.dev, place.ino))? {
                 Some(size) => place.before + size.saturating_sub(place.start),
-                // Rather twice than never.
-                None => 0,
+                // Somebody took it, or a processor made another of it: rather twice than never
+                // what is not known to be behind us.
+                None => place.before,
             };
             rest[i] = spool.totals[i];
             self.outputs.logs[i].in_line = place.in_line;

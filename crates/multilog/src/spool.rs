@@ -14,6 +14,8 @@ use ondisk::spool::{self, Header, Place, RAW, SLOT};
 pub struct Spool {
     files: [Fd; 2],
     active: usize,
+    /// [`crate::folder::Folder::entries`] of the directory that has the files.
+    pub entries: u32,
     header: Header,
     /// Raw bytes in the active file.
     taken: u64,
@@ -47,7 +49,22 @@ impl Spool {
     ) -> Result<Self> {
         let files = [open(dir, 0)?, open(dir, 1)?];
         let header = Header { script, ..Header::default() };
-        Ok(Self { files, active: 0, header, taken: 0, places, totals })
+        Ok(Self { files, active: 0, entries: 1, header, taken: 0, places, totals })
+    }
+
+    /// Goes to the directory `dir`, which is in the place of one that was removed or moved;
+    /// [`Spool::begin`] must follow, and again if it fails.
+    ///
+    /// # Errors
+    /// As [`Spool::open`]: nothing has changed then.
+    pub fn follow(&mut self, dir: i32) -> Result<()> {
+        let files = [open(dir, 0)?, open(dir, 1)?];
+        for file in &files {
+            // A higher number than ours may be there; it would count.
+            file::cut(file.raw(), 0)?;
+        }
+        self.files = files;
+        Ok(())
     }
 
     /// Finds what an earlier multilog left, and reads its places. `None` = nothing.

@@ -79,6 +79,8 @@ pub struct Folder {
     settings: Settings,
     machine: Machine,
     dir: Option<Fd>,
+    /// How often a directory was taken over: more than once where it was removed or moved.
+    entries: u32,
     lock: Option<Fd>,
     current: Option<Fd>,
     /// Device and inode of `current`.
@@ -122,6 +124,7 @@ impl Folder {
             settings,
             machine: Machine::new(rules),
             dir: None,
+            entries: 0,
             lock: None,
             current: None,
             id: (0, 0),
@@ -180,6 +183,18 @@ impl Folder {
     #[must_use]
     pub fn directory(&self) -> i32 {
         self.dir.as_ref().map_or(-1, Fd::raw)
+    }
+
+    /// Tells whether the oldest rotated file makes room on a full disk.
+    #[must_use]
+    pub fn drops_when_full(&self) -> bool {
+        self.settings.drop_when_full
+    }
+
+    /// Returns how often a directory was taken over; with each, it is another one.
+    #[must_use]
+    pub fn entries(&self) -> u32 {
+        self.entries
     }
 
     /// Returns the descriptor of `current`, -1 while there is none. It is written at its offset,

@@ -105,6 +105,7 @@ impl Folder {
         let lock = file::open(dir.raw(), names::LOCK, append, names::LOCK_MODE)?;
         file::lock_now(lock.raw())?;
         (self.dir, self.lock) = (Some(dir), Some(lock));
+        self.entries = self.entries.saturating_add(1);
         Ok(Answer::Done)
     }
 
