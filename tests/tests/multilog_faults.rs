@@ -500,8 +500,9 @@ fn memory_is_small_under_load_and_given_back_and_idle_it_is_never_woken() {
         });
         assert!(0 < most && most <= 256, "{most} KiB under load");
         until(60, || pipe.is_empty());
-        // A load's memory is given back a second behind it, the last pages some seconds later.
-        until(30, || private(logger.pid()) <= 20);
+        // A load's memory is given back a second behind it. What is left is 20 KiB in the median;
+        // the kernel begins the stack at a random place, which may cost it a page more or less.
+        until(30, || private(logger.pid()) <= 24);
         let switches = || {
             number(logger.pid(), "status", "voluntary_ctxt_switches:")
                 + number(logger.pid(), "status", "nonvoluntary_ctxt_switches:")
