@@ -21,7 +21,7 @@ rotated() { test "$(ls "$1" | grep -c '^@')" = "$2"; }
 row() { head -c "$1" /dev/zero | tr '\0' "$2"; }
 # Holds a FIFO `p` open on descriptor 9 and starts the logger on it.
 begin() { mkfifo p; exec 9<>p; "$prog" "$@" <p 9>&- & pid=$!; }
-finish() { wait $pid; echo "ended $?"; }
+finish() { wait $pid 2>/dev/null; echo "ended $?"; }
 # Hands on one line at a time, the next when the logger has taken the last. The original looks for
 # the end of a file in what it has read at once; line by line that is the line.
 slow() {
@@ -189,7 +189,7 @@ pub(crate) const CASES: &[&str] = &[
     "prlimit --nofile=4 \"$0\" ./d ./e </dev/null; echo $?; ls",
     "mkdir d; echo old >d/previous; (sleep 1 | timeout -s KILL 2 \"$0\" '!/bin/false' ./d) 2>&1",
     "mkdir d; echo old >d/previous; (sleep 1 | timeout -s KILL 2 \"$0\" '!/no/such/program' ./d) 2>&1",
-    "seq 1000 | slow | timeout -s KILL 2 \"$0\" s4096 '!/bin/false' ./d 2>&1; show d",
+    "seq 1000 | slow 2>/dev/null | timeout -s KILL 2 \"$0\" s4096 '!/bin/false' ./d 2>&1; show d",
     // Trouble later, for a while.
     "mkdir f; (echo a; sleep 1; echo) | timeout -s KILL 2 \"$0\" =f",
     "(echo a; sleep 1; echo) | timeout -s KILL 2 \"$0\" =no/f",
