@@ -1,8 +1,8 @@
 //! Lines that go from the pipe into one file without being looked at.
 
-use crate::ahead;
 use crate::folder::Folder;
 use crate::input::More;
+use crate::{STDIN, ahead};
 use linux::errno::{Errno, Result};
 use linux::file::flags;
 use linux::{fd, pipe};
@@ -10,8 +10,6 @@ use linux::{fd, pipe};
 /// Most bytes moved at once. The kernel keeps the pipe to itself while it moves them: with a pipe's
 /// 64 KiB at once reader and writer would only take turns.
 pub(crate) const MOST: u64 = 1 << 14;
-/// Descriptor 0.
-const STDIN: i32 = 0;
 
 /// Moves bytes from descriptor 0 into the current file of a log.
 #[derive(Default)]

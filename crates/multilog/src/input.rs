@@ -1,7 +1,7 @@
 //! Descriptor 0, where lines are looked at: raw bytes in memory, from a spool or read directly.
 
 use crate::spool::Spool;
-use crate::{ahead, direct};
+use crate::{STDIN, ahead, direct};
 use linux::errno::{Errno, Result};
 use linux::file::flags;
 use linux::{fd, memory};
@@ -12,8 +12,6 @@ pub const LEN: usize = 1 << 16;
 const LEAST: usize = LEN / 4;
 /// Bytes that are moved into a spool at once, see [`direct::MOST`].
 const STEP: usize = direct::MOST as usize;
-/// Descriptor 0.
-const STDIN: i32 = 0;
 
 /// What came of asking for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

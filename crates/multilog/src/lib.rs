@@ -25,3 +25,5 @@ pub const MULTILOG: linux::program::Program = linux::program::Program("multilog"
 const NAME: &str = MULTILOG.0;
 const FATAL: &str = "fatal";
 const WARNING: &str = "warning";
+/// Descriptor 0.
+const STDIN: i32 = 0;

@@ -6,6 +6,7 @@ use crate::input::{Input, More};
 use crate::lines::Lines;
 use crate::output::{Output, Outputs};
 use crate::script::Action;
+use crate::spool::Spool;
 use crate::stamp::Lead;
 use crate::wait::{Events, Wait};
 use crate::{FATAL, NAME, WARNING, recover, start};
@@ -13,6 +14,7 @@ use linux::errno::Errno;
 use linux::file::flags;
 use linux::memory::{self, Arena};
 use linux::message;
+use linux::program::TROUBLE;
 use linux::time::{self, SECOND};
 
 /// How long the rest of a line is waited for once TERM has come.
@@ -33,6 +35,23 @@ pub enum Way {
     Direct(Direct),
     /// Through memory.
     Lines(Input),
+}
+
+impl Way {
+    /// Returns the spool, where lines go by way of one.
+    fn spool(&self) -> Option<&Spool> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Lines(input) => input.spool.as_ref(),
+        }
+    }
+
+    fn spool_mut(&mut self) -> Option<&mut Spool> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Lines(input) => input.spool.as_mut(),
+        }
+    }
 }
 
 /// The logger.
@@ -197,7 +216,7 @@ impl Logger {
                 }
                 let n = self.logs[i].put(self.outputs.logs[i].waiting(), now);
                 self.outputs.logs[i].written(n);
-                if let Way::Lines(Input { spool: Some(spool), .. }) = &mut self.way {
+                if let Some(spool) = self.way.spool_mut() {
                     spool.totals[i] += n as u64;
                 }
                 if n > 0 && !self.logs[i].is_ready() && !self.leave_file(i, now) {
@@ -210,7 +229,7 @@ impl Logger {
 
     /// Makes sure that the spool knows where the next byte of a log goes.
     fn note(&mut self, i: usize, now: u64) -> bool {
-        let Way::Lines(Input { spool: Some(spool), .. }) = &self.way else { return true };
+        let Some(spool) = self.way.spool() else { return true };
         let (log, total, place) = (&self.logs[i], spool.totals[i], &spool.places[i]);
         let is_known = (place.dev, place.ino) == log.id()
             && place.start.wrapping_add(total.wrapping_sub(place.before)) == log.len();
@@ -220,7 +239,7 @@ impl Logger {
     /// Says in the spool how much a log has got, whatever becomes of its file: before a rotation,
     /// since a processor may put another file in its place before the next byte comes.
     fn leave_file(&mut self, i: usize, now: u64) -> bool {
-        let Way::Lines(Input { spool: Some(spool), .. }) = &mut self.way else { return true };
+        let Some(spool) = self.way.spool_mut() else { return true };
         let (log, total) = (&self.logs[i], spool.totals[i]);
         let place = &mut spool.places[i];
         let known = *place;
@@ -248,7 +267,7 @@ impl Logger {
         if let Err(why) = answer {
             return self.trouble("unable to write spool in ", why, now);
         }
-        if let Way::Lines(Input { spool: Some(spool), .. }) = &mut self.way {
+        if let Some(spool) = self.way.spool_mut() {
             spool.entries = entries;
         }
         true
@@ -329,7 +348,6 @@ impl Logger {
     fn take(&mut self, now: u64) {
         self.last_input = now;
         self.takes = self.takes.saturating_add(1);
-        let wall = time::wall();
         for log in self.logs.iter_mut() {
             log.check(now);
         }
@@ -342,7 +360,7 @@ impl Logger {
             (Way::Direct(direct), [log, ..]) => direct.more(log, now, only_line),
             (Way::Direct(_), []) => Ok(More::End),
             (Way::Lines(input), _) => {
-                self.lead.set(wall);
+                self.lead.set(time::wall());
                 input.more(only_line)
             }
         };
@@ -375,30 +393,31 @@ impl Logger {
     }
 
     fn input_failed(&mut self, why: Errno, now: u64) {
+        // Not this kind of input, or not this kind of file system: the other way then.
+        let is_refused = why == Errno(flags::EINVAL);
         match &mut self.way {
-            // Not this kind of input, or not this kind of file system: the other way then.
-            Way::Direct(_) if why == Errno(flags::EINVAL) => self.go_through_memory(),
+            Way::Direct(_) if is_refused => self.go_through_memory(),
             Way::Direct(_) => {
                 if let Some(log) = self.logs.first_mut() {
                     log.failed(why, now);
                 }
             }
-            Way::Lines(input) => match &input.spool {
-                Some(spool) if why == Errno(flags::EINVAL) => {
-                    if let Some(log) = self.logs.first() {
-                        spool.remove(log.directory());
-                    }
+            Way::Lines(Input { spool: None, .. }) => self.cannot_read(why),
+            Way::Lines(_) if is_refused => {
+                self.remove_spool();
+                if let Way::Lines(input) = &mut self.way {
                     input.spool = None;
                 }
-                Some(_) => {
-                    self.trouble("unable to write spool in ", why, now);
-                }
-                None => {
-                    message::system(NAME, FATAL, &[b"unable to read input"], why);
-                    self.has_ended = true;
-                }
-            },
+            }
+            Way::Lines(_) => {
+                self.trouble("unable to write spool in ", why, now);
+            }
         }
+    }
+
+    fn cannot_read(&mut self, why: Errno) {
+        message::system(NAME, FATAL, &[b"unable to read input"], why);
+        self.has_ended = true;
     }
 
     fn go_through_memory(&mut self) {
@@ -408,10 +427,7 @@ impl Logger {
                 self.outputs.logs = outputs;
                 self.way = Way::Lines(input);
             }
-            (Err(why), _) | (_, Err(why)) => {
-                message::system(NAME, FATAL, &[b"unable to read input"], why);
-                self.has_ended = true;
-            }
+            (Err(why), _) | (_, Err(why)) => self.cannot_read(why),
         }
     }
 
@@ -440,13 +456,16 @@ impl Logger {
             log.finish(now);
             all &= log.is_finished();
         }
-        let is_used_up = all && !self.is_in_line();
-        if let (true, Way::Lines(Input { spool: Some(spool), .. }), Some(log)) =
-            (is_used_up, &self.way, self.logs.first())
-        {
-            spool.remove(log.directory());
+        if all && !self.is_in_line() {
+            self.remove_spool();
         }
         all
+    }
+
+    fn remove_spool(&self) {
+        if let (Some(spool), Some(log)) = (self.way.spool(), self.logs.first()) {
+            spool.remove(log.directory());
+        }
     }
 
     /// Ends in spite of trouble: what could not be written stays in the spool or in the pipe.
@@ -459,6 +478,6 @@ impl Logger {
         };
         let what = if is_lost { "lines are lost" } else { "lines are left to the next multilog" };
         message::plain(NAME, FATAL, &[b"told to end while in trouble: ", what.as_bytes()]);
-        111
+        TROUBLE
     }
 }

@@ -7,7 +7,7 @@ use crate::output::{Measure, Outputs};
 use crate::script::Action;
 use crate::spool::{Left, Spool};
 use crate::{NAME, WARNING};
-use linux::errno::Result;
+use linux::errno::{Errno, Result};
 use linux::memory::Arena;
 use linux::message;
 use ondisk::spool::Place;
@@ -66,13 +66,9 @@ impl Resume<'_> {
     fn measure(&mut self, input: &mut Input, left: &Left, arena: &mut Arena) -> Result<()> {
         let Some(spool) = &mut input.spool else { return Ok(()) };
         let n = self.logs.len();
-        let none = |_| Ok::<u64, ()>(0);
-        let (Ok(rest), Ok(cut)) = (arena.list(n, none)?, arena.list(n, none)?) else {
-            return Ok(());
-        };
-        let Ok(in_line) = arena.list(n, |i| Ok::<_, ()>(spool.places[i].in_line))? else {
-            return Ok(());
-        };
+        let rest = arena.list(n, |_| Ok::<u64, Errno>(0))??;
+        let cut = arena.list(n, |_| Ok::<u64, Errno>(0))??;
+        let in_line = arena.list(n, |i| Ok::<_, Errno>(spool.places[i].in_line))??;
         for (i, log) in self.logs.iter_mut().enumerate() {
             let place = spool.places[i];
             spool.totals[i] = match log.find((place.dev, place.ino))? {
@@ -98,11 +94,13 @@ impl Resume<'_> {
     fn cut(&mut self, spool: Option<&mut Spool>, cut: &[u64]) {
         let Some(spool) = spool else { return };
         for (i, log) in self.logs.iter_mut().enumerate() {
-            let id = (spool.places[i].dev, spool.places[i].ino);
-            let size = log.find(id).ok().flatten().and_then(|size| size.checked_sub(cut[i]));
-            // Failing, the line goes on in the next file.
-            if cut[i] > 0 && size.is_some_and(|size| log.cut(id, size).is_ok()) {
-                spool.totals[i] -= cut[i];
+            if cut[i] > 0 {
+                let id = (spool.places[i].dev, spool.places[i].ino);
+                let size = log.find(id).ok().flatten().and_then(|size| size.checked_sub(cut[i]));
+                // Failing, the line goes on in the next file.
+                if size.is_some_and(|size| log.cut(id, size).is_ok()) {
+                    spool.totals[i] -= cut[i];
+                }
             }
             self.outputs.logs[i].skip = spool.totals[i];
         }
@@ -111,13 +109,16 @@ impl Resume<'_> {
     /// Says in the spool where the logs stand now.
     fn note(&mut self, spool: &mut Spool) -> Result<()> {
         for (i, log) in self.logs.iter().enumerate() {
-            let (dev, ino) = log.id();
-            let in_line = self.outputs.logs[i].in_line;
-            spool.places[i] =
-                Place { dev, ino, start: log.len(), before: spool.totals[i], in_line };
+            spool.places[i] = place(log, spool.totals[i], self.outputs.logs[i].in_line);
         }
         spool.note()
     }
+}
+
+/// Returns the place of a log that has got `before` so far.
+fn place(log: &Folder, before: u64, in_line: bool) -> Place {
+    let (dev, ino) = log.id();
+    Place { dev, ino, start: log.len(), before, in_line }
 }
 
 /// Begins a spool with what is waiting: everything before is written.
@@ -127,9 +128,7 @@ impl Resume<'_> {
 pub fn begin(input: &mut Input, logs: &[Folder], outputs: &Outputs, lines: Lines) -> Result<()> {
     let (tail, Some(spool)) = input.parts() else { return Ok(()) };
     for (i, log) in logs.iter().enumerate() {
-        let (dev, ino) = log.id();
-        let in_line = outputs.logs[i].in_line;
-        spool.places[i] = Place { dev, ino, start: log.len(), before: 0, in_line };
+        spool.places[i] = place(log, 0, outputs.logs[i].in_line);
     }
     spool.begin(tail, lines.in_line)?;
     input.begun();

@@ -11,7 +11,7 @@ use crate::script::{Action, Mistake, Script, Whole};
 use crate::spool::Spool;
 use crate::stamp::{self, Lead};
 use crate::wait::{self, Wait};
-use crate::{FATAL, NAME};
+use crate::{FATAL, MULTILOG, NAME};
 use core::ffi::CStr;
 use linux::entry::Args;
 use linux::errno::{Errno, Result};
@@ -19,13 +19,10 @@ use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, flags};
 use linux::home::Home;
 use linux::memory::Arena;
+use linux::program::{TROUBLE, USAGE};
 use linux::{message, time};
 use ondisk::spool::{MOST, Place};
 
-/// Exit code: wrong usage.
-const USAGE: i32 = 100;
-/// Exit code: trouble.
-const TROUBLE: i32 = 111;
 /// Enough for what a script with one log needs, in a page that is there anyway.
 static SPACE: Home<[u8; 2048]> = Home::new([0; 2048]);
 
@@ -59,7 +56,8 @@ fn start(args: Args) -> core::result::Result<Logger, i32> {
     let n = paths(actions).count();
     // Before anything is made: a signal that comes from now on ends us in good order.
     let polls = list(&mut arena, wait::list_len(n), |_| Ok(PollFd::none()))?;
-    let wait = Wait::new(polls).map_err(|why| fatal(&[b"unable to watch signals"], why))?;
+    let wait =
+        Wait::new(polls).map_err(|why| MULTILOG.fatal(&[b"unable to watch signals"], why))?;
     let files = open_files(&mut arena, actions)?;
     let mut logs = paths(actions);
     let logs = list(&mut arena, n, |_| {
@@ -67,7 +65,7 @@ fn start(args: Args) -> core::result::Result<Logger, i32> {
         Folder::open(path, settings)
     })?;
     let parts = Parts { script: actions, whole, files, logs, wait };
-    parts.assemble(&mut arena).map_err(|why| fatal(&[b"unable to begin"], why))
+    parts.assemble(&mut arena).map_err(|why| MULTILOG.fatal(&[b"unable to begin"], why))
 }
 
 /// What a logger is made of.
@@ -150,7 +148,7 @@ fn open_files(
         let how = flags::O_WRONLY | flags::O_CREAT | flags::O_NONBLOCK;
         file::open(file::HERE, path, how, 0o600)
             .and_then(fd::beyond_standard)
-            .map_err(|why| fatal(&[b"unable to create ", path.to_bytes()], why))
+            .map_err(|why| MULTILOG.fatal(&[b"unable to create ", path.to_bytes()], why))
     })
 }
 
@@ -159,12 +157,7 @@ fn list<T>(
     len: usize,
     make: impl FnMut(usize) -> core::result::Result<T, i32>,
 ) -> core::result::Result<&'static mut [T], i32> {
-    arena.list(len, make).map_err(|why| fatal(&[b"unable to begin"], why))?
-}
-
-fn fatal(parts: &[&[u8]], why: Errno) -> i32 {
-    message::system(NAME, FATAL, parts, why);
-    TROUBLE
+    arena.list(len, make).map_err(|why| MULTILOG.fatal(&[b"unable to begin"], why))?
 }
 
 fn mistake((action, why): Mistake) -> i32 {

@@ -1,12 +1,11 @@
 //! Waiting for input, signals and processors.
 
+use crate::STDIN;
 use crate::folder::Folder;
 use linux::errno::Result;
 use linux::fd::{self, Fd, PollFd};
 use linux::signal::{self, Set, numbers};
 
-/// Descriptor 0.
-const STDIN: i32 = 0;
 /// Entries before those of the logs.
 const OWN: usize = 2;
 /// Descriptors of each log.

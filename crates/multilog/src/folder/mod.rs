@@ -268,9 +268,6 @@ impl Folder {
         self.machine.is_finished()
     }
 
-    /// Gives the directory up as it is.
-    pub fn release(self) {}
-
     /// Finds the file with this device and inode among `current`, `previous` and the rotated
     /// files; returns its size.
     ///

@@ -2,7 +2,7 @@
 
 use super::Folder;
 use linux::errno::Result;
-use linux::fd;
+use linux::{bytes, fd};
 use machine::time::Mono;
 
 /// A line that ends within so many bytes before the size ends the file.
@@ -29,7 +29,7 @@ impl Room {
         // A line that ends with the last free byte is no end: the next byte is looked at.
         let last = len.min(self.tail) as usize;
         let looked = &bytes[(self.free as usize).min(last)..last];
-        match looked.iter().position(|byte| *byte == b'\n') {
+        match bytes::find(b'\n', looked) {
             Some(at) => (self.free as usize + at + 1, true),
             None => (last, len >= self.tail),
         }
