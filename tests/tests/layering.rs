@@ -33,9 +33,12 @@ const LAYERS: &[Layer] = &[
     // libc for its constants; the calls are in `linux`.
     layer("daemontools", &["machine", "ondisk", "sys", "libc"]),
     layer("work", &["machine", "rusqlite", "lapin", "tokio", "serde", "serde_json", "thiserror"]),
+    // Below exo, which speaks its protocol.
+    layer("participant", &["serde", "serde_json"]),
     layer(
         "exo",
         &[
+            "participant",
             "work",
             "machine",
             "sys",
@@ -68,7 +71,6 @@ const LAYERS: &[Layer] = &[
             "anstyle",
         ],
     ),
-    layer("participant", &["serde", "serde_json"]),
     layer("testkit", &["ondisk", "linux", "sys", "libc", "nix", "tempfile"]),
     layer("bench", &["linux", "libc", "nix"]),
     layer("tests", &[]),

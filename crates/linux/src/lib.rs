@@ -27,6 +27,7 @@ pub mod pipe;
 pub mod process;
 pub mod program;
 pub mod signal;
+pub mod socket;
 pub mod spawn;
 pub mod terminal;
 pub mod time;

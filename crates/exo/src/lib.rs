@@ -1,0 +1,6 @@
+//! The exoskeleton: runs a participant, hands it work items, answers their senders.
+//!
+//! The design note is this crate's README.
+
+pub mod order;
+pub mod settings;

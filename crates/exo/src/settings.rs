@@ -1,0 +1,106 @@
+//! What a service is told by its configuration, as the rest of exo sees it.
+
+use machine::work::Backoff;
+use serde_json::value::RawValue;
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::time::Duration;
+use work::Safety;
+
+/// How the participant gets its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One process for each item: item on descriptor 0, answer on 3.
+    PerItem,
+    /// One process for many items: one JSON object a line, both ways, on descriptor 3.
+    Persistent,
+}
+
+/// Limits of each participant process; `None` = as exo itself has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Processes of its user.
+    pub processes: Option<u64>,
+    /// Open files.
+    pub files: Option<u64>,
+    /// Bytes of address space.
+    pub memory: Option<u64>,
+    /// Bytes of a file that it writes.
+    pub file_size: Option<u64>,
+    /// Bytes of a core file.
+    pub core: Option<u64>,
+    /// Seconds of computing, for each process.
+    pub cpu_seconds: Option<u64>,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// From the start of a persistent participant to its hello.
+    pub start: Duration,
+    /// For one item; `None` = as long as it takes.
+    pub item: Option<Duration>,
+    /// From a cancel to KILL.
+    pub cancel: Duration,
+    /// From the order to shut down to KILL.
+    pub shutdown: Duration,
+    /// Between two starts of a persistent participant, at least.
+    pub restart: Duration,
+    /// The same where none of its starts leads to an answer.
+    pub restart_longest: Duration,
+}
+
+/// Everything about one exo.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the participant: letters, digits, `-`, `_`, `.`; not first a dot.
+    pub participant: String,
+    /// Queue that it takes from.
+    pub queue: String,
+    /// How it gets its items.
+    pub mode: Mode,
+    /// Program and arguments. Without a slash the program is looked for in `path`.
+    pub command: Vec<CString>,
+    /// Another exoskeleton that is run instead of this one; its program and arguments.
+    pub exoskeleton: Option<Vec<CString>>,
+    /// Directory in which it runs: that of the service.
+    pub directory: PathBuf,
+    /// Account that it runs as; `None` = as exo does. Only root can change it.
+    pub user: Option<String>,
+    /// Account that exo's worker runs as; `None` = as exo does.
+    pub worker_user: Option<String>,
+    /// Copies of it.
+    pub instances: u16,
+    /// How long things may take.
+    pub times: Times,
+    /// How often an item is tried.
+    pub tries: u32,
+    /// How long it rests between two tries.
+    pub backoff: Backoff,
+    /// Most bytes of an item or an answer.
+    pub item_limit: usize,
+    /// Most bytes of a line of its output that stay in one line of the log.
+    pub line_limit: usize,
+    /// Variables of its environment besides those that exo sets.
+    pub environment: Vec<(String, String)>,
+    /// Its `$PATH`.
+    pub path: String,
+    /// Its limits.
+    pub limits: Limits,
+    /// Its umask.
+    pub umask: u32,
+    /// What is below `config`, as JSON: for the participant, not for us.
+    pub config: Box<RawValue>,
+    /// Class of the error in an answer.
+    pub error_class: String,
+    /// Folder of the store.
+    pub store: PathBuf,
+    /// What its changes survive.
+    pub safety: Safety,
+    /// Folder in which drop folders are; that of a queue has its name.
+    pub spool: PathBuf,
+    /// Folder of the control socket, which is called `NAME.sock`.
+    pub run: PathBuf,
+    /// Least important message that is said.
+    pub log_level: log::LevelFilter,
+}

@@ -1,0 +1,191 @@
+//! Unix sockets: messages that carry descriptors, and who is at the other end.
+
+use crate::errno::{Errno, Result, cvt, retry};
+use crate::fd::{Fd, beyond_standard};
+use core::mem::MaybeUninit;
+
+/// Most descriptors in one message.
+pub const MOST: usize = 4;
+
+/// Bytes of the control message that carries them.
+// SAFETY: CMSG_SPACE computes with a number.
+const SPACE: usize = unsafe { libc::CMSG_SPACE((MOST * size_of::<i32>()) as u32) } as usize;
+
+/// Room for the control message, aligned as its header wants.
+#[repr(C, align(8))]
+struct Control([u8; SPACE]);
+
+/// Which kind of socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes.
+    Stream,
+    /// Messages that arrive whole and in order; the end of the other side is seen.
+    Messages,
+}
+
+/// Makes two sockets that are each other's other end; close-on-exec, never in the place of a
+/// standard descriptor.
+///
+/// # Errors
+/// As socketpair(2).
+pub fn pair(kind: Kind) -> Result<(Fd, Fd)> {
+    let kind = match kind {
+        Kind::Stream => libc::SOCK_STREAM,
+        Kind::Messages => libc::SOCK_SEQPACKET,
+    };
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for two descriptors.
+    cvt(unsafe {
+        libc::socketpair(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr())
+    })?;
+    let (a, b) = (Fd::from_raw(ends[0]), Fd::from_raw(ends[1]));
+    Ok((beyond_standard(a)?, beyond_standard(b)?))
+}
+
+/// Sends one message with up to [`MOST`] descriptors, which the other end gets copies of. Raises no
+/// signal.
+///
+/// # Errors
+/// As sendmsg(2); `EINVAL` for more descriptors.
+pub fn send(socket: i32, bytes: &[u8], fds: &[i32]) -> Result<()> {
+    if fds.len() > MOST {
+        return Err(Errno(libc::EINVAL));
+    }
+    let mut control = Control([0; SPACE]);
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut message = header(&mut part);
+    if !fds.is_empty() {
+        let len = size_of_val(fds) as u32;
+        message.msg_control = (&raw mut control).cast();
+        // SAFETY: CMSG_SPACE computes with a number.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(len) } as _;
+        // SAFETY: the buffer is aligned and has room for the header and `MOST` descriptors.
+        unsafe {
+            let first = libc::CMSG_FIRSTHDR(&raw const message);
+            (*first).cmsg_level = libc::SOL_SOCKET;
+            (*first).cmsg_type = libc::SCM_RIGHTS;
+            (*first).cmsg_len = libc::CMSG_LEN(len) as _;
+            let data = libc::CMSG_DATA(first).cast::<i32>();
+            core::ptr::copy_nonoverlapping(fds.as_ptr(), data, fds.len());
+        }
+    }
+    // SAFETY: the message points to one piece and a control buffer that outlive the call.
+    retry(|| unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_NOSIGNAL) })?;
+    Ok(())
+}
+
+/// Receives one message into `bytes`, and its descriptors, close-on-exec. Returns its length: 0
+/// where the other end is gone, more than fits where it was cut. It never waits.
+///
+/// # Errors
+/// As recvmsg(2): `EAGAIN` where there is none.
+pub fn receive(socket: i32, bytes: &mut [u8]) -> Result<(usize, [Option<Fd>; MOST])> {
+    let mut control = Control([0; SPACE]);
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    let mut message = header(&mut part);
+    message.msg_control = (&raw mut control).cast();
+    message.msg_controllen = SPACE as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | libc::MSG_TRUNC;
+    // SAFETY: the message points to one piece and a control buffer, valid for writes.
+    let len = retry(|| unsafe { libc::recvmsg(socket, &raw mut message, flags) })?;
+    let mut fds = [const { None }; MOST];
+    // SAFETY: the kernel filled the control buffer up to `msg_controllen`.
+    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    if !first.is_null() {
+        // SAFETY: not null, so a whole header.
+        let found = unsafe { first.read() };
+        if found.cmsg_level == libc::SOL_SOCKET && found.cmsg_type == libc::SCM_RIGHTS {
+            // SAFETY: CMSG_LEN computes with a number.
+            let head = unsafe { libc::CMSG_LEN(0) } as usize;
+            let count = (found.cmsg_len as usize).saturating_sub(head) / size_of::<i32>();
+            for (i, place) in fds.iter_mut().enumerate().take(count) {
+                // SAFETY: the header says that there are `count` descriptors behind it.
+                let fd = unsafe { libc::CMSG_DATA(first).cast::<i32>().add(i).read_unaligned() };
+                *place = Some(Fd::from_raw(fd));
+            }
+        }
+    }
+    Ok((len as usize, fds))
+}
+
+fn header(part: &mut libc::iovec) -> libc::msghdr {
+    // SAFETY: a msghdr is pointers that may be null and numbers.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_iov = &raw mut *part;
+    message.msg_iovlen = 1;
+    message
+}
+
+/// Who is at the other end of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Process that connected, or made the pair.
+    pub pid: i32,
+    /// Its user then.
+    pub uid: u32,
+    /// Its primary group then.
+    pub gid: u32,
+}
+
+/// Asks the kernel who is at the other end.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn peer(socket: i32) -> Result<Peer> {
+    let mut found = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut len = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: `found` is valid for writes of `len` bytes.
+    cvt(unsafe {
+        let place = (&raw mut found).cast();
+        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, place, &raw mut len)
+    })?;
+    Ok(Peer { pid: found.pid, uid: found.uid, gid: found.gid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fd;
+
+    #[test]
+    fn descriptors_arrive_with_their_message_and_close_on_exec() {
+        let (a, b) = pair(Kind::Messages).unwrap();
+        let (from, to) = fd::pipe().unwrap();
+        send(a.raw(), b"one", &[]).unwrap();
+        send(a.raw(), b"two", &[to.raw(), from.raw()]).unwrap();
+        let mut room = [0; 8];
+        let (len, fds) = receive(b.raw(), &mut room).unwrap();
+        assert_eq!((&room[..len], fds.iter().flatten().count()), (&b"one"[..], 0));
+        let (len, fds) = receive(b.raw(), &mut room).unwrap();
+        assert_eq!(&room[..len], b"two");
+        let [Some(to), Some(from), None, None] = &fds else { panic!("{fds:?}") };
+        fd::write(to.raw(), b"x").unwrap();
+        assert_eq!(fd::read(from.raw(), &mut room), Ok(1));
+        for fd in [to, from] {
+            // SAFETY: F_GETFD takes no argument.
+            let flags = unsafe { libc::fcntl(fd.raw(), libc::F_GETFD) };
+            assert_eq!(flags, libc::FD_CLOEXEC);
+        }
+        assert_eq!(receive(b.raw(), &mut room).err(), Some(Errno(libc::EAGAIN)));
+        assert_eq!(send(a.raw(), b"", &[0; MOST + 1]), Err(Errno(libc::EINVAL)));
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_and_the_end_are_told_apart() {
+        let (a, b) = pair(Kind::Messages).unwrap();
+        send(a.raw(), b"12345", &[]).unwrap();
+        let mut room = [0; 3];
+        assert_eq!(receive(b.raw(), &mut room).unwrap().0, 5);
+        drop(a);
+        assert_eq!(receive(b.raw(), &mut room).unwrap().0, 0);
+        assert_eq!(send(b.raw(), b"x", &[]), Err(Errno(libc::EPIPE)));
+    }
+
+    #[test]
+    fn the_kernel_knows_who_is_there() {
+        let (a, _b) = pair(Kind::Stream).unwrap();
+        let found = peer(a.raw()).unwrap();
+        assert_eq!((found.pid, found.uid), (crate::process::pid(), crate::process::euid()));
+    }
+}

@@ -1,0 +1,3 @@
+//! What a participant's author uses: work items in, answers out.
+
+pub mod protocol;

@@ -1,0 +1,319 @@
+//! The words between exo and a persistent participant: one JSON object a line, both ways, on a
+//! stream socket that is the participant's descriptor 3.
+//!
+//! Source: participant-protocol(7), which says the same for authors in other languages.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Version that is spoken here. A side that knows less says so by a lower one.
+pub const VERSION: u32 = 1;
+
+/// Descriptor of a participant that the socket is, or in per-item mode the pipe for the answer.
+pub const DESCRIPTOR: i32 = 3;
+
+/// Why an item is not wanted any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flavour {
+    /// Its process was cancelled, or somebody asked.
+    Cancel,
+    /// The same, in a hurry.
+    Kill,
+    /// It took longer than it may, or its process waits no longer.
+    Timeout,
+}
+
+/// What exo says.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ToParticipant<'a> {
+    /// The first line. To be answered by [`FromParticipant::Hello`].
+    Start {
+        /// [`VERSION`]
+        protocol: u32,
+        /// Name of the participant.
+        participant: &'a str,
+        /// Name of this copy of it: `NAME_0`, `NAME_1`, ...
+        instance: &'a str,
+        /// What the configuration has below `config`.
+        config: &'a RawValue,
+    },
+    /// A work item. One at a time.
+    Work {
+        /// Names it in all that is said of it.
+        id: u64,
+        /// Number of the attempt, from 1.
+        attempt: u32,
+        /// How far an earlier attempt came, in the participant's own words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<&'a str>,
+        /// The item.
+        item: &'a RawValue,
+    },
+    /// The item is not wanted any more. To be answered as soon as possible, in whatever way.
+    Cancel {
+        /// Which.
+        id: u64,
+        /// Why.
+        flavour: Flavour,
+    },
+    /// Somebody wants to know how far the work is; [`FromParticipant::Progress`] answers.
+    Status {
+        /// Of which item.
+        id: u64,
+    },
+    /// No more items come: finish what is in hand and end.
+    Shutdown,
+    /// The participant is killed after this time.
+    AboutToDie {
+        /// From now.
+        seconds: f64,
+    },
+    /// What became of [`FromParticipant::Forward`].
+    Sent {
+        /// As it was sent with.
+        ticket: u64,
+        /// The job that it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        job: Option<i64>,
+        /// Why it is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        refused: Option<&'a str>,
+    },
+}
+
+impl ToParticipant<'_> {
+    /// Appends it as a line.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let from = out.len();
+        // Nothing in it can fail to be JSON.
+        if serde_json::to_writer(&mut *out, self).is_ok() {
+            // A line break in an item stands between its words: inside them it would be escaped.
+            for byte in &mut out[from..] {
+                if *byte == b'\n' || *byte == b'\r' {
+                    *byte = b' ';
+                }
+            }
+            out.push(b'\n');
+        } else {
+            out.truncate(from);
+        }
+    }
+}
+
+/// What a participant says.
+#[derive(Clone, Debug)]
+pub enum FromParticipant<'a> {
+    /// It is there and ready for items.
+    Hello {
+        /// Version that it speaks.
+        protocol: u32,
+    },
+    /// The work on an item is done.
+    Result {
+        /// Which.
+        id: u64,
+        /// The item as it goes back; `None` = as it came.
+        item: Option<&'a RawValue>,
+        /// Nobody is to be answered.
+        forget: bool,
+    },
+    /// The work on an item failed.
+    Fault {
+        /// Which.
+        id: u64,
+        /// 1 to 9 to be tried again, 10 to 899 final.
+        code: u16,
+        /// What is wrong, for people.
+        text: Cow<'a, str>,
+        /// Where, outermost call first.
+        trace: Vec<Cow<'a, str>>,
+        /// The item as it is by now.
+        item: Option<&'a RawValue>,
+    },
+    /// The work on an item ended because it was not wanted any more.
+    Cancelled {
+        /// Which.
+        id: u64,
+    },
+    /// How far the work on an item is.
+    Progress {
+        /// Which.
+        id: u64,
+        /// From 0 to 1.
+        done: Option<f64>,
+        /// For people.
+        text: Option<Cow<'a, str>>,
+    },
+    /// A further item for a queue. [`ToParticipant::Sent`] answers.
+    Forward {
+        /// To be answered with.
+        ticket: u64,
+        /// Where it goes.
+        queue: Cow<'a, str>,
+        /// The item.
+        item: &'a RawValue,
+    },
+    /// How far the work has come, for the next attempt should this one be lost.
+    Stage {
+        /// Of which item.
+        id: u64,
+        /// In the participant's own words; `None` forgets.
+        stage: Option<Cow<'a, str>>,
+    },
+}
+
+/// A line as it comes: all keys that there are, each where its type asks for it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    protocol: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ticket: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<u16>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    forget: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    done: Option<f64>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    queue: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    stage: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    trace: Vec<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    item: Option<&'a RawValue>,
+}
+
+/// Why a line means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nonsense(String);
+
+impl fmt::Display for Nonsense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Nonsense {}
+
+fn need<T>(value: Option<T>, key: &str, kind: &str) -> Result<T, Nonsense> {
+    value.ok_or_else(|| Nonsense(format!("{kind} without {key}")))
+}
+
+impl<'a> FromParticipant<'a> {
+    /// Reads a line, with or without its end.
+    ///
+    /// # Errors
+    /// [`Nonsense`]: it is no object, or lacks a key, or its type is unknown.
+    pub fn read(line: &'a [u8]) -> Result<Self, Nonsense> {
+        if line.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Nonsense("an object is expected".to_owned()));
+        }
+        let line: Line<'a> =
+            serde_json::from_slice(line).map_err(|error| Nonsense(error.to_string()))?;
+        let kind = &*line.kind;
+        let id = need(line.id, "id", kind);
+        Ok(match kind {
+            "hello" => Self::Hello { protocol: need(line.protocol, "protocol", kind)? },
+            "result" => Self::Result { id: id?, item: line.item, forget: line.forget },
+            "fault" => {
+                let code = need(line.code, "code", kind)?;
+                if !(1..900).contains(&code) {
+                    return Err(Nonsense(format!("fault with code {code}, which is no failure")));
+                }
+                let (text, trace) = (line.text.unwrap_or_default(), line.trace);
+                Self::Fault { id: id?, code, text, trace, item: line.item }
+            }
+            "cancelled" => Self::Cancelled { id: id? },
+            "progress" => Self::Progress { id: id?, done: line.done, text: line.text },
+            "forward" => Self::Forward {
+                ticket: need(line.ticket, "ticket", kind)?,
+                queue: need(line.queue, "queue", kind)?,
+                item: need(line.item, "item", kind)?,
+            },
+            "stage" => Self::Stage { id: id?, stage: line.stage },
+            _ => return Err(Nonsense(format!("unknown type {kind:?}"))),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn what_exo_says_is_one_line_and_the_item_keeps_its_numbers() {
+        let item = raw("{\"n\": 1.0,\r\n \"big\": 123456789012345678901234567890}");
+        let mut out = Vec::new();
+        ToParticipant::Work { id: 7, attempt: 2, stage: Some("a\nb"), item: &item }.write(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "{\"type\":\"work\",\"id\":7,\"attempt\":2,\"stage\":\"a\\nb\",\
+             \"item\":{\"n\": 1.0,   \"big\": 123456789012345678901234567890}}\n"
+        );
+    }
+
+    #[test]
+    fn each_thing_that_a_participant_says_is_understood() {
+        let read = |text: &'static str| FromParticipant::read(text.as_bytes());
+        assert!(matches!(
+            read(r#"{"type":"hello","protocol":1,"by":"x"}"#),
+            Ok(FromParticipant::Hello { protocol: 1 })
+        ));
+        let Ok(FromParticipant::Result { id: 3, item: Some(item), forget: true }) =
+            read(r#"{"type":"result","id":3,"forget":true,"item":{"x":1.0}}"#)
+        else {
+            panic!("no result")
+        };
+        assert_eq!(item.get(), r#"{"x":1.0}"#);
+        let Ok(FromParticipant::Fault { code: 10, text, trace, .. }) =
+            read(r#"{"type":"fault","id":3,"code":10,"text":"a\"b","trace":["f:1","g:2"]}"#)
+        else {
+            panic!("no fault")
+        };
+        assert_eq!((&*text, trace.len()), ("a\"b", 2));
+        assert!(matches!(
+            read(r#"{"type":"stage","id":3,"stage":null}"#),
+            Ok(FromParticipant::Stage { id: 3, stage: None })
+        ));
+        assert!(matches!(
+            read(r#"{"type":"forward","ticket":1,"queue":"q","item":{}}"#),
+            Ok(FromParticipant::Forward { ticket: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn nonsense_is_told_with_a_reason() {
+        for (line, reason) in [
+            (&b"hello"[..], "an object is expected"),
+            (b"[\"hello\"]", "an object is expected"),
+            (b"{\"type\":\"dance\"}", "unknown type"),
+            (b"{\"type\":\"result\"}", "result without id"),
+            (b"{\"type\":\"fault\",\"id\":1,\"code\":0}", "no failure"),
+            (b"{\"type\":\"fault\",\"id\":1,\"code\":900}", "no failure"),
+            (b"{\"type\":\"result\",\"id\":-1}", "invalid"),
+            (b"{\"id\":1}", "missing field"),
+            (b"{\"type\":\"result\",\"id\":1", "EOF"),
+            (b"{\"type\":\"\xff\"}", "invalid"),
+        ] {
+            let said = FromParticipant::read(line).unwrap_err().to_string();
+            assert!(said.contains(reason), "{said}");
+        }
+    }
+}
