@@ -8,6 +8,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod exo;
 pub mod logdir;
 pub mod queue;
 pub mod supervise;

@@ -1,0 +1,708 @@
+//! What exo does with one instance of its participant: when to start it, ask for an item, hand it
+//! over, stop the work, end the process, and settle the item.
+//!
+//! A machine for each instance; they share nothing. Whoever performs the actions knows what a
+//! [`Key`] stands for and keeps what is to be said about an end.
+
+use crate::queue::Queue;
+use crate::time::{Mono, earlier};
+use core::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// Between the notice that the end is near, and the end.
+pub const NOTICE: Duration = Duration::from_secs(5);
+/// From the end of the time for an item to KILL, unless less is allowed for a cancel.
+pub const LATE: Duration = Duration::from_secs(3);
+/// How long a death is waited for after KILL before the item is settled without it.
+pub const UNDYING: Duration = Duration::from_secs(2);
+/// How long an item may be looked ahead at.
+pub const AHEAD: Duration = Duration::from_secs(1);
+/// From the end of what a participant says to KILL.
+pub const CLOSED: Duration = Duration::from_secs(1);
+/// The next item is looked ahead at where the last took no longer than this.
+pub const QUICK: Duration = Duration::from_millis(100);
+
+/// Names a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key(pub u32);
+
+/// How the participant gets its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A process for each item.
+    PerItem,
+    /// One process for many.
+    Persistent,
+}
+
+/// What the configuration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// How items get there.
+    pub mode: Mode,
+    /// From the start of a persistent participant to its hello.
+    pub start: Duration,
+    /// For one item.
+    pub item: Option<Duration>,
+    /// From a cancel to KILL.
+    pub cancel: Duration,
+    /// From the order to shut down to KILL.
+    pub shutdown: Duration,
+    /// Between two starts, at least; after starts in vain doubled with each.
+    pub restart: Duration,
+    /// The most that becomes of it.
+    pub restart_longest: Duration,
+}
+
+/// What is asked of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// An item to be worked on at once.
+    Now,
+    /// One to have at hand.
+    Ahead,
+}
+
+/// Why the work on an item is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// It is not wanted any more.
+    Cancelled,
+    /// It took longer than it may.
+    Late,
+    /// The participant does not keep to the protocol.
+    Broken,
+    /// Somebody else has the item by now.
+    Overtaken,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The first of all.
+    Begun,
+    /// A deadline may have passed.
+    Tick,
+    /// The process could not be started.
+    NotStarted,
+    /// The participant is ready for items.
+    Hello,
+    /// The process is dead. `well`: it ended as one does that has done its work.
+    Died {
+        /// In per-item mode: exit code 0 and an answer that can be sent.
+        well: bool,
+    },
+    /// The participant said how the work on an item ended. `well`: it is done.
+    Answered {
+        /// Which item.
+        key: Key,
+        /// It is done.
+        well: bool,
+    },
+    /// What the participant says has no sense any more, or it closed its socket.
+    Broken,
+    /// The queue gave an item.
+    Arrived {
+        /// Which.
+        key: Key,
+        /// Its attempt is recorded: it was asked for to be worked on at once.
+        begun: bool,
+    },
+    /// An item is not wanted any more. `hurry`: the work is not asked to stop but ended.
+    Cancelled {
+        /// Which.
+        key: Key,
+        /// No time is left for it to end by itself.
+        hurry: bool,
+    },
+    /// An item is not ours any more.
+    Overtaken(Key),
+    /// No more items, until [`Event::Resume`].
+    Drain,
+    /// Items again.
+    Resume,
+    /// No more items, and then the end.
+    Shutdown,
+}
+
+/// How an item is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    /// As the participant said, or as its process for this item ended.
+    Said,
+    /// Its process ended without a word about it.
+    Died,
+    /// It took longer than it may.
+    Late,
+    /// The participant did not keep to the protocol.
+    Broken,
+    /// It was cancelled and did not stop by itself.
+    Overdue,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Ask the queue.
+    Ask(Ask),
+    /// Take an ask back.
+    Withdraw(Ask),
+    /// Give an item back that was not begun.
+    GiveBack(Key),
+    /// Give an item back that was begun: nobody's fault.
+    Interrupt(Key),
+    /// Record that an item is begun.
+    Begin(Key),
+    /// Start the process; in per-item mode for this item.
+    Start(Option<Key>),
+    /// Give the item to the process.
+    HandOver(Key),
+    /// Tell the process that an item is not wanted any more, in per-item mode by TERM.
+    Cancel(Key, Why),
+    /// Tell the process that no more items come.
+    TellShutdown,
+    /// Tell the process that it ends soon, in per-item mode by TERM.
+    TellEnd,
+    /// End the process by TERM.
+    Terminate,
+    /// End the process by KILL.
+    Kill,
+    /// Settle an item.
+    Finish(Key, How),
+}
+
+/// The actions of a step.
+pub type Actions = Queue<Action, 16>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Running,
+    Draining,
+    Stopping { notice: Option<Mono>, end: Option<Mono> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Process {
+    /// None; the next is not started before this.
+    Absent { until: Option<Mono> },
+    /// It has not said hello.
+    Starting { until: Mono },
+    Up,
+    /// KILL was sent, and no item depends on it.
+    Dying,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stop {
+    why: Why,
+    /// When KILL is sent, then when its effect is waited for no longer.
+    until: Mono,
+    killed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Hand {
+    key: Key,
+    since: Mono,
+    limit: Option<Mono>,
+    stop: Option<Stop>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Next {
+    key: Key,
+    begun: bool,
+    until: Mono,
+}
+
+/// How an instance stands, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Its process has not said hello yet.
+    Starting,
+    /// Nothing to do.
+    Idle,
+    /// An item is in hand.
+    Working {
+        /// Which.
+        key: Key,
+        /// Since when.
+        since: Mono,
+        /// Why it is to stop, if it is.
+        stopping: Option<Why>,
+    },
+    /// Its process is on its way out.
+    Ending,
+    /// No process is started before this.
+    Resting {
+        /// The next start.
+        until: Mono,
+    },
+    /// It has ended, and none will be started.
+    Ended,
+}
+
+/// One instance of a participant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Instance {
+    rules: Rules,
+    phase: Phase,
+    process: Process,
+    hand: Option<Hand>,
+    next: Option<Next>,
+    asked_now: bool,
+    asked_ahead: bool,
+    /// The last item took no longer than [`QUICK`].
+    quick: bool,
+    last_start: Mono,
+    /// Starts in a row that led to nothing.
+    vain: u32,
+}
+
+impl Instance {
+    /// Returns one that has not begun.
+    #[must_use]
+    pub const fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            phase: Phase::Running,
+            process: Process::Absent { until: None },
+            hand: None,
+            next: None,
+            asked_now: false,
+            asked_ahead: false,
+            quick: false,
+            last_start: Mono(0),
+            vain: 0,
+        }
+    }
+
+    /// Decides what follows from an event.
+    pub fn step(&mut self, event: Event, now: Mono, out: &mut Actions) {
+        match event {
+            Event::Begun => {}
+            Event::Tick => self.tick(now, out),
+            Event::NotStarted => self.not_started(now, out),
+            Event::Hello => {
+                if let Process::Starting { .. } = self.process {
+                    self.process = Process::Up;
+                }
+            }
+            Event::Died { well } => self.died(well, now, out),
+            Event::Answered { key, well } => self.answered(key, well, now, out),
+            Event::Broken => self.broken(now, out),
+            Event::Arrived { key, begun } => self.arrived(key, begun, now, out),
+            Event::Cancelled { key, hurry } => self.cancelled(key, hurry, now, out),
+            Event::Overtaken(key) => self.overtaken(key, now, out),
+            Event::Drain => {
+                if self.phase == Phase::Running {
+                    self.phase = Phase::Draining;
+                }
+            }
+            Event::Resume => {
+                if self.phase == Phase::Draining {
+                    self.phase = Phase::Running;
+                }
+            }
+            Event::Shutdown => self.shutdown(now, out),
+        }
+        self.pursue(now, out);
+    }
+
+    /// Returns when [`Event::Tick`] is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Mono> {
+        let process = match self.process {
+            Process::Absent { until } => until.filter(|_| !self.is_stopping()),
+            Process::Starting { until } => Some(until),
+            Process::Up | Process::Dying => None,
+        };
+        let hand = self.hand.and_then(|hand| match hand.stop {
+            Some(stop) => Some(stop.until),
+            None => hand.limit,
+        });
+        let phase = match self.phase {
+            Phase::Stopping { notice, end } => earlier(notice, end),
+            Phase::Running | Phase::Draining => None,
+        };
+        let next = self.next.map(|next| next.until);
+        earlier(earlier(process, hand), earlier(phase, next))
+    }
+
+    /// Tells whether there is nothing left to be done, and nothing will be.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.is_stopping() && self.hand.is_none() && self.is_absent()
+    }
+
+    /// Returns how it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        if let Some(Hand { key, since, stop, .. }) = self.hand {
+            return Standing::Working { key, since, stopping: stop.map(|stop| stop.why) };
+        }
+        match self.process {
+            Process::Absent { .. } if self.is_stopping() => Standing::Ended,
+            Process::Absent { until: Some(until) } => Standing::Resting { until },
+            Process::Absent { until: None } if self.is_persistent() => Standing::Starting,
+            Process::Starting { .. } => Standing::Starting,
+            Process::Dying => Standing::Ending,
+            Process::Up if self.is_stopping() => Standing::Ending,
+            Process::Absent { until: None } | Process::Up => Standing::Idle,
+        }
+    }
+
+    const fn is_persistent(&self) -> bool {
+        matches!(self.rules.mode, Mode::Persistent)
+    }
+
+    const fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. })
+    }
+
+    const fn is_absent(&self) -> bool {
+        matches!(self.process, Process::Absent { .. })
+    }
+
+    /// Tells whether there is a process that was not killed.
+    fn can_hear(&self) -> bool {
+        let stop = self.hand.and_then(|hand| hand.stop);
+        let is_alive = matches!(self.process, Process::Starting { .. } | Process::Up);
+        is_alive && !stop.is_some_and(|stop| stop.killed)
+    }
+
+    /// Tells whether an item could be worked on.
+    fn is_ready(&self) -> bool {
+        self.phase == Phase::Running
+            && self.hand.is_none()
+            && match self.process {
+                Process::Up => true,
+                Process::Absent { until } => !self.is_persistent() && until.is_none(),
+                Process::Starting { .. } | Process::Dying => false,
+            }
+    }
+
+    /// Does what the state asks for, whatever led to it.
+    fn pursue(&mut self, now: Mono, out: &mut Actions) {
+        if let Process::Absent { until: Some(until) } = self.process
+            && until <= now
+        {
+            self.process = Process::Absent { until: None };
+        }
+        if self.is_persistent()
+            && self.process == (Process::Absent { until: None })
+            && !self.is_stopping()
+        {
+            self.process = Process::Starting { until: now.after(self.rules.start) };
+            self.last_start = now;
+            self.vain = self.vain.saturating_add(1);
+            out.push(Action::Start(None));
+        }
+        if self.is_ready() {
+            match self.next.take() {
+                Some(next) => self.take(next.key, next.begun, now, out),
+                None if !self.asked_now => {
+                    self.withdraw_ahead(out);
+                    self.asked_now = true;
+                    out.push(Action::Ask(Ask::Now));
+                }
+                None => {}
+            }
+        } else if self.hand.is_none() || self.phase != Phase::Running {
+            self.withdraw_all(out);
+        }
+        self.look_ahead(out);
+    }
+
+    fn take(&mut self, key: Key, begun: bool, now: Mono, out: &mut Actions) {
+        if !begun {
+            out.push(Action::Begin(key));
+        }
+        let limit = self.rules.item.map(|limit| now.after(limit));
+        self.hand = Some(Hand { key, since: now, limit, stop: None });
+        if self.asked_now {
+            self.asked_now = false;
+            out.push(Action::Withdraw(Ask::Now));
+        }
+        if self.is_persistent() {
+            out.push(Action::HandOver(key));
+        } else {
+            self.process = Process::Up;
+            self.last_start = now;
+            out.push(Action::Start(Some(key)));
+        }
+    }
+
+    fn look_ahead(&mut self, out: &mut Actions) {
+        let is_at_it = self.hand.is_some_and(|hand| hand.stop.is_none());
+        if is_at_it
+            && self.is_persistent()
+            && self.phase == Phase::Running
+            && self.quick
+            && self.next.is_none()
+            && !self.asked_ahead
+        {
+            self.asked_ahead = true;
+            out.push(Action::Ask(Ask::Ahead));
+        }
+    }
+
+    fn withdraw_ahead(&mut self, out: &mut Actions) {
+        if self.asked_ahead {
+            self.asked_ahead = false;
+            out.push(Action::Withdraw(Ask::Ahead));
+        }
+    }
+
+    fn withdraw_all(&mut self, out: &mut Actions) {
+        self.withdraw_ahead(out);
+        if self.asked_now {
+            self.asked_now = false;
+            out.push(Action::Withdraw(Ask::Now));
+        }
+        if let Some(next) = self.next.take() {
+            give_away(next.key, next.begun, out);
+        }
+    }
+
+    fn arrived(&mut self, key: Key, begun: bool, now: Mono, out: &mut Actions) {
+        let asked = if begun { &mut self.asked_now } else { &mut self.asked_ahead };
+        *asked = false;
+        let is_at_it = self.hand.is_some() && self.phase == Phase::Running;
+        if self.next.is_none() && (self.is_ready() || is_at_it) {
+            // Taken at once where nothing is in hand.
+            self.next = Some(Next { key, begun, until: now.after(AHEAD) });
+        } else {
+            give_away(key, begun, out);
+        }
+    }
+
+    fn tick(&mut self, now: Mono, out: &mut Actions) {
+        let is_over = |at: Option<Mono>| at.is_some_and(|at| at <= now);
+        if let Some(next) = self.next
+            && next.until <= now
+        {
+            self.next = None;
+            // This one takes longer.
+            self.quick = false;
+            give_away(next.key, next.begun, out);
+        }
+        if let Process::Starting { until } = self.process
+            && until <= now
+        {
+            self.process = Process::Dying;
+            out.push(Action::Kill);
+        }
+        if let Some(hand) = self.hand
+            && hand.stop.is_none()
+            && is_over(hand.limit)
+        {
+            let grace = self.rules.cancel.min(LATE);
+            self.stop(Why::Late, now.after(grace), out);
+        }
+        if let Phase::Stopping { notice, end } = &mut self.phase {
+            if is_over(*notice) {
+                *notice = None;
+                if self.can_hear() {
+                    out.push(Action::TellEnd);
+                }
+            } else if is_over(*end) {
+                *end = None;
+                self.kill_for_shutdown(now, out);
+            }
+        }
+        self.tick_stop(now, out);
+    }
+
+    /// Ends what is left at the end of the time for a shutdown.
+    fn kill_for_shutdown(&mut self, now: Mono, out: &mut Actions) {
+        if !self.can_hear() {
+            return;
+        }
+        out.push(Action::Kill);
+        match &mut self.hand {
+            None => self.process = Process::Dying,
+            Some(hand) => {
+                let why = hand.stop.map(|stop| stop.why);
+                let until = now.after(UNDYING);
+                match why {
+                    // Not finished, and nobody's fault.
+                    None => {
+                        let key = hand.key;
+                        self.hand = None;
+                        self.process = Process::Dying;
+                        out.push(Action::Interrupt(key));
+                    }
+                    Some(why) => hand.stop = Some(Stop { why, until, killed: true }),
+                }
+            }
+        }
+    }
+
+    fn tick_stop(&mut self, now: Mono, out: &mut Actions) {
+        let Some(Hand { key, stop: Some(stop), .. }) = self.hand else { return };
+        if stop.until > now {
+            return;
+        }
+        if stop.killed {
+            self.hand = None;
+            self.process = Process::Dying;
+            out.push(Action::Finish(key, how(stop)));
+        } else {
+            self.set_stop(Stop { until: now.after(UNDYING), killed: true, ..stop });
+            out.push(Action::Kill);
+        }
+    }
+
+    fn set_stop(&mut self, stop: Stop) {
+        if let Some(hand) = &mut self.hand {
+            hand.stop = Some(stop);
+        }
+    }
+
+    /// Asks the participant to stop working on what is in hand, unless it was asked before; it is
+    /// killed at `until` at the latest.
+    fn stop(&mut self, why: Why, until: Mono, out: &mut Actions) {
+        let Some(hand) = &mut self.hand else { return };
+        match &mut hand.stop {
+            Some(stop) if stop.killed => {}
+            Some(stop) => stop.until = stop.until.min(until),
+            None => {
+                hand.stop = Some(Stop { why, until, killed: false });
+                out.push(Action::Cancel(hand.key, why));
+            }
+        }
+    }
+
+    fn cancelled(&mut self, key: Key, hurry: bool, now: Mono, out: &mut Actions) {
+        if self.hand.is_some_and(|hand| hand.key == key) {
+            let grace = if hurry { Duration::ZERO } else { self.rules.cancel };
+            self.stop(Why::Cancelled, now.after(grace), out);
+            self.tick_stop(now, out);
+        } else if let Some(next) = self.next.filter(|next| next.key == key) {
+            self.next = None;
+            give_away(next.key, next.begun, out);
+        }
+    }
+
+    fn overtaken(&mut self, key: Key, now: Mono, out: &mut Actions) {
+        if self.hand.is_some_and(|hand| hand.key == key) {
+            self.stop(Why::Overtaken, now.after(self.rules.cancel.min(LATE)), out);
+        } else if let Some(next) = self.next.filter(|next| next.key == key) {
+            self.next = None;
+            give_away(next.key, next.begun, out);
+        }
+    }
+
+    fn broken(&mut self, now: Mono, out: &mut Actions) {
+        if self.hand.is_some() {
+            // A process that crashes closes its socket first: how it dies says more than that.
+            self.stop(Why::Broken, now.after(CLOSED), out);
+        } else if let Process::Starting { .. } | Process::Up = self.process {
+            // Told to end, it may close its socket first.
+            if !self.is_stopping() {
+                self.process = Process::Dying;
+                out.push(Action::Kill);
+            }
+        }
+    }
+
+    fn answered(&mut self, key: Key, well: bool, now: Mono, out: &mut Actions) {
+        let Some(hand) = self.hand.filter(|hand| hand.key == key) else { return };
+        let how = match hand.stop {
+            Some(Stop { why: Why::Late, .. }) if !well => How::Late,
+            _ => How::Said,
+        };
+        if hand.stop.is_some_and(|stop| stop.killed) {
+            self.process = Process::Dying;
+        }
+        self.vain = 0;
+        self.settle(hand, how, now, out);
+    }
+
+    fn settle(&mut self, hand: Hand, how: How, now: Mono, out: &mut Actions) {
+        self.hand = None;
+        self.quick = hand.since.after(QUICK) >= now;
+        out.push(Action::Finish(hand.key, how));
+    }
+
+    fn not_started(&mut self, now: Mono, out: &mut Actions) {
+        if !self.is_persistent() {
+            self.vain = self.vain.saturating_add(1);
+        }
+        if let Some(hand) = self.hand.take() {
+            match hand.stop {
+                // The item is as good as it was.
+                None => out.push(Action::Interrupt(hand.key)),
+                Some(stop) => out.push(Action::Finish(hand.key, how(stop))),
+            }
+        }
+        self.gone(now, true);
+    }
+
+    fn died(&mut self, well: bool, now: Mono, out: &mut Actions) {
+        let Some(hand) = self.hand else { return self.gone(now, self.is_persistent()) };
+        let told_to_end = matches!(self.phase, Phase::Stopping { notice: None, .. })
+            || self.is_stopping() && self.is_persistent();
+        let said = if self.is_persistent() { How::Died } else { How::Said };
+        match hand.stop {
+            None | Some(Stop { why: Why::Broken, killed: false, .. }) if told_to_end && !well => {
+                self.hand = None;
+                out.push(Action::Interrupt(hand.key));
+            }
+            None | Some(Stop { why: Why::Cancelled | Why::Broken, killed: false, .. }) => {
+                self.settle(hand, said, now, out);
+            }
+            Some(_) if well && !self.is_persistent() => self.settle(hand, said, now, out),
+            Some(stop) => self.settle(hand, how(stop), now, out),
+        }
+        if !self.is_persistent() {
+            self.vain = 0;
+        }
+        self.gone(now, self.is_persistent());
+    }
+
+    /// The process is no more; `spaced`: the next waits for its time.
+    fn gone(&mut self, now: Mono, spaced: bool) {
+        let doubled = self.rules.restart.saturating_mul(1 << self.vain.saturating_sub(1).min(20));
+        let delay = doubled.min(self.rules.restart_longest).max(self.rules.restart);
+        let until = self.last_start.after(delay);
+        self.process = Process::Absent { until: Some(until).filter(|at| spaced && *at > now) };
+    }
+
+    fn shutdown(&mut self, now: Mono, out: &mut Actions) {
+        if self.is_stopping() {
+            return;
+        }
+        let notice = self.rules.shutdown.saturating_sub(NOTICE);
+        self.phase = Phase::Stopping {
+            notice: Some(now.after(notice)),
+            end: Some(now.after(self.rules.shutdown)),
+        };
+        match self.process {
+            Process::Absent { .. } => {
+                self.phase = Phase::Stopping { notice: None, end: None };
+            }
+            // It may not listen yet.
+            Process::Starting { .. } => out.push(Action::Terminate),
+            Process::Up if self.is_persistent() && self.can_hear() => out.push(Action::TellShutdown),
+            Process::Up | Process::Dying => {}
+        }
+    }
+}
+
+/// Returns how an item is settled whose work was stopped in vain.
+const fn how(stop: Stop) -> How {
+    match stop.why {
+        Why::Cancelled => How::Overdue,
+        Why::Late => How::Late,
+        Why::Broken => How::Broken,
+        Why::Overtaken => How::Died,
+    }
+}
+
+fn give_away(key: Key, begun: bool, out: &mut Actions) {
+    out.push(if begun { Action::Interrupt(key) } else { Action::GiveBack(key) });
+}
