@@ -2,5 +2,8 @@
 //!
 //! The design note is this crate's README.
 
+pub mod flags;
+pub mod lines;
 pub mod order;
 pub mod settings;
+pub mod signature;

@@ -66,8 +66,8 @@ pub fn send(socket: i32, bytes: &[u8], fds: &[i32]) -> Result<()> {
             (*first).cmsg_level = libc::SOL_SOCKET;
             (*first).cmsg_type = libc::SCM_RIGHTS;
             (*first).cmsg_len = libc::CMSG_LEN(len) as _;
-            let data = libc::CMSG_DATA(first).cast::<i32>();
-            core::ptr::copy_nonoverlapping(fds.as_ptr(), data, fds.len());
+            let bytes = fds.as_ptr().cast::<u8>();
+            core::ptr::copy_nonoverlapping(bytes, libc::CMSG_DATA(first), size_of_val(fds));
         }
     }
     // SAFETY: the message points to one piece and a control buffer that outlive the call.
@@ -100,9 +100,10 @@ pub fn receive(socket: i32, bytes: &mut [u8]) -> Result<(usize, [Option<Fd>; MOS
             let head = unsafe { libc::CMSG_LEN(0) } as usize;
             let count = (found.cmsg_len as usize).saturating_sub(head) / size_of::<i32>();
             for (i, place) in fds.iter_mut().enumerate().take(count) {
+                let at = i * size_of::<i32>();
                 // SAFETY: the header says that there are `count` descriptors behind it.
-                let fd = unsafe { libc::CMSG_DATA(first).cast::<i32>().add(i).read_unaligned() };
-                *place = Some(Fd::from_raw(fd));
+                let bytes = unsafe { libc::CMSG_DATA(first).add(at).cast::<[u8; 4]>().read() };
+                *place = Some(Fd::from_raw(i32::from_ne_bytes(bytes)));
             }
         }
     }

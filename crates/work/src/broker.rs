@@ -52,6 +52,10 @@ pub trait Broker {
     /// safe there.
     fn send(&mut self, ticket: u64, job: NewJob);
 
+    /// Looks for items that come by another way than the queue: whoever watches the drop folder saw
+    /// one arrive.
+    fn collect(&mut self);
+
     /// Wants a job cancelled, wherever it is. Answered by [`Event::CancelTaken`] with this ticket;
     /// who has it in hand hears [`Event::Cancelled`].
     fn cancel(&mut self, ticket: u64, job: JobId, why: Fault);

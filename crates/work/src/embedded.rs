@@ -119,11 +119,6 @@ impl Embedded {
         Ok(Self { shared, wakeup, thread: Some(thread) })
     }
 
-    /// Looks into the drop folder: whoever watches it saw a file arrive.
-    pub fn collect(&mut self) {
-        self.wish(Wish::Collect);
-    }
-
     fn wish(&self, wish: Wish) {
         let mut wishes = self.shared.wishes();
         wishes.list.push(wish);
@@ -208,6 +203,10 @@ impl Broker for Embedded {
 
     fn send(&mut self, ticket: u64, job: NewJob) {
         self.change(Change::Submit(Box::new(job)), Answer::Sent(ticket));
+    }
+
+    fn collect(&mut self) {
+        self.wish(Wish::Collect);
     }
 
     fn cancel(&mut self, ticket: u64, job: JobId, why: Fault) {

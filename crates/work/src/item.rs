@@ -1,6 +1,6 @@
 //! What must be known of a work item: whose it is, and that it is one.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,6 +8,9 @@ use std::fmt;
 
 /// Largest item that is taken unless something else is set: 16 MiB.
 pub const LARGEST: usize = 16 << 20;
+
+/// Class of an error unless something else is set: one that the engine knows.
+pub const ERROR_CLASS: &str = "Ruote::Amqp::RemoteError";
 
 /// What names an item: the process it belongs to, and the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -104,16 +107,37 @@ fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Invalid> {
     serde_json::from_slice(bytes).map_err(|e| Invalid::NotAnItem(e.to_string()))
 }
 
+/// What went wrong, as the sender of an item is told.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ErrorReply<'a> {
+    /// One that the engine knows.
+    pub class: &'a str,
+    /// For people.
+    pub message: &'a str,
+    /// Where, outermost call first.
+    pub trace: &'a [String],
+}
+
 /// Returns the item with `error` in it, as its sender expects one that failed; the rest is kept
 /// byte for byte. What is no object cannot be answered: `None`.
 ///
-/// `class` must be one that the engine knows. Source: wire format of the engine, section 6.
+/// Source: wire format of the engine, section 6.
 #[must_use]
-pub fn with_error(item: &[u8], class: &str, message: &str) -> Option<Vec<u8>> {
-    let mut whole: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(item).ok()?;
-    let error = serde_json::json!({ "class": class, "message": message, "trace": [] });
-    whole.insert("error".to_owned(), serde_json::value::to_raw_value(&error).ok()?);
-    serde_json::to_vec(&whole).ok()
+pub fn with_error(item: &[u8], error: ErrorReply<'_>) -> Option<Vec<u8>> {
+    let whole: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(item).ok()?;
+    // Beside the item there is one copy of it, however large it is.
+    let mut out = Vec::with_capacity(item.len() + 256);
+    out.push(b'{');
+    for (key, value) in whole.iter().filter(|(key, _)| *key != "error") {
+        serde_json::to_writer(&mut out, key).ok()?;
+        out.push(b':');
+        out.extend_from_slice(value.get().as_bytes());
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"error\":");
+    serde_json::to_writer(&mut out, &error).ok()?;
+    out.push(b'}');
+    Some(out)
 }
 
 /// Sums up bytes so that a flipped one is noticed. FNV-1a of 64 bits: each step can be undone, so
@@ -162,11 +186,16 @@ mod tests {
 
     #[test]
     fn an_error_is_added_and_every_number_stays_as_it_was() {
-        let whole = with_error(ITEM.as_bytes(), "RuntimeError", "it broke").unwrap();
+        let trace = ["f.py:1: in `g'".to_owned()];
+        let error = ErrorReply { class: "RuntimeError", message: "it broke", trace: &trace };
+        let whole = with_error(ITEM.as_bytes(), error).unwrap();
         let text = String::from_utf8(whole).unwrap();
         assert!(text.contains("12345678901234567890123") && text.contains("\"x\":1.0"), "{text}");
         assert!(text.contains(r#""error":{"class":"RuntimeError","message":"it broke""#), "{text}");
-        assert_eq!(with_error(b"[]", "", ""), None);
+        assert!(text.ends_with(r#""trace":["f.py:1: in `g'"]}}"#), "{text}");
+        let twice = with_error(text.as_bytes(), error).unwrap();
+        assert_eq!(String::from_utf8(twice).unwrap(), text);
+        assert_eq!(with_error(b"[]", error), None);
     }
 
     #[test]

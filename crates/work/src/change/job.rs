@@ -2,7 +2,7 @@
 
 use super::row::{Job, step};
 use super::tx::{Ring, Stop, Tx};
-use super::{Applied, Ask, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId};
+use super::{Applied, Ask, Ended, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId};
 use crate::item;
 use machine::work::{Event, Fault, Kind, State};
 use rusqlite::params;
@@ -124,13 +124,18 @@ impl Tx<'_> {
         if job.subject.fault.kind() == Kind::Cancelled {
             return Ok(None);
         }
-        let sql = "SELECT sum, output FROM attempt WHERE id = ?1 AND output IS NOT NULL";
+        let sql = "SELECT sum, output, fault, text FROM attempt WHERE id = ?1";
         let found = self.first(sql, [job.attempt], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+            let (sum, output) = (row.get::<_, Option<i64>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?);
+            let (fault, text) = (Fault(row.get::<_, Option<u16>>(2)?.unwrap_or(0)), row.get(3)?);
+            Ok((sum, output, Ended { fault, text, ..Ended::default() }))
         })?;
         match found {
             None => Ok(None),
-            Some((sum, output)) if item::checksum(&output) == sum => Ok(Some(output)),
+            Some((_, None, ended)) => self.plain_answer(job, &ended),
+            Some((sum, Some(output), _)) if Some(item::checksum(&output)) == sum => {
+                Ok(Some(output))
+            }
             Some(_) => Err(self.damaged(format!("the answer of job {}", job.id.0))),
         }
     }

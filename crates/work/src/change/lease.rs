@@ -3,7 +3,7 @@
 use super::row::{Job, step};
 use super::tx::{Ring, Stop, Tx};
 use super::{Applied, Ask, Ended, JobId, Lease, Policy, Refused, Taken, TakerId};
-use crate::item;
+use crate::item::{self, ErrorReply};
 use machine::time::{Mono, earlier};
 use machine::work::{Event, Fault, Kind, Next, State};
 use rusqlite::params;
@@ -205,12 +205,10 @@ impl Tx<'_> {
             return Ok(());
         }
         let text = "whoever worked on it died, or was silent for too long";
-        let answer = item::with_error(&self.item(job.id)?, "RuntimeError", text);
         let ended = Ended {
             fault: Fault::LOST,
             text: Some(text.to_owned()),
             signature: Some("lost".to_owned()),
-            output: answer.filter(|_| matches!(next, Next::Bury(_))),
             ..Ended::default()
         };
         self.close(job, "lost", &ended, next, policy)?;
@@ -237,15 +235,25 @@ impl Tx<'_> {
         }
         let retry = self.put(job, next, policy)?;
         let to = next.subject().unwrap_or(job.subject);
-        if to.state == State::Stop && to.fault.kind() != Kind::Cancelled && !ended.forget {
-            self.answer(job, ended)?;
+        if to.state == State::Stop && to.fault.kind() != Kind::Cancelled {
+            if ended.forget {
+                // There is nothing that could still be sent.
+                self.answered(job.id)?;
+            } else {
+                self.answer(job, ended)?;
+            }
         }
         Ok(Applied::Ended { fault: to.fault, retry })
     }
 
     /// Sends the answer: here it is an item of the queue that wants it.
     fn answer(&mut self, job: &Job, ended: &Ended) -> Result<(), Stop> {
-        let (Some(reply_to), Some(output)) = (&job.reply_to, &ended.output) else { return Ok(()) };
+        let Some(reply_to) = &job.reply_to else { return Ok(()) };
+        let made = match &ended.output {
+            Some(_) => None,
+            None => self.plain_answer(job, ended)?,
+        };
+        let Some(output) = ended.output.as_ref().or(made.as_ref()) else { return Ok(()) };
         self.execute(
             "INSERT OR IGNORE INTO job (queue, wfid, identity, label, priority, state, fault,
                 count, wary, lease, tries, owner, answered, submitted_at, changed_at)
@@ -265,6 +273,18 @@ impl Tx<'_> {
         }
         self.answered(job.id)?;
         Ok(())
+    }
+
+    /// Returns the answer where whoever worked on the item left none: the item as it came, with
+    /// the error where it failed.
+    pub(super) fn plain_answer(&self, job: &Job, ended: &Ended) -> Result<Option<Vec<u8>>, Stop> {
+        let item = self.item(job.id)?;
+        if ended.fault.kind() == Kind::Done {
+            return Ok(Some(item));
+        }
+        let message = ended.text.as_deref().unwrap_or("it failed");
+        let error = ErrorReply { class: item::ERROR_CLASS, message, trace: &[] };
+        Ok(item::with_error(&item, error))
     }
 
     pub(super) fn answered(&mut self, job: JobId) -> Result<Applied, Stop> {

@@ -120,6 +120,7 @@ impl Thread {
     /// Grants what was wished, as far as that goes, and ends the taker's life.
     fn close(&mut self) {
         self.asks.clear();
+        self.take_back();
         self.again_at = None;
         while !self.lasting && !self.changes.is_empty() {
             if self.work().is_err() {
@@ -128,6 +129,18 @@ impl Thread {
         }
         // Whoever does not hear of it finds our socket dead.
         let _ = self.store.apply(&Change::CloseTaker(self.taker));
+    }
+
+    /// Gives back what arrived and was never looked at.
+    fn take_back(&mut self) {
+        for event in std::mem::take(&mut *self.shared.events()) {
+            if let Event::Arrived(delivery) = event {
+                let lease = delivery.key();
+                let begun = delivery.taken.begun;
+                let change = if begun { Change::Interrupt(lease) } else { Change::GiveBack(lease) };
+                self.changes.push_back((change, Answer::Return(lease)));
+            }
+        }
     }
 
     /// Takes over what was wished. Returns whether all is to end.

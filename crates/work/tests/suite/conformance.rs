@@ -89,6 +89,7 @@ pub(crate) fn run(rig: &impl Rig) {
     what_a_dead_taker_had_is_delivered_again(rig);
     a_cancel_reaches_who_works_on_it(rig);
     a_withdrawn_ask_is_not_granted(rig);
+    what_nobody_looked_at_is_given_back_at_the_end(rig);
     many_items_are_each_answered_once(rig);
 }
 
@@ -204,6 +205,25 @@ fn a_withdrawn_ask_is_not_granted(rig: &impl Rig) {
     let delivery = arrived(&mut broker);
     broker.finish(delivery, done());
     settled(&mut broker);
+}
+
+fn what_nobody_looked_at_is_given_back_at_the_end(rig: &impl Rig) {
+    let mut broker = rig.open();
+    for name in ["unseen", "unseen too"] {
+        send(&mut broker, name);
+    }
+    broker.ask(Ask::Now, "q_0");
+    broker.ask(Ask::Ahead, "q_0");
+    // Both are on their way, or here, and this end does not look.
+    drop(broker);
+    let mut next = rig.open();
+    for _ in 0..2 {
+        next.ask(Ask::Now, "q_0");
+        let delivery = arrived(&mut next);
+        assert!(delivery.job().attempt <= 2 && delivery.job().begun);
+        next.finish(delivery, done());
+        settled(&mut next);
+    }
 }
 
 fn many_items_are_each_answered_once(rig: &impl Rig) {

@@ -114,6 +114,24 @@ fn the_answer_is_an_item_of_the_queue_that_wants_it_and_says_which_attempt() {
 }
 
 #[test]
+fn without_an_answer_of_its_own_the_item_goes_back_as_it_came_with_the_error_where_it_failed() {
+    for code in [0, 10] {
+        let mut world = World::new();
+        world.submit(NewJob { reply_to: Some("replies".to_owned()), ..job("a") });
+        let lease = world.taken();
+        world.end(lease, Ended { fault: Fault(code), ..fault(1) });
+        let replies = world.reader().jobs(Some("replies"), None, 10).unwrap();
+        let answer = world.reader().item(replies[0].id).unwrap().unwrap();
+        if code == 0 {
+            assert_eq!(answer, item("a"));
+        } else {
+            let answer = String::from_utf8(answer).unwrap();
+            assert!(answer.contains("\"message\":\"it broke\",\"trace\":[]"), "{answer}");
+        }
+    }
+}
+
+#[test]
 fn an_orderly_shutdown_gives_back_at_once_and_counts_nothing() {
     let mut world = World::new();
     let id = world.submit(job("a"));

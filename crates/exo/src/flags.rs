@@ -1,0 +1,174 @@
+//! What a work item asks of whoever hosts the participant.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// What an item asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// `debug_trace`: one line about it when it comes.
+    pub trace: bool,
+    /// `debug_dump`: all of it in the log.
+    pub dump: bool,
+    /// `forget`: nobody is to be answered.
+    pub forget: bool,
+}
+
+#[derive(Deserialize)]
+struct Outer<'a> {
+    #[serde(borrow)]
+    fields: Fields<'a>,
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, default)]
+    debug_trace: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    debug_dump: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Params<'a> {
+    #[serde(borrow, default)]
+    debug_dump: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    forget: Option<&'a RawValue>,
+}
+
+/// Returns the flags of an item; none where it is none.
+///
+/// Source: wire format of the engine, section 3.
+#[must_use]
+pub fn flags(item: &[u8]) -> Flags {
+    let Ok(Outer { fields }) = serde_json::from_slice(item) else { return Flags::default() };
+    let params: Params<'_> =
+        fields.params.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    Flags {
+        trace: is_set(fields.debug_trace),
+        dump: is_set(fields.debug_dump) || is_set(params.debug_dump),
+        forget: is_set(params.forget),
+    }
+}
+
+/// Any value that is not empty: often it is the text "True".
+fn is_set(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "0" | "\"\"" | "{}" | "[]"))
+}
+
+#[derive(Deserialize)]
+struct Traced<'a> {
+    #[serde(borrow)]
+    fields: TracedFields<'a>,
+    #[serde(borrow, default)]
+    participant_name: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct TracedFields<'a> {
+    #[serde(borrow, default)]
+    ev: Option<Event<'a>>,
+    #[serde(borrow, default)]
+    project: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    params: BTreeMap<Cow<'a, str>, &'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+}
+
+/// Returns the line that `debug_trace` asks for.
+#[must_use]
+pub fn summary(item: &[u8]) -> String {
+    let Ok(Traced { fields, participant_name }) = serde_json::from_slice(item) else {
+        return "work item of an unusual shape".to_owned();
+    };
+    let mut out = "work item".to_owned();
+    let mut add = |key: &str, value: &str| out.push_str(&format!(" {key}={value}"));
+    if let Some(id) = fields.ev.and_then(|event| event.id) {
+        add("event", id.get());
+    }
+    if let Some(project) = fields.project {
+        add("project", project.get());
+    }
+    if let Some(name) = &participant_name {
+        add("participant", name);
+    }
+    for (key, value) in &fields.params {
+        let is_shown = match &**key {
+            "participant_options" | "if" => false,
+            // It says the same again.
+            "ref" => participant_name.is_none(),
+            _ => true,
+        };
+        if is_shown {
+            add(key, value.get());
+        }
+    }
+    out
+}
+
+/// Returns an item as `debug_dump` asks for it: sorted keys, four spaces.
+#[must_use]
+pub fn dump(item: &[u8]) -> Vec<u8> {
+    // Its maps are sorted.
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(item) else {
+        return item.to_vec();
+    };
+    let mut out = Vec::new();
+    let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, form);
+    if serde::Serialize::serialize(&value, &mut writer).is_err() {
+        return item.to_vec();
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_set_by_anything_that_is_not_empty() {
+        let item = |fields: &str| format!("{{\"fields\":{{{fields}}}}}");
+        let of = |fields: &str| flags(item(fields).as_bytes());
+        assert_eq!(of(""), Flags::default());
+        assert!(of("\"debug_trace\":\"True\"").trace);
+        assert!(of("\"params\":{\"debug_dump\":true}").dump && of("\"debug_dump\":1").dump);
+        assert!(of("\"params\":{\"forget\":\"no\"}").forget);
+        for empty in ["null", "false", "0", "\"\"", "{}", "[]"] {
+            assert!(!of(&format!("\"debug_trace\":{empty}")).trace, "{empty}");
+        }
+        for odd in [&b"nonsense"[..], b"[]", b"{\"fields\":{\"params\":7}}", b"\xff"] {
+            assert_eq!(flags(odd), Flags::default());
+        }
+    }
+
+    #[test]
+    fn the_summary_names_event_project_participant_and_parameters() {
+        let item = br#"{"participant_name":"sizer","fields":{"ev":{"id":4711},"project":"devel:a",
+            "params":{"unit":"MB","if":"x","ref":"sizer","participant_options":{"a":1}}}}"#;
+        assert_eq!(
+            summary(item),
+            "work item event=4711 project=\"devel:a\" participant=sizer unit=\"MB\""
+        );
+        assert_eq!(summary(b"{\"fields\":{}}"), "work item");
+        assert_eq!(summary(b"7"), "work item of an unusual shape");
+    }
+
+    #[test]
+    fn a_dump_is_sorted_and_indented() {
+        let text = dump(b"{\"b\":1,\"a\":{\"c\":[]}}");
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "{\n    \"a\": {\n        \"c\": []\n    },\n    \"b\": 1\n}"
+        );
+    }
+}

@@ -1,0 +1,171 @@
+//! A participant's output, as lines of the log that nothing can be mistaken for.
+
+/// Last lines that are kept to say what went wrong.
+const KEPT: usize = 8;
+/// Bytes of each of them.
+const KEPT_LEN: usize = 400;
+
+/// Splits one stream into tagged lines.
+///
+/// A line longer than the limit goes on in a line of its own, whose tag has the mark `+`.
+#[derive(Debug)]
+pub struct Lines {
+    limit: usize,
+    partial: Vec<u8>,
+    /// What is in `partial` goes on from a line that was begun.
+    goes_on: bool,
+    last: Vec<Vec<u8>>,
+}
+
+impl Lines {
+    /// Begins a stream; `limit` bytes of a line stay in one line of the log.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), partial: Vec::new(), goes_on: false, last: Vec::new() }
+    }
+
+    /// Takes bytes; appends the lines that they complete to `out`, each behind `tag`.
+    pub fn take(&mut self, bytes: &[u8], tag: &str, out: &mut Vec<u8>) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ends) = match piece.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (piece, false),
+            };
+            self.extend(text, tag, out);
+            if ends {
+                self.put(tag, out);
+                self.goes_on = false;
+            }
+        }
+    }
+
+    /// Ends a line that has no end yet.
+    pub fn end(&mut self, tag: &str, out: &mut Vec<u8>) {
+        if !self.partial.is_empty() {
+            self.put(tag, out);
+        }
+        self.goes_on = false;
+        self.partial.shrink_to(256);
+    }
+
+    fn extend(&mut self, mut text: &[u8], tag: &str, out: &mut Vec<u8>) {
+        while self.partial.len() + text.len() > self.limit {
+            let (here, rest) = text.split_at(self.limit - self.partial.len());
+            self.partial.extend_from_slice(here);
+            self.put(tag, out);
+            self.goes_on = true;
+            text = rest;
+        }
+        self.partial.extend_from_slice(text);
+    }
+
+    fn put(&mut self, tag: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(tag.as_bytes());
+        out.extend_from_slice(if self.goes_on { b"+: " } else { b": " });
+        out.extend_from_slice(&self.partial);
+        out.push(b'\n');
+        if !self.partial.trim_ascii().is_empty() {
+            if self.last.len() == KEPT {
+                self.last.remove(0);
+            }
+            self.last.push(self.partial[..self.partial.len().min(KEPT_LEN)].to_vec());
+        }
+        self.partial.clear();
+    }
+
+    /// Returns the last line that says something, since [`forget`](Self::forget).
+    #[must_use]
+    pub fn last(&self) -> Option<String> {
+        self.last.last().map(|line| String::from_utf8_lossy(line.trim_ascii()).into_owned())
+    }
+
+    /// Forgets what was kept: another item's.
+    pub fn forget(&mut self) {
+        self.last.clear();
+    }
+}
+
+/// Returns what stands before a line: the instance, and the item that it has in hand.
+#[must_use]
+pub fn tag(instance: &str, item: Option<(&str, u32)>) -> String {
+    match item {
+        Some((wfid, attempt)) => format!("{instance} {}/{attempt}", plain(wfid)),
+        None => format!("{instance} -"),
+    }
+}
+
+/// Returns an identity from outside as a word: visible ASCII without what tags are made of.
+#[must_use]
+pub fn plain(wfid: &str) -> String {
+    /// Longer ones are cut.
+    const LONGEST: usize = 128;
+    let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | ':' | '+');
+    let word: String =
+        wfid.chars().take(LONGEST).map(|c| if is_plain(c) { c } else { '?' }).collect();
+    if word.is_empty() { "-".to_owned() } else { word }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(limit: usize, pieces: &[&[u8]]) -> String {
+        let (mut lines, mut out) = (Lines::new(limit), Vec::new());
+        for piece in pieces {
+            lines.take(piece, "t", &mut out);
+        }
+        lines.end("t", &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lines_are_the_same_however_they_arrive() {
+        let text = b"one\n\ntwo and more\nthree";
+        let whole = split(9, &[text]);
+        assert_eq!(whole, "t: one\nt: \nt: two and m\nt+: ore\nt: three\n");
+        for cut in 0..text.len() {
+            let (a, b) = text.split_at(cut);
+            assert_eq!(split(9, &[a, b]), whole);
+        }
+        let single: Vec<&[u8]> = text.chunks(1).collect();
+        assert_eq!(split(9, &single), whole);
+    }
+
+    #[test]
+    fn every_line_has_the_tag_whatever_is_printed() {
+        let hostile = b"exo: fatal: x\r\nother_0 w/1: y\n\0\x1b[2Jlong long long long\n";
+        for line in split(10, &[hostile]).lines() {
+            assert!(line.starts_with("t: ") || line.starts_with("t+: "), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_more_memory_than_the_limit() {
+        let (mut lines, mut out) = (Lines::new(8192), Vec::new());
+        let mut total = 0;
+        for _ in 0..1000 {
+            lines.take(&[b'x'; 4096], "t", &mut out);
+            total += out.iter().filter(|byte| **byte == b'x').count();
+            out.clear();
+            assert!(lines.partial.capacity() <= 2 * 8192);
+        }
+        assert_eq!(total + lines.partial.len(), 1000 * 4096);
+    }
+
+    #[test]
+    fn the_last_line_that_says_something_is_kept() {
+        let (mut lines, mut out) = (Lines::new(100), Vec::new());
+        lines.take(b"Traceback\nValueError: bad\n  \n\n", "t", &mut out);
+        assert_eq!(lines.last().as_deref(), Some("ValueError: bad"));
+        lines.forget();
+        assert_eq!(lines.last(), None);
+    }
+
+    #[test]
+    fn an_identity_from_outside_cannot_end_the_tag() {
+        assert_eq!(tag("a_0", Some(("w\n x/1: exo:", 2))), "a_0 w??x?1??exo?/2");
+        assert_eq!(tag("a_0", Some(("", 1))), "a_0 -/1");
+        assert_eq!(tag("a_0", None), "a_0 -");
+        assert_eq!(plain(&"x".repeat(1000)).len(), 128);
+    }
+}
