@@ -3,6 +3,7 @@
 //! The design note is this crate's README.
 
 pub mod flags;
+pub mod keeper;
 pub mod lines;
 pub mod order;
 pub mod settings;

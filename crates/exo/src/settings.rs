@@ -101,6 +101,12 @@ pub struct Settings {
     pub spool: PathBuf,
     /// Folder of the control socket, which is called `NAME.sock`.
     pub run: PathBuf,
+    /// Folders, besides the three above, that no participant may open where it has exo's own user:
+    /// those of the configuration and of credentials.
+    pub secrets: Vec<PathBuf>,
+    /// Descriptor from 3 on, left open by whoever started us, that gets a newline and is closed when
+    /// we are ready.
+    pub ready_fd: Option<i32>,
     /// Least important message that is said.
     pub log_level: log::LevelFilter,
 }

@@ -27,11 +27,43 @@ pub fn start_ticks(pid: u32) -> Result<u64> {
     parse_start(&line[..n]).ok_or(Errno(libc::EINVAL))
 }
 
-/// Finds field 22. Field 2 is a name that may hold blanks and brackets; it ends at the last `)`.
+/// Finds field 22.
 fn parse_start(line: &[u8]) -> Option<u64> {
+    field(line, 22)
+}
+
+/// Reads field `n`, from 3 on, which is a number. Field 2 is a name that may hold blanks and
+/// brackets; it ends at the last `)`.
+fn field(line: &[u8], n: usize) -> Option<u64> {
     let name_end = line.iter().rposition(|b| *b == b')')?;
-    let field = line[name_end + 1..].split(|b| *b == b' ').filter(|f| !f.is_empty()).nth(19)?;
-    decimal::parse(field)
+    let mut fields = line[name_end + 1..].split(|b| *b == b' ').filter(|f| !f.is_empty());
+    decimal::parse(fields.nth(n.checked_sub(3)?)?)
+}
+
+/// Returns the parent of process `pid`.
+///
+/// # Errors
+/// `ENOENT` where there is no such process; `EINVAL` where /proc says something else.
+pub fn parent(pid: u32) -> Result<u32> {
+    let mut path = [0; 24];
+    let mut line = [0; 512];
+    let n = read_file(proc_path(pid, b"/stat", &mut path)?, &mut line)?;
+    let parent = field(&line[..n], 4).ok_or(Errno(libc::EINVAL))?;
+    u32::try_from(parent).map_err(|_| Errno(libc::EINVAL))
+}
+
+/// Tells whether process `pid` descends from `ancestor`, or is it. A dead parent's children belong
+/// to the next reaper above, so that of a reaper's descendants this is true for as long as it lives.
+///
+/// # Errors
+/// As [`parent`]: a process of the row died meanwhile, or /proc is not there.
+pub fn descends_from(pid: u32, ancestor: u32) -> Result<bool> {
+    // A row can be as long as the system has processes; none goes in a circle for ever.
+    let mut pid = pid;
+    while pid > 1 && pid != ancestor {
+        pid = parent(pid)?;
+    }
+    Ok(pid == ancestor)
 }
 
 /// Writes `/proc/PID` and `tail` into `out` and returns the path.
@@ -111,6 +143,16 @@ mod tests {
         assert_eq!(parse_start(b""), None);
         assert_eq!(parse_start(b"7 (sh) S 1"), None);
         assert_eq!(parse_start(b"7 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 x"), None);
+    }
+
+    #[test]
+    fn whoever_we_started_descends_from_us_and_we_not_from_them() {
+        let own = crate::process::pid() as u32;
+        assert_eq!(descends_from(own, own), Ok(true));
+        assert_eq!(descends_from(own, parent(own).unwrap()), Ok(true));
+        assert_eq!(descends_from(1, own), Ok(false));
+        assert_eq!(descends_from(parent(own).unwrap(), own), Ok(false));
+        assert_eq!(descends_from(u32::MAX, own), Err(Errno(libc::ENOENT)));
     }
 
     #[test]
