@@ -240,6 +240,26 @@ pub fn close_on_exec_from(first: u32) {
     unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOEXEC) };
 }
 
+/// Closes every descriptor from `first` to `last`, whoever left it open; nothing of ours may be among
+/// them.
+pub fn close_between(first: u32, last: u32) {
+    // SAFETY: close_range takes three numbers and touches no memory.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if closed == 0 || first > last {
+        return;
+    }
+    // Before Linux 5.9: each by itself, those that are listed.
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY;
+    let Ok(open) = crate::file::open(crate::file::HERE, c"/proc/self/fd", flags, 0) else { return };
+    let _ = crate::directory::for_each(open.raw(), |name| {
+        let number = crate::decimal::parse(name.to_bytes()).unwrap_or(0) as u32;
+        if (first..=last).contains(&number) && number != open.raw() as u32 {
+            drop(Fd(number as i32));
+        }
+        None::<()>
+    });
+}
+
 /// Opens /dev/null at each of 0, 1 and 2 that is closed, so that no file of ours lands there.
 pub fn fill_standard() {
     loop {

@@ -54,6 +54,12 @@ impl Stat {
         self.is_file() && self.mode() & 0o100 != 0
     }
 
+    /// Tells whether it is a socket.
+    #[must_use]
+    pub fn is_socket(&self) -> bool {
+        self.0.st_mode & libc::S_IFMT == libc::S_IFSOCK
+    }
+
     /// Tells whether it is a symbolic link.
     #[must_use]
     pub fn is_symlink(&self) -> bool {
@@ -224,6 +230,26 @@ pub fn cut(fd: i32, len: usize) -> Result<()> {
 pub fn set_mode(fd: i32, mode: u32) -> Result<()> {
     // SAFETY: fchmod takes two numbers and touches no memory.
     cvt(unsafe { libc::fchmod(fd, mode as libc::mode_t) })?;
+    Ok(())
+}
+
+/// Gives an open file to another owner and group.
+///
+/// # Errors
+/// As fchown(2).
+pub fn set_owner(fd: i32, uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: fchown takes numbers and touches no memory.
+    cvt(unsafe { libc::fchown(fd, uid, gid) })?;
+    Ok(())
+}
+
+/// Gives `name` below `dir` to another owner and group; a symlink itself, not what it leads to.
+///
+/// # Errors
+/// As fchownat(2).
+pub fn set_owner_of(dir: i32, name: &CStr, uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated.
+    cvt(unsafe { libc::fchownat(dir, name.as_ptr(), uid, gid, libc::AT_SYMLINK_NOFOLLOW) })?;
     Ok(())
 }
 

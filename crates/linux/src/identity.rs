@@ -66,6 +66,64 @@ pub fn descends_from(pid: u32, ancestor: u32) -> Result<bool> {
     Ok(pid == ancestor)
 }
 
+/// Calls `each` with the pid of every child of this process, dead ones that are not reaped included:
+/// from the kernel's own lists where it keeps them, else by looking at every process.
+///
+/// # Errors
+/// Where /proc cannot be read.
+pub fn for_each_child(mut each: impl FnMut(i32)) -> Result<()> {
+    if listed_children(&mut each)? { Ok(()) } else { children_of_all(&mut each) }
+}
+
+/// Tells whether the kernel keeps lists: one for each thread.
+fn listed_children(each: &mut impl FnMut(i32)) -> Result<bool> {
+    let threads = file::open(HERE, c"/proc/self/task", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    let missing = crate::directory::for_each(threads.raw(), |name| {
+        let thread = decimal::parse(name.to_bytes())?;
+        let mut path = [0; 48];
+        let path =
+            numbered_path(b"/proc/self/task/", thread as u32, b"/children", &mut path).ok()?;
+        let list = file::open(HERE, path, libc::O_RDONLY, 0);
+        let read = list.and_then(|list| for_each_number(list.raw(), |pid| each(pid as i32)));
+        read.is_err().then_some(())
+    })?;
+    Ok(missing.is_none())
+}
+
+fn children_of_all(each: &mut impl FnMut(i32)) -> Result<()> {
+    let own = crate::process::pid() as u32;
+    let all = file::open(HERE, c"/proc", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    let end = crate::directory::for_each(all.raw(), |name| {
+        let pid = decimal::parse(name.to_bytes()).and_then(|pid| u32::try_from(pid).ok())?;
+        if parent(pid) == Ok(own) {
+            each(pid as i32);
+        }
+        None::<()>
+    });
+    end.map(|_| ())
+}
+
+/// Calls `each` with every number of a file that holds nothing but numbers, a blank behind each.
+fn for_each_number(fd: i32, mut each: impl FnMut(u64)) -> Result<()> {
+    let mut buf = [0; 512];
+    let mut number = None;
+    loop {
+        let n = fd::read(fd, &mut buf)?;
+        for byte in &buf[..n] {
+            if byte.is_ascii_digit() {
+                let digit = u64::from(byte - b'0');
+                number = Some(number.unwrap_or(0_u64).wrapping_mul(10).wrapping_add(digit));
+            } else if let Some(number) = number.take() {
+                each(number);
+            }
+        }
+        if n == 0 {
+            number.take().into_iter().for_each(each);
+            return Ok(());
+        }
+    }
+}
+
 /// Writes `/proc/PID` and `tail` into `out` and returns the path.
 ///
 /// # Errors
@@ -153,6 +211,43 @@ mod tests {
         assert_eq!(descends_from(1, own), Ok(false));
         assert_eq!(descends_from(parent(own).unwrap(), own), Ok(false));
         assert_eq!(descends_from(u32::MAX, own), Err(Errno(libc::ENOENT)));
+    }
+
+    #[test]
+    fn a_child_is_found_among_all_processes() {
+        let (from, to) = fd::pipe().unwrap();
+        let pid = match crate::process::fork().unwrap() {
+            crate::process::Fork::Parent(pid) => pid,
+            crate::process::Fork::Child => {
+                drop(to);
+                let _ = fd::read(from.raw(), &mut [0]);
+                crate::process::exit(0)
+            }
+        };
+        let (mut listed, mut looked_at, mut found) = (0, 0, 0);
+        let lists = listed_children(&mut |child| listed += i32::from(child == pid)).unwrap();
+        children_of_all(&mut |child| looked_at += i32::from(child == pid)).unwrap();
+        for_each_child(|child| found += i32::from(child == pid)).unwrap();
+        drop(to);
+        let _ = crate::process::wait(pid, true);
+        assert_eq!((listed, looked_at, found), (i32::from(lists), 1, 1));
+    }
+
+    #[test]
+    fn numbers_are_read_across_the_pieces_that_a_file_comes_in() {
+        let (from, to) = fd::pipe().unwrap();
+        for _ in 0..200 {
+            fd::write_all(to.raw(), b"1234567 ").unwrap();
+        }
+        fd::write_all(to.raw(), b"89").unwrap();
+        drop(to);
+        let (mut count, mut last) = (0, 0);
+        for_each_number(from.raw(), |number| {
+            assert!(number == 1_234_567 || count == 200);
+            (count, last) = (count + 1, number);
+        })
+        .unwrap();
+        assert_eq!((count, last), (201, 89));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod getopt;
 pub mod home;
 pub mod identity;
 pub mod ids;
+pub mod landlock;
 pub mod limit;
 pub mod local;
 pub mod memory;

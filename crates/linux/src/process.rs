@@ -47,6 +47,49 @@ pub fn wait(pid: i32, block: bool) -> Waited {
     }
 }
 
+/// Returns a child that is dead and not reaped, which keeps its pid from being used again; `None` =
+/// children live, none is dead.
+///
+/// # Errors
+/// `ECHILD` where there is no child at all.
+pub fn dead_child() -> Result<Option<i32>> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is valid for writes of a siginfo.
+    retry(|| unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) })?;
+    // SAFETY: all zero is a siginfo; where a child is dead waitid filled in its pid.
+    let pid = unsafe { info.assume_init().si_pid() };
+    Ok((pid != 0).then_some(pid))
+}
+
+/// What a dead process and the children that it reaped have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time, in microseconds.
+    pub cpu_us: u64,
+    /// Largest memory of one of them, in KiB; what shared our memory until it ran its program has
+    /// at least as much as we had.
+    pub peak_kib: u64,
+}
+
+/// Reaps a child that is dead; `None` where it is not, or is no child.
+#[must_use]
+pub fn reap(pid: i32) -> Option<(Ended, Usage)> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both are valid for writes.
+    let reaped =
+        retry(|| unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, usage.as_mut_ptr()) });
+    if reaped != Ok(pid) {
+        return None;
+    }
+    // SAFETY: an rusage is numbers, all zero to begin with, and wait4 filled them in.
+    let usage = unsafe { usage.assume_init() };
+    let micros = |t: libc::timeval| t.tv_sec as u64 * 1_000_000 + t.tv_usec as u64;
+    let cpu_us = micros(usage.ru_utime) + micros(usage.ru_stime);
+    Some((Ended::from_wait(status), Usage { cpu_us, peak_kib: usage.ru_maxrss as u64 }))
+}
+
 /// Opens a descriptor that stands for a process and becomes readable at its death.
 ///
 /// # Errors
@@ -100,6 +143,34 @@ pub fn become_subreaper() -> Result<()> {
     // SAFETY: this prctl takes an int and touches no memory.
     cvt(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })?;
     Ok(())
+}
+
+/// Sees to it that nothing which this process runs has more rights than it has.
+///
+/// # Errors
+/// As prctl(2).
+pub fn gain_no_rights() -> Result<()> {
+    // SAFETY: this prctl takes numbers and touches no memory.
+    cvt(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) })?;
+    Ok(())
+}
+
+/// Sees to it that this process is killed when `parent`, which started it, dies. To be called after
+/// the user is set, which would undo it.
+///
+/// # Errors
+/// `ESRCH` where the parent is dead already; else as prctl(2).
+pub fn die_with(parent: i32) -> Result<()> {
+    // SAFETY: this prctl takes a number and touches no memory.
+    cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0_u64, 0_u64, 0_u64) })?;
+    // SAFETY: getppid takes nothing and cannot fail.
+    if unsafe { libc::getppid() } == parent { Ok(()) } else { Err(Errno(libc::ESRCH)) }
+}
+
+/// Gives this process the name that `ps` shows for its program: 15 bytes of it.
+pub fn set_name(name: &CStr) {
+    // SAFETY: the name is NUL-terminated; the kernel reads 16 bytes of it at the most.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0_u64, 0_u64, 0_u64) };
 }
 
 /// Starts a session of its own.
@@ -216,4 +287,26 @@ unsafe extern "C" {
 pub fn exit(code: i32) -> ! {
     // SAFETY: _exit takes an int and does not return.
     unsafe { libc::_exit(code) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_child_is_seen_then_reaped_with_what_it_used() {
+        let Ok(Fork::Parent(pid)) = fork() else { exit(7) };
+        let limit = crate::time::monotonic() + 10 * crate::time::SECOND;
+        // Other tests have children too: theirs may be seen first, and are reaped by them.
+        let (ended, usage) = loop {
+            assert!(dead_child().is_ok());
+            if let Some(found) = reap(pid) {
+                break found;
+            }
+            assert!(crate::time::monotonic() < limit);
+        };
+        assert_eq!(ended, Ended::Code(7));
+        assert!(usage.peak_kib > 0);
+        assert_eq!(reap(pid), None);
+    }
 }

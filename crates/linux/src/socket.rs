@@ -2,6 +2,7 @@
 
 use crate::errno::{Errno, Result, cvt, retry};
 use crate::fd::{Fd, beyond_standard};
+use core::ffi::CStr;
 use core::mem::MaybeUninit;
 
 /// Most descriptors in one message.
@@ -43,6 +44,64 @@ pub fn pair(kind: Kind) -> Result<(Fd, Fd)> {
     Ok((beyond_standard(a)?, beyond_standard(b)?))
 }
 
+/// Fills in the address of a socket; a path that begins with NUL is no file's but a bare name.
+fn address(path: &[u8]) -> Result<(libc::sockaddr_un, libc::socklen_t)> {
+    // SAFETY: a sockaddr_un is numbers.
+    let mut address: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
+    address.sun_family = libc::AF_UNIX as _;
+    // A file's path keeps a NUL behind it; a bare name ends where it ends.
+    let bare = path.first() == Some(&0);
+    let room = address.sun_path.len() - usize::from(!bare);
+    if path.is_empty() || path.len() > room {
+        return Err(Errno(libc::ENAMETOOLONG));
+    }
+    for (place, byte) in address.sun_path.iter_mut().zip(path) {
+        *place = *byte as libc::c_char;
+    }
+    let len = core::mem::offset_of!(libc::sockaddr_un, sun_path) + path.len() + usize::from(!bare);
+    Ok((address, len as _))
+}
+
+fn new(kind: i32) -> Result<Fd> {
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket takes three numbers and touches no memory.
+    beyond_standard(Fd::from_raw(cvt(unsafe { libc::socket(libc::AF_UNIX, kind, 0) })?))
+}
+
+/// Makes a stream socket at `path`, where nothing is, that listens and never waits; its mode is what
+/// the umask leaves of 0777.
+///
+/// # Errors
+/// `EADDRINUSE` where something is there; `ENAMETOOLONG`; else as bind(2).
+pub fn listen(path: &CStr) -> Result<Fd> {
+    /// Who waits to be let in; more are turned away at once.
+    const WAITING: i32 = 64;
+    let socket = new(libc::SOCK_STREAM)?;
+    let (address, len) = address(path.to_bytes())?;
+    // SAFETY: `address` is a socket address of `len` bytes.
+    cvt(unsafe { libc::bind(socket.raw(), (&raw const address).cast(), len) })?;
+    // SAFETY: listen takes two numbers and touches no memory.
+    cvt(unsafe { libc::listen(socket.raw(), WAITING) })?;
+    Ok(socket)
+}
+
+/// Sends one datagram to the socket at `path`, or with a bare name where it begins with NUL. It never
+/// waits.
+///
+/// # Errors
+/// As sendto(2).
+pub fn tell(path: &[u8], bytes: &[u8]) -> Result<()> {
+    let socket = new(libc::SOCK_DGRAM)?;
+    let (address, len) = address(path)?;
+    // SAFETY: `bytes` is valid for reads, `address` is a socket address of `len` bytes.
+    cvt(unsafe {
+        let (bytes, count) = (bytes.as_ptr().cast(), bytes.len());
+        let to = (&raw const address).cast();
+        libc::sendto(socket.raw(), bytes, count, libc::MSG_NOSIGNAL, to, len)
+    })?;
+    Ok(())
+}
+
 /// Sends one message with up to [`MOST`] descriptors, which the other end gets copies of. Raises no
 /// signal.
 ///
@@ -66,8 +125,8 @@ pub fn send(socket: i32, bytes: &[u8], fds: &[i32]) -> Result<()> {
             (*first).cmsg_level = libc::SOL_SOCKET;
             (*first).cmsg_type = libc::SCM_RIGHTS;
             (*first).cmsg_len = libc::CMSG_LEN(len) as _;
-            let bytes = fds.as_ptr().cast::<u8>();
-            core::ptr::copy_nonoverlapping(bytes, libc::CMSG_DATA(first), size_of_val(fds));
+            let data = libc::CMSG_DATA(first);
+            core::ptr::copy_nonoverlapping(fds.as_ptr().cast(), data, size_of_val(fds));
         }
     }
     // SAFETY: the message points to one piece and a control buffer that outlive the call.
@@ -100,10 +159,13 @@ pub fn receive(socket: i32, bytes: &mut [u8]) -> Result<(usize, [Option<Fd>; MOS
             let head = unsafe { libc::CMSG_LEN(0) } as usize;
             let count = (found.cmsg_len as usize).saturating_sub(head) / size_of::<i32>();
             for (i, place) in fds.iter_mut().enumerate().take(count) {
-                let at = i * size_of::<i32>();
+                let mut fd = [0; size_of::<i32>()];
                 // SAFETY: the header says that there are `count` descriptors behind it.
-                let bytes = unsafe { libc::CMSG_DATA(first).add(at).cast::<[u8; 4]>().read() };
-                *place = Some(Fd::from_raw(i32::from_ne_bytes(bytes)));
+                unsafe {
+                    let data = libc::CMSG_DATA(first).add(i * fd.len());
+                    core::ptr::copy_nonoverlapping(data, fd.as_mut_ptr(), fd.len());
+                }
+                *place = Some(Fd::from_raw(i32::from_ne_bytes(fd)));
             }
         }
     }
@@ -188,5 +250,16 @@ mod tests {
         let (a, _b) = pair(Kind::Stream).unwrap();
         let found = peer(a.raw()).unwrap();
         assert_eq!((found.pid, found.uid), (crate::process::pid(), crate::process::euid()));
+    }
+
+    #[test]
+    fn an_address_fits_or_is_refused() {
+        for (path, len) in [(&b"/a"[..], 5), (b"\0a", 4), (&[b'x'; 107], 110), (&[0; 108], 110)] {
+            assert_eq!(address(path).map(|(_, len)| len), Ok(len), "{path:?}");
+        }
+        for path in [&b""[..], &[b'x'; 108], &[0; 109]] {
+            assert_eq!(address(path).err(), Some(Errno(libc::ENAMETOOLONG)));
+        }
+        assert_eq!(tell(b"\0nobody-listens-here", b"x"), Err(Errno(libc::ECONNREFUSED)));
     }
 }
