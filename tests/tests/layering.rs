@@ -41,6 +41,7 @@ const LAYERS: &[Layer] = &[
             "participant",
             "work",
             "machine",
+            "ondisk",
             "sys",
             "serde",
             "serde-saphyr",

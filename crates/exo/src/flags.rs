@@ -90,8 +90,8 @@ pub fn summary(item: &[u8]) -> String {
     let Ok(Traced { fields, participant_name }) = serde_json::from_slice(item) else {
         return "work item of an unusual shape".to_owned();
     };
-    let mut out = "work item".to_owned();
-    let mut add = |key: &str, value: &str| out.push_str(&format!(" {key}={value}"));
+    let mut words = vec!["work item".to_owned()];
+    let mut add = |key: &str, value: &str| words.push(format!("{key}={value}"));
     if let Some(id) = fields.ev.and_then(|event| event.id) {
         add("event", id.get());
     }
@@ -99,7 +99,7 @@ pub fn summary(item: &[u8]) -> String {
         add("project", project.get());
     }
     if let Some(name) = &participant_name {
-        add("participant", name);
+        add("participant", &crate::lines::plain(name));
     }
     for (key, value) in &fields.params {
         let is_shown = match &**key {
@@ -112,7 +112,7 @@ pub fn summary(item: &[u8]) -> String {
             add(key, value.get());
         }
     }
-    out
+    words.join(" ")
 }
 
 /// Returns an item as `debug_dump` asks for it: sorted keys, four spaces.

@@ -2,9 +2,11 @@
 //!
 //! The design note is this crate's README.
 
+pub mod control;
 pub mod flags;
 pub mod keeper;
 pub mod lines;
 pub mod order;
 pub mod settings;
 pub mod signature;
+pub mod worker;

@@ -94,6 +94,20 @@ impl Step {
         Self::Confine,
         Self::Run,
     ];
+
+    /// Returns what could not be done, in words.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Fork => "unable to make a process",
+            Self::Descriptors => "unable to put its descriptors in place",
+            Self::Directory => "unable to enter its directory",
+            Self::Limits => "unable to set its limits",
+            Self::User => "unable to become its user",
+            Self::Confine => "unable to confine it",
+            Self::Run => "unable to run its program",
+        }
+    }
 }
 
 /// What the keeper says.

@@ -42,7 +42,7 @@ fn normal_word(word: &str, out: &mut String) {
         if (first == '/' || first == '~') && rest[..path].matches('/').count() > 0 {
             // Of a path the last name, which mostly is a file of the participant's.
             let name = rest[..path].trim_end_matches('/').rsplit('/').next().unwrap_or("");
-            out.push_str("/");
+            out.push('/');
             letters_and_digits(name, out);
             rest = &rest[path..];
             continue;

@@ -102,6 +102,17 @@ pub fn tell(path: &[u8], bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Takes the next connection of a listening socket: close-on-exec, without waiting when it is used.
+///
+/// # Errors
+/// As accept4(2): `EAGAIN` where nobody waits.
+pub fn accept(listening: i32) -> Result<Fd> {
+    let (none, len) = (core::ptr::null_mut(), core::ptr::null_mut());
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: null asks for no address.
+    retry(|| unsafe { libc::accept4(listening, none, len, flags) }).map(Fd::from_raw)
+}
+
 /// Sends one message with up to [`MOST`] descriptors, which the other end gets copies of. Raises no
 /// signal.
 ///

@@ -71,7 +71,8 @@ impl World {
         let o = &mut self.outside;
         match event {
             Event::NotStarted | Event::Died { .. } => {
-                (o.alive, o.fresh, o.hello, o.killed, o.handed) = (false, false, false, false, None);
+                (o.alive, o.fresh, o.hello, o.killed, o.handed) =
+                    (false, false, false, false, None);
             }
             Event::Hello => (o.hello, o.fresh) = (true, false),
             Event::Answered { key, .. } if o.handed == Some(key) => o.handed = None,
@@ -136,9 +137,9 @@ impl World {
                 assert!(!o.stopping, "a start after the order to end: {context}");
                 (o.alive, o.fresh, o.handed) = (true, true, item);
                 if self.instance.is_persistent() {
-                    let spaced = self.last_start.is_none_or(|last| {
-                        last.after(self.instance.rules.restart) <= self.now
-                    });
+                    let spaced = self
+                        .last_start
+                        .is_none_or(|last| last.after(self.instance.rules.restart) <= self.now);
                     assert!(spaced, "started too soon: {context}");
                     self.last_start = Some(self.now);
                 }
@@ -367,10 +368,7 @@ fn what_is_at_hand_is_given_back_after_a_second_and_none_is_asked_for_again() {
     assert_eq!(world.step(Event::Tick), [Action::GiveBack(Key(2))]);
     let all = answer(&mut world, 1);
     assert_eq!(all, [Action::Finish(Key(1), How::Said), Action::Ask(Ask::Now)]);
-    assert_eq!(
-        world.step(Event::Arrived { key: Key(3), begun: true }),
-        [Action::HandOver(Key(3))]
-    );
+    assert_eq!(world.step(Event::Arrived { key: Key(3), begun: true }), [Action::HandOver(Key(3))]);
 }
 
 #[test]

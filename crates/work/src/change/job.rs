@@ -2,7 +2,9 @@
 
 use super::row::{Job, step};
 use super::tx::{Ring, Stop, Tx};
-use super::{Applied, Ask, Ended, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId};
+use super::{
+    Applied, Ask, Ended, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId,
+};
 use crate::item;
 use machine::work::{Event, Fault, Kind, State};
 use rusqlite::params;

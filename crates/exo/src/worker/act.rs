@@ -1,0 +1,182 @@
+//! What the machines decided, done.
+
+use super::settle::{self, Form};
+use super::{Worker, now};
+use crate::flags;
+use crate::order::Signal;
+use ::log::warn;
+use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Why};
+use participant::protocol::{Flavour, ToParticipant};
+use work::Ended as Outcome;
+
+const fn ask_of(ask: Ask) -> work::Ask {
+    match ask {
+        Ask::Now => work::Ask::Now,
+        Ask::Ahead => work::Ask::Ahead,
+    }
+}
+
+impl Worker {
+    pub(super) fn perform(&mut self, slot: usize, action: Action) {
+        match action {
+            Action::Ask(ask) => self.broker.ask(ask_of(ask), &self.slots[slot].name),
+            Action::Withdraw(ask) => self.broker.withdraw(ask_of(ask), &self.slots[slot].name),
+            Action::GiveBack(key) => {
+                if let Some(delivery) = self.slots[slot].take(key) {
+                    self.broker.give_back(delivery);
+                }
+            }
+            Action::Interrupt(key) => {
+                self.end_work(slot, key);
+                if let Some(delivery) = self.slots[slot].take(key) {
+                    self.broker.interrupt(delivery);
+                }
+            }
+            Action::Begin(key) => {
+                let slot = &mut self.slots[slot];
+                let name = slot.name.clone();
+                if let Some(delivery) = slot.delivery(key) {
+                    self.broker.begin(delivery, &name);
+                }
+            }
+            Action::Start(item) => self.start(slot, item),
+            Action::HandOver(key) => {
+                self.begin_work(slot, key);
+                self.slots[slot].hand_over();
+            }
+            Action::Cancel(_, why) => self.cancel_work(slot, why),
+            Action::TellShutdown => self.slots[slot].say(&ToParticipant::Shutdown),
+            Action::TellEnd => match self.slots[slot].machine.mode() {
+                Mode::PerItem => self.signal(slot, Signal::Term),
+                Mode::Persistent => {
+                    let seconds = NOTICE.as_secs_f64();
+                    self.slots[slot].say(&ToParticipant::AboutToDie { seconds });
+                }
+            },
+            Action::Terminate => self.signal(slot, Signal::Term),
+            Action::Kill => self.signal(slot, Signal::Kill),
+            Action::Finish(key, how) => self.finish(slot, key, how),
+        }
+    }
+
+    fn signal(&mut self, slot: usize, signal: Signal) {
+        if let Some(order) = self.slots[slot].signal(signal) {
+            self.order(&order, &[]);
+        }
+    }
+
+    fn start(&mut self, slot: usize, item: Option<Key>) {
+        if let Some(key) = item {
+            self.begin_work(slot, key);
+        }
+        let slot_ref = &mut self.slots[slot];
+        let made = slot_ref.prepare(self.settings.line_limit, self.settings.item_limit);
+        let is_started = match made {
+            Ok((order, others)) => {
+                let fds = others.each_ref().map(sys::linux::fd::Fd::raw);
+                self.order(&order, &fds)
+            }
+            Err(why) => {
+                self.start_failed(slot, format!("unable to make its pipes: {why}"));
+                return;
+            }
+        };
+        if !is_started {
+            self.start_failed(slot, "the keeper took no order".to_owned());
+            return;
+        }
+        let slot = &mut self.slots[slot];
+        if item.is_none() {
+            slot.greet(&self.settings.participant, &self.settings.config);
+        }
+    }
+
+    /// Says why an instance could not be started, once for each reason, and lets it rest.
+    pub(super) fn start_failed(&mut self, slot: usize, why: String) {
+        let slot_ref = &mut self.slots[slot];
+        slot_ref.process = None;
+        if slot_ref.start_failure.as_ref() != Some(&why) {
+            warn!("unable to start {}: {why}", slot_ref.name);
+            slot_ref.start_failure = Some(why);
+        }
+        self.events.push_back((slot, Event::NotStarted));
+    }
+
+    fn begin_work(&mut self, slot: usize, key: Key) {
+        let slot = &mut self.slots[slot];
+        slot.begin(key, flags::flags);
+        let Some(work) = &slot.work else { return };
+        let mut out = Vec::new();
+        if work.flags.trace {
+            out.extend(line_of(&slot.tag, flags::summary(&work.item).as_bytes()));
+        }
+        if work.flags.dump {
+            for line in flags::dump(&work.item).split(|byte| *byte == b'\n') {
+                out.extend(line_of(&slot.tag, line));
+            }
+        }
+        self.log.put(&out);
+    }
+
+    fn end_work(&mut self, slot: usize, key: Key) -> Option<super::slot::Work> {
+        let slot = &mut self.slots[slot];
+        if slot.work.as_ref().is_none_or(|work| work.key != key) {
+            return None;
+        }
+        let mut out = Vec::new();
+        let work = slot.end_work(&mut out);
+        self.log.put(&out);
+        work
+    }
+
+    fn cancel_work(&mut self, slot: usize, why: Why) {
+        let slot_ref = &mut self.slots[slot];
+        let Some(work) = &slot_ref.work else { return };
+        let id = u64::from(work.key.0);
+        let flavour = match why {
+            Why::Cancelled => work.flavour,
+            Why::Late => Flavour::Timeout,
+            Why::Overtaken => Flavour::Kill,
+            // It does not listen, or cannot be understood.
+            Why::Broken => return,
+        };
+        match slot_ref.machine.mode() {
+            Mode::PerItem => self.signal(slot, Signal::Term),
+            Mode::Persistent => slot_ref.say(&ToParticipant::Cancel { id, flavour }),
+        }
+    }
+
+    fn finish(&mut self, slot: usize, key: Key, how: How) {
+        let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
+        let mut outcome = Outcome::default();
+        // The last words of what it printed are part of it.
+        let slot_ref = &mut self.slots[slot];
+        if slot_ref.work.as_ref().is_some_and(|work| work.key == key)
+            && let Some(mut work) = slot_ref.work.take()
+        {
+            outcome = settle::of_end(how, &mut work, slot_ref, form);
+            if slot_ref.machine.mode() == Mode::Persistent {
+                let used = slot_ref.cpu().saturating_sub(work.cpu_before) / 1000;
+                outcome.cpu_us = outcome.cpu_us.or(i64::try_from(used).ok());
+                outcome.peak_kib = outcome.peak_kib.or_else(|| settle::peak(slot_ref, now()));
+            }
+            slot_ref.work = Some(work);
+        }
+        let work = self.end_work(slot, key);
+        if let Some(text) = &outcome.text {
+            let wfid = work.as_ref().map_or("-", |work| &work.wfid);
+            let (name, wfid) = (&self.slots[slot].name, crate::lines::plain(wfid));
+            warn!("{name} failed with {wfid}: fault {}: {text}", outcome.fault.0);
+        }
+        let Some(delivery) = self.slots[slot].take(key) else { return };
+        if how == How::Overdue {
+            self.broker.overdue(delivery);
+        } else {
+            self.broker.finish(delivery, outcome);
+        }
+    }
+}
+
+fn line_of(tag: &str, text: &[u8]) -> Vec<u8> {
+    [tag.as_bytes(), b": ", text, b"\n"].concat()
+}

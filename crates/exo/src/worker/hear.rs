@@ -1,0 +1,329 @@
+//! What broker, keeper and participants say.
+
+use super::link::Link;
+use super::settle::{self, Form};
+use super::slot::{PATIENCE, Process, Progress};
+use super::{Phase, Worker};
+use crate::order::{REPORT, Report};
+use ::log::{error, info, warn};
+use machine::exo::{Event, Mode};
+use machine::work::{Fault, Kind};
+use participant::protocol::{self, Flavour, FromParticipant, ToParticipant};
+use sys::linux::errno::Errno;
+use sys::linux::file::flags::EAGAIN;
+use sys::linux::process::Ended;
+use sys::linux::socket;
+use sys::program::TROUBLE;
+use work::{Event as Heard, Lease, NewJob, Refused};
+
+/// What a forwarded item is answered to: which slot, which start of its process, and its ticket.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forwarded {
+    pub slot: usize,
+    pub serial: u32,
+    pub ticket: u64,
+}
+
+const fn flavour(why: Fault) -> Flavour {
+    match why {
+        Fault::KILLED => Flavour::Kill,
+        Fault::GIVEN_UP => Flavour::Timeout,
+        _ => Flavour::Cancel,
+    }
+}
+
+impl Worker {
+    pub(super) fn hear_broker(&mut self) {
+        while let Some(event) = self.broker.next() {
+            match event {
+                Heard::Arrived(delivery) => self.arrived(delivery),
+                Heard::Settled { fault, .. } if fault.kind() == Kind::Done => self.done += 1,
+                Heard::Settled { .. } => self.failed += 1,
+                Heard::Overtaken(lease) => self.about(lease, Event::Overtaken),
+                Heard::Cancelled { key, why } => self.cancelled(key, why),
+                Heard::Sent { ticket, job } => self.sent(ticket, job),
+                Heard::CancelTaken { ticket, refused } => {
+                    self.control.cancel_taken(ticket, refused.as_ref());
+                }
+                Heard::Trouble { what, lasting } => {
+                    if lasting {
+                        error!("unable to go on: {what}");
+                        self.over = Some(TROUBLE);
+                    } else {
+                        warn!("unable to go on until it is mended: {what}");
+                    }
+                    self.trouble = Some(what);
+                }
+                Heard::Well => {
+                    info!("the queue can be used again");
+                    self.trouble = None;
+                }
+                // Of a kind that this exo does not know.
+                _ => {}
+            }
+        }
+    }
+
+    fn arrived(&mut self, delivery: work::Delivery) {
+        let job = delivery.job();
+        let begun = job.begun;
+        let slot = self.slots.iter().position(|slot| slot.name == job.instance).unwrap_or(0);
+        let key = self.new_key();
+        self.slots[slot].keep(key, delivery);
+        self.events.push_back((slot, Event::Arrived { key, begun }));
+    }
+
+    fn about(&mut self, lease: Lease, event: fn(machine::exo::Key) -> Event) {
+        for (slot, candidate) in self.slots.iter().enumerate() {
+            if let Some(key) = candidate.key_of(lease) {
+                self.events.push_back((slot, event(key)));
+            }
+        }
+    }
+
+    fn cancelled(&mut self, lease: Lease, why: Fault) {
+        for (number, slot) in self.slots.iter_mut().enumerate() {
+            let Some(key) = slot.key_of(lease) else { continue };
+            if let Some(work) = slot.work.as_mut().filter(|work| work.key == key) {
+                work.flavour = flavour(why);
+                info!("{} is told to stop working on {}", slot.name, work.wfid.escape_default());
+            }
+            let hurry = why == Fault::KILLED;
+            self.events.push_back((number, Event::Cancelled { key, hurry }));
+        }
+    }
+
+    fn sent(&mut self, ticket: u64, job: Result<work::JobId, Refused>) {
+        let Some(to) = self.control.forwarded(ticket) else { return };
+        let refused = job.as_ref().err().map(ToString::to_string);
+        let slot = &mut self.slots[to.slot];
+        if slot.process.as_ref().is_some_and(|process| process.serial == to.serial) {
+            slot.say(&ToParticipant::Sent {
+                ticket: to.ticket,
+                job: job.ok().map(|job| job.0),
+                refused: refused.as_deref(),
+            });
+        }
+    }
+
+    pub(super) fn hear_keeper(&mut self) {
+        let mut bytes = [0; REPORT];
+        loop {
+            match socket::receive(self.keeper.raw(), &mut bytes) {
+                Ok((0, _)) => {
+                    if self.phase != Phase::Stopping {
+                        error!("the keeper is gone");
+                    }
+                    self.over = Some(TROUBLE);
+                    return;
+                }
+                Ok((len, _)) => match bytes.get(..len).and_then(Report::decode) {
+                    Some(report) => self.reported(report),
+                    None => warn!("the keeper said something without sense"),
+                },
+                Err(Errno(EAGAIN)) => return,
+                Err(why) => {
+                    error!("unable to hear the keeper: {why}");
+                    self.over = Some(TROUBLE);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn reported(&mut self, report: Report) {
+        let (instance, serial) = match report {
+            Report::Shutdown => return self.shut_down(),
+            Report::Started { instance, serial, .. }
+            | Report::NotStarted { instance, serial, .. }
+            | Report::Ended { instance, serial, .. } => (usize::from(instance), serial),
+        };
+        let Some(slot) = self.slots.get_mut(instance) else { return };
+        let Some(process) = slot.process.as_mut().filter(|process| process.serial == serial) else {
+            return;
+        };
+        match report {
+            Report::Started { pid, .. } => {
+                process.pid = Some(pid);
+                slot.peak = None;
+                slot.start_failure = None;
+                if let Some(work) = &mut slot.work {
+                    work.cpu_before = 0;
+                }
+            }
+            Report::NotStarted { step, errno, .. } => {
+                let why = format!("{}: {}", step.words(), Errno(errno));
+                self.start_failed(instance, why);
+            }
+            Report::Ended { how, cpu_us, peak_kib, .. } => {
+                process.ended = Some(how);
+                self.ended(instance, how, cpu_us, peak_kib);
+            }
+            Report::Shutdown => {}
+        }
+    }
+
+    /// A process is dead: what it left is read, and then it is none.
+    fn ended(&mut self, slot: usize, how: Ended, cpu_us: u64, peak_kib: u64) {
+        self.read_participant(slot, true);
+        let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
+        let slot_ref = &mut self.slots[slot];
+        let last = slot_ref.last_line();
+        let mut well = false;
+        if let (Some(work), Some(Process { ends, .. })) = (&mut slot_ref.work, &slot_ref.process)
+            && let Link::PerItem(one) = &ends.link
+        {
+            let mut outcome = settle::of_exit(how, &one.bytes, last, work, form);
+            outcome.cpu_us = i64::try_from(cpu_us).ok();
+            outcome.peak_kib = i64::try_from(peak_kib).ok();
+            well = outcome.fault == Fault::NONE;
+            work.said = Some(outcome);
+        } else if slot_ref.machine.mode() == Mode::Persistent && self.phase != Phase::Stopping {
+            let how = match how {
+                Ended::Code(code) => format!("exit {code}"),
+                Ended::Signal(signal) => format!("signal {signal}"),
+            };
+            warn!("{} ended: {how}", slot_ref.name);
+        }
+        self.events.push_back((slot, Event::Died { well }));
+        // The machine settles what is in hand while the process is still known.
+        self.decide();
+        self.slots[slot].process = None;
+    }
+
+    /// Reads what a participant printed and said. `to_end`: it is dead, and this is all of it.
+    pub(super) fn read_participant(&mut self, slot: usize, to_end: bool) {
+        let mut out = Vec::new();
+        let slot_ref = &mut self.slots[slot];
+        // First what it printed, which it did before it said that the work is done.
+        slot_ref.read_output(&mut self.room, to_end, &mut out);
+        self.log.put(&out);
+        let Some(process) = &mut slot_ref.process else { return };
+        match &mut process.ends.link {
+            Link::PerItem(one) => one.read(&mut self.room),
+            Link::Persistent(talk) => {
+                talk.read(&mut self.room);
+                self.listen(slot);
+            }
+        }
+    }
+
+    /// Writes what a participant is ready to read.
+    pub(super) fn write_participant(&mut self, slot: usize) {
+        match self.slots[slot].process.as_mut().map(|process| &mut process.ends.link) {
+            Some(Link::PerItem(one)) => one.write(),
+            Some(Link::Persistent(talk)) => talk.write(),
+            None => {}
+        }
+    }
+
+    fn listen(&mut self, slot: usize) {
+        loop {
+            let Some(Process { ends, .. }) = &mut self.slots[slot].process else { return };
+            let Link::Persistent(talk) = &mut ends.link else { return };
+            let Some(line) = talk.line() else {
+                if talk.is_over() {
+                    self.events.push_back((slot, Event::Broken));
+                }
+                return;
+            };
+            self.hear_line(slot, &line);
+            // Each word counts before the next one is heard.
+            self.decide();
+            if let Some(Process { ends, .. }) = &mut self.slots[slot].process
+                && let Link::Persistent(talk) = &mut ends.link
+            {
+                talk.reuse(line);
+            }
+        }
+    }
+
+    fn hear_line(&mut self, slot: usize, line: &[u8]) {
+        let message = match FromParticipant::read(line) {
+            Ok(message) => message,
+            Err(why) => return self.nonsense(slot, &why.to_string()),
+        };
+        match &message {
+            FromParticipant::Hello { protocol: protocol::VERSION } => {
+                self.events.push_back((slot, Event::Hello));
+                self.ready();
+            }
+            FromParticipant::Hello { protocol } => {
+                let (name, known) = (&self.slots[slot].name, protocol::VERSION);
+                error!("{name} speaks version {protocol} of the protocol; {known} is needed");
+                self.events.push_back((slot, Event::Broken));
+            }
+            FromParticipant::Forward { ticket, queue, item } => {
+                let item = item.get().as_bytes().to_vec();
+                self.forward(slot, *ticket, queue, item);
+            }
+            FromParticipant::Result { id, .. }
+            | FromParticipant::Fault { id, .. }
+            | FromParticipant::Cancelled { id }
+            | FromParticipant::Progress { id, .. }
+            | FromParticipant::Stage { id, .. } => self.hear_about(slot, *id, &message),
+        }
+    }
+
+    /// Hears something about an item, which must be the one in hand.
+    fn hear_about(&mut self, slot: usize, id: u64, message: &FromParticipant<'_>) {
+        let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
+        let slot_ref = &mut self.slots[slot];
+        let name = &slot_ref.name;
+        let Some(work) = slot_ref.work.as_mut().filter(|work| u64::from(work.key.0) == id) else {
+            warn!("{name} speaks of item {id}, which it does not have; ignored");
+            return;
+        };
+        if let Some(outcome) = settle::of_message(message, work, form) {
+            let (key, well) = (work.key, outcome.fault == Fault::NONE);
+            work.said = Some(outcome);
+            self.events.push_back((slot, Event::Answered { key, well }));
+            return;
+        }
+        match message {
+            FromParticipant::Progress { done, text, .. } => {
+                let text = text.as_ref().map(|text| text.chars().take(200).collect());
+                work.progress = Some(Progress { done: *done, text });
+            }
+            FromParticipant::Stage { stage, .. } => {
+                let (key, stage) = (work.key, stage.as_ref().map(ToString::to_string));
+                if let Some(delivery) = slot_ref.delivery(key) {
+                    self.broker.stage(delivery, stage);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn nonsense(&mut self, slot: usize, why: &str) {
+        let slot_ref = &mut self.slots[slot];
+        let name = &slot_ref.name;
+        let so_far = slot_ref.work.as_mut().map_or(PATIENCE, |work| {
+            work.nonsense += 1;
+            work.nonsense
+        });
+        if so_far < PATIENCE {
+            warn!("{name} said something without sense: {}", why.escape_default());
+        } else if so_far == PATIENCE {
+            warn!("{name} speaks without sense: {}", why.escape_default());
+            self.events.push_back((slot, Event::Broken));
+        }
+    }
+
+    fn forward(&mut self, slot: usize, ticket: u64, queue: &str, item: Vec<u8>) {
+        let name = &self.slots[slot].name;
+        let serial = self.slots[slot].process.as_ref().map_or(0, |process| process.serial);
+        let owner = self.control.participant_uid();
+        let unnamed = format!("{name}!{serial}!{ticket}!{}", self.begun.0);
+        let refused = match NewJob::from_item(queue, item, self.settings.item_limit, &unnamed) {
+            Ok(job) => {
+                let to = Forwarded { slot, serial, ticket };
+                let ticket = self.control.expect_sent(to);
+                self.broker.send(ticket, NewJob { owner: Some(owner), ..job });
+                return;
+            }
+            Err(why) => why.to_string(),
+        };
+        self.slots[slot].say(&ToParticipant::Sent { ticket, job: None, refused: Some(&refused) });
+    }
+}

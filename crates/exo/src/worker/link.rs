@@ -1,0 +1,391 @@
+//! Our ends of what a participant process has: its output, and the way of items and answers.
+
+use crate::lines::Lines;
+use participant::protocol::ToParticipant;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use sys::linux::bytes;
+use sys::linux::errno::{Errno, Result};
+use sys::linux::fd::{self, Fd, PollFd};
+use sys::linux::file::{self, flags};
+use sys::linux::socket::{self, Kind};
+
+/// Bytes read at once: as much as a pipe holds.
+pub(super) const AT_ONCE: usize = 64 << 10;
+/// What a line may have besides an item.
+const AROUND: usize = 64 << 10;
+/// Capacity that is kept between two lines.
+const KEPT: usize = 64 << 10;
+
+/// What came of reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// So many bytes.
+    Bytes(usize),
+    /// None for now.
+    Nothing,
+    /// None ever again.
+    End,
+}
+
+fn read(from: &Fd, room: &mut [u8]) -> Came {
+    match fd::read(from.raw(), room) {
+        Ok(0) => Came::End,
+        Ok(n) => Came::Bytes(n),
+        Err(Errno(flags::EAGAIN)) => Came::Nothing,
+        Err(_) => Came::End,
+    }
+}
+
+fn readable(fd: Option<&Fd>) -> PollFd {
+    fd.map_or(PollFd::none(), |fd| PollFd::readable(fd.raw()))
+}
+
+/// One of the two streams that a participant prints to.
+#[derive(Debug)]
+pub(super) struct Printed {
+    from: Option<Fd>,
+    /// What it printed, in lines.
+    pub(super) lines: Lines,
+}
+
+impl Printed {
+    /// Moves what is there into `out`, as tagged lines, until there is no more or `most` bytes
+    /// were moved.
+    pub(super) fn take(&mut self, room: &mut [u8], most: usize, tag: &str, out: &mut Vec<u8>) {
+        let mut moved = 0;
+        while let Some(from) = &self.from
+            && moved < most
+        {
+            match read(from, room) {
+                Came::Bytes(n) => {
+                    self.lines.take(&room[..n], tag, out);
+                    moved += n;
+                }
+                Came::Nothing => return,
+                Came::End => self.from = None,
+            }
+        }
+    }
+
+    /// Returns what to wait for.
+    #[must_use]
+    pub(super) fn interest(&self) -> PollFd {
+        readable(self.from.as_ref())
+    }
+}
+
+/// The way of items and answers.
+#[derive(Debug)]
+pub(super) enum Link {
+    /// To the process for one item.
+    PerItem(OneItem),
+    /// To a persistent one.
+    Persistent(Talk),
+}
+
+/// Our ends.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// Its descriptor 1.
+    pub(super) out: Printed,
+    /// Its descriptor 2.
+    pub(super) err: Printed,
+    /// Its descriptor 3, and 0 where that is the item's way.
+    pub(super) link: Link,
+}
+
+/// The other ends: 0, 1, 2 and 3 of the process.
+pub(super) type Others = [Fd; 4];
+
+fn printed(line_limit: usize) -> Result<(Printed, Fd)> {
+    let (from, to) = fd::pipe()?;
+    fd::set_nonblock(from.raw(), true)?;
+    Ok((Printed { from: Some(from), lines: Lines::new(line_limit) }, to))
+}
+
+/// Makes all ends. `item`: the item of a process for one. An answer has `item_limit` bytes at most.
+///
+/// # Errors
+/// As pipe2(2), socketpair(2), open(2).
+pub(super) fn make(
+    line_limit: usize,
+    item_limit: usize,
+    item: Option<Rc<Vec<u8>>>,
+) -> Result<(Ends, Others)> {
+    let (out, out_end) = printed(line_limit)?;
+    let (err, err_end) = printed(line_limit)?;
+    let (link, stdin, three) = if let Some(item) = item {
+        let (stdin, ours) = fd::pipe()?;
+        fd::set_nonblock(ours.raw(), true)?;
+        let (answer, three) = fd::pipe()?;
+        fd::set_nonblock(answer.raw(), true)?;
+        (Link::PerItem(OneItem::new(item, item_limit, ours, answer)), stdin, three)
+    } else {
+        let (ours, three) = socket::pair(Kind::Stream)?;
+        fd::set_nonblock(ours.raw(), true)?;
+        let null = file::open(file::HERE, c"/dev/null", flags::O_RDONLY, 0)?;
+        (Link::Persistent(Talk::new(ours, item_limit)), fd::beyond_standard(null)?, three)
+    };
+    Ok((Ends { out, err, link }, [stdin, out_end, err_end, three]))
+}
+
+/// The item on its way to the process for it, and its answer on the way back.
+#[derive(Debug)]
+pub(super) struct OneItem {
+    item: Rc<Vec<u8>>,
+    written: usize,
+    stdin: Option<Fd>,
+    answer: Option<Fd>,
+    limit: usize,
+    /// The answer so far; one byte more than the limit where it is too long.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl OneItem {
+    fn new(item: Rc<Vec<u8>>, limit: usize, stdin: Fd, answer: Fd) -> Self {
+        let (stdin, answer) = (Some(stdin), Some(answer));
+        Self { item, written: 0, stdin, answer, limit, bytes: Vec::new() }
+    }
+
+    /// Writes what can be written of the item, then closes its way.
+    pub(super) fn write(&mut self) {
+        while let Some(to) = &self.stdin {
+            let rest = &self.item[self.written..];
+            match fd::write(to.raw(), rest) {
+                _ if rest.is_empty() => self.stdin = None,
+                Ok(n) => self.written += n,
+                Err(Errno(flags::EAGAIN)) => return,
+                // It does not want to know.
+                Err(_) => self.stdin = None,
+            }
+        }
+    }
+
+    /// Reads what is there of the answer; where it is too long, only that it is.
+    pub(super) fn read(&mut self, room: &mut [u8]) {
+        while let Some(from) = &self.answer {
+            match read(from, room) {
+                Came::Bytes(n) => {
+                    let free = (self.limit + 1).saturating_sub(self.bytes.len());
+                    self.bytes.extend_from_slice(&room[..n.min(free)]);
+                }
+                Came::Nothing => return,
+                Came::End => self.answer = None,
+            }
+        }
+    }
+
+    /// Returns what to wait for: the item's way and the answer's.
+    #[must_use]
+    pub(super) fn interest(&self) -> [PollFd; 2] {
+        let to = self.stdin.as_ref().map_or(PollFd::none(), |to| PollFd::writable(to.raw()));
+        [to, readable(self.answer.as_ref())]
+    }
+}
+
+/// A piece of what is to be said.
+#[derive(Debug)]
+enum Piece {
+    Words(Vec<u8>),
+    Item(Rc<Vec<u8>>),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Words(bytes) => bytes,
+            Self::Item(item) => item,
+        }
+    }
+}
+
+/// Lines to and from a persistent participant.
+#[derive(Debug)]
+pub(super) struct Talk {
+    socket: Option<Fd>,
+    outgoing: VecDeque<Piece>,
+    /// Bytes written of the first piece.
+    written: usize,
+    incoming: Vec<u8>,
+    /// Bytes of it that are known to hold no end of a line.
+    looked: usize,
+    /// Most bytes of a line.
+    most: usize,
+}
+
+impl Talk {
+    fn new(socket: Fd, limit: usize) -> Self {
+        Self {
+            most: limit.saturating_add(AROUND),
+            socket: Some(socket),
+            outgoing: VecDeque::new(),
+            written: 0,
+            incoming: Vec::new(),
+            looked: 0,
+        }
+    }
+
+    /// Says something.
+    pub(super) fn say(&mut self, message: &ToParticipant<'_>) {
+        let mut line = Vec::new();
+        message.write(&mut line);
+        self.outgoing.push_back(Piece::Words(line));
+        self.write();
+    }
+
+    /// Hands an item over, without a copy of it.
+    pub(super) fn hand_over(&mut self, head: Vec<u8>, item: Rc<Vec<u8>>, tail: &[u8]) {
+        self.outgoing.push_back(Piece::Words(head));
+        self.outgoing.push_back(Piece::Item(item));
+        self.outgoing.push_back(Piece::Words(tail.to_vec()));
+        self.write();
+    }
+
+    /// Writes what can be written.
+    pub(super) fn write(&mut self) {
+        while let (Some(to), Some(first)) = (&self.socket, self.outgoing.front()) {
+            let rest = first.bytes().get(self.written..).unwrap_or_default();
+            if rest.is_empty() {
+                self.outgoing.pop_front();
+                self.written = 0;
+                continue;
+            }
+            match fd::write(to.raw(), rest) {
+                Ok(n) => self.written += n,
+                Err(Errno(flags::EAGAIN)) => return,
+                // Its end is read, too; that is what counts.
+                Err(_) => self.outgoing.clear(),
+            }
+        }
+    }
+
+    /// Reads what is there, at most as much as a line may have; it is kept until
+    /// [`line`](Self::line) takes it.
+    pub(super) fn read(&mut self, room: &mut [u8]) {
+        while let Some(from) = &self.socket
+            && self.incoming.len() <= self.most
+        {
+            match read(from, room) {
+                Came::Bytes(n) => self.incoming.extend_from_slice(&room[..n]),
+                Came::Nothing => return,
+                Came::End => self.socket = None,
+            }
+        }
+    }
+
+    /// Returns the next whole line, without its end.
+    pub(super) fn line(&mut self) -> Option<Vec<u8>> {
+        let Some(at) = bytes::find(b'\n', &self.incoming[self.looked..]) else {
+            self.looked = self.incoming.len();
+            return None;
+        };
+        let end = self.looked + at;
+        self.looked = 0;
+        // The usual case first: the line is all there is.
+        if end + 1 == self.incoming.len() {
+            let mut line = std::mem::take(&mut self.incoming);
+            line.truncate(end);
+            return Some(line);
+        }
+        let rest = self.incoming.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.incoming, rest);
+        line.truncate(end);
+        Some(line)
+    }
+
+    /// Gives the memory of a line back that was not kept.
+    pub(super) fn reuse(&mut self, mut line: Vec<u8>) {
+        if self.incoming.is_empty() && line.capacity() <= KEPT {
+            line.clear();
+            self.incoming = line;
+        }
+    }
+
+    /// Tells whether nothing will come any more, or nothing that could be understood.
+    #[must_use]
+    pub(super) fn is_over(&self) -> bool {
+        self.socket.is_none() || self.looked > self.most
+    }
+
+    /// Returns what to wait for: room to write, and bytes to read.
+    #[must_use]
+    pub(super) fn interest(&self) -> [PollFd; 2] {
+        // What goes on for too long is not listened to any more.
+        let socket = self.socket.as_ref().filter(|_| !self.is_over());
+        let waits = socket.filter(|_| !self.outgoing.is_empty());
+        [waits.map_or(PollFd::none(), |fd| PollFd::writable(fd.raw())), readable(socket)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn talk(limit: usize) -> (Talk, Fd) {
+        let (ours, theirs) = socket::pair(Kind::Stream).unwrap();
+        fd::set_nonblock(ours.raw(), true).unwrap();
+        (Talk::new(ours, limit), theirs)
+    }
+
+    #[test]
+    fn lines_are_taken_one_by_one_however_they_arrive() {
+        let (mut talk, theirs) = talk(1000);
+        let mut room = [0; 16];
+        for piece in [&b"one\ntw"[..], b"o\n\nfour is longer than the room\nfi", b"ve\n"] {
+            fd::write(theirs.raw(), piece).unwrap();
+            talk.read(&mut room);
+        }
+        let lines: Vec<_> = std::iter::from_fn(|| talk.line()).collect();
+        let expected: [&[u8]; 5] = [b"one", b"two", b"", b"four is longer than the room", b"five"];
+        assert_eq!(lines, expected);
+        assert!(!talk.is_over());
+        drop(theirs);
+        talk.read(&mut room);
+        assert!(talk.is_over());
+    }
+
+    #[test]
+    fn a_line_without_end_is_over_at_the_limit() {
+        let (mut talk, theirs) = talk(1000);
+        let mut room = vec![0; AT_ONCE];
+        let piece = vec![b'x'; AT_ONCE];
+        let mut sent = 0;
+        while !talk.is_over() {
+            assert!(sent < 4 << 20);
+            sent += fd::write(theirs.raw(), &piece[..1 << 12]).unwrap();
+            talk.read(&mut room);
+            assert_eq!(talk.line(), None);
+        }
+        assert!(talk.incoming.len() <= 1000 + AROUND + AT_ONCE);
+    }
+
+    #[test]
+    fn a_large_item_goes_out_piece_by_piece() {
+        let (mut talk, theirs) = talk(1000);
+        let item = Rc::new(vec![b'7'; 1 << 20]);
+        talk.hand_over(b"<".to_vec(), Rc::clone(&item), b">\n");
+        let mut got = Vec::new();
+        let mut room = vec![0; AT_ONCE];
+        while got.last() != Some(&b'\n') {
+            let n = fd::read(theirs.raw(), &mut room).unwrap();
+            got.extend_from_slice(&room[..n]);
+            talk.write();
+        }
+        assert_eq!(got.len(), item.len() + 3);
+        assert!(talk.outgoing.is_empty());
+    }
+
+    #[test]
+    fn an_answer_is_read_to_the_limit_and_one_byte_more() {
+        let (ends, others) = make(100, 100, Some(Rc::new(b"item".to_vec()))).unwrap();
+        let Link::PerItem(mut one) = ends.link else { panic!("per item") };
+        one.write();
+        let mut room = [0; 64];
+        assert_eq!(fd::read(others[0].raw(), &mut room), Ok(4));
+        assert_eq!(fd::read(others[0].raw(), &mut room), Ok(0));
+        fd::write(others[3].raw(), &[b'y'; 200]).unwrap();
+        one.read(&mut room);
+        assert_eq!(one.bytes.len(), 101);
+    }
+}

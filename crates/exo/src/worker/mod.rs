@@ -1,0 +1,294 @@
+//! The worker: one loop for broker, participants and whoever asks.
+
+mod act;
+mod control;
+mod hear;
+mod link;
+mod log;
+mod settle;
+mod slot;
+mod wait;
+
+use crate::keeper::WorkerEnds;
+use crate::order::Order;
+use crate::settings::{self, Settings};
+use ::log::{error, info, warn};
+use control::Control;
+use link::AT_ONCE;
+use log::Log;
+use machine::exo::{Event, Key, Mode, Rules};
+use machine::time::{Mono, earlier};
+use machine::work::Limit;
+use slot::Slot;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use sys::linux::errno::Errno;
+use sys::linux::fd::{self, Fd, PollFd};
+use sys::linux::file::flags::EAGAIN;
+use sys::linux::watch::{self, Watcher};
+use sys::linux::{socket, time};
+use sys::program::TROUBLE;
+use work::embedded;
+use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy, Wall};
+
+/// The clocks of this machine.
+pub struct Clocks;
+
+impl Clock for Clocks {
+    fn now(&self) -> Now {
+        let (seconds, nanos) = time::wall();
+        let wall = Wall(seconds * 1_000_000 + i64::from(nanos / 1000));
+        Now { mono: now(), wall }
+    }
+
+    fn boot(&self) -> String {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        id.map(|id| id.trim().to_owned()).unwrap_or_default()
+    }
+}
+
+fn now() -> Mono {
+    Mono(time::monotonic())
+}
+
+/// How long the keeper may take to read an order: it does nothing that could be waited for.
+const KEEPER: u64 = 10 * time::SECOND;
+
+/// What the whole exo does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Draining,
+    Stopping,
+}
+
+struct Worker {
+    settings: Settings,
+    broker: Box<dyn Broker>,
+    keeper: Fd,
+    control: Control,
+    /// Sees files that arrive in the drop folder.
+    drops: Option<Watcher>,
+    log: Log,
+    slots: Vec<Slot>,
+    /// What happened to an instance and was not told its machine yet.
+    events: VecDeque<(usize, Event)>,
+    phase: Phase,
+    keys: u32,
+    /// What the broker cannot do at the moment.
+    trouble: Option<String>,
+    is_ready: bool,
+    /// Items settled as done, and those that were not.
+    done: u64,
+    failed: u64,
+    /// Where bytes are read to.
+    room: Vec<u8>,
+    /// Exit code, once all is to end at once.
+    over: Option<i32>,
+    begun: Mono,
+}
+
+/// Runs the worker until it is told to end; returns the exit code.
+#[must_use]
+pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
+    let broker = match open(&settings) {
+        Ok(broker) => broker,
+        Err(why) => {
+            error!("{why}");
+            return TROUBLE;
+        }
+    };
+    let rules = rules(&settings);
+    let slots = (0..settings.instances)
+        .map(|number| Slot::new(&settings.participant, number, rules))
+        .collect();
+    let drops = watch_drops(&settings);
+    let control = Control::new(
+        ends.control,
+        ends.keeper_pid.cast_unsigned(),
+        ends.participant_uid,
+        &settings,
+    );
+    let mut worker = Worker {
+        broker,
+        keeper: ends.keeper,
+        control,
+        drops,
+        log: Log::default(),
+        slots,
+        events: VecDeque::new(),
+        phase: Phase::Running,
+        keys: 0,
+        trouble: None,
+        is_ready: false,
+        done: 0,
+        failed: 0,
+        room: vec![0; AT_ONCE],
+        over: None,
+        begun: now(),
+        settings,
+    };
+    worker.work()
+}
+
+fn open(settings: &Settings) -> Result<Box<dyn Broker>, String> {
+    let drop_folder =
+        DropFolder::open(&drop_folder(settings), &settings.queue, settings.item_limit)
+            .map_err(|trouble| trouble.to_string())?;
+    let limit = Limit { tries: settings.tries, ..Limit::default() };
+    let broker = Embedded::open(&embedded::Settings {
+        place: Place::new(&settings.store),
+        clock: Arc::new(Clocks),
+        safety: settings.safety,
+        queue: settings.queue.clone(),
+        policy: Policy { limit, backoff: settings.backoff, ..Policy::default() },
+        drop_folder: Some(drop_folder),
+    });
+    Ok(Box::new(broker.map_err(|trouble| trouble.to_string())?))
+}
+
+fn drop_folder(settings: &Settings) -> std::path::PathBuf {
+    settings.spool.join(&settings.queue)
+}
+
+/// Watches the drop folder; where that cannot be, items are seen at the next start only.
+fn watch_drops(settings: &Settings) -> Option<Watcher> {
+    let folder = drop_folder(settings);
+    let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).ok()?;
+    let watcher = Watcher::new().and_then(|watcher| {
+        watcher.add(&path, watch::APPEARED)?;
+        Ok(watcher)
+    });
+    watcher.inspect_err(|why| warn!("unable to watch {}: {why}", folder.display())).ok()
+}
+
+fn rules(settings: &Settings) -> Rules {
+    let mode = match settings.mode {
+        settings::Mode::PerItem => Mode::PerItem,
+        settings::Mode::Persistent => Mode::Persistent,
+    };
+    let times = settings.times;
+    Rules {
+        mode,
+        start: times.start,
+        item: times.item,
+        cancel: times.cancel,
+        shutdown: times.shutdown,
+        restart: times.restart,
+        restart_longest: times.restart_longest,
+    }
+}
+
+impl Worker {
+    fn work(&mut self) -> i32 {
+        info!(
+            "{} takes items from the queue {}, {} at a time",
+            self.settings.participant, self.settings.queue, self.settings.instances
+        );
+        self.events.extend((0..self.slots.len()).map(|slot| (slot, Event::Begun)));
+        if self.settings.mode == settings::Mode::PerItem {
+            self.ready();
+        }
+        loop {
+            self.hear_broker();
+            self.decide();
+            self.log.flush(now());
+            if let Some(code) = self.over {
+                return code;
+            }
+            if self.phase == Phase::Stopping && self.slots.iter().all(|s| s.machine.is_finished()) {
+                return self.end();
+            }
+            self.wait();
+        }
+    }
+
+    /// Ends in good order: what was wished of the broker is granted when it is dropped.
+    fn end(&mut self) -> i32 {
+        /// As long as supervise and its logger need to go on.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let until = now().after(PATIENCE);
+        while let Some(out) = self.log.interest()
+            && now() < until
+        {
+            let _ = fd::poll(&mut [out], Some(until.nanos_from(now())));
+            self.log.flush(now());
+        }
+        info!("{} ends", self.settings.participant);
+        0
+    }
+
+    /// Tells the machines what happened and does what they say, until nothing follows any more.
+    fn decide(&mut self) {
+        let now = now();
+        for slot in 0..self.slots.len() {
+            if self.slots[slot].machine.deadline().is_some_and(|at| at <= now) {
+                self.events.push_back((slot, Event::Tick));
+            }
+        }
+        while let Some((slot, event)) = self.events.pop_front() {
+            let mut actions = machine::exo::Actions::default();
+            self.slots[slot].machine.step(event, now, &mut actions);
+            while let Some(action) = actions.pop() {
+                self.perform(slot, action);
+            }
+        }
+    }
+
+    /// Tells all machines the same.
+    fn tell_all(&mut self, event: Event) {
+        self.events.extend((0..self.slots.len()).map(|slot| (slot, event)));
+    }
+
+    fn deadline(&self) -> Option<Mono> {
+        let machines = self.slots.iter().map(|slot| slot.machine.deadline());
+        let first = machines.fold(self.log.deadline(), earlier);
+        earlier(first, self.control.deadline())
+    }
+
+    /// Says that items are taken, once.
+    fn ready(&mut self) {
+        if !self.is_ready {
+            self.is_ready = true;
+            self.order(&Order::Ready, &[]);
+        }
+    }
+
+    /// Sends an order to the keeper. Tells whether it went out.
+    fn order(&mut self, order: &Order, fds: &[i32]) -> bool {
+        let Some(bytes) = order.encode() else { return false };
+        loop {
+            match socket::send(self.keeper.raw(), &bytes, fds) {
+                Ok(()) => return true,
+                Err(Errno(EAGAIN)) => {
+                    let mut wait = [PollFd::writable(self.keeper.raw())];
+                    if !matches!(fd::poll(&mut wait, Some(KEEPER)), Ok(1..)) {
+                        warn!("the keeper does not listen");
+                        return false;
+                    }
+                }
+                Err(why) => {
+                    if self.over.is_none() {
+                        error!("unable to order the keeper: {why}");
+                    }
+                    self.over = Some(TROUBLE);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn shut_down(&mut self) {
+        if self.phase != Phase::Stopping {
+            info!("{} takes no more items and ends", self.settings.participant);
+            self.phase = Phase::Stopping;
+            self.tell_all(Event::Shutdown);
+        }
+    }
+
+    fn new_key(&mut self) -> Key {
+        self.keys = self.keys.wrapping_add(1);
+        Key(self.keys)
+    }
+}

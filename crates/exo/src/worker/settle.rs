@@ -1,0 +1,221 @@
+//! What is recorded of the end of an attempt.
+
+use super::slot::{Slot, Work};
+use crate::signature::signature;
+use machine::exo::How;
+use machine::time::Mono;
+use machine::work::Fault;
+use ondisk::tai64n::Stamp;
+use participant::protocol::FromParticipant;
+use serde_json::value::RawValue;
+use std::time::Duration;
+use sys::linux::process::Ended;
+use work::Ended as Outcome;
+use work::item::{self, ErrorReply};
+
+/// How long a peak that was read is good enough.
+const PEAK_AGE: Duration = Duration::from_secs(1);
+
+/// What answers look like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form<'a> {
+    /// Most bytes of an answer.
+    pub(super) limit: usize,
+    /// Class of an error in it.
+    pub(super) class: &'a str,
+}
+
+/// A failure in words.
+struct Failure<'a> {
+    fault: Fault,
+    /// How it ended, for its class.
+    how: String,
+    text: String,
+    trace: &'a [String],
+    /// The item as the participant left it, if it did.
+    item: Option<&'a [u8]>,
+}
+
+impl Failure<'_> {
+    /// Makes what is recorded of it. The answer is left to the store where it would be just the
+    /// item and this text.
+    fn outcome(self, work: &Work, form: Form<'_>) -> Outcome {
+        let Self { fault, how, text, trace, item } = self;
+        let is_plain = item.is_none() && trace.is_empty() && form.class == item::ERROR_CLASS;
+        let error = ErrorReply { class: form.class, message: &text, trace };
+        let answer = || item::with_error(item.unwrap_or(&work.item), error);
+        Outcome {
+            fault,
+            signature: Some(signature(&how, trace, &text)),
+            output: if is_plain { None } else { answer() },
+            text: Some(text),
+            forget: work.flags.forget,
+            ..Outcome::default()
+        }
+    }
+}
+
+/// Returns why an answer cannot be sent, if so: it is no item, too long, or another's.
+fn mistake(answer: &[u8], work: &Work, limit: usize) -> Option<String> {
+    // Its moment of dispatch need not come back.
+    let named = |rest: &str| rest.rsplit_once('!').map(|(name, _)| name.to_owned());
+    let asked = item::identity(&work.item, usize::MAX).ok().flatten();
+    match (item::identity(answer, limit), asked) {
+        (Err(why), _) => Some(why.to_string()),
+        (Ok(Some(told)), Some(asked))
+            if told.wfid != asked.wfid || named(&told.rest) != named(&asked.rest) =>
+        {
+            Some(format!("it is of another item: {} of {}", told.rest, told.wfid))
+        }
+        (Ok(None), Some(_)) => Some("its fei is missing".to_owned()),
+        _ => None,
+    }
+}
+
+fn done(answer: Option<&[u8]>, forget: bool, work: &Work) -> Outcome {
+    let asked = answer.map(crate::flags::flags).unwrap_or_default();
+    Outcome {
+        output: answer.filter(|answer| *answer != work.item.as_slice()).map(<[u8]>::to_vec),
+        forget: forget || asked.forget || work.flags.forget,
+        ..Outcome::default()
+    }
+}
+
+fn bad_answer(why: &str, work: &Work, form: Form<'_>) -> Outcome {
+    let text = format!("the answer cannot be sent: {why}");
+    let failure =
+        Failure { fault: Fault::CRASHED, how: "answer".to_owned(), text, trace: &[], item: None };
+    failure.outcome(work, form)
+}
+
+/// Returns what the end of the process for one item means. `last`: the last line that it printed.
+#[must_use]
+pub(super) fn of_exit(
+    ended: Ended,
+    answer: &[u8],
+    last: Option<String>,
+    work: &Work,
+    form: Form<'_>,
+) -> Outcome {
+    let (code, signal) = numbers(ended);
+    let answer = Some(answer.trim_ascii()).filter(|answer| !answer.is_empty());
+    let whole = answer.filter(|answer| mistake(answer, work, form.limit).is_none());
+    let outcome = match ended {
+        Ended::Code(0) => match answer.and_then(|answer| mistake(answer, work, form.limit)) {
+            Some(why) => bad_answer(&why, work, form),
+            None => done(answer, false, work),
+        },
+        Ended::Code(code) => {
+            let fault = Fault(u16::try_from(code).unwrap_or(1));
+            failed(fault, format!("exit {code}"), last, whole).outcome(work, form)
+        }
+        Ended::Signal(signal) => {
+            failed(Fault::CRASHED, format!("signal {signal}"), last, whole).outcome(work, form)
+        }
+    };
+    Outcome { code, signal, ..outcome }
+}
+
+fn numbers(ended: Ended) -> (Option<i32>, Option<i32>) {
+    match ended {
+        Ended::Code(code) => (Some(code), None),
+        Ended::Signal(signal) => (None, Some(signal)),
+    }
+}
+
+fn failed(fault: Fault, how: String, last: Option<String>, item: Option<&[u8]>) -> Failure<'_> {
+    let text = match last {
+        Some(last) => format!("{last} ({how})"),
+        None => how.clone(),
+    };
+    Failure { fault, how, text, trace: &[], item }
+}
+
+/// Returns what a persistent participant said of the end of an attempt; `None` where it said
+/// something else.
+#[must_use]
+pub(super) fn of_message(
+    message: &FromParticipant<'_>,
+    work: &Work,
+    form: Form<'_>,
+) -> Option<Outcome> {
+    let bytes = |raw: &&RawValue| raw.get().as_bytes().to_vec();
+    match message {
+        FromParticipant::Result { item, forget, .. } => {
+            let answer = item.as_ref().map(bytes);
+            let wrong = answer.as_ref().and_then(|answer| mistake(answer, work, form.limit));
+            Some(match wrong {
+                Some(why) => bad_answer(&why, work, form),
+                None => done(answer.as_deref(), *forget, work),
+            })
+        }
+        FromParticipant::Fault { code, text, trace, item, .. } => {
+            let trace: Vec<String> = trace.iter().map(|line| line.clone().into_owned()).collect();
+            let item = item.as_ref().map(bytes);
+            let item = item.filter(|item| mistake(item, work, form.limit).is_none());
+            let (fault, text) = (Fault(*code), text.clone().into_owned());
+            // Its text begins with the class of the error, as a rule.
+            let how = String::new();
+            let failure = Failure { fault, how, text, trace: &trace, item: item.as_deref() };
+            Some(failure.outcome(work, form))
+        }
+        FromParticipant::Cancelled { .. } => {
+            let text = "the participant gave it up".to_owned();
+            let how = "given up".to_owned();
+            let failure = Failure { fault: Fault::UNKNOWN, how, text, trace: &[], item: None };
+            Some(failure.outcome(work, form))
+        }
+        _ => None,
+    }
+}
+
+/// Returns what is recorded of an attempt that ended like this, besides what was said of it.
+#[must_use]
+pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> Outcome {
+    let ended = slot.process.as_ref().and_then(|process| process.ended);
+    let (code, signal) = ended.map_or((None, None), numbers);
+    let last = slot.last_line();
+    let outcome = match how {
+        How::Said | How::Overdue => work.said.take().unwrap_or_default(),
+        How::Died => {
+            let how = match ended {
+                Some(Ended::Code(code)) => format!("died: exit {code}"),
+                Some(Ended::Signal(signal)) => format!("died: signal {signal}"),
+                None => "died".to_owned(),
+            };
+            Outcome { code, signal, ..failed(Fault::CRASHED, how, last, None).outcome(work, form) }
+        }
+        How::Late => {
+            let how = "took too long".to_owned();
+            let failure = failed(Fault::TIMED_OUT, how, last, None);
+            Outcome { code, signal, ..failure.outcome(work, form) }
+        }
+        How::Broken => {
+            let how = "broke the protocol".to_owned();
+            let failure = failed(Fault::CRASHED, how, last, None);
+            Outcome { code, signal, ..failure.outcome(work, form) }
+        }
+    };
+    Outcome { log: Some(place(work.begun)), ..outcome }
+}
+
+/// Returns the stamp that multilog puts before a line of this moment, by which svlog finds it.
+fn place((seconds, nanos): (i64, u32)) -> String {
+    String::from_utf8_lossy(&Stamp::from_unix(seconds, nanos).to_label()).into_owned()
+}
+
+/// Reads the largest memory that a process had, in KiB.
+#[must_use]
+pub(super) fn peak(slot: &mut Slot, now: Mono) -> Option<i64> {
+    let pid = slot.process.as_ref()?.pid?;
+    if let Some((at, peak)) = slot.peak
+        && at.after(PEAK_AGE) > now
+    {
+        return i64::try_from(peak).ok();
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let peak = line.split_whitespace().next()?.parse().ok()?;
+    slot.peak = Some((now, peak));
+    i64::try_from(peak).ok()
+}

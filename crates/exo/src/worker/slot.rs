@@ -1,0 +1,292 @@
+//! One instance of the participant: its machine, its process, and what it has in hand.
+
+use super::link::{self, Ends, Link};
+use crate::flags::Flags;
+use crate::lines::{Lines, tag};
+use crate::order::{Order, Signal, Start, is_text};
+use machine::exo::{Instance, Key, Rules};
+use machine::time::Mono;
+use participant::protocol::{Flavour, ToParticipant};
+use serde_json::value::RawValue;
+use std::rc::Rc;
+use sys::linux::errno::Result;
+use sys::linux::process::Ended;
+use sys::linux::time;
+use work::{Delivery, Ended as Outcome};
+
+/// Lines without sense in one attempt before the participant counts as broken.
+pub(super) const PATIENCE: u32 = 10;
+/// Output of a dead process that is still read: as much as pipes may hold that were made larger.
+const LEFT: usize = 1 << 20;
+/// Output read at once, before others have their turn.
+const TURN: usize = 256 << 10;
+
+/// The process of an instance.
+pub(super) struct Process {
+    /// Names this start of it.
+    pub(super) serial: u32,
+    /// Known once the keeper reported it.
+    pub(super) pid: Option<i32>,
+    /// Our ends.
+    pub(super) ends: Ends,
+    /// How it ended, as far as that is known.
+    pub(super) ended: Option<Ended>,
+}
+
+/// The work on an item.
+pub(super) struct Work {
+    /// Which delivery.
+    pub(super) key: Key,
+    /// Process that the item belongs to.
+    pub(super) wfid: String,
+    /// The rest of its name.
+    pub(super) identity: String,
+    /// Its number as a job.
+    pub(super) job: i64,
+    /// Number of the attempt.
+    pub(super) attempt: u32,
+    /// The item.
+    pub(super) item: Rc<Vec<u8>>,
+    /// What it asks of its host.
+    pub(super) flags: Flags,
+    /// When it was handed over, by the wall clock: seconds and nanoseconds.
+    pub(super) begun: (i64, u32),
+    /// Processor time of the process then, in nanoseconds.
+    pub(super) cpu_before: u64,
+    /// Why it is not wanted any more, where it was cancelled.
+    pub(super) flavour: Flavour,
+    /// How far it is, in the participant's words.
+    pub(super) progress: Option<Progress>,
+    /// What the participant said of its end.
+    pub(super) said: Option<Outcome>,
+    /// Lines without sense so far.
+    pub(super) nonsense: u32,
+}
+
+/// How far the work on an item is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// From 0 to 1.
+    pub(super) done: Option<f64>,
+    /// For people.
+    pub(super) text: Option<String>,
+}
+
+/// One instance.
+pub(super) struct Slot {
+    /// From 0.
+    pub(super) number: u16,
+    /// `PARTICIPANT_NUMBER`.
+    pub(super) name: String,
+    /// What decides about it.
+    pub(super) machine: Instance,
+    /// Its process.
+    pub(super) process: Option<Process>,
+    /// What it has in hand.
+    pub(super) work: Option<Work>,
+    /// What is in hand or at hand, until it is settled.
+    deliveries: Vec<(Key, Delivery)>,
+    serial: u32,
+    /// What stands before its lines.
+    pub(super) tag: String,
+    /// Why the last start failed, where it did.
+    pub(super) start_failure: Option<String>,
+    /// Resident peak as it was read last, and when.
+    pub(super) peak: Option<(Mono, u64)>,
+}
+
+impl Slot {
+    /// Makes an instance that has not begun.
+    #[must_use]
+    pub(super) fn new(participant: &str, number: u16, rules: Rules) -> Self {
+        let name = format!("{participant}_{number}");
+        Self {
+            number,
+            tag: tag(&name, None),
+            name,
+            machine: Instance::new(rules),
+            process: None,
+            work: None,
+            deliveries: Vec::new(),
+            serial: 0,
+            start_failure: None,
+            peak: None,
+        }
+    }
+
+    /// Takes a delivery into its care.
+    pub(super) fn keep(&mut self, key: Key, delivery: Delivery) {
+        self.deliveries.push((key, delivery));
+    }
+
+    /// Returns a delivery.
+    pub(super) fn delivery(&mut self, key: Key) -> Option<&mut Delivery> {
+        self.deliveries.iter_mut().find(|(known, _)| *known == key).map(|(_, delivery)| delivery)
+    }
+
+    /// Gives a delivery out of its care, to be settled.
+    pub(super) fn take(&mut self, key: Key) -> Option<Delivery> {
+        let at = self.deliveries.iter().position(|(known, _)| *known == key)?;
+        Some(self.deliveries.swap_remove(at).1)
+    }
+
+    /// Returns which delivery has this lease.
+    #[must_use]
+    pub(super) fn key_of(&self, lease: work::Lease) -> Option<Key> {
+        self.deliveries.iter().find(|(_, delivery)| delivery.key() == lease).map(|(key, _)| *key)
+    }
+
+    /// Begins the work on a delivery.
+    pub(super) fn begin(&mut self, key: Key, flags: fn(&[u8]) -> Flags) {
+        let Some(delivery) = self.delivery(key) else { return };
+        let mut item = delivery.take_item();
+        // A line break in it stands between words: inside them it would be escaped.
+        for byte in &mut item {
+            if *byte == b'\n' || *byte == b'\r' {
+                *byte = b' ';
+            }
+        }
+        let job = delivery.job();
+        let (wfid, identity) = (job.wfid.clone(), job.identity.clone());
+        let (number, attempt) = (job.lease.job.0, job.attempt);
+        self.tag = tag(&self.name, Some((&wfid, attempt)));
+        self.work = Some(Work {
+            key,
+            wfid,
+            identity,
+            job: number,
+            attempt,
+            flags: flags(&item),
+            item: Rc::new(item),
+            begun: time::wall(),
+            cpu_before: self.cpu(),
+            flavour: Flavour::Cancel,
+            progress: None,
+            said: None,
+            nonsense: 0,
+        });
+        if let Some(process) = &mut self.process {
+            process.ends.out.lines.forget();
+            process.ends.err.lines.forget();
+        }
+    }
+
+    /// Ends the work on what is in hand, and the line that it did not end.
+    pub(super) fn end_work(&mut self, out: &mut Vec<u8>) -> Option<Work> {
+        if let Some(process) = &mut self.process {
+            process.ends.out.lines.end(&self.tag, out);
+            process.ends.err.lines.end(&self.tag, out);
+        }
+        self.tag = tag(&self.name, None);
+        self.work.take()
+    }
+
+    /// Returns the processor time of its process so far, in nanoseconds; 0 where it has none.
+    #[must_use]
+    pub(super) fn cpu(&self) -> u64 {
+        let pid = self.process.as_ref().and_then(|process| process.pid);
+        pid.and_then(time::of_process).unwrap_or(0)
+    }
+
+    /// Makes our ends of a process, and the order to start it with the other ends.
+    ///
+    /// # Errors
+    /// As pipe2(2) and socketpair(2).
+    pub(super) fn prepare(
+        &mut self,
+        line_limit: usize,
+        item_limit: usize,
+    ) -> Result<(Order, link::Others)> {
+        let item = match self.machine.mode() {
+            machine::exo::Mode::PerItem => self.work.as_ref().map(|work| Rc::clone(&work.item)),
+            machine::exo::Mode::Persistent => None,
+        };
+        let (ends, others) = link::make(line_limit, item_limit, item)?;
+        self.serial = self.serial.wrapping_add(1);
+        self.process = Some(Process { serial: self.serial, pid: None, ends, ended: None });
+        let mut start = Start { instance: self.number, serial: self.serial, ..Start::default() };
+        if let Some(key) = self.work.as_ref().map(|work| work.key) {
+            let stage = self.delivery(key).and_then(|delivery| delivery.job().stage.clone());
+            if let Some(work) = &self.work {
+                start.wfid = word(&work.wfid);
+                start.attempt = work.attempt.to_string();
+                start.stage = stage.as_deref().map(word).unwrap_or_default();
+            }
+        }
+        Ok((Order::Start(start), others))
+    }
+
+    /// Says the first words to a persistent participant.
+    pub(super) fn greet(&mut self, participant: &str, config: &RawValue) {
+        let instance = self.name.clone();
+        self.say(&ToParticipant::Start {
+            protocol: participant::protocol::VERSION,
+            participant,
+            instance: &instance,
+            config,
+        });
+    }
+
+    /// Hands what is in hand over to a persistent participant.
+    pub(super) fn hand_over(&mut self) {
+        let Some(work) = &self.work else { return };
+        let (key, item) = (work.key, Rc::clone(&work.item));
+        let (id, attempt) = (u64::from(key.0), work.attempt);
+        let stage = self.delivery(key).and_then(|delivery| delivery.job().stage.clone());
+        let head = participant::protocol::work_head(id, attempt, stage.as_deref());
+        if let Some(Process { ends: Ends { link: Link::Persistent(talk), .. }, .. }) =
+            &mut self.process
+        {
+            talk.hand_over(head, item, participant::protocol::WORK_TAIL);
+        }
+    }
+
+    /// Says something to a persistent participant; to another nothing can be said.
+    pub(super) fn say(&mut self, message: &ToParticipant<'_>) {
+        if let Some(Process { ends: Ends { link: Link::Persistent(talk), .. }, .. }) =
+            &mut self.process
+        {
+            talk.say(message);
+        }
+    }
+
+    /// Returns the order to signal its process.
+    #[must_use]
+    pub(super) fn signal(&self, signal: Signal) -> Option<Order> {
+        let process = self.process.as_ref()?;
+        Some(Order::Signal { instance: self.number, serial: process.serial, signal })
+    }
+
+    /// Reads what it printed. `to_end`: all that is left of a dead one.
+    pub(super) fn read_output(&mut self, room: &mut [u8], to_end: bool, out: &mut Vec<u8>) {
+        if let Some(process) = &mut self.process {
+            let most = if to_end { LEFT } else { TURN };
+            process.ends.out.take(room, most, &self.tag, out);
+            process.ends.err.take(room, most, &self.tag, out);
+            if to_end {
+                process.ends.out.lines.end(&self.tag, out);
+                process.ends.err.lines.end(&self.tag, out);
+            }
+        }
+    }
+
+    /// Returns the last line that says something: of its errors, else of its output.
+    #[must_use]
+    pub(super) fn last_line(&self) -> Option<String> {
+        let process = self.process.as_ref()?;
+        let last = |lines: &Lines| lines.last();
+        last(&process.ends.err.lines).or_else(|| last(&process.ends.out.lines))
+    }
+}
+
+/// Returns a text as it may stand in the environment.
+fn word(text: &str) -> String {
+    if is_text(text) {
+        return text.to_owned();
+    }
+    let mut clean: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    while !is_text(&clean) {
+        clean.pop();
+    }
+    clean
+}
