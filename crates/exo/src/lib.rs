@@ -2,6 +2,7 @@
 //!
 //! The design note is this crate's README.
 
+pub mod config;
 pub mod control;
 pub mod flags;
 pub mod keeper;
@@ -9,4 +10,5 @@ pub mod lines;
 pub mod order;
 pub mod settings;
 pub mod signature;
+pub mod units;
 pub mod worker;

@@ -351,8 +351,8 @@ pub fn lock_wait(fd: i32) -> Result<()> {
 /// The flags and errors that callers of this module name.
 pub mod flags {
     pub use libc::{
-        EACCES, EAGAIN, EBADF, EDQUOT, EEXIST, EINVAL, EIO, ELOOP, ENAMETOOLONG, ENOENT, ENOSPC,
-        ENOTDIR, ENXIO, EPERM, ESRCH, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW,
+        EACCES, EAGAIN, EBADF, EDQUOT, EEXIST, EINVAL, EIO, EISDIR, ELOOP, ENAMETOOLONG, ENOENT,
+        ENOSPC, ENOTDIR, ENXIO, EPERM, ESRCH, O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW,
         O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY,
     };
 }

@@ -10,5 +10,6 @@ pub mod passwd;
 pub mod privilege;
 pub mod program;
 pub mod terminal;
+pub mod trusted;
 
 pub use linux;

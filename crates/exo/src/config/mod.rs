@@ -1,0 +1,222 @@
+//! The configuration: defaults, the site's files, the participant's own file; later ones win.
+//!
+//! Read strictly, before any right is dropped. What is wrong is told with file, line, column and
+//! key, everything at once.
+
+mod draft;
+mod effective;
+mod json;
+mod keys;
+mod places;
+mod problem;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
+
+pub use effective::{json as effective, shown};
+pub use problem::{At, Origin, Problem, Trouble};
+
+use crate::settings::Settings;
+use draft::Draft;
+use keys::Scope;
+use places::Places;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use sys::account;
+use sys::linux::errno::{self, Errno};
+use sys::linux::file::flags::ENOENT;
+use sys::linux::process::euid;
+use sys::linux::{directory, fd};
+use sys::trusted::{self, Opened};
+
+/// The participant's own file, in the service directory.
+pub const OWN_FILE: &str = "exo.yaml";
+
+/// The site's file, in the configuration's folder.
+const SITE_FILE: &str = "skynet.yaml";
+
+/// The folder of the site's further files, beside it.
+const SITE_FOLDER: &str = "conf.d";
+
+/// Bytes of the largest file that is read.
+const LARGEST: usize = 1 << 20;
+
+/// A configuration that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// Where each value comes from that is no default; keys below others behind a dot.
+    pub origins: BTreeMap<String, Origin>,
+    /// What is not as it should be, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the configuration of the service directory `dir`.
+///
+/// # Errors
+/// [`Trouble`]: a file that is missing, cannot be read, can be changed by others (where root
+/// reads it), or says something that cannot be; everything that is found in one go.
+pub fn load(dir: &Path) -> Result<Loaded, Trouble> {
+    let places = Places::here()?;
+    let directory = dir.canonicalize().map_err(|why| {
+        let why = why.raw_os_error().map_or_else(|| why.to_string(), |n| Errno(n).to_string());
+        Trouble::plain(format!("unable to open {}: {why}", dir.display()))
+    })?;
+    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut draft = Draft::new(&places, &directory);
+    for path in reading.site_files(&places) {
+        reading.lay(&mut draft, &path, Scope::Site);
+    }
+    let own = directory.join(OWN_FILE);
+    reading.lay(&mut draft, &own, Scope::Own);
+    if !reading.trouble.lines.is_empty() {
+        return Err(reading.trouble);
+    }
+    let (mut settings, origins) =
+        draft.finish().map_err(|problems| Trouble::in_file(&own, &problems))?;
+    accounts(&mut settings, &origins, &mut reading.warnings)?;
+    Ok(Loaded { settings, origins, warnings: reading.warnings })
+}
+
+/// Reads the text of a file as if it were a participant's own, with nothing but the defaults below
+/// it; the participant is called `name` unless it says otherwise.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_text(bytes: &[u8], name: &str) -> Result<Settings, Vec<Problem>> {
+    let directory = Path::new("/etc/skynet/participants").join(name);
+    let mut draft = Draft::new(&Places::of_system(), &directory);
+    let entries = tree::parse(bytes).map_err(|problem| vec![problem])?;
+    let problems = draft.lay(&entries, Scope::Own, Path::new(OWN_FILE));
+    if problems.is_empty() { draft.finish().map(|(settings, _)| settings) } else { Err(problems) }
+}
+
+/// Files being read, and what came of it.
+struct Reading {
+    trouble: Trouble,
+    warnings: Vec<String>,
+}
+
+impl Reading {
+    /// Lists the site's files that are there, in their order.
+    fn site_files(&mut self, places: &Places) -> Vec<PathBuf> {
+        let Some(folder) = &places.config else { return Vec::new() };
+        if places.config_is_named
+            && let Err(why) = trusted::open_folder(folder)
+        {
+            self.trouble.lines.extend(Trouble::reading(folder, why).lines);
+            return Vec::new();
+        }
+        let mut files = Vec::new();
+        let first = folder.join(SITE_FILE);
+        // A link that leads nowhere is there, too, and is a mistake.
+        if first.symlink_metadata().is_ok() {
+            files.push(first);
+        }
+        let more = folder.join(SITE_FOLDER);
+        match self.names(&more) {
+            Ok(names) => files.extend(names.into_iter().map(|name| more.join(name))),
+            Err(Errno(ENOENT)) => {}
+            Err(why) => self.trouble.lines.extend(Trouble::reading(&more, why).lines),
+        }
+        files
+    }
+
+    /// Lists the names of `*.yaml` in a folder in the order of their bytes.
+    fn names(&mut self, folder: &Path) -> errno::Result<Vec<OsString>> {
+        let Opened { fd, flaw } = trusted::open_folder(folder)?;
+        if let Some(flaw) = flaw {
+            self.distrust(folder, &flaw);
+        }
+        let mut names = Vec::new();
+        directory::for_each(fd.raw(), |name| {
+            let name = name.to_bytes();
+            if name.ends_with(b".yaml") && !name.starts_with(b".") {
+                names.push(OsString::from_vec(name.to_vec()));
+            }
+            None::<()>
+        })?;
+        names.sort_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        Ok(names)
+    }
+
+    /// Reads a file and lays it over what is known.
+    fn lay(&mut self, draft: &mut Draft, path: &Path, scope: Scope) {
+        let bytes = match self.read(path) {
+            Ok(bytes) => bytes,
+            Err(trouble) => return self.trouble.lines.extend(trouble.lines),
+        };
+        let problems = match tree::parse(&bytes) {
+            Ok(entries) => draft.lay(&entries, scope, path),
+            Err(problem) => vec![problem],
+        };
+        self.trouble.lines.extend(Trouble::in_file(path, &problems).lines);
+    }
+
+    fn read(&mut self, path: &Path) -> Result<Vec<u8>, Trouble> {
+        let opened = trusted::open_file(path).map_err(|why| match why {
+            Errno(sys::linux::file::flags::EINVAL) => Trouble::reading(path, "not a regular file"),
+            why => Trouble::reading(path, why),
+        })?;
+        if let Some(flaw) = &opened.flaw {
+            self.distrust(path, flaw);
+        }
+        let mut bytes = vec![0; LARGEST + 1];
+        let len = fd::read_at(opened.fd.raw(), &mut bytes, 0)
+            .map_err(|why| Trouble::reading(path, why))?;
+        if len > LARGEST {
+            return Err(Trouble::reading(path, "larger than 1MiB"));
+        }
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
+    /// Root obeys nobody else; others are warned.
+    fn distrust(&mut self, path: &Path, flaw: &trusted::Flaw) {
+        if euid() == 0 {
+            self.trouble.lines.extend(Trouble::reading(path, format!("not trusted: {flaw}")).lines);
+        } else {
+            self.warnings.push(format!("{} is read all the same: {flaw}", path.display()));
+        }
+    }
+}
+
+/// Settles who runs: only root can change it, and then everybody has an account.
+fn accounts(
+    settings: &mut Settings,
+    origins: &BTreeMap<String, Origin>,
+    warnings: &mut Vec<String>,
+) -> Result<(), Trouble> {
+    let from = |key: &str| origins.get(key).map_or_else(|| "default".to_owned(), Origin::to_string);
+    let own = euid();
+    let mut missing = Trouble::default();
+    for (key, user, usual) in [
+        ("user", &mut settings.user, "nobody"),
+        ("worker-user", &mut settings.worker_user, "skynet"),
+    ] {
+        if own == 0 {
+            let name = user.get_or_insert_with(|| usual.to_owned());
+            if account::find(name.as_bytes()).is_none() {
+                let line = format!("there is no account {name} ({key}: {})", from(key));
+                missing.lines.push(line);
+            }
+        } else if let Some(name) = user.take()
+            && account::find(name.as_bytes()).is_none_or(|ids| ids.uid != own)
+        {
+            let from = from(key);
+            warnings
+                .push(format!("{key} {name} ({from}) is not taken: only root can change users"));
+        }
+    }
+    if settings.user.is_some() && settings.user == settings.worker_user {
+        let name = settings.user.as_deref().unwrap_or_default();
+        let line =
+            format!("user and worker-user are both {name}: the participant can write the store");
+        warnings.push(line);
+    }
+    if missing.lines.is_empty() { Ok(()) } else { Err(missing) }
+}

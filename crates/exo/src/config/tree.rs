@@ -1,0 +1,176 @@
+//! YAML text as a tree in which every node knows where it stands.
+//!
+//! A small YAML on purpose: one document of mappings, lists and texts. Anchors, aliases and tags
+//! are refused, and a number keeps the characters it was written with.
+
+use super::problem::{At, Problem};
+use serde_yaml::granit_parser::{Event, Marker, Options, Parser, ScalarStyle, Span};
+use std::collections::HashSet;
+use std::mem;
+
+/// Deepest nesting.
+const DEEPEST: usize = 64;
+
+/// A value.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) at: At,
+    pub(crate) kind: Kind,
+}
+
+/// What a value is.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    /// Without quotes: a text, number, boolean or nothing, whoever reads it decides.
+    Plain(String),
+    /// Within quotes, or as a block: a text.
+    Quoted(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) at: At,
+    pub(crate) key: String,
+    pub(crate) value: Node,
+}
+
+/// Reads a document that is a mapping; an empty one has no entries.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
+    let text = utf8(bytes)?;
+    let mut builder = Builder::default();
+    for step in Parser::new_from_str_with_options(text, options()) {
+        match step {
+            Ok((event, span)) => builder.take(event, span)?,
+            Err(why) => {
+                let why_text = why.info().replace('\n', " ");
+                return Err(builder.problem(at(why.marker()), why_text));
+            }
+        }
+    }
+    match builder.root {
+        None => Ok(Vec::new()),
+        Some(Node { kind: Kind::Map(entries), .. }) => Ok(entries),
+        Some(Node { kind: Kind::Plain(text), .. }) if text.is_empty() => Ok(Vec::new()),
+        Some(Node { at, .. }) => {
+            Err(Problem::new(at, "", "keys and values are expected, as in \"instances: 2\""))
+        }
+    }
+}
+
+fn options() -> Options {
+    let mut options = Options::default();
+    options.disallow_directives = true;
+    options.flow_nesting_limit = DEEPEST;
+    options.block_nesting_limit = DEEPEST;
+    options
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(bytes).map_err(|why| {
+        let good = &bytes[..why.valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count();
+        let start = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let column = String::from_utf8_lossy(&good[start..]).chars().count() + 1;
+        Problem::new(At { line, column }, "", "a byte is not UTF-8")
+    })
+}
+
+fn at(mark: &Marker) -> At {
+    At { line: mark.line(), column: mark.col() + 1 }
+}
+
+/// A list or mapping that is not closed yet.
+enum Open {
+    List(At, Vec<Node>),
+    Map { at: At, entries: Vec<Entry>, seen: HashSet<String>, key: Option<(At, String)> },
+}
+
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    root: Option<Node>,
+}
+
+impl Builder {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
+        let here = at(&span.start);
+        let (anchor, has_tag) = (event.anchor_id(), event.tag().is_some());
+        if anchor.is_some_and(|id| id > 0) || event.is_alias() {
+            return Err(self.problem(here, "anchors and aliases (& and *) are not known here"));
+        }
+        if has_tag {
+            return Err(self.problem(here, "tags (!) are not known here; quote the text"));
+        }
+        match event {
+            Event::Scalar(text, style, ..) => self.scalar(here, text.into_owned(), style),
+            Event::SequenceStart(..) => self.deeper(here, Open::List(here, Vec::new())),
+            Event::MappingStart(..) => {
+                let (entries, seen) = (Vec::new(), HashSet::new());
+                self.deeper(here, Open::Map { at: here, entries, seen, key: None })
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                Err(self.problem(here, "a second document begins; a file holds one"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn scalar(&mut self, here: At, text: String, style: ScalarStyle) -> Result<(), Problem> {
+        let Some(Open::Map { seen, key: key @ None, .. }) = self.open.last_mut() else {
+            let is_plain = matches!(style, ScalarStyle::Plain);
+            let kind = if is_plain { Kind::Plain(text) } else { Kind::Quoted(text) };
+            return self.put(Node { at: here, kind });
+        };
+        let is_new = seen.insert(text.clone());
+        *key = Some((here, text));
+        if is_new { Ok(()) } else { Err(self.problem(here, "this key was there before")) }
+    }
+
+    fn deeper(&mut self, here: At, open: Open) -> Result<(), Problem> {
+        if let Some(Open::Map { key: None, .. }) = self.open.last() {
+            return Err(self.problem(here, "a key must be a text, not a list or mapping"));
+        }
+        if self.open.len() == DEEPEST {
+            return Err(self.problem(here, format!("this is more than {DEEPEST} levels deep")));
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Problem> {
+        match self.open.pop() {
+            Some(Open::List(at, list)) => self.put(Node { at, kind: Kind::List(list) }),
+            Some(Open::Map { at, entries, .. }) => self.put(Node { at, kind: Kind::Map(entries) }),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, value: Node) -> Result<(), Problem> {
+        match self.open.last_mut() {
+            None => self.root = Some(value),
+            Some(Open::List(_, list)) => list.push(value),
+            Some(Open::Map { entries, key, .. }) => match mem::take(key) {
+                Some((at, key)) => entries.push(Entry { at, key, value }),
+                None => return Err(self.problem(value.at, "a key must be a text")),
+            },
+        }
+        Ok(())
+    }
+
+    /// A problem below the key that was begun last.
+    fn problem(&self, at: At, why: impl Into<String>) -> Problem {
+        let keys: Vec<&str> = self
+            .open
+            .iter()
+            .filter_map(|open| match open {
+                Open::Map { key: Some((_, key)), .. } => Some(key.as_str()),
+                Open::Map { .. } | Open::List(..) => None,
+            })
+            .collect();
+        Problem::new(at, keys.join("."), why)
+    }
+}
