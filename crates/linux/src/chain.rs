@@ -44,11 +44,16 @@ pub fn run_with(program: Program, args: Args, first: usize, environment: &Enviro
 
 /// Tries `name`, or where it has no `/` each folder of `$PATH`; returns why none was run.
 fn search(name: &CStr, exec: impl Fn(&CStr) -> Errno) -> Errno {
+    let path = process::variable(c"PATH").map_or(DEFAULT_PATH, CStr::to_bytes);
+    search_in(path, name, exec)
+}
+
+/// Tries `name`, or where it has no `/` each folder of `path`; returns why none was run.
+pub fn search_in(path: &[u8], name: &CStr, exec: impl Fn(&CStr) -> Errno) -> Errno {
     let bytes = name.to_bytes();
     if bytes.contains(&b'/') {
         return exec(name);
     }
-    let path = process::variable(c"PATH").map_or(DEFAULT_PATH, CStr::to_bytes);
     let mut saved = None;
     for folder in path.split(|b| *b == b':') {
         let mut room = [0; SHORT];

@@ -22,6 +22,7 @@ pub mod ids;
 pub mod landlock;
 pub mod limit;
 pub mod local;
+pub mod memfile;
 pub mod memory;
 pub mod message;
 pub mod pipe;

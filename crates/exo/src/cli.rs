@@ -1,0 +1,127 @@
+//! exo's command line.
+
+use crate::config::{self, Loaded, Trouble};
+use crate::say::{self, EXO};
+use clap::{Parser, Subcommand};
+use log::LevelFilter;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use sys::linux::errno::Errno;
+use sys::linux::fd;
+use sys::linux::signal::{self, numbers::SIGPIPE};
+use sys::program::{TROUBLE, USAGE};
+
+/// Exit code of `exo check` where something is wrong.
+const WRONG: i32 = 1;
+
+/// Runs a participant: fetches work items for it, hands them over one at a time, answers their
+/// senders. Without a command: for the service directory that is the current directory.
+#[derive(Debug, Parser)]
+#[command(name = "exo", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads the configuration of service directories and says what is wrong with it.
+    ///
+    /// Exit codes: 0 nothing, 1 something.
+    Check {
+        /// Shows what is in force, and where each value comes from.
+        #[arg(long)]
+        show: bool,
+        /// Service directories; without any, the current directory.
+        dir: Vec<PathBuf>,
+    },
+}
+
+/// Ran as exo; returns the exit code.
+#[must_use]
+pub fn run(arguments: &[&'static OsStr]) -> i32 {
+    fd::fill_standard();
+    EXO.end_on_panic();
+    say::start(LevelFilter::Info);
+    let words = std::iter::once(OsStr::new("exo")).chain(arguments.iter().copied());
+    match Cli::try_parse_from(words) {
+        Ok(Cli { command: None }) => service(),
+        Ok(Cli { command: Some(Command::Check { show, dir }) }) => check(&dir, show),
+        Err(why) => answer(&why),
+    }
+}
+
+/// `--help` and `--version`, or what is wrong with the arguments.
+fn answer(why: &clap::Error) -> i32 {
+    let text = why.render().to_string();
+    if !why.use_stderr() {
+        return print(&text);
+    }
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let first = first.trim_start_matches("error: ");
+    log::error!("{first}; see exo --help");
+    USAGE
+}
+
+fn print(text: &str) -> i32 {
+    match fd::write_all(1, text.as_bytes()) {
+        Ok(()) => 0,
+        Err(why) => EXO.fatal(&[OsStr::new("unable to write output")], why),
+    }
+}
+
+/// The service in the current directory.
+fn service() -> i32 {
+    say::never_wait();
+    // Nobody may be reading what we say.
+    signal::ignore(SIGPIPE);
+    let here = match std::env::current_dir() {
+        Ok(here) => here,
+        Err(why) => {
+            let why = Errno(why.raw_os_error().unwrap_or_default());
+            log::error!("unable to find the current directory: {why}");
+            return TROUBLE;
+        }
+    };
+    match config::load(&here) {
+        Ok(Loaded { settings, warnings, .. }) => {
+            log::set_max_level(settings.log_level);
+            for warning in warnings {
+                log::warn!("{warning}");
+            }
+            crate::run(settings)
+        }
+        Err(trouble) => {
+            complain(&trouble);
+            TROUBLE
+        }
+    }
+}
+
+fn complain(trouble: &Trouble) {
+    for line in &trouble.lines {
+        log::error!("{line}");
+    }
+}
+
+fn check(dirs: &[PathBuf], show: bool) -> i32 {
+    let here = [PathBuf::from(".")];
+    let dirs = if dirs.is_empty() { &here[..] } else { dirs };
+    let codes = dirs.iter().map(|dir| check_one(dir, show)).collect::<Vec<_>>();
+    codes.into_iter().max().unwrap_or(0)
+}
+
+fn check_one(dir: &Path, show: bool) -> i32 {
+    match config::load(dir) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                log::warn!("{warning}");
+            }
+            if show { print(&config::shown(&loaded)) } else { 0 }
+        }
+        Err(trouble) => {
+            complain(&trouble);
+            WRONG
+        }
+    }
+}

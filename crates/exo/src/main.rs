@@ -1,0 +1,4 @@
+//! exo: runs a participant.
+#![no_main]
+
+sys::program!(exo::cli::run);

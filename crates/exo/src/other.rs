@@ -1,0 +1,115 @@
+//! Another exoskeleton in place of this one: `exoskeleton` in the configuration.
+//!
+//! exo becomes it: same pid, the participant's user, nothing of exo left but the configuration on a
+//! descriptor. exo.yaml(5) says what it must speak.
+
+use crate::config;
+use crate::settings::Settings;
+use std::convert::Infallible;
+use std::ffi::{CString, c_char};
+use std::os::unix::ffi::OsStrExt;
+use sys::linux::errno::Errno;
+use sys::linux::fd::{self, Fd};
+use sys::linux::signal::{self, Set};
+use sys::linux::{chain, file, memfile, process};
+use sys::privilege::{self, Failure};
+use sys::program::TROUBLE;
+use sys::{account, account::Login};
+
+/// Number of the descriptor on which the configuration is; what is behind it is closed.
+const CONFIG_FD: i32 = 3;
+
+/// Becomes the other exoskeleton; returns only where that failed, the exit code in hand.
+#[must_use]
+pub fn run(settings: &Settings, command: &[CString]) -> i32 {
+    match become_it(settings, command) {
+        Ok(never) => match never {},
+        Err(why) => {
+            log::error!("{why}");
+            TROUBLE
+        }
+    }
+}
+
+fn become_it(settings: &Settings, command: &[CString]) -> Result<Infallible, String> {
+    let Some(program) = command.first() else {
+        return Err("unable to run the exoskeleton: it has no name".into());
+    };
+    let text = config::effective(settings);
+    let config = memfile::sealed(c"exo-config", text.as_bytes())
+        .map_err(|why| format!("unable to make a file in memory: {why}"))?;
+    let environment = environment(settings)?;
+    // The program is looked for with the participant's rights, so before that only what needs more.
+    become_user(settings)?;
+    let dir = CString::new(settings.directory.as_os_str().as_bytes()).unwrap_or_default();
+    file::chdir(&dir)
+        .map_err(|why| format!("unable to change to {}: {why}", settings.directory.display()))?;
+    file::set_umask(settings.umask);
+    hand_over(config)?;
+    signal::reset_all();
+    Set::of(&[]).block_only();
+    let (argv, envp) = (pointers(command), pointers(&environment));
+    let path = settings.path.as_bytes();
+    let why = chain::search_in(path, program, |path| process::exec_with(path, &argv, &envp));
+    Err(format!("unable to run {}: {why}", program.to_string_lossy()))
+}
+
+/// Leaves the configuration open at its number, and no other descriptor but 0, 1 and 2.
+fn hand_over(config: Fd) -> Result<(), String> {
+    let unable = |why: Errno| format!("unable to hand over the configuration: {why}");
+    if config.raw() == CONFIG_FD {
+        fd::set_cloexec(CONFIG_FD, false).map_err(unable)?;
+        // It is open until exec, and after.
+        let _ = config.into_raw();
+    } else {
+        fd::dup_to(config.raw(), CONFIG_FD).map_err(unable)?;
+    }
+    fd::close_between(CONFIG_FD as u32 + 1, u32::MAX);
+    Ok(())
+}
+
+fn become_user(settings: &Settings) -> Result<(), String> {
+    if let Some(name) = &settings.user {
+        let ids = account::find(name.as_bytes())
+            .ok_or_else(|| format!("unable to become {name}: there is no such account"))?;
+        let groups = account::groups(name.as_bytes(), &ids);
+        privilege::become_user(ids.uid, ids.gid, &groups)
+            .map_err(|why| format!("unable to become {name}: {}", words(why)))?;
+    }
+    process::gain_no_rights().map_err(|why| format!("unable to give up gaining rights: {why}"))
+}
+
+fn words(failure: Failure) -> String {
+    match failure {
+        Failure::Groups(why) => format!("groups: {why}"),
+        Failure::User(why) => format!("user: {why}"),
+        Failure::Capabilities(why) => format!("capabilities: {why}"),
+        Failure::Unreadable(why) => format!("unable to verify ids: {why}"),
+        Failure::NotGone(what) => what.into(),
+    }
+}
+
+/// Returns all variables: nothing is inherited.
+fn environment(settings: &Settings) -> Result<Vec<CString>, String> {
+    let mut variables: Vec<(&str, &[u8])> = vec![("PATH", settings.path.as_bytes())];
+    let login = settings.user.as_deref().and_then(|name| account::find_login(name.as_bytes()));
+    if let (Some(name), Some((_, Login { home, .. }))) = (&settings.user, &login) {
+        let name = name.as_bytes();
+        variables.extend([("HOME", home.to_bytes()), ("USER", name), ("LOGNAME", name)]);
+    }
+    for (name, value) in &settings.environment {
+        variables.retain(|(there, _)| there != name);
+        variables.push((name, value.as_bytes()));
+    }
+    let number = CONFIG_FD.to_string();
+    variables.push(("SKYNET_CONFIG_FD", number.as_bytes()));
+    let strings = variables.iter().map(|(name, value)| {
+        CString::new([name.as_bytes(), b"=", value].concat())
+            .map_err(|_| format!("unable to set {name}: it holds a zero byte"))
+    });
+    strings.collect()
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}

@@ -1,0 +1,170 @@
+//! Another exoskeleton in place of exo.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use testkit::scratch::script;
+use testkit::{Output, Scratch, program, run, until};
+
+fn is_root() -> bool {
+    linux::process::euid() == 0
+}
+
+/// A service directory whose exoskeleton is this script.
+fn service(text: &str, more: &str) -> Scratch {
+    let scratch = Scratch::new();
+    fs::create_dir_all(scratch.join("etc")).unwrap();
+    fs::create_dir(scratch.join("sizer")).unwrap();
+    fs::write(scratch.join("etc/skynet.yaml"), "worker-user: daemon\n").unwrap();
+    let own = format!("exoskeleton: [./other, 'two words']\n{more}");
+    fs::write(scratch.join("sizer/exo.yaml"), own).unwrap();
+    script(&scratch.join("sizer/other"), text);
+    scratch
+}
+
+fn exo(scratch: &Scratch) -> Command {
+    let mut command = Command::new(program("exo"));
+    command.current_dir(scratch.join("sizer")).env("SKYNET_CONFIG", scratch.join("etc"));
+    command.env("SECRET", "x").env("LD_LIBRARY_PATH", "/x");
+    command
+}
+
+fn told(text: &str, more: &str) -> Output {
+    run(&mut exo(&service(text, more)))
+}
+
+#[test]
+fn it_gets_what_is_in_force_on_the_descriptor_that_it_is_told() {
+    let told = told(
+        "#!/bin/sh\neval \"cat <&$SKYNET_CONFIG_FD\"\n",
+        "tries: 9\nconfig: {big: 123456789012345678901234567890, one: 1.0}\n",
+    );
+    let text = told.out();
+    let config: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        (config["participant"].as_str(), config["tries"].as_u64()),
+        (Some("sizer"), Some(9))
+    );
+    assert_eq!(config["retry"]["first"], "10s");
+    assert_eq!(config["exoskeleton"], serde_json::json!(["./other", "two words"]));
+    assert!(text.contains("123456789012345678901234567890") && text.contains("\"one\":1.0"));
+}
+
+#[test]
+fn it_can_not_change_what_it_was_told() {
+    let told = told("#!/bin/sh\necho x 1<>/proc/self/fd/3 && exit 1\nexec cat <&3\n", "");
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(serde_json::from_str::<Value>(&told.out()).is_ok());
+}
+
+#[test]
+fn nothing_but_what_was_listed_is_in_its_environment() {
+    let told = told("#!/usr/bin/env -S sh -c 'exec env -u PWD'\n", "environment: {A: 'b c'}\n");
+    let out = told.out();
+    let mut names: Vec<&str> = out.lines().filter_map(|line| line.split('=').next()).collect();
+    names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
+    names.sort_unstable();
+    let wanted: &[&str] = if is_root() {
+        &["A", "HOME", "LOGNAME", "PATH", "SKYNET_CONFIG_FD", "USER"]
+    } else {
+        &["A", "PATH", "SKYNET_CONFIG_FD"]
+    };
+    assert_eq!(names, wanted, "{told:?}");
+}
+
+#[test]
+fn it_has_the_participant_s_user_and_umask_no_rights_and_no_other_descriptor() {
+    let text = "#!/bin/sh\n\
+                grep -E '^(Uid|Gid|Groups|NoNewPrivs|SigBlk|SigIgn|CapEff|Umask):' /proc/self/status\n\
+                pwd; echo \"$1\"; echo open; ls /proc/$$/fd\n";
+    let scratch = service(text, "umask: \"027\"\n");
+    // What somebody left open for exo goes no further.
+    let mut sh = Command::new("sh");
+    sh.arg("-c").arg("exec \"$0\" 7</dev/null 8</dev/null").arg(program("exo"));
+    sh.current_dir(scratch.join("sizer")).env("SKYNET_CONFIG", scratch.join("etc"));
+    let told = run(&mut sh);
+    let out = told.out();
+    for line in ["NoNewPrivs:\t1", "Umask:\t0027", "SigIgn:\t0000000000000000", "two words"] {
+        assert!(out.lines().any(|l| l == line), "{line}: {told:?}");
+    }
+    assert!(out.contains("SigBlk:\t0000000000000000"), "{told:?}");
+    assert!(out.lines().any(|line| line.ends_with("/sizer")), "{told:?}");
+    // The shell keeps its script at 10 or above.
+    let open = out.lines().skip_while(|line| *line != "open").skip(1);
+    let mut open: Vec<u32> = open.map(|line| line.parse().unwrap()).collect();
+    open.retain(|fd| *fd < 10);
+    assert_eq!(open, [0, 1, 2, 3], "{told:?}");
+    if is_root() {
+        let nobody = run(Command::new("id").args(["-u", "nobody"])).out();
+        let uids = format!("Uid:\t{0}\t{0}\t{0}\t{0}", nobody.trim());
+        assert!(out.lines().any(|l| l == uids), "{told:?}");
+        assert!(out.lines().any(|l| l == "CapEff:\t0000000000000000"), "{told:?}");
+    }
+}
+
+#[test]
+fn one_that_is_not_there_or_may_not_be_run_is_told() {
+    for (command, why) in [
+        ("./nowhere", "unable to run ./nowhere: file does not exist"),
+        ("no-such-program-at-all", "unable to run no-such-program-at-all: file does not exist"),
+        ("./exo.yaml", "unable to run ./exo.yaml: access denied"),
+    ] {
+        let scratch = service("", "");
+        fs::write(scratch.join("sizer/exo.yaml"), format!("exoskeleton: {command}\n")).unwrap();
+        let told = run(&mut exo(&scratch));
+        let line = format!("exo: fatal: {why}\n");
+        assert!(told.code == Some(111) && told.err().ends_with(&line), "{told:?}");
+    }
+}
+
+fn example() -> (Scratch, Child) {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.join("etc")).unwrap();
+    fs::write(scratch.join("etc/skynet.yaml"), "worker-user: daemon\n").unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/other-exo");
+    let copied = run(Command::new("cp")
+        .args(["-R".as_ref(), example.as_os_str()])
+        .arg(scratch.join("shout")));
+    assert_eq!(copied.code, Some(0));
+    let programs = program("exo").parent().unwrap().display().to_string();
+    let log = fs::File::create(scratch.join("log")).unwrap();
+    let child = Command::new("./run")
+        .current_dir(scratch.join("shout"))
+        .env("PATH", format!("{programs}:/usr/local/bin:/usr/bin:/bin"))
+        .env("SKYNET_CONFIG", scratch.join("etc"))
+        .stdin(Stdio::null())
+        .stdout(log)
+        .spawn()
+        .unwrap();
+    (scratch, child)
+}
+
+#[test]
+fn the_example_works_on_items_and_ends_when_it_is_told() {
+    let (scratch, mut child) = example();
+    let log = || fs::read_to_string(scratch.join("log")).unwrap();
+    until(30, || log().contains("shout works on inbox"));
+    for (name, text) in [("1", "hello"), ("2", ""), ("3", "world")] {
+        let new = scratch.join(name);
+        fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();
+        if is_root() {
+            let nobody = run(Command::new("id").args(["-u", "nobody"])).out();
+            chown(&new, nobody.trim().parse().ok(), None).unwrap();
+        }
+        fs::rename(&new, scratch.join("shout/inbox").join(name)).unwrap();
+    }
+    until(30, || log().contains("3: done"));
+    let read = |name: &str| fs::read_to_string(scratch.join(&format!("shout/{name}"))).ok();
+    assert_eq!(read("outbox/1").as_deref(), Some("HELLO\n"));
+    assert_eq!(read("outbox/3").as_deref(), Some("WORLD\n"));
+    assert_eq!(read("failed/2").as_deref(), Some(""));
+    assert_eq!(fs::read_dir(scratch.join("shout/inbox")).unwrap().count(), 0);
+    linux::signal::kill(child.id().cast_signed(), 15).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(log().ends_with("other-exo: ends\n"), "{}", log());
+}
