@@ -54,6 +54,33 @@ pub fn find_login(name: &[u8]) -> Option<(Ids, Login)> {
     })
 }
 
+/// Finds the name of an account with this user id.
+#[must_use]
+pub fn name_of(uid: u32) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = contents::read(HERE, c"/etc/passwd", 0, &mut text);
+    if let Some(name) = read.ok().and_then(|()| passwd::name_of(&text, uid)) {
+        return Some(name.to_vec());
+    }
+    getent(c"passwd", uid.to_string().as_bytes(), &mut text)?;
+    passwd::name_of(&text, uid).map(<[u8]>::to_vec)
+}
+
+/// Finds the id of the group that has exactly this name.
+#[must_use]
+pub fn find_group(name: &[u8]) -> Option<u32> {
+    if !passwd::is_name(name) {
+        return None;
+    }
+    let mut text = Vec::new();
+    let read = contents::read(HERE, c"/etc/group", 0, &mut text);
+    if let Some(gid) = read.ok().and_then(|()| passwd::group(&text, name)) {
+        return Some(gid);
+    }
+    getent(c"group", name, &mut text)?;
+    passwd::group(&text, name)
+}
+
 fn look_up<T>(name: &[u8], take: impl Fn(&passwd::Account<'_>, bool) -> Option<T>) -> Option<T> {
     if !passwd::is_name(name) {
         return None;
@@ -155,6 +182,16 @@ mod tests {
         assert_eq!(passwd::find(&out, b"0"), None);
         getent(c"passwd", b"root", &mut out).unwrap();
         assert_eq!(passwd::find(&out, b"root").map(|account| account.uid), Some(0));
+    }
+
+    #[test]
+    fn names_of_users_and_ids_of_groups_are_found_and_odd_ones_are_not() {
+        assert_eq!(name_of(0).as_deref(), Some(&b"root"[..]));
+        assert_eq!(name_of(u32::MAX - 7), None);
+        assert_eq!(find_group(b"root"), Some(0));
+        for name in [&b"0"[..], b"", b"no-such-group", b"root:x"] {
+            assert_eq!(find_group(name), None, "{name:?}");
+        }
     }
 
     #[test]

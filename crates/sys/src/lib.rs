@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod chain;
+pub mod confine;
 pub mod contents;
 pub mod filter;
 pub mod getopt;

@@ -49,6 +49,27 @@ fn account<'a>(line: &'a [u8], name: &[u8]) -> Option<Account<'a>> {
     Some(Account { uid, gid, home, shell })
 }
 
+/// Finds the name of the account with this user id in the bytes of /etc/passwd; the first good line
+/// counts.
+#[must_use]
+pub fn name_of(passwd: &[u8], uid: u32) -> Option<&[u8]> {
+    passwd.split(|b| *b == b'\n').find_map(|line| {
+        let name = line.split(|b| *b == b':').next().filter(|name| is_name(name))?;
+        // A later line with a name that was there before is nobody's.
+        (account(line, name)?.uid == uid && find(passwd, name)?.uid == uid).then_some(name)
+    })
+}
+
+/// Finds the id of the group that has exactly this name in the bytes of /etc/group.
+#[must_use]
+pub fn group(group: &[u8], name: &[u8]) -> Option<u32> {
+    group.split(|b| *b == b'\n').find_map(|line| {
+        let mut fields = line.splitn(4, |b| *b == b':');
+        let found = fields.next().filter(|found| is_name(found) && *found == name);
+        found.and_then(|_| id(fields.nth(1)?))
+    })
+}
+
 /// Returns the ids of the groups in the bytes of /etc/group that list `name` as a member.
 pub fn groups_with<'a>(group: &'a [u8], name: &'a [u8]) -> impl Iterator<Item = u32> + 'a {
     let member = move |line: &'a [u8]| {
@@ -131,6 +152,24 @@ mod tests {
     fn ids_that_are_no_plain_numbers_are_nobodys() {
         for name in ["minus", "all", "allgroup", "huge", "plus", "blank", "empty"] {
             assert_eq!(ids(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_by_its_id_and_a_group_by_its_name() {
+        assert_eq!(name_of(PASSWD, 1000), Some(&b"0day"[..]));
+        assert_eq!(name_of(PASSWD, 20), Some(&b"twice"[..]));
+        for nobodys in [1, u32::MAX, 5, 22] {
+            assert_eq!(name_of(PASSWD, nobodys), None, "{nobodys}");
+        }
+        let file = b"a:x:1:me\nbad:x:-1:\nshort:x\n+:x:5:\nlast:x:7";
+        let rows =
+            [("a", Some(1)), ("last", Some(7)), ("bad", None), ("short", None), ("me", None)];
+        for (name, gid) in rows {
+            assert_eq!(group(file, name.as_bytes()), gid, "{name}");
+        }
+        for odd in ["", "+", "1", "a:x", "a\nlast"] {
+            assert_eq!(group(file, odd.as_bytes()), None, "{odd}");
         }
     }
 

@@ -28,6 +28,25 @@ pub enum Failure {
 ///
 /// Source: promises.md, P1.
 pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Failure> {
+    if let [_] = groups {
+        return become_user_with(uid, gid, groups, &mut [0; 2]);
+    }
+    let mut sorted = groups.to_vec();
+    sorted.sort_unstable();
+    become_user_with(uid, gid, &sorted, &mut vec![0; groups.len() + 1])
+}
+
+/// As [`become_user`], by nothing but system calls: `groups` are sorted, and `room` has one place
+/// more than they.
+///
+/// # Errors
+/// As [`become_user`].
+pub fn become_user_with(
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+    room: &mut [u32],
+) -> Result<(), Failure> {
     // Groups before gid before uid: after setuid we may no longer change the others.
     ids::set_groups(groups).map_err(Failure::Groups)?;
     ids::set_gids(gid).map_err(Failure::Groups)?;
@@ -36,17 +55,29 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Failure> {
         // Done by the kernel where we were root; not where we only had the capability.
         ids::drop_capabilities().map_err(Failure::Capabilities)?;
     }
-    verify(uid, gid, groups)
+    verify(uid, gid, groups, room)
 }
 
-fn verify(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Failure> {
+impl Failure {
+    /// Returns it as an error number: `EPERM` for what is not what was set.
+    #[must_use]
+    pub fn errno(self) -> Errno {
+        match self {
+            Self::Groups(why) | Self::User(why) => why,
+            Self::Capabilities(why) | Self::Unreadable(why) => why,
+            Self::NotGone(_) => Errno(libc::EPERM),
+        }
+    }
+}
+
+fn verify(uid: u32, gid: u32, groups: &[u32], room: &mut [u32]) -> Result<(), Failure> {
     if ids::uids().map_err(Failure::Unreadable)? != [uid; 3] {
         return Err(Failure::NotGone("user ids differ from those set"));
     }
     if ids::gids().map_err(Failure::Unreadable)? != [gid; 3] {
         return Err(Failure::NotGone("group ids differ from those set"));
     }
-    if !same_groups(groups)? {
+    if !same_groups(groups, room)? {
         return Err(Failure::NotGone("supplementary groups differ from those set"));
     }
     if uid == 0 {
@@ -64,23 +95,12 @@ fn verify(uid: u32, gid: u32, groups: &[u32]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn same_groups(groups: &[u32]) -> Result<bool, Failure> {
-    if let [only] = groups {
-        // One more than wanted, to see it. More than fit are more than wanted, too.
-        return match ids::groups(&mut [0; 2]) {
-            Ok(there) => Ok(there == [*only]),
-            Err(Errno(libc::EINVAL)) => Ok(false),
-            Err(why) => Err(Failure::Unreadable(why)),
-        };
+/// One place more than wanted, to see one more. More than fit are more than wanted, too. The kernel
+/// sorts them.
+fn same_groups(groups: &[u32], room: &mut [u32]) -> Result<bool, Failure> {
+    match ids::groups(room) {
+        Ok(there) => Ok(there == groups),
+        Err(Errno(libc::EINVAL)) => Ok(false),
+        Err(why) => Err(Failure::Unreadable(why)),
     }
-    let mut room = vec![0; groups.len() + 1];
-    let there = match ids::groups(&mut room) {
-        Ok(there) => there,
-        Err(Errno(libc::EINVAL)) => return Ok(false),
-        Err(why) => return Err(Failure::Unreadable(why)),
-    };
-    // The kernel sorts them.
-    let mut wanted = groups.to_vec();
-    wanted.sort_unstable();
-    Ok(there == wanted)
 }
