@@ -96,6 +96,37 @@ fn simple(mut pattern: &[u8], mut line: &[u8]) -> bool {
     line.is_empty()
 }
 
+/// A participant's configuration: what is wrong with it is told in one line each, with a place; what
+/// is good says the same when it is read as it is shown.
+pub(crate) fn configuration(bytes: &[u8]) {
+    match exo::config::read_text(bytes, "fuzz") {
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).count();
+            for problem in problems {
+                let at = problem.at.map_or(1, |at| at.line);
+                assert!((1..=lines + 1).contains(&at), "{problem} of {lines} lines");
+                assert!(!problem.why.is_empty());
+            }
+        }
+        Ok(settings) => {
+            let text = exo::config::effective(&settings);
+            let mut keys: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(&text).expect("JSON");
+            // Those of the site, and what JSON's own types would spoil.
+            for key in ["worker-user", "store", "safety", "spool", "run", "config"] {
+                keys.remove(key);
+            }
+            let own = serde_json::to_string(&keys).expect("JSON");
+            let config = settings.config.get();
+            let own = format!("{},\"config\":{config}}}", &own[..own.len() - 1]);
+            // JSON is YAML.
+            let again = exo::config::read_text(own.as_bytes(), "fuzz").expect(&own);
+            assert_eq!(exo::config::effective(&again), text);
+        }
+    }
+}
+
 /// Bytes from a control FIFO, and what supervise's machine makes of them.
 pub(crate) fn control(bytes: &[u8]) {
     let (&first, commands) = bytes.split_first().unwrap_or((&0, &[]));

@@ -126,6 +126,11 @@ fn the_worst_patterns_come_to_an_end() {
 }
 
 #[test]
+fn no_configuration_says_something_else_once_it_is_shown() {
+    holds("configuration", 6, properties::configuration);
+}
+
+#[test]
 fn no_environment_file_makes_a_variable_that_cannot_be() {
     holds("environment", 4, properties::environment);
 }

@@ -83,7 +83,11 @@ fn scalar(text: &str) -> Scalar {
         _ => {}
     }
     if is_json_number(text) {
-        return Scalar::Number;
+        // Most readers of JSON would stop there, or take it for endless.
+        return match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Scalar::Number,
+            _ => Scalar::Unclear("it is beyond 1.8e308; put it in quotes"),
+        };
     }
     let is_radix = |prefix: &str, radix: u32| {
         let digits = unsigned.strip_prefix(prefix);
@@ -175,7 +179,7 @@ mod tests {
     fn what_readers_disagree_about_is_refused() {
         for text in [
             "yes", "No", "ON", "off", "007", "+1", ".5", "1.", "1_000", "1:30", "0x1F", "0o17",
-            "0b1", ".inf", "-.inf", ".NaN", "1e", "-012",
+            "0b1", "1e309", "-1e999", ".inf", "-.inf", ".NaN", "1e", "-012",
         ] {
             let why = json(&format!("a: {{b: {text}}}")).unwrap_err();
             assert!(why.starts_with("line 1, column 8: config.a.b: "), "{text}: {why}");
