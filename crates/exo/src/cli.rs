@@ -1,6 +1,8 @@
 //! exo's command line.
 
+use crate::ask::{self, Control};
 use crate::config::{self, Loaded, Trouble};
+use crate::local::{self, Local};
 use crate::say::{self, EXO};
 use clap::{Parser, Subcommand};
 use log::LevelFilter;
@@ -25,6 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Local(Local),
+    Control(Control),
     /// Reads the configuration of service directories and says what is wrong with it.
     ///
     /// Exit codes: 0 nothing, 1 something.
@@ -46,6 +50,8 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     let words = std::iter::once(OsStr::new("exo")).chain(arguments.iter().copied());
     match Cli::try_parse_from(words) {
         Ok(Cli { command: None }) => service(),
+        Ok(Cli { command: Some(Command::Local(args)) }) => local::run(&args),
+        Ok(Cli { command: Some(Command::Control(args)) }) => ask::run(&args),
         Ok(Cli { command: Some(Command::Check { show, dir }) }) => check(&dir, show),
         Err(why) => answer(&why),
     }

@@ -2,7 +2,32 @@
 //!
 //! It reads no byte that a participant or a sender wrote.
 
-use sys::linux::fd::Fd;
+mod environment;
+mod launch;
+mod people;
+mod places;
+mod ready;
+mod serve;
+
+use crate::settings::Settings;
+use launch::Launcher;
+use people::{People, Person};
+use places::Control;
+use ready::Ready;
+use serve::Keeper;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use sys::confine::Confinement;
+use sys::linux::errno::Errno;
+use sys::linux::fd::{self, Fd};
+use sys::linux::file::flags::EBADF;
+use sys::linux::process::{self, Fork};
+use sys::linux::signal::{self, Set, numbers};
+use sys::linux::{file, ids, message, socket};
+use sys::privilege;
+use sys::program::Program;
+
+const EXO: Program = Program("exo");
 
 /// What the worker begins with. All descriptors are close-on-exec and do not block; besides them it
 /// has 0, 1 and 2.
@@ -19,4 +44,184 @@ pub struct WorkerEnds {
     /// User of the participants. Where it is the worker's own, who is at the other end of a socket
     /// is told by [`sys::linux::identity::descends_from`], not by the user.
     pub participant_uid: u32,
+}
+
+/// Why exo cannot be started.
+#[derive(Debug)]
+struct Trouble {
+    what: OsString,
+    why: Option<Errno>,
+}
+
+impl Trouble {
+    fn plain(what: String) -> Self {
+        Self { what: what.into(), why: None }
+    }
+
+    fn of(what: String, why: Errno) -> Self {
+        Self { what: what.into(), why: Some(why) }
+    }
+
+    fn about(what: &str, path: &Path, why: Errno) -> Self {
+        let mut whole = OsString::from(what);
+        whole.push(" ");
+        whole.push(path);
+        Self { what: whole, why: Some(why) }
+    }
+
+    fn warn(&self) {
+        match self.why {
+            Some(why) => EXO.warning(&[&self.what], why),
+            None => EXO.warning_plain(&[&self.what]),
+        }
+    }
+
+    fn say(&self) -> i32 {
+        match self.why {
+            Some(why) => EXO.fatal(&[&self.what], why),
+            None => EXO.fatal_plain(&[&self.what]),
+        }
+    }
+}
+
+/// Runs exo: makes what the worker needs, forks it, in which `worker` is called with its rights
+/// dropped, and keeps the participants until it is gone. Returns the exit code.
+///
+/// To be called with one thread, and with no descriptor open but the standard ones and
+/// [`Settings::ready_fd`]: all others are closed.
+#[must_use]
+pub fn run(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> i32 {
+    match begin(settings, worker) {
+        Ok(code) => code,
+        Err(trouble) => trouble.say(),
+    }
+}
+
+fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<i32, Trouble> {
+    let ready = Ready::new(tidy_up(settings.ready_fd)?);
+    let people = People::find(&settings)?;
+    places::make_folders(&settings, &people)?;
+    let (control, listening) = match Control::make(&settings, &people) {
+        Ok((control, listening)) => (Some(control), Some(listening)),
+        Err(trouble) => {
+            trouble.warn();
+            (None, None)
+        }
+    };
+    let confinement = confine(&settings, &people)?;
+    let People { worker: person, participant, are_become } = people;
+    let participant_uid = participant.uid;
+    let launcher = Launcher::new(&settings, participant, are_become, confinement)?;
+    let (ours, theirs) = socket_pair().map_err(unable("make a socket for the worker"))?;
+    let signals = take_over().map_err(unable("wait for signals"))?;
+    let of_keeper = (settings.instances, settings.times.shutdown);
+    let keeper_pid = process::pid();
+    let pid = match process::fork().map_err(unable("start the worker"))? {
+        Fork::Child => {
+            become_worker(are_become.then_some(&person));
+            drop((ready, control, launcher, ours, signals));
+            let ends =
+                WorkerEnds { keeper: theirs, control: listening, keeper_pid, participant_uid };
+            std::process::exit(worker(settings, ends))
+        }
+        Fork::Parent(pid) => pid,
+    };
+    drop((settings, theirs, listening));
+    message::never_wait();
+    process::set_name(c"exo-keeper");
+    let code = Keeper::new(launcher, ready, signals, (pid, ours), of_keeper).serve();
+    if let Some(control) = control {
+        control.remove();
+    }
+    Ok(code)
+}
+
+fn unable(what: &'static str) -> impl Fn(Errno) -> Trouble {
+    move |why| Trouble::of(format!("unable to {what}"), why)
+}
+
+/// Leaves behind what whoever started us may have left open or set. Returns the descriptor that is
+/// told when we are ready.
+fn tidy_up(ready_fd: Option<i32>) -> Result<Option<Fd>, Trouble> {
+    fd::fill_standard();
+    // Nobody may be reading what we say.
+    signal::ignore(numbers::SIGPIPE);
+    file::set_umask(0o022);
+    // What is in our memory is nobody's business, one of our own user included.
+    process::forbid_tracing();
+    let Some(ready) = ready_fd else {
+        fd::close_between(3, u32::MAX);
+        return Ok(None);
+    };
+    let why = if ready > 2 { fd::set_cloexec(ready, true) } else { Err(Errno(EBADF)) };
+    why.map_err(|why| Trouble::of(format!("unable to use descriptor {ready} for readiness"), why))?;
+    fd::close_between(3, ready as u32 - 1);
+    fd::close_between(ready as u32 + 1, u32::MAX);
+    Ok(Some(Fd::from_raw(ready)))
+}
+
+fn socket_pair() -> sys::linux::errno::Result<(Fd, Fd)> {
+    let (ours, theirs) = socket::pair(socket::Kind::Messages)?;
+    fd::set_nonblock(ours.raw(), true)?;
+    fd::set_nonblock(theirs.raw(), true)?;
+    Ok((ours, theirs))
+}
+
+/// Becomes the reaper of whatever will be started, and blocks what is read from the descriptor that
+/// it returns.
+fn take_over() -> sys::linux::errno::Result<Fd> {
+    process::become_subreaper()?;
+    let wanted = [numbers::SIGTERM, numbers::SIGINT, numbers::SIGHUP, numbers::SIGCHLD];
+    let wanted = Set::of(&wanted);
+    wanted.block_only();
+    wanted.descriptor()
+}
+
+/// In the worker, before anything else: gives up every right that it has beyond its user's, or ends.
+fn become_worker(person: Option<&Person>) {
+    let dropped = match person {
+        Some(person) => privilege::become_user(person.uid, person.gid, &person.groups),
+        None => ids::drop_capabilities().map_err(privilege::Failure::Capabilities),
+    };
+    let dropped = dropped.map_err(privilege::Failure::errno);
+    if let Err(why) = dropped.and_then(|()| process::gain_no_rights()) {
+        process::exit(EXO.fatal(&[OsStr::new("unable to drop the worker's rights")], why));
+    }
+    process::forbid_tracing();
+    process::set_name(c"exo-worker");
+    file::set_umask(0o077);
+    // The keeper says when it is over: it is told the same, by a terminal for one.
+    for number in [numbers::SIGTERM, numbers::SIGINT, numbers::SIGHUP] {
+        signal::ignore(number);
+    }
+    Set::of(&[]).block_only();
+}
+
+/// Makes the rules for participants that have the worker's own user, and says what holds.
+fn confine(settings: &Settings, people: &People) -> Result<Option<Confinement>, Trouble> {
+    let warn = |what: &str| EXO.warning_plain(&[OsStr::new(what)]);
+    if people.are_become && people.participant.uid == 0 {
+        warn("the participant runs as root: nothing keeps it from anything");
+    }
+    if !people.are_one() {
+        return Ok(None);
+    }
+    let mut forbidden = vec![&*settings.store, &settings.spool, &settings.run];
+    forbidden.extend(settings.secrets.iter().map(|path| &**path));
+    let confinement = Confinement::new(&forbidden, &[&settings.directory]);
+    let confinement = confinement.map_err(unable("confine the participant"))?;
+    let who = if people.are_become {
+        "exo's worker and its participant are one user"
+    } else {
+        "not started by root: exo and its participant are one user"
+    };
+    let holds = match &confinement {
+        None => "this kernel has no Landlock, so it may open exo's folders and signal exo",
+        Some(rules) if !rules.holds_signals() => {
+            "Landlock keeps it from exo's folders; it may signal exo (Linux 6.12 would not let it)"
+        }
+        Some(_) => "Landlock keeps it from exo's folders and processes",
+    };
+    warn(&format!("{who}; {holds}"));
+    Ok(confinement)
 }

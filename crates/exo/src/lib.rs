@@ -2,12 +2,14 @@
 //!
 //! The design note is this crate's README.
 
+pub mod ask;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod flags;
 pub mod keeper;
 pub mod lines;
+pub mod local;
 pub mod order;
 pub mod other;
 pub mod say;

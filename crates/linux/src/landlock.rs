@@ -3,7 +3,7 @@
 //! Source: landlock(7), linux/landlock.h.
 
 use crate::errno::{Result, cvt};
-use crate::fd::Fd;
+use crate::fd::{self, Fd};
 
 /// `struct landlock_ruleset_attr`. Older kernels know less of it and take the rest where it is zero.
 #[repr(C)]
@@ -19,6 +19,9 @@ struct PathBeneath {
     allowed: u64,
     fd: i32,
 }
+
+/// Least number of the descriptor.
+const FIRST: i32 = 32;
 
 const VERSION: u32 = 1;
 const PATH_BENEATH: u32 = 1;
@@ -65,7 +68,9 @@ impl Ruleset {
         let fd = cvt(unsafe {
             libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size, 0)
         })?;
-        Ok(Self { fd: Fd::from_raw(fd as i32), files })
+        // Far behind what a program that will be run under it is given.
+        let fd = fd::copy_from(Fd::from_raw(fd as i32).raw(), FIRST)?;
+        Ok(Self { fd, files })
     }
 
     /// Allows everything to do with an open file, or with an open directory and all below it.

@@ -167,6 +167,13 @@ pub fn die_with(parent: i32) -> Result<()> {
     if unsafe { libc::getppid() } == parent { Ok(()) } else { Err(Errno(libc::ESRCH)) }
 }
 
+/// Keeps other processes of the same user from reading this one's memory, and leaves no core file of
+/// it. The next program that it runs, and a change of user, undo it.
+pub fn forbid_tracing() {
+    // SAFETY: this prctl takes a number and touches no memory; 0 is always taken.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0_u64, 0_u64, 0_u64, 0_u64) };
+}
+
 /// Gives this process the name that `ps` shows for its program: 15 bytes of it.
 pub fn set_name(name: &CStr) {
     // SAFETY: the name is NUL-terminated; the kernel reads 16 bytes of it at the most.

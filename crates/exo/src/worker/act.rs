@@ -163,6 +163,8 @@ impl Worker {
             slot_ref.work = Some(work);
         }
         let work = self.end_work(slot, key);
+        // Its own words before ours about them.
+        self.log.flush(now());
         if let Some(text) = &outcome.text {
             let wfid = work.as_ref().map_or("-", |work| &work.wfid);
             let (name, wfid) = (&self.slots[slot].name, crate::lines::plain(wfid));

@@ -1,0 +1,135 @@
+//! `exo control`: asks a running exo by its control socket.
+
+use crate::config;
+use crate::control::Request;
+use clap::{Args, Subcommand};
+use log::error;
+use participant::protocol::Flavour;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use sys::program::TROUBLE;
+use sys::terminal;
+
+/// Answers come within a second, so that this is generous.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// It was asked, and said no.
+const REFUSED: i32 = 1;
+/// Nobody is there to be asked.
+const DOWN: i32 = 3;
+
+/// Asks the exo of a service directory how it stands, or tells it what to do.
+///
+/// Prints its answer, a JSON object, on one line. Exit codes: 0 done, 1 refused, 3 it does not run,
+/// 100 wrong usage, 111 trouble.
+#[derive(Debug, Args)]
+pub struct Control {
+    /// Service directory; without it, the current directory.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// How it stands: what each instance does, since when, how far it is.
+    Status,
+    /// Takes no more items until it is told to resume; what is in hand is finished.
+    Drain,
+    /// Takes items again.
+    Resume,
+    /// Items of a process are not wanted any more: those that wait, and those in hand.
+    Cancel {
+        /// Which process.
+        wfid: String,
+        /// Only the item at this place in it.
+        #[arg(long)]
+        expid: Option<String>,
+        /// cancel: asked to stop; kill: ended at once; timeout: its process waits no longer.
+        #[arg(long, value_enum, default_value = "cancel")]
+        flavour: FlavourWord,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum FlavourWord {
+    Cancel,
+    Kill,
+    Timeout,
+}
+
+impl What {
+    fn request(&self) -> Request {
+        match self {
+            Self::Status => Request::Status,
+            Self::Drain => Request::Drain,
+            Self::Resume => Request::Resume,
+            Self::Cancel { wfid, expid, flavour } => Request::Cancel {
+                wfid: wfid.clone(),
+                expid: expid.clone(),
+                flavour: match flavour {
+                    FlavourWord::Cancel => Flavour::Cancel,
+                    FlavourWord::Kill => Flavour::Kill,
+                    FlavourWord::Timeout => Flavour::Timeout,
+                },
+            },
+        }
+    }
+}
+
+/// Asks; returns the exit code.
+#[must_use]
+pub fn run(args: &Control) -> i32 {
+    let settings = match config::load(&args.dir) {
+        Ok(loaded) => loaded.settings,
+        Err(trouble) => {
+            for line in trouble.lines {
+                error!("{line}");
+            }
+            return TROUBLE;
+        }
+    };
+    let path = settings.run.join(format!("{}.sock", settings.participant));
+    match ask(&path, &args.what.request()) {
+        Ok(answer) => {
+            let is_done = answer.get("ok").and_then(Value::as_bool).unwrap_or(false);
+            let text = terminal::escaped(answer.to_string().as_bytes()).into_owned();
+            if sys::linux::fd::write_all(1, &[&text[..], b"\n"].concat()).is_err() {
+                return TROUBLE;
+            }
+            if is_done { 0 } else { REFUSED }
+        }
+        Err((why, code)) => {
+            error!("{why}");
+            code
+        }
+    }
+}
+
+/// Asks the exo behind a socket.
+///
+/// # Errors
+/// What went wrong, and the exit code that says so.
+pub(crate) fn ask(path: &Path, request: &Request) -> Result<Value, (String, i32)> {
+    let trouble = |what: &str, why: std::io::Error| {
+        (format!("unable to {what} {}: {why}", path.display()), TROUBLE)
+    };
+    let mut socket = UnixStream::connect(path).map_err(|why| match why.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+            (format!("unable to ask {}: no exo runs there", path.display()), DOWN)
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            let who = "root, the worker's user or a member of group skynet may";
+            (format!("unable to ask {}: permission denied; {who}", path.display()), TROUBLE)
+        }
+        _ => trouble("ask", why),
+    })?;
+    socket.set_read_timeout(Some(PATIENCE)).map_err(|why| trouble("ask", why))?;
+    socket.write_all(&request.line()).map_err(|why| trouble("ask", why))?;
+    let mut line = String::new();
+    BufReader::new(socket).read_line(&mut line).map_err(|why| trouble("hear", why))?;
+    serde_json::from_str(&line).map_err(|why| trouble("understand", why.into()))
+}

@@ -1,0 +1,218 @@
+//! A start of the participant: everything is prepared here, so that the child, which shares our
+//! memory until it runs its program, makes nothing but system calls.
+
+use super::Trouble;
+use super::environment::Environment;
+use super::people::Person;
+use crate::order::{DESCRIPTORS, Start, Step};
+use crate::settings::{Limits, Settings};
+use std::ffi::{CStr, CString, c_char};
+use std::os::unix::ffi::OsStrExt;
+use sys::confine::Confinement;
+use sys::linux::errno::{Errno, Result};
+use sys::linux::file::flags::{EACCES, ENOENT, ENOTDIR, EPERM};
+use sys::linux::limit::{self, Limit, Resource};
+use sys::linux::signal::{self, Set};
+use sys::linux::spawn::{Outcome, Stack, spawn_with};
+use sys::linux::{fd, file, ids, process};
+use sys::privilege;
+
+/// Bytes of the child's stack; optimised code needs less than a tenth of it.
+const STACK: usize = 16 * 1024;
+
+/// Whatever is the same for every start.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    /// What may be the program, the first that can be run is.
+    programs: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Environment,
+    directory: CString,
+    limits: Vec<(Resource, Limit)>,
+    umask: u32,
+    /// Whom it becomes, and room to read that back; `None` = it stays who we are.
+    person: Option<(Person, Vec<u32>)>,
+    confinement: Option<Confinement>,
+    keeper: i32,
+}
+
+impl Launcher {
+    /// Prepares what can be prepared.
+    pub(super) fn new(
+        settings: &Settings,
+        participant: Person,
+        is_become: bool,
+        confinement: Option<Confinement>,
+    ) -> std::result::Result<Self, Trouble> {
+        let nothing = || Trouble::plain("unable to run the participant: no command".to_owned());
+        let first = settings.command.first().ok_or_else(nothing)?;
+        let directory = CString::new(settings.directory.as_os_str().as_bytes());
+        let directory = directory
+            .map_err(|_| Trouble::about("unable to run in", &settings.directory, Errno(ENOENT)))?;
+        let environment = Environment::new(settings, &participant)?;
+        let room = vec![0; participant.groups.len() + 1];
+        Ok(Self {
+            programs: programs(first, &settings.path),
+            arguments: settings.command.clone(),
+            environment,
+            directory,
+            limits: limits(&settings.limits),
+            umask: settings.umask,
+            person: is_become.then_some((participant, room)),
+            confinement,
+            keeper: process::pid(),
+        })
+    }
+
+    /// Starts the participant. `descriptors`, all of them beyond those that it will have, become its
+    /// 0 to 3.
+    pub(super) fn start(
+        &mut self,
+        start: &Start,
+        descriptors: [i32; DESCRIPTORS],
+    ) -> std::result::Result<i32, (Step, Errno)> {
+        let variables = self.environment.of(start);
+        let variables = variables.pointers();
+        let arguments = pointers(self.arguments.iter());
+        let child = Child {
+            programs: &self.programs,
+            arguments: &arguments,
+            variables: &variables,
+            directory: &self.directory,
+            limits: &self.limits,
+            umask: self.umask,
+            person: self.person.as_mut().map(|(person, room)| (&*person, room.as_mut_slice())),
+            confinement: self.confinement.as_ref(),
+            keeper: self.keeper,
+            descriptors,
+        };
+        launch(child)
+    }
+}
+
+/// What one child needs, all of it borrowed.
+struct Child<'a> {
+    programs: &'a [CString],
+    arguments: &'a [*const c_char],
+    variables: &'a [*const c_char],
+    directory: &'a CStr,
+    limits: &'a [(Resource, Limit)],
+    umask: u32,
+    person: Option<(&'a Person, &'a mut [u32])>,
+    confinement: Option<&'a Confinement>,
+    keeper: i32,
+    descriptors: [i32; DESCRIPTORS],
+}
+
+fn launch(mut child: Child<'_>) -> std::result::Result<i32, (Step, Errno)> {
+    let mut step = Step::Descriptors;
+    let outcome = spawn_with(&mut Stack::<STACK>::new(), &mut || match child.prepare(&mut step) {
+        Ok(()) => child.run(),
+        Err(why) => why,
+    });
+    match outcome {
+        Ok(Outcome::Running(pid)) => Ok(pid),
+        Ok(Outcome::NotRun(why)) => Err((step, why)),
+        Err(why) => Err((Step::Fork, why)),
+    }
+}
+
+impl Child<'_> {
+    /// In the child. The order counts: what needs rights, then the rights go, and only then is
+    /// anything touched that is the participant's.
+    fn prepare(&mut self, step: &mut Step) -> Result<()> {
+        // A fresh child leads no group, so this cannot fail.
+        let _ = process::setsid();
+        signal::reset_all();
+        for (from, to) in self.descriptors.into_iter().zip(0..) {
+            fd::dup_to(from, to)?;
+        }
+        fd::close_on_exec_from(DESCRIPTORS as u32);
+        *step = Step::Limits;
+        for (resource, limit) in self.limits {
+            limit::set(*resource, *limit)?;
+        }
+        file::set_umask(self.umask);
+        *step = Step::User;
+        match &mut self.person {
+            Some((person, room)) => {
+                privilege::become_user_with(person.uid, person.gid, &person.groups, room)
+                    .map_err(privilege::Failure::errno)?;
+            }
+            None => ids::drop_capabilities()?,
+        }
+        *step = Step::Confine;
+        process::gain_no_rights()?;
+        // Behind the change of the user, which would undo it.
+        process::die_with(self.keeper)?;
+        if let Some(confinement) = self.confinement {
+            confinement.enter()?;
+        }
+        *step = Step::Directory;
+        file::chdir(self.directory)?;
+        *step = Step::Run;
+        // Last: until here no signal can reach code that is not ours.
+        Set::of(&[]).block_only();
+        Ok(())
+    }
+
+    /// Returns why no program was run: that it may not is worth more than that it is not there.
+    fn run(&self) -> Errno {
+        let mut kept = Errno(ENOENT);
+        for path in self.programs {
+            match process::exec_with(path, self.arguments, self.variables) {
+                Errno(ENOENT | ENOTDIR) => {}
+                why @ Errno(EACCES | EPERM) => kept = why,
+                why => return why,
+            }
+        }
+        kept
+    }
+}
+
+/// Returns where the program may be: itself where it has a slash, else in each folder of `path`, of
+/// which an empty one is the participant's directory.
+fn programs(name: &CStr, path: &str) -> Vec<CString> {
+    if name.to_bytes().contains(&b'/') {
+        return vec![name.to_owned()];
+    }
+    let folders = path.split(':').map(|folder| if folder.is_empty() { "." } else { folder });
+    let paths = folders.map(|folder| [folder.as_bytes(), b"/", name.to_bytes()].concat());
+    paths.filter_map(|path| CString::new(path).ok()).collect()
+}
+
+fn limits(limits: &Limits) -> Vec<(Resource, Limit)> {
+    let all = [
+        (Resource::Processes, limits.processes),
+        (Resource::OpenFiles, limits.files),
+        (Resource::AddressSpace, limits.memory),
+        (Resource::FileSize, limits.file_size),
+        (Resource::Core, limits.core),
+        (Resource::CpuSeconds, limits.cpu_seconds),
+    ];
+    let both = |value| Limit { soft: value, hard: value };
+    all.into_iter().filter_map(|(resource, value)| Some((resource, both(value?)))).collect()
+}
+
+/// Returns the strings' addresses, a null pointer behind them.
+pub(super) fn pointers<'a>(strings: impl Iterator<Item = &'a CString>) -> Vec<*const c_char> {
+    strings.map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_looked_for_in_the_path_unless_it_has_a_slash() {
+        let rows: [(&CStr, &str, &[&CStr]); 4] = [
+            (c"./run", "/bin", &[c"./run"]),
+            (c"run", "/bin:/usr/bin", &[c"/bin/run", c"/usr/bin/run"]),
+            (c"run", ":/bin", &[c"./run", c"/bin/run"]),
+            (c"run", "", &[c"./run"]),
+        ];
+        for (name, path, wanted) in rows {
+            assert_eq!(programs(name, path), wanted, "{name:?} in {path:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Who the worker and the participants are.
+
+use super::Trouble;
+use crate::settings::Settings;
+use std::ffi::CString;
+use sys::account::{self, Login};
+use sys::linux::errno::Errno;
+use sys::linux::file::flags::EPERM;
+use sys::linux::process;
+
+/// Account of the worker where the configuration names none and root starts us.
+const WORKER: &str = "skynet";
+/// Account of the participants likewise.
+const PARTICIPANT: &str = "nobody";
+
+/// An account, looked up once.
+#[derive(Debug)]
+pub(super) struct Person {
+    /// `$USER`.
+    pub(super) name: Vec<u8>,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Sorted, none twice.
+    pub(super) groups: Vec<u32>,
+    pub(super) home: CString,
+    pub(super) shell: CString,
+}
+
+/// Both accounts.
+#[derive(Debug)]
+pub(super) struct People {
+    pub(super) worker: Person,
+    pub(super) participant: Person,
+    /// Started by root, so they are become; else both are who we are.
+    pub(super) are_become: bool,
+}
+
+impl People {
+    /// Looks the accounts up.
+    pub(super) fn find(settings: &Settings) -> Result<Self, Trouble> {
+        let names = [settings.worker_user.as_deref(), settings.user.as_deref()];
+        let own = process::euid();
+        if own != 0 {
+            for name in names.into_iter().flatten() {
+                if find(name)?.uid != own {
+                    let what = format!("unable to become {name}, not started by root");
+                    return Err(Trouble::of(what, Errno(EPERM)));
+                }
+            }
+            let (worker, participant) = (ourselves(own), ourselves(own));
+            return Ok(Self { worker, participant, are_become: false });
+        }
+        let [worker, participant] = names;
+        let worker = find(worker.unwrap_or(WORKER))?;
+        let participant = find(participant.unwrap_or(PARTICIPANT))?;
+        Ok(Self { worker, participant, are_become: true })
+    }
+
+    /// Tells whether the participant has the worker's rights, and these are not root's.
+    pub(super) fn are_one(&self) -> bool {
+        self.worker.uid == self.participant.uid && self.worker.uid != 0
+    }
+}
+
+/// Root is who is called root: another account with its rights is a mistake, or worse.
+fn find(name: &str) -> Result<Person, Trouble> {
+    let Some((ids, login)) = account::find_login(name.as_bytes()) else {
+        return Err(Trouble::plain(format!("unable to find account {name}: there is none")));
+    };
+    if ids.uid == 0 && name != "root" {
+        let what = format!("unable to use account {name}: it is root by another name");
+        return Err(Trouble::plain(what));
+    }
+    let mut groups = account::groups(name.as_bytes(), &ids);
+    groups.sort_unstable();
+    let Login { home, shell } = login;
+    Ok(Person { name: name.into(), uid: ids.uid, gid: ids.gid, groups, home, shell })
+}
+
+/// Ourselves, as far as an account says; our ids stay what they are, and need none.
+fn ourselves(uid: u32) -> Person {
+    let name = account::name_of(uid);
+    let login = name.as_deref().and_then(account::find_login).map(|(_, login)| login);
+    let none = Login { home: c"/".to_owned(), shell: c"/bin/sh".to_owned() };
+    let Login { home, shell } = login.unwrap_or(none);
+    let name = name.unwrap_or_else(|| uid.to_string().into_bytes());
+    Person { name, uid, gid: 0, groups: Vec::new(), home, shell }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_that_is_not_there_is_none_and_root_is_only_root() {
+        for name in ["no-such-account", "0", "", "root:x"] {
+            assert!(find(name).is_err(), "{name:?}");
+        }
+        let root = find("root").unwrap();
+        assert_eq!((root.uid, root.home.as_c_str()), (0, c"/root"));
+        assert!(root.groups.is_sorted());
+    }
+
+    #[test]
+    fn a_user_without_an_account_has_a_home_and_a_shell() {
+        let person = ourselves(u32::MAX - 7);
+        assert_eq!(person.name, b"4294967288");
+        assert_eq!((person.home.as_c_str(), person.shell.as_c_str()), (c"/", c"/bin/sh"));
+        assert_eq!(ourselves(0).name, b"root");
+    }
+}

@@ -1,0 +1,172 @@
+//! The folders and the socket that the worker needs and may not make itself.
+//!
+//! Every step on the way is opened by itself, below the handle of the one before. A symlink is only
+//! followed where root or we made it and nobody else can write where it leads.
+
+use super::Trouble;
+use super::people::People;
+use crate::settings::Settings;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+use sys::account;
+use sys::linux::errno::{Errno, Result};
+use sys::linux::fd::Fd;
+use sys::linux::file::flags::{
+    EEXIST, EINVAL, ENOENT, EPERM, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY,
+};
+use sys::linux::file::{self, HERE};
+use sys::linux::folder::{self, Absent};
+use sys::linux::{identity, process, socket};
+
+/// Group that reads the store and may use the control socket.
+const GROUP: &[u8] = b"skynet";
+/// Everybody finds the drop folders and the control socket.
+const OPEN: u32 = 0o755;
+const STORE: u32 = 0o750;
+/// What is left of 0777 for the control socket.
+const SOCKET_UMASK: u32 = 0o117;
+const UMASK: u32 = 0o022;
+
+/// Makes the folders of the store and of the drop folders, where they are missing, for the worker.
+/// What is there stays as it is: the worker will see whether it may use it.
+pub(super) fn make_folders(
+    settings: &Settings,
+    people: &People,
+) -> std::result::Result<(), Trouble> {
+    let group = account::find_group(GROUP);
+    for (path, mode) in [(&settings.store, STORE), (&settings.spool, OPEN)] {
+        let owner = people.are_become.then(|| {
+            let gid = group.filter(|_| mode == STORE).unwrap_or(people.worker.gid);
+            (people.worker.uid, gid)
+        });
+        make(path, owner, mode).map_err(|why| Trouble::about("unable to make", path, why))?;
+    }
+    Ok(())
+}
+
+fn make(path: &Path, owner: Option<(u32, u32)>, mode: u32) -> Result<()> {
+    let Some((above, name)) = step_down(path)? else { return Ok(()) };
+    match file::mkdir(above.raw(), &name, 0o700) {
+        Err(Errno(EEXIST)) => return Ok(()),
+        answer => answer?,
+    }
+    let folder = file::open(above.raw(), &name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
+    if file::stat_fd(folder.raw())?.uid() != process::euid() {
+        // Somebody put another in its place, so not all of the way is root's.
+        return Err(Errno(EPERM));
+    }
+    if let Some((uid, gid)) = owner {
+        file::set_owner(folder.raw(), uid, gid)?;
+    }
+    file::set_mode(folder.raw(), mode)
+}
+
+/// Opens the folder above the last name of `path`, making what is missing; `None` where there is no
+/// last name, as in `/`.
+fn step_down(path: &Path) -> Result<Option<(Fd, CString)>> {
+    let start = if path.is_absolute() { c"/" } else { c"." };
+    let mut here = file::open(HERE, start, O_PATH | O_DIRECTORY, 0)?;
+    let mut last: Option<CString> = None;
+    for part in path.components() {
+        let name = match part {
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+            Component::ParentDir => OsStr::new(".."),
+            Component::Normal(name) => name,
+        };
+        if let Some(above) = last.replace(c_string(name.as_bytes())?) {
+            here = enter(&here, &above)?;
+        }
+    }
+    Ok(last.map(|name| (here, name)))
+}
+
+fn enter(above: &Fd, name: &CStr) -> Result<Fd> {
+    match file::mkdir(above.raw(), name, OPEN) {
+        Ok(()) | Err(Errno(EEXIST)) => {}
+        // A directory that is there can be one in which nobody makes anything.
+        Err(why) if file::stat(above.raw(), name, false).is_err() => return Err(why),
+        Err(_) => {}
+    }
+    folder::open(above.raw(), name, Absent::Refuse).map_err(folder::Trouble::errno)
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes).map_err(|_| Errno(EINVAL))
+}
+
+/// The control socket by its name, to be taken away at the end.
+#[derive(Debug)]
+pub(super) struct Control {
+    folder: Fd,
+    name: CString,
+    id: (u64, u64),
+}
+
+impl Control {
+    /// Makes the folder of the control sockets, where it is missing, and ours in it, in the place of
+    /// one that an earlier exo left. Returns it and the socket, which listens.
+    pub(super) fn make(
+        settings: &Settings,
+        people: &People,
+    ) -> std::result::Result<(Self, Fd), Trouble> {
+        let path = settings.run.join(format!("{}.sock", settings.participant));
+        Self::try_make(settings, people)
+            .map_err(|why| Trouble::about("unable to make control socket", &path, why))
+    }
+
+    fn try_make(settings: &Settings, people: &People) -> Result<(Self, Fd)> {
+        make(&settings.run, None, OPEN)?;
+        let (above, name) = step_down(&settings.run)?.ok_or(Errno(EINVAL))?;
+        let folder = folder::open(above.raw(), &name, Absent::Refuse);
+        let folder = folder.map_err(folder::Trouble::errno)?;
+        let stat = file::stat_fd(folder.raw())?;
+        if ![0, process::euid()].contains(&stat.uid()) || stat.mode() & 0o022 != 0 {
+            // Others could put their own socket in the place of ours.
+            return Err(Errno(EPERM));
+        }
+        let name = c_string(format!("{}.sock", settings.participant).as_bytes())?;
+        let new = c_string(format!(".{}.sock", settings.participant).as_bytes())?;
+        remove(&folder, &new)?;
+        let socket = listen(&folder, &new)?;
+        if people.are_become {
+            let gid = account::find_group(GROUP).unwrap_or(people.worker.gid);
+            file::set_owner_of(folder.raw(), &new, people.worker.uid, gid)?;
+        }
+        let id = file::stat(folder.raw(), &new, false)?.id();
+        match file::stat(folder.raw(), &name, false) {
+            Ok(there) if !there.is_socket() => return Err(Errno(EEXIST)),
+            Ok(_) | Err(Errno(ENOENT)) => file::rename(folder.raw(), &new, &name)?,
+            Err(why) => return Err(why),
+        }
+        Ok((Self { folder, name, id }, socket))
+    }
+
+    /// Takes the socket's name away, if it is still that of our socket.
+    pub(super) fn remove(&self) {
+        let there = file::stat(self.folder.raw(), &self.name, false);
+        if there.is_ok_and(|there| there.id() == self.id) {
+            let _ = file::unlink(self.folder.raw(), &self.name);
+        }
+    }
+}
+
+fn remove(folder: &Fd, name: &CStr) -> Result<()> {
+    match file::unlink(folder.raw(), name) {
+        Err(Errno(ENOENT)) => Ok(()),
+        answer => answer,
+    }
+}
+
+/// Makes a socket below an open folder; bind(2) knows no handles, but /proc does.
+fn listen(folder: &Fd, name: &CStr) -> Result<Fd> {
+    let mut room = [0; 64];
+    let mut path = identity::fd_path(folder.raw(), &mut room)?.to_bytes().to_vec();
+    path.push(b'/');
+    path.extend_from_slice(name.to_bytes());
+    let path = c_string(&path)?;
+    file::set_umask(SOCKET_UMASK);
+    let socket = socket::listen(&path);
+    file::set_umask(UMASK);
+    socket
+}

@@ -1,0 +1,337 @@
+//! The keeper's loop: orders in, reports out, the dead reaped.
+
+use super::EXO;
+use super::launch::Launcher;
+use super::ready::Ready;
+use crate::order::{DESCRIPTORS, LONGEST, Order, REPORT, Report, Signal, Start, Step};
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::time::Duration;
+use sys::linux::errno::{Errno, Result};
+use sys::linux::fd::{self, Fd, PollFd};
+use sys::linux::file::flags::EAGAIN;
+use sys::linux::process::{self, Ended};
+use sys::linux::signal::{self, numbers};
+use sys::linux::{identity, socket, time};
+
+/// For the worker to be gone after its time is over, and for the last of the dead to be reaped.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For what a participant leaves behind to be dead, before its end is told.
+const LEFTOVERS: Duration = Duration::from_secs(2);
+/// Orders that are read in one go: signals have their turn whatever the worker sends.
+const AT_ONCE: usize = 64;
+
+/// A participant that runs, or is dead and not reaped: the pid means it.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    pid: i32,
+    serial: u32,
+}
+
+/// Everything that the keeper knows.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    launcher: Launcher,
+    ready: Ready,
+    signals: Fd,
+    worker: i32,
+    /// How the worker ended.
+    ended: Option<Ended>,
+    /// `None` = the worker has closed its end.
+    socket: Option<Fd>,
+    instances: Vec<Option<Running>>,
+    /// What the worker has no room for; it grows no longer than there are instances, since no order
+    /// is read meanwhile.
+    reports: VecDeque<[u8; REPORT]>,
+    /// The end of the last one that ran, until what it left behind is dead too.
+    held: Option<(Report, u64)>,
+    is_told_to_end: bool,
+    /// When the worker must be gone.
+    worker_deadline: Option<u64>,
+    shutdown_time: Duration,
+    /// Messages that were no orders, or orders that cannot be.
+    refused: u32,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        launcher: Launcher,
+        ready: Ready,
+        signals: Fd,
+        (worker, socket): (i32, Fd),
+        (instances, shutdown_time): (u16, Duration),
+    ) -> Self {
+        Self {
+            launcher,
+            ready,
+            signals,
+            worker,
+            ended: None,
+            socket: Some(socket),
+            instances: vec![None; usize::from(instances)],
+            reports: VecDeque::new(),
+            held: None,
+            is_told_to_end: false,
+            worker_deadline: None,
+            shutdown_time,
+            refused: 0,
+        }
+    }
+
+    /// Serves until the worker is gone, ends whatever still runs, and returns the exit code.
+    pub(super) fn serve(mut self) -> i32 {
+        let ended = loop {
+            self.wait();
+            self.take_signals();
+            if let Some(ended) = self.ended {
+                break ended;
+            }
+            if is_over(self.worker_deadline) {
+                // Nothing of it can be waited for: what it has in hand is lost, and ready again.
+                EXO.warning_plain(&[OsStr::new("the worker does not end: killed")]);
+                let _ = signal::kill(self.worker, numbers::SIGKILL);
+                self.kill_all();
+                self.worker_deadline = None;
+            }
+            self.release();
+            self.flush();
+            self.obey();
+        };
+        self.end_all();
+        self.verdict(ended)
+    }
+
+    fn wait(&self) {
+        let mut waits = [PollFd::readable(self.signals.raw()), PollFd::none()];
+        if let Some(socket) = &self.socket {
+            waits[1] = if !self.reports.is_empty() {
+                PollFd::writable(socket.raw())
+            } else if self.held.is_none() {
+                PollFd::readable(socket.raw())
+            } else {
+                PollFd::none()
+            };
+        }
+        let held = self.held.as_ref().map(|(_, deadline)| *deadline);
+        let deadline = [self.worker_deadline, held].into_iter().flatten().min();
+        let _ = fd::poll(&mut waits, deadline.map(|at| at.saturating_sub(time::monotonic())));
+    }
+
+    fn take_signals(&mut self) {
+        while let Some(number) = signal::next(&self.signals) {
+            match number {
+                numbers::SIGTERM | numbers::SIGINT if !self.is_told_to_end => {
+                    self.is_told_to_end = true;
+                    self.worker_deadline = Some(after(self.shutdown_time + PATIENCE));
+                    self.report(&Report::Shutdown);
+                }
+                // HUP has no meaning yet, and deaths are looked for anyway.
+                _ => {}
+            }
+        }
+        while let Ok(Some(pid)) = process::dead_child() {
+            if !self.bury(pid) {
+                break;
+            }
+        }
+    }
+
+    /// Reaps one that is dead; false = it could not be.
+    fn bury(&mut self, pid: i32) -> bool {
+        let place = self.instances.iter_mut().enumerate().find_map(|(instance, place)| {
+            let running = (*place).filter(|running| running.pid == pid)?;
+            *place = None;
+            Some((instance as u16, running.serial))
+        });
+        if place.is_some() {
+            // Not reaped yet, so this is still its group.
+            let _ = signal::kill(-pid, numbers::SIGKILL);
+        }
+        let Some((how, usage)) = process::reap(pid) else { return false };
+        if pid == self.worker {
+            self.ended = Some(how);
+        }
+        if let Some((instance, serial)) = place {
+            let process::Usage { cpu_us, peak_kib } = usage;
+            let report = Report::Ended { instance, serial, how, cpu_us, peak_kib };
+            if self.somebody_runs() {
+                self.report(&report);
+            } else {
+                self.held = Some((report, after(LEFTOVERS)));
+            }
+        }
+        true
+    }
+
+    fn somebody_runs(&self) -> bool {
+        self.instances.iter().any(Option::is_some)
+    }
+
+    /// Tells the end of the last participant as soon as nothing is left of it. While others run
+    /// nobody knows whose a process is that has left its parent, its group and its session.
+    fn release(&mut self) {
+        let Some((report, deadline)) = self.held.take() else { return };
+        let waits = !self.somebody_runs() && !is_over(Some(deadline));
+        if waits && kill_children(Some(self.worker)) > 0 {
+            self.held = Some((report, deadline));
+        } else {
+            self.report(&report);
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.reports.push_back(report.encode());
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while let (Some(bytes), Some(to)) = (self.reports.front(), &self.socket) {
+            match socket::send(to.raw(), bytes, &[]) {
+                Ok(()) => drop(self.reports.pop_front()),
+                Err(Errno(EAGAIN)) => return,
+                Err(_) => self.hang_up(),
+            }
+        }
+    }
+
+    /// The worker's end is closed: it is dead, or as good as dead.
+    fn hang_up(&mut self) {
+        self.socket = None;
+        self.reports.clear();
+        self.worker_deadline.get_or_insert(after(PATIENCE));
+    }
+
+    fn obey(&mut self) {
+        let mut bytes = [0; LONGEST];
+        for _ in 0..AT_ONCE {
+            // Who does not read its reports is not read either; and while an end is held back the
+            // worker cannot know what it may order.
+            let may_read = self.reports.is_empty() && self.held.is_none();
+            let Some(from) = self.socket.as_ref().filter(|_| may_read) else { return };
+            let (len, fds) = match socket::receive(from.raw(), &mut bytes) {
+                Err(Errno(EAGAIN)) => return,
+                Ok((0, _)) | Err(_) => return self.hang_up(),
+                Ok(received) => received,
+            };
+            let with = fds.iter().flatten().count();
+            match bytes.get(..len).and_then(Order::decode) {
+                Some(Order::Start(start)) if with == DESCRIPTORS => self.start(&start, &fds),
+                Some(Order::Signal { instance, serial, signal }) if with == 0 => {
+                    self.signal(instance, serial, signal);
+                }
+                Some(Order::Ready) if with == 0 => self.ready.tell(),
+                _ => self.refuse("a message that is no order"),
+            }
+        }
+    }
+
+    fn start(&mut self, start: &Start, fds: &[Option<Fd>; DESCRIPTORS]) {
+        let Start { instance, serial, .. } = *start;
+        let Some(None) = self.instances.get(usize::from(instance)) else {
+            return self.refuse("an order to start what runs, or is none of ours");
+        };
+        let pid = match beyond_its_own(fds) {
+            Ok(fds) => self.launcher.start(start, [0, 1, 2, 3].map(|i: usize| fds[i].raw())),
+            Err(why) => Err((Step::Descriptors, why)),
+        };
+        match pid {
+            Ok(pid) => {
+                self.instances[usize::from(instance)] = Some(Running { pid, serial });
+                self.report(&Report::Started { instance, serial, pid });
+            }
+            Err((step, Errno(errno))) => {
+                self.report(&Report::NotStarted { instance, serial, step, errno });
+            }
+        }
+    }
+
+    /// An order for one that has ended meanwhile is late, not wrong.
+    fn signal(&mut self, instance: u16, serial: u32, signal: Signal) {
+        let Some(place) = self.instances.get(usize::from(instance)) else {
+            return self.refuse("an order to signal what is none of ours");
+        };
+        let Some(running) = place.filter(|running| running.serial == serial) else { return };
+        let numbers: &[i32] = match signal {
+            // One that is stopped would not see it.
+            Signal::Term => &[numbers::SIGTERM, numbers::SIGCONT],
+            Signal::Kill => &[numbers::SIGKILL],
+        };
+        for number in numbers {
+            let _ = signal::kill(-running.pid, *number);
+        }
+    }
+
+    /// Says so the first time, the second, the fourth, ...: a flood must not fill the log.
+    fn refuse(&mut self, what: &str) {
+        self.refused = self.refused.saturating_add(1);
+        if self.refused.is_power_of_two() {
+            let text = format!("refused from the worker, {} so far: {what}", self.refused);
+            EXO.warning_plain(&[OsStr::new(&text)]);
+        }
+    }
+
+    fn kill_all(&self) {
+        for running in self.instances.iter().flatten() {
+            let _ = signal::kill(-running.pid, numbers::SIGKILL);
+        }
+    }
+
+    /// Kills and reaps whatever is left, and what that leaves behind.
+    fn end_all(&mut self) {
+        self.socket = None;
+        self.kill_all();
+        let deadline = after(PATIENCE);
+        while kill_children(None) > 0 {
+            while let Ok(Some(pid)) = process::dead_child() {
+                if !self.bury(pid) {
+                    break;
+                }
+            }
+            self.held = None;
+            let left = deadline.saturating_sub(time::monotonic());
+            if left == 0 {
+                EXO.warning_plain(&[OsStr::new("processes are left that do not die")]);
+                return;
+            }
+            let _ = fd::poll(&mut [PollFd::readable(self.signals.raw())], Some(left));
+            while signal::next(&self.signals).is_some() {}
+        }
+    }
+
+    fn verdict(&self, ended: Ended) -> i32 {
+        let text = match ended {
+            Ended::Code(0) if self.is_told_to_end => return 0,
+            Ended::Code(0) => "the worker ended without being told to".to_owned(),
+            // It has said why.
+            Ended::Code(code) => return code,
+            Ended::Signal(signal) => format!("the worker was killed by signal {signal}"),
+        };
+        EXO.fatal_plain(&[OsStr::new(&text)])
+    }
+}
+
+/// Makes room for the descriptors that the participant will have: none of those given may be there.
+fn beyond_its_own(fds: &[Option<Fd>; DESCRIPTORS]) -> Result<Vec<Fd>> {
+    fds.iter().flatten().map(|given| fd::copy_from(given.raw(), DESCRIPTORS as i32)).collect()
+}
+
+/// Kills every child of ours but one, dead ones included, which it does not hurt. Returns how many.
+fn kill_children(but: Option<i32>) -> usize {
+    let mut count = 0;
+    let looked = identity::for_each_child(|pid| {
+        if Some(pid) != but {
+            let _ = signal::kill(pid, numbers::SIGKILL);
+            count += 1;
+        }
+    });
+    if looked.is_ok() { count } else { 0 }
+}
+
+fn is_over(deadline: Option<u64>) -> bool {
+    deadline.is_some_and(|deadline| time::monotonic() >= deadline)
+}
+
+fn after(time: Duration) -> u64 {
+    let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    time::monotonic().saturating_add(nanos)
+}

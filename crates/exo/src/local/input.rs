@@ -1,0 +1,129 @@
+//! Where the items of a local run come from.
+
+use super::Local;
+use crate::settings::Settings;
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use work::{JobId, NewJob, Place, Reader};
+
+/// An item that says nothing.
+const EMPTY: &[u8] = b"{\"fields\":{}}";
+
+/// The items of a run.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub(super) jobs: Vec<NewJob>,
+    /// How far an earlier attempt came.
+    pub(super) stage: Option<String>,
+}
+
+impl Input {
+    /// Reads all items.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub(super) fn read(args: &Local, settings: &Settings) -> Result<Self, String> {
+        let mut stage = args.stage.clone();
+        let items = if let Some(job) = args.replay {
+            let (item, old) = recorded(args, settings, JobId(job))?;
+            stage = stage.or(old);
+            vec![item]
+        } else if args.item.is_empty() {
+            default_items()?
+        } else {
+            let mut items = Vec::new();
+            for word in &args.item {
+                items.extend(named(word)?);
+            }
+            items
+        };
+        let mut jobs = Vec::new();
+        for (number, item) in items.into_iter().enumerate() {
+            let name = format!("item {}", number + 1);
+            let job = NewJob::from_item(&settings.queue, item, settings.item_limit, &name)
+                .map_err(|why| format!("{name} cannot be taken: {why}"))?;
+            // The same item twice in one file is meant.
+            let identity = format!("{}!{number}", job.identity);
+            jobs.push(NewJob { identity, reply_to: Some("answers".to_owned()), ..job });
+        }
+        Ok(Self { jobs, stage })
+    }
+}
+
+/// Reads the item of a job that was recorded, and how far its last attempt came.
+fn recorded(
+    args: &Local,
+    settings: &Settings,
+    job: JobId,
+) -> Result<(Vec<u8>, Option<String>), String> {
+    let store = args.store.as_ref().unwrap_or(&settings.store);
+    let reader = Reader::open(&Place::new(store)).map_err(|why| why.to_string())?;
+    let stage = reader.job(job).map_err(|why| why.to_string())?.and_then(|job| job.stage);
+    let item = reader.item(job).map_err(|why| why.to_string())?;
+    let item = item.ok_or_else(|| format!("{} has no job {}", store.display(), job.0))?;
+    Ok((item, stage))
+}
+
+fn default_items() -> Result<Vec<Vec<u8>>, String> {
+    if sys::linux::terminal::is_terminal(0) {
+        return Ok(vec![EMPTY.to_vec()]);
+    }
+    let items = standard_input()?;
+    Ok(if items.is_empty() { vec![EMPTY.to_vec()] } else { items })
+}
+
+fn standard_input() -> Result<Vec<Vec<u8>>, String> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().read_to_end(&mut bytes);
+    read.map_err(|why| format!("unable to read standard input: {why}"))?;
+    Ok(split(&bytes))
+}
+
+/// Returns the items that a word of the command line stands for.
+fn named(word: &OsStr) -> Result<Vec<Vec<u8>>, String> {
+    if word == "-" {
+        return standard_input();
+    }
+    if word.as_bytes().trim_ascii_start().starts_with(b"{") {
+        return Ok(vec![word.as_bytes().to_vec()]);
+    }
+    let bytes =
+        std::fs::read(word).map_err(|why| format!("unable to read {}: {why}", word.display()))?;
+    let items = split(&bytes);
+    if items.is_empty() {
+        return Err(format!("{} holds no item", word.display()));
+    }
+    Ok(items)
+}
+
+/// Splits a file: one item that may go over several lines, or one item a line.
+fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let values =
+        serde_json::Deserializer::from_slice(bytes).into_iter::<&serde_json::value::RawValue>();
+    let values: Result<Vec<_>, _> =
+        values.map(|v| v.map(|v| v.get().as_bytes().to_vec())).collect();
+    // What is no JSON is told by whoever reads the item.
+    values.unwrap_or_else(|_| vec![bytes.trim_ascii().to_vec()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_one_item_or_one_a_line() {
+        let one = b"{\n \"fields\": {}\n}\n";
+        assert_eq!(split(one), [one.trim_ascii().to_vec()]);
+        let two = b"{\"fields\":{\"n\":1.0}}\n{\"fields\":{}}\n\n";
+        assert_eq!(split(two), [b"{\"fields\":{\"n\":1.0}}".to_vec(), b"{\"fields\":{}}".to_vec()]);
+        assert!(split(b"").is_empty() && split(b" \n").is_empty());
+        assert_eq!(split(b"{\"a\":"), [b"{\"a\":".to_vec()]);
+    }
+
+    #[test]
+    fn json_is_told_from_names_of_files() {
+        assert_eq!(named(OsStr::new(" {\"a\":1}")).unwrap(), [b" {\"a\":1}".to_vec()]);
+        assert!(named(OsStr::new("/no/such/file")).unwrap_err().contains("/no/such/file"));
+    }
+}

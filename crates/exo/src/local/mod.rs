@@ -1,0 +1,195 @@
+//! `exo local`: items for a participant in a scratch folder, without anything to set up.
+//!
+//! A real exo runs there with a store of its own; what it would answer is printed.
+
+mod change;
+mod input;
+mod session;
+
+use crate::config::{self, Loaded};
+use crate::settings::{Mode, Settings};
+use change::Changes;
+use clap::Args;
+use input::Input;
+use log::error;
+use session::{Early, Session};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use sys::linux::process;
+use sys::program::{TROUBLE, USAGE};
+
+/// Some items failed.
+pub const FAILED: i32 = 1;
+
+/// Gives a participant items, prints its log (on standard error) and its answers (on standard
+/// output, one a line).
+///
+/// The participant is the one of the service directory that is the current directory, or the
+/// COMMAND. Without items it gets what comes on standard input, or an empty one. Nothing is set up,
+/// and nothing stays.
+///
+/// Exit codes: 0 all items are done, 1 some are not, 100 wrong usage, 111 trouble.
+#[derive(Debug, Args)]
+pub struct Local {
+    /// An item: JSON, or the name of a file that holds one item, or one a line; `-` is standard
+    /// input.
+    #[arg(short, long, value_name = "ITEM")]
+    item: Vec<OsString>,
+    /// One process for each item, or one for all of them.
+    #[arg(short, long, value_enum)]
+    mode: Option<ModeWord>,
+    /// Copies of the participant.
+    #[arg(short = 'n', long, value_name = "N")]
+    instances: Option<u16>,
+    /// How often an item is tried.
+    #[arg(long, default_value_t = 1)]
+    tries: u32,
+    /// How far an earlier attempt came, as the participant would be told.
+    #[arg(long)]
+    stage: Option<String>,
+    /// Gives it the item of this job of the system's store once more.
+    #[arg(long, value_name = "JOB", conflicts_with = "item")]
+    replay: Option<i64>,
+    /// Folder of the store that `--replay` reads, where it is not the configured one.
+    #[arg(long, value_name = "FOLDER", requires = "replay")]
+    store: Option<PathBuf>,
+    /// Runs again whenever a file of the directory changes, until Ctrl-C.
+    #[arg(short, long)]
+    watch: bool,
+    /// Program and arguments, run without a shell.
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum ModeWord {
+    PerItem,
+    Persistent,
+}
+
+impl From<ModeWord> for Mode {
+    fn from(word: ModeWord) -> Self {
+        match word {
+            ModeWord::PerItem => Self::PerItem,
+            ModeWord::Persistent => Self::Persistent,
+        }
+    }
+}
+
+/// Runs it; returns the exit code.
+#[must_use]
+pub fn run(args: &Local) -> i32 {
+    let settings = match settings(args) {
+        Ok(settings) => settings,
+        Err((lines, code)) => {
+            for line in lines {
+                error!("{line}");
+            }
+            return code;
+        }
+    };
+    let input = match Input::read(args, &settings) {
+        Ok(input) => input,
+        Err(why) => {
+            error!("{why}");
+            return TROUBLE;
+        }
+    };
+    if !args.watch {
+        return once(&settings, &input).unwrap_or_else(|code| code);
+    }
+    let mut changes = match Changes::watch(&settings.directory) {
+        Ok(changes) => changes,
+        Err(why) => {
+            error!("unable to watch {}: {why}", settings.directory.display());
+            return TROUBLE;
+        }
+    };
+    loop {
+        match once(&settings, &input) {
+            // Told to end.
+            Err(code) => return code,
+            Ok(code) => {
+                say(&format!("exo: exit code {code}; waiting for a change"));
+            }
+        }
+        if !changes.wait() {
+            return 0;
+        }
+    }
+}
+
+/// Runs all items once; `Err` where it was told to end before they were done, or could not.
+fn once(settings: &Settings, input: &Input) -> Result<i32, i32> {
+    match Session::begin(settings, input).and_then(Session::finish) {
+        Ok(code) => Ok(code),
+        Err(Early::Told) => Err(FAILED),
+        Err(Early::Failed(why)) => {
+            error!("{why}");
+            Err(TROUBLE)
+        }
+    }
+}
+
+/// Says something to whoever sits there, if anybody does.
+fn say(text: &str) {
+    let _ = sys::linux::fd::write_all(2, format!("{text}\n").as_bytes());
+}
+
+type Complaint = (Vec<String>, i32);
+
+fn settings(args: &Local) -> Result<Settings, Complaint> {
+    let here = std::env::current_dir()
+        .map_err(|why| (vec![format!("unable to find the current directory: {why}")], TROUBLE))?;
+    let mut settings = if args.command.is_empty() {
+        match config::load(&here) {
+            Ok(Loaded { settings, .. }) => settings,
+            Err(trouble) => {
+                let mut lines = trouble.lines;
+                if !here.join(config::OWN_FILE).exists() {
+                    lines.push("without an exo.yaml name a command: exo local ./program".into());
+                }
+                return Err((lines, TROUBLE));
+            }
+        }
+    } else {
+        of_command(&args.command)?
+    };
+    settings.directory = here;
+    settings.tries = args.tries.max(1);
+    // All of it is the caller's own: as whoever that is.
+    let caller = (process::euid() == 0).then(|| "root".to_owned());
+    settings.user.clone_from(&caller);
+    settings.worker_user = caller;
+    if let Some(mode) = args.mode {
+        settings.mode = mode.into();
+    }
+    if let Some(instances) = args.instances {
+        settings.instances = instances;
+    }
+    if settings.instances == 0 {
+        return Err((vec!["at least one instance is needed".into()], USAGE));
+    }
+    Ok(settings)
+}
+
+/// Makes the settings of a program that has no configuration.
+fn of_command(command: &[OsString]) -> Result<Settings, Complaint> {
+    let words: Vec<String> = command
+        .iter()
+        .map(|word| word.to_str().map(|word| serde_json::Value::from(word).to_string()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| (vec!["the command is not UTF-8".to_owned()], USAGE))?;
+    // JSON strings are YAML strings.
+    let text = format!("participant: local\ncommand: [{}]\n", words.join(", "));
+    let mut settings = config::read_text(text.as_bytes(), "local")
+        .map_err(|problems| (problems.iter().map(ToString::to_string).collect(), USAGE))?;
+    // It is the caller's own program, with what the caller's shell knows.
+    settings.environment =
+        std::env::vars().filter(|(name, _)| !name.starts_with("SKYNET_")).collect();
+    if let Some(path) = std::env::var_os("PATH") {
+        settings.path = String::from_utf8_lossy(path.as_bytes()).into_owned();
+    }
+    Ok(settings)
+}

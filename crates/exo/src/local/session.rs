@@ -1,0 +1,277 @@
+//! One local run: a scratch folder, an exo in it, items in, answers out.
+
+use super::FAILED;
+use super::input::Input;
+use crate::control::Request;
+use crate::settings::Settings;
+use crate::worker::Clocks;
+use crate::{ask, keeper, worker};
+use log::LevelFilter;
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use sys::linux::fd::{self, Fd, PollFd};
+use sys::linux::process::{self, Fork};
+use sys::linux::signal::{self, Set, numbers};
+use work::embedded;
+use work::{
+    Applied, Ask, Broker, Change, Embedded, Ended, Event, JobId, Place, Policy, Reader, Safety,
+    Store,
+};
+
+/// Between two looks at items that are answered by nobody.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// A run under way.
+pub(super) struct Session {
+    // Ends before its folder is taken away.
+    exo: Exo,
+    signals: Fd,
+    answers: Embedded,
+    reader: Reader,
+    /// Those that have not stopped, with their number in the input.
+    open: BTreeMap<JobId, usize>,
+    failed: usize,
+    socket: PathBuf,
+    _scratch: Scratch,
+}
+
+/// A folder that is gone with us.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, String> {
+        let name = format!("exo-local-{}-{}", process::pid(), sys::linux::time::monotonic());
+        let path = std::env::temp_dir().join(name);
+        // Never what somebody else made.
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|why| format!("unable to make {}: {why}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The exo that runs there; told to end when it is dropped.
+struct Exo {
+    pid: i32,
+    pidfd: Fd,
+}
+
+impl Drop for Exo {
+    fn drop(&mut self) {
+        let _ = process::pidfd_kill(self.pidfd.raw(), numbers::SIGTERM);
+        let _ = process::wait(self.pid, true);
+    }
+}
+
+/// Why a run ended early.
+pub(super) enum Early {
+    /// It was told to.
+    Told,
+    /// Something went wrong, in words.
+    Failed(String),
+}
+
+impl<T: std::fmt::Display> From<T> for Early {
+    fn from(why: T) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
+
+impl Session {
+    /// Starts an exo in a folder of its own and submits the items.
+    ///
+    /// # Errors
+    /// What could not be done.
+    pub(super) fn begin(settings: &Settings, input: &Input) -> Result<Self, Early> {
+        let scratch = Scratch::new()?;
+        let set = Set::of(&[numbers::SIGINT, numbers::SIGTERM]);
+        let settings = Settings {
+            store: scratch.0.join("store"),
+            spool: scratch.0.join("spool"),
+            run: scratch.0.join("run"),
+            safety: Safety::Kill,
+            log_level: settings.log_level.min(LevelFilter::Warn),
+            ready_fd: None,
+            ..settings.clone()
+        };
+        let make = |path: &PathBuf| DirBuilder::new().mode(0o700).create(path);
+        for path in [&settings.spool, &settings.run] {
+            make(path)?;
+        }
+        let place = Place::new(&settings.store);
+        let open = submit(&place, input)?;
+        // While there is no thread.
+        let exo = start(&settings)?;
+        set.block_only();
+        let signals = set.descriptor()?;
+        let answers = Embedded::open(&embedded::Settings {
+            place: place.clone(),
+            clock: Arc::new(Clocks),
+            safety: Safety::Kill,
+            queue: "answers".to_owned(),
+            policy: Policy::default(),
+            drop_folder: None,
+        });
+        let answers = answers?;
+        let reader = Reader::open(&place)?;
+        let socket = settings.run.join(format!("{}.sock", settings.participant));
+        Ok(Self { exo, signals, answers, reader, open, failed: 0, socket, _scratch: scratch })
+    }
+
+    /// Waits for the end of all items and prints their answers.
+    ///
+    /// # Errors
+    /// What went wrong, or that it was told to end.
+    pub(super) fn finish(mut self) -> Result<i32, Early> {
+        self.answers.ask(Ask::Now, "");
+        while !self.open.is_empty() {
+            self.take_answers();
+            self.look()?;
+            if self.open.is_empty() {
+                break;
+            }
+            let mut list = [
+                PollFd::readable(self.answers.wakeup().as_raw_fd()),
+                PollFd::readable(self.exo.pidfd.raw()),
+                PollFd::readable(self.signals.raw()),
+            ];
+            if fd::poll(&mut list, Some(LOOK.as_nanos() as u64))? == 0
+                && let Some(why) = self.start_failure()
+            {
+                return Err(Early::Failed(why));
+            }
+            if signal::next(&self.signals).is_some() {
+                return Err(Early::Told);
+            }
+            if list[1].is_ready() {
+                self.look()?;
+                return Err(Early::Failed("exo ended before the items were done".to_owned()));
+            }
+        }
+        Ok(if self.failed == 0 { 0 } else { FAILED })
+    }
+
+    /// Returns why the participant cannot be started, if so. Under supervise that may be mended
+    /// while exo waits; here somebody waits for exo.
+    fn start_failure(&self) -> Option<String> {
+        let answer = ask::ask(&self.socket, &Request::Status).ok()?;
+        let instances = answer.get("status")?.get("instances")?.as_array()?;
+        let why = instances.iter().find_map(|instance| instance.get("start_failure")?.as_str())?;
+        Some(format!("unable to start the participant: {why}"))
+    }
+
+    /// An answer only says that there is something to look at.
+    fn take_answers(&mut self) {
+        while let Some(event) = self.answers.next() {
+            if let Event::Arrived(delivery) = event {
+                self.answers.finish(delivery, Ended::default());
+                self.answers.ask(Ask::Now, "");
+            }
+        }
+    }
+
+    /// Looks which items have stopped, and prints how.
+    fn look(&mut self) -> Result<(), Early> {
+        let open: Vec<(JobId, usize)> = self.open.iter().map(|(job, n)| (*job, *n)).collect();
+        for (id, number) in open {
+            let job = self.reader.job(id)?;
+            let Some(job) = job.filter(|job| job.subject.state == machine::work::State::Stop)
+            else {
+                continue;
+            };
+            self.open.remove(&id);
+            let attempts = self.reader.attempts(id)?;
+            let last = attempts.into_iter().next_back();
+            let fault = last.as_ref().and_then(|last| last.fault).unwrap_or(job.subject.fault);
+            if fault.0 == 0 {
+                let own = last.and_then(|last| last.output);
+                let answer = match own {
+                    Some(answer) => Some(answer),
+                    None => self.reader.item(id)?,
+                };
+                print(&answer.unwrap_or_default());
+            } else {
+                self.failed += 1;
+                let text = last.and_then(|last| last.text).unwrap_or_default();
+                log::error!("item {number} failed: fault {}: {text}", fault.0);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Submits all items; returns their jobs with their numbers in the input.
+fn submit(place: &Place, input: &Input) -> Result<BTreeMap<JobId, usize>, Early> {
+    let mut store = Store::open(place, Arc::new(Clocks), Safety::Kill)?;
+    let mut open = BTreeMap::new();
+    for (number, job) in input.jobs.iter().enumerate() {
+        let made = store.apply(&Change::Submit(Box::new(job.clone())))?;
+        if let Applied::Submitted { job: id, .. } = made {
+            open.insert(id, number + 1);
+        }
+    }
+    if let (Some(stage), Some(first)) = (&input.stage, input.jobs.first()) {
+        pretend(&mut store, &first.queue, stage)?;
+    }
+    Ok(open)
+}
+
+/// Leaves every job as one that came so far in an attempt before.
+fn pretend(store: &mut Store, queue: &str, stage: &str) -> Result<(), work::Error> {
+    let opening = Change::OpenTaker { queue: queue.to_owned(), policy: Policy::default() };
+    let Applied::Opened(taker) = store.apply(&opening)? else { return Ok(()) };
+    let take = Change::Take { taker, ask: Ask::Ahead, instance: String::new() };
+    let mut leases = Vec::new();
+    while let Applied::Taken(taken) = store.apply(&take)? {
+        let stage = Some(stage.to_owned());
+        store.apply(&Change::Stage { lease: taken.lease, stage })?;
+        leases.push(taken.lease);
+    }
+    for lease in leases {
+        store.apply(&Change::GiveBack(lease))?;
+    }
+    store.apply(&Change::CloseTaker(taker))?;
+    Ok(())
+}
+
+/// Prints an answer on one line.
+fn print(answer: &[u8]) {
+    let mut line: Vec<u8> = answer.to_vec();
+    for byte in &mut line {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    line.push(b'\n');
+    let _ = fd::write_all(1, &line);
+}
+
+/// Forks an exo whose log goes where our messages go.
+fn start(settings: &Settings) -> Result<Exo, Early> {
+    let parent = process::pid();
+    match process::fork()? {
+        Fork::Parent(pid) => {
+            let pidfd = process::pidfd(pid)?;
+            Ok(Exo { pid, pidfd })
+        }
+        Fork::Child => {
+            // Ctrl-C is for whoever waits for the answers, who tells it to end.
+            let _ = process::setsid();
+            let _ = process::die_with(parent);
+            let _ = fd::dup_to(2, 1);
+            log::set_max_level(settings.log_level);
+            let code = keeper::run(settings.clone(), worker::run);
+            process::exit(code)
+        }
+    }
+}
