@@ -129,6 +129,10 @@ impl Keeper {
                 _ => {}
             }
         }
+        self.bury_all();
+    }
+
+    fn bury_all(&mut self) {
         while let Ok(Some(pid)) = process::dead_child() {
             if !self.bury(pid) {
                 break;
@@ -281,18 +285,16 @@ impl Keeper {
         self.socket = None;
         self.kill_all();
         let deadline = after(PATIENCE);
-        while kill_children(None) > 0 {
-            while let Ok(Some(pid)) = process::dead_child() {
-                if !self.bury(pid) {
-                    break;
-                }
-            }
-            self.held = None;
-            let left = deadline.saturating_sub(time::monotonic());
-            if left == 0 {
-                EXO.warning_plain(&[OsStr::new("processes are left that do not die")]);
+        loop {
+            self.bury_all();
+            if kill_children(None) == 0 {
                 return;
             }
+            if is_over(Some(deadline)) {
+                return EXO.warning_plain(&[OsStr::new("processes are left that do not die")]);
+            }
+            // Each of them will say that it is dead.
+            let left = deadline.saturating_sub(time::monotonic());
             let _ = fd::poll(&mut [PollFd::readable(self.signals.raw())], Some(left));
             while signal::next(&self.signals).is_some() {}
         }

@@ -1,0 +1,182 @@
+//! Whoever dies takes the others along.
+
+use crate::exo::{Exo, Plan, is_alive};
+use std::fs;
+use sys::linux::signal;
+use testkit::until;
+
+const SLEEPER: &[&str] = &["sleep", "1000000"];
+
+/// Starts a process that leaves its parent, its group and its session, says its pid, and ends after
+/// so many seconds.
+const DAEMON: &str = "
+    pid=$(setsid sh -c '(setsid sh -c \"echo \\$\\$; exec sleep 1000000 > /dev/null\" &)')
+    echo left $pid
+    exec sleep $1";
+
+fn left_behind(exo: &Exo, instance: u16) -> i32 {
+    let pid = || {
+        let out = exo.out(instance);
+        let line = out.lines().find_map(|line| line.strip_prefix("left "))?.to_owned();
+        line.parse().ok()
+    };
+    until(30, || pid().is_some());
+    pid().unwrap()
+}
+
+/// It stands elsewhere, so that it is not the test's folder that kills what it leaves.
+fn with_daemon(instances: u16, seconds: &str) -> Exo {
+    let plan = Plan::new().with(&format!("instances={instances}")).with("directory=/");
+    plan.start(&["sh", "-c", DAEMON, "sh", seconds])
+}
+
+#[test]
+fn a_killed_keeper_takes_participants_along_and_the_worker_sees_its_end() {
+    let mut exo = Plan::new().with("instances=2").start(SLEEPER);
+    let pids = [exo.start(0, 1), exo.start(1, 2)];
+    signal::kill(exo.keeper, 9).unwrap();
+    until(30, || !pids.iter().any(|pid| is_alive(*pid)));
+    assert_eq!(exo.line(), "end");
+}
+
+#[test]
+fn a_killed_worker_takes_participants_and_keeper_along() {
+    let mut exo = Plan::new().with("instances=2").start(SLEEPER);
+    let pids = [exo.start(0, 1), exo.start(1, 2)];
+    signal::kill(exo.worker, 9).unwrap();
+    assert_eq!(exo.code(), Some(111));
+    assert!(!pids.iter().any(|pid| is_alive(*pid)));
+    assert!(
+        exo.said().ends_with("exo: fatal: the worker was killed by signal 9\n"),
+        "{}",
+        exo.said()
+    );
+}
+
+#[test]
+fn the_workers_exit_code_is_exos_and_zero_only_counts_when_it_was_told() {
+    let mut exo = Plan::new().start(SLEEPER);
+    exo.tell("exit 100");
+    assert_eq!(exo.code(), Some(100));
+    let mut exo = Plan::new().start(SLEEPER);
+    exo.tell("exit 0");
+    assert_eq!(exo.code(), Some(111));
+    assert!(exo.said().contains("exo: fatal: the worker ended without being told to"));
+}
+
+#[test]
+fn a_participants_group_dies_with_it() {
+    let mut exo = Plan::new().start(&["sh", "-c", "sleep 1000000 & echo left $!; kill -9 $$"]);
+    exo.start(0, 1);
+    assert_eq!(exo.ended(0, 1).0, "Signal(9)");
+    let pid = left_behind(&exo, 0);
+    until(30, || !is_alive(pid));
+    exo.end();
+}
+
+#[test]
+fn what_left_its_parent_group_and_session_is_dead_before_the_end_is_told() {
+    let mut exo = with_daemon(1, "0");
+    exo.start(0, 1);
+    assert_eq!(exo.ended(0, 1).0, "Code(0)");
+    assert!(!is_alive(left_behind(&exo, 0)));
+    exo.end();
+}
+
+#[test]
+fn what_left_its_parent_lives_while_another_instance_runs_and_not_longer_than_exo() {
+    let mut exo = with_daemon(2, "1000000");
+    let pid = exo.start(0, 1);
+    let left = left_behind(&exo, 0);
+    exo.start(1, 2);
+    signal::kill(pid, 9).unwrap();
+    // One whose it is cannot be told from one of the other's.
+    assert_eq!(exo.ended(0, 1).0, "Signal(9)");
+    assert!(is_alive(left));
+    exo.tell("exit 7");
+    assert_eq!(exo.code(), Some(7));
+    assert!(!is_alive(left));
+}
+
+#[test]
+fn nothing_dead_stays_unreaped() {
+    let mut exo = Plan::new().start(&[
+        "sh",
+        "-c",
+        "for i in 1 2 3; do (sleep 0 &); done; exec sleep 1000000",
+    ]);
+    exo.start(0, 1);
+    until(30, || {
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let keeper = exo.keeper as u32;
+        let children = pids.filter(|pid| sys::linux::identity::parent(*pid) == Ok(keeper));
+        children.count() == 2
+    });
+    exo.end();
+}
+
+#[test]
+fn term_and_kill_reach_the_group_and_only_the_start_that_is_meant() {
+    let mut exo = Plan::new().start(SLEEPER);
+    let pid = exo.start(0, 7);
+    exo.tell("signal 0 6 kill");
+    signal::kill(pid, 19).unwrap();
+    // A stopped one is woken, so that it sees it.
+    exo.tell("signal 0 7 term");
+    assert_eq!(exo.ended(0, 7).0, "Signal(15)");
+    exo.tell("signal 0 7 kill");
+    exo.start(0, 8);
+    exo.tell("signal 0 8 kill");
+    assert_eq!(exo.ended(0, 8).0, "Signal(9)");
+    exo.end();
+}
+
+#[test]
+fn the_end_says_what_was_used() {
+    let script = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; exit 3";
+    let mut exo = Plan::new().start(&["sh", "-c", script]);
+    exo.start(0, 1);
+    let (how, cpu_us, peak_kib) = exo.ended(0, 1);
+    assert_eq!(how, "Code(3)");
+    assert!(cpu_us > 10_000 && peak_kib > 500, "{cpu_us} {peak_kib}");
+    exo.end();
+}
+
+#[test]
+fn term_is_told_once_and_a_hup_not_at_all() {
+    let mut exo = Plan::new().start(SLEEPER);
+    exo.start(0, 1);
+    for number in [1, 15, 2, 15] {
+        signal::kill(exo.keeper, number).unwrap();
+    }
+    assert_eq!(exo.line(), "Shutdown");
+    exo.tell("signal 0 1 kill");
+    assert_eq!(exo.ended(0, 1).0, "Signal(9)");
+    exo.tell("exit 0");
+    assert_eq!(exo.code(), Some(0), "{}", exo.said());
+}
+
+#[test]
+fn a_worker_that_does_not_end_is_killed_with_all_participants() {
+    let mut exo = Plan::new().with("shutdown=0").start(SLEEPER);
+    let pid = exo.start(0, 1);
+    signal::kill(exo.keeper, 15).unwrap();
+    assert_eq!(exo.line(), "Shutdown");
+    assert_eq!(exo.code(), Some(111));
+    assert!(!is_alive(pid));
+    assert!(
+        exo.said().contains("exo: warning: the worker does not end: killed\n"),
+        "{}",
+        exo.said()
+    );
+}
+
+#[test]
+fn a_worker_that_hangs_up_and_stays_is_killed() {
+    let mut exo = Plan::new().start(SLEEPER);
+    let pid = exo.start(0, 1);
+    exo.tell("close");
+    assert_eq!(exo.code(), Some(111));
+    assert!(!is_alive(pid) && !is_alive(exo.worker));
+}
