@@ -33,8 +33,8 @@ const LAYERS: &[Layer] = &[
     // libc for its constants; the calls are in `linux`.
     layer("daemontools", &["machine", "ondisk", "sys", "libc"]),
     layer("work", &["machine", "rusqlite", "lapin", "tokio", "serde", "serde_json", "thiserror"]),
-    // Below exo, which speaks its protocol.
-    layer("participant", &["serde", "serde_json"]),
+    // Below exo, which speaks its protocol. `linux` for descriptor 3, which std opens for nobody.
+    layer("participant", &["linux", "serde", "serde_json"]),
     layer(
         "exo",
         &[
@@ -72,7 +72,11 @@ const LAYERS: &[Layer] = &[
             "anstyle",
         ],
     ),
-    layer("testkit", &["ondisk", "linux", "sys", "libc", "nix", "tempfile"]),
+    // participant and serde_json: its double of exo speaks the protocol.
+    layer(
+        "testkit",
+        &["ondisk", "linux", "sys", "libc", "nix", "tempfile", "participant", "serde_json"],
+    ),
     layer("bench", &["linux", "libc", "nix"]),
     layer("tests", &[]),
 ];

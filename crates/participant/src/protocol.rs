@@ -88,19 +88,24 @@ pub enum ToParticipant<'a> {
 impl ToParticipant<'_> {
     /// Appends it as a line.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let from = out.len();
-        // Nothing in it can fail to be JSON.
-        if serde_json::to_writer(&mut *out, self).is_ok() {
-            // A line break in an item stands between its words: inside them it would be escaped.
-            for byte in &mut out[from..] {
-                if *byte == b'\n' || *byte == b'\r' {
-                    *byte = b' ';
-                }
+        append(self, out);
+    }
+}
+
+/// Appends a message as a line.
+fn append(message: &impl Serialize, out: &mut Vec<u8>) {
+    let from = out.len();
+    // Nothing in it can fail to be JSON.
+    if serde_json::to_writer(&mut *out, message).is_ok() {
+        // A line break in an item stands between its words: inside them it would be escaped.
+        for byte in &mut out[from..] {
+            if *byte == b'\n' || *byte == b'\r' {
+                *byte = b' ';
             }
-            out.push(b'\n');
-        } else {
-            out.truncate(from);
         }
+        out.push(b'\n');
+    } else {
+        out.truncate(from);
     }
 }
 
@@ -186,10 +191,26 @@ struct Line<'a> {
     kind: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     protocol: Option<u32>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    participant: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    instance: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    config: Option<&'a RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flavour: Option<Flavour>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ticket: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    job: Option<i64>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    refused: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<u16>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -206,6 +227,15 @@ struct Line<'a> {
     trace: Vec<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     item: Option<&'a RawValue>,
+}
+
+impl<'a> Line<'a> {
+    fn read(line: &'a [u8]) -> Result<Self, Nonsense> {
+        if line.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Nonsense("an object is expected".to_owned()));
+        }
+        serde_json::from_slice(line).map_err(|error| Nonsense(error.to_string()))
+    }
 }
 
 /// Why a line means nothing.
@@ -230,11 +260,7 @@ impl<'a> FromParticipant<'a> {
     /// # Errors
     /// [`Nonsense`]: it is no object, or lacks a key, or its type is unknown.
     pub fn read(line: &'a [u8]) -> Result<Self, Nonsense> {
-        if line.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Nonsense("an object is expected".to_owned()));
-        }
-        let line: Line<'a> =
-            serde_json::from_slice(line).map_err(|error| Nonsense(error.to_string()))?;
+        let line = Line::read(line)?;
         let kind = &*line.kind;
         let id = need(line.id, "id", kind);
         Ok(match kind {
@@ -256,6 +282,78 @@ impl<'a> FromParticipant<'a> {
                 item: need(line.item, "item", kind)?,
             },
             "stage" => Self::Stage { id: id?, stage: line.stage },
+            _ => return Err(Nonsense(format!("unknown type {kind:?}"))),
+        })
+    }
+
+    /// Appends it as a line.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let of = |kind: &'static str, id| Line { kind: kind.into(), id, ..Line::default() };
+        let line = match self {
+            Self::Hello { protocol } => Line { protocol: Some(protocol), ..of("hello", None) },
+            Self::Result { id, item, forget } => Line { forget, item, ..of("result", Some(id)) },
+            Self::Fault { id, code, text, trace, item } => {
+                Line { code: Some(code), text: Some(text), trace, item, ..of("fault", Some(id)) }
+            }
+            Self::Cancelled { id } => of("cancelled", Some(id)),
+            Self::Progress { id, done, text } => Line { done, text, ..of("progress", Some(id)) },
+            Self::Forward { ticket, queue, item } => {
+                let (ticket, queue, item) = (Some(ticket), Some(queue), Some(item));
+                Line { ticket, queue, item, ..of("forward", None) }
+            }
+            Self::Stage { id, stage } => Line { stage, ..of("stage", Some(id)) },
+        };
+        append(&line, out);
+    }
+}
+
+/// A line from exo, taken apart.
+#[derive(Debug)]
+pub struct Told<'a>(Line<'a>);
+
+impl<'a> Told<'a> {
+    /// Reads a line, with or without its end.
+    ///
+    /// # Errors
+    /// [`Nonsense`]: it is no object, or a key has a value of another type.
+    pub fn read(line: &'a [u8]) -> Result<Self, Nonsense> {
+        Line::read(line).map(Self)
+    }
+
+    /// Returns what it says.
+    ///
+    /// # Errors
+    /// [`Nonsense`]: it lacks a key, or its type is unknown.
+    pub fn message(&self) -> Result<ToParticipant<'_>, Nonsense> {
+        let line = &self.0;
+        let kind = &*line.kind;
+        let id = need(line.id, "id", kind);
+        Ok(match kind {
+            "start" => ToParticipant::Start {
+                protocol: need(line.protocol, "protocol", kind)?,
+                participant: need(line.participant.as_deref(), "participant", kind)?,
+                instance: need(line.instance.as_deref(), "instance", kind)?,
+                config: need(line.config, "config", kind)?,
+            },
+            "work" => ToParticipant::Work {
+                id: id?,
+                attempt: need(line.attempt, "attempt", kind)?,
+                stage: line.stage.as_deref(),
+                item: need(line.item, "item", kind)?,
+            },
+            "cancel" => {
+                ToParticipant::Cancel { id: id?, flavour: need(line.flavour, "flavour", kind)? }
+            }
+            "status" => ToParticipant::Status { id: id? },
+            "shutdown" => ToParticipant::Shutdown,
+            "about-to-die" => {
+                ToParticipant::AboutToDie { seconds: need(line.seconds, "seconds", kind)? }
+            }
+            "sent" => ToParticipant::Sent {
+                ticket: need(line.ticket, "ticket", kind)?,
+                job: line.job,
+                refused: line.refused.as_deref(),
+            },
             _ => return Err(Nonsense(format!("unknown type {kind:?}"))),
         })
     }
@@ -322,6 +420,66 @@ mod tests {
             read(r#"{"type":"forward","ticket":1,"queue":"q","item":{}}"#),
             Ok(FromParticipant::Forward { ticket: 1, .. })
         ));
+    }
+
+    #[test]
+    fn each_side_reads_what_the_other_writes() {
+        let (item, config) = (raw("{\"n\": 1.0}"), raw("{}"));
+        let (cancel, kill) = (Flavour::Cancel, Flavour::Kill);
+        for message in [
+            ToParticipant::Start {
+                protocol: 1,
+                participant: "p",
+                instance: "p_0",
+                config: &config,
+            },
+            ToParticipant::Work { id: 7, attempt: 2, stage: Some("\"a\""), item: &item },
+            ToParticipant::Work { id: 7, attempt: 1, stage: None, item: &item },
+            ToParticipant::Cancel { id: 7, flavour: cancel },
+            ToParticipant::Cancel { id: 7, flavour: kill },
+            ToParticipant::Status { id: 7 },
+            ToParticipant::Shutdown,
+            ToParticipant::AboutToDie { seconds: 5.0 },
+            ToParticipant::Sent { ticket: 1, job: Some(-1), refused: None },
+            ToParticipant::Sent { ticket: 1, job: None, refused: Some("no such queue") },
+        ] {
+            let mut out = Vec::new();
+            message.write(&mut out);
+            let told = Told::read(&out).unwrap();
+            assert_eq!(format!("{:?}", told.message().unwrap()), format!("{message:?}"));
+        }
+        let trace = vec!["f:1".into(), "g:2".into()];
+        for message in [
+            FromParticipant::Hello { protocol: 1 },
+            FromParticipant::Result { id: 7, item: Some(&item), forget: false },
+            FromParticipant::Result { id: 7, item: None, forget: true },
+            FromParticipant::Fault { id: 7, code: 10, text: "a\nb".into(), trace, item: None },
+            FromParticipant::Cancelled { id: 7 },
+            FromParticipant::Progress { id: 7, done: Some(0.5), text: None },
+            FromParticipant::Forward { ticket: 1, queue: "q".into(), item: &item },
+            FromParticipant::Stage { id: 7, stage: None },
+        ] {
+            let (mut out, said) = (Vec::new(), format!("{message:?}"));
+            message.write(&mut out);
+            assert_eq!(format!("{:?}", FromParticipant::read(&out).unwrap()), said);
+        }
+    }
+
+    #[test]
+    fn what_exo_never_says_is_nonsense() {
+        for (line, reason) in [
+            (&b"{\"type\":\"dance\"}"[..], "unknown type"),
+            (b"{\"type\":\"work\",\"id\":1,\"attempt\":1}", "work without item"),
+            (b"{\"type\":\"cancel\",\"id\":1}", "cancel without flavour"),
+            (
+                b"{\"type\":\"start\",\"protocol\":1,\"participant\":\"p\"}",
+                "start without instance",
+            ),
+        ] {
+            let said = Told::read(line).unwrap().message().unwrap_err().to_string();
+            assert!(said.contains(reason), "{said}");
+        }
+        assert!(Told::read(b"{\"type\":\"cancel\",\"id\":1,\"flavour\":\"mint\"}").is_err());
     }
 
     #[test]
