@@ -51,7 +51,7 @@ fn a_stop_of_the_group_leaves_no_descendant_alive() {
     svc(scratch.path(), &["-+dx", "web"]);
     until(SOON, || !all.iter().any(|pid| is_alive(*pid)));
     assert_eq!(keeper.end_within(SOON).code(), Some(0));
-    assert_eq!(scratch.processes(), []);
+    assert_eq!(scratch.processes(), [0; 0]);
 }
 
 /// Descendants that ignore TERM, and a group that was paused, end by KILL likewise.
@@ -66,7 +66,7 @@ fn a_killed_group_leaves_no_descendant_alive_whatever_it_ignores() {
     svc(scratch.path(), &["-x+kd", "web"]);
     until(SOON, || !all.iter().any(|pid| is_alive(*pid)));
     assert_eq!(keeper.end_within(SOON).code(), Some(0));
-    assert_eq!(scratch.processes(), []);
+    assert_eq!(scratch.processes(), [0; 0]);
 }
 
 /// The limit that svc(8) tells of.

@@ -6,6 +6,7 @@
 //! | [`command`] | running a program with a time limit, its output kept |
 //! | [`crash`] | a service that ends at once, and when it was started |
 //! | [`disk`] | a tiny file system to fill up |
+//! | [`exo`] | exo's side of the talk with a participant |
 //! | [`fake`] | a supervise folder that the test itself keeps |
 //! | [`keeper`] | a supervise that is injected with faults, killed and started again |
 //! | [`lines`] | numbered lines, and the proof that a log has each once and in order |
@@ -24,6 +25,7 @@ pub mod calls;
 pub mod command;
 pub mod crash;
 pub mod disk;
+pub mod exo;
 pub mod fake;
 pub mod keeper;
 pub mod lines;
@@ -35,6 +37,7 @@ pub mod wait;
 
 pub use command::{Output, call, run, run_within};
 pub use disk::Disk;
+pub use exo::Exo;
 pub use fake::Fake;
 pub use keeper::Keeper;
 pub use logger::{Logger, Pipe};

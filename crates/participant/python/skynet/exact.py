@@ -1,0 +1,134 @@
+"""JSON whose numbers come back as they went in.
+
+A number that Python would write in another way (1.50, 1E400, -0) is kept together with its text:
+it counts as the number that it is, and is written by its text.
+"""
+
+import json
+from json.encoder import encode_basestring
+from typing import Any, Callable, List, Union
+
+
+class KeptFloat(float):
+    """A float that remembers its text. What is computed with it is an ordinary one."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "KeptFloat":
+        self = super().__new__(cls, text)
+        self.text = text
+        return self
+
+    def __getnewargs__(self) -> "tuple[str]":  # type: ignore[override]
+        return (self.text,)
+
+
+class KeptInt(int):
+    """The same for an integer."""
+
+    text: str
+
+    def __new__(cls, text: str) -> "KeptInt":
+        self = super().__new__(cls, text)
+        self.text = text
+        return self
+
+    def __getnewargs__(self) -> "tuple[str]":  # type: ignore[override]
+        return (self.text,)
+
+
+# Whether any was made: as long as none was, the quick encoder will do.
+_any_kept = False
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    return value if repr(value) == text else _keep(KeptFloat(text))
+
+
+def _int(text: str) -> "Union[int, float]":
+    if text == "-0":
+        return _keep(KeptInt(text))
+    try:
+        return int(text)
+    except ValueError:
+        # More digits than Python is willing to convert.
+        return _keep(KeptFloat(text))
+
+
+def _keep(number: Any) -> Any:
+    global _any_kept
+    _any_kept = True
+    return number
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
+def loads(text: "Union[str, bytes]", wrap: "Callable[[dict], Any]" = dict) -> Any:
+    """Reads JSON; each object becomes what `wrap` makes of it."""
+    return json.loads(
+        text, object_hook=wrap, parse_float=_float, parse_int=_int, parse_constant=_constant
+    )
+
+
+def dumps(value: Any) -> bytes:
+    """Writes JSON as one line of UTF-8."""
+    if _any_kept:
+        parts: List[str] = []
+        _write(value, parts.append)
+        text = "".join(parts)
+    else:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair has no form in UTF-8; JSON can spell it.
+        return _escape(text)
+
+
+def _escape(text: str) -> bytes:
+    return b"".join(
+        character.encode() if not "\ud800" <= character <= "\udfff" else b"\\u%04x" % ord(character)
+        for character in text
+    )
+
+
+def _write(value: Any, put: "Callable[[str], None]") -> None:
+    if isinstance(value, str):
+        put(encode_basestring(value))
+    elif value is None or value is True or value is False:
+        put({None: "null", True: "true", False: "false"}[value])
+    elif isinstance(value, (KeptFloat, KeptInt)):
+        put(value.text)
+    elif isinstance(value, int):
+        put(int.__repr__(value))
+    elif isinstance(value, float):
+        put(json.dumps(value, allow_nan=False))
+    elif isinstance(value, dict):
+        mark = "{"
+        for key, member in value.items():
+            put(mark)
+            put(encode_basestring(_key(key)))
+            put(":")
+            _write(member, put)
+            mark = ","
+        put("}" if mark == "," else "{}")
+    elif isinstance(value, (list, tuple)):
+        mark = "["
+        for member in value:
+            put(mark)
+            _write(member, put)
+            mark = ","
+        put("]" if mark == "," else "[]")
+    else:
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    if key is None or isinstance(key, (bool, int, float)):
+        return json.dumps(key)
+    raise TypeError(f"a key of type {type(key).__name__} has no form in JSON")

@@ -1,0 +1,280 @@
+"""Many items: the conversation on the socket at descriptor 3.
+
+The main thread works, another one listens, so that a cancel is heard while work runs.
+"""
+
+import json
+import queue
+import re
+import socket
+import threading
+from typing import Any, Dict, NamedTuple, Optional, Union
+
+from . import exact
+from .faults import Cancelled, Final, Refused, code_of, log, say, text_of, trace_of
+from .item import Channel, Fields, Item, share, words
+from .participant import DESCRIPTOR, Participant, attempt, handler_of, stop
+
+VERSION = 1
+
+
+class Start(NamedTuple):
+    """The first job: to get ready."""
+
+    protocol: int
+    config: Fields
+
+
+class Work(NamedTuple):
+    """A job; without an item where that could not be read."""
+
+    id: int
+    item: Optional[Item]
+    before: Optional[bytes]
+
+
+class Nonsense(Exception):
+    """A message that has no meaning."""
+
+
+class Link(Channel):
+    """The socket to exo: lines out, and answers to what was sent. Used by both threads."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(fileno=DESCRIPTOR)
+        # A child that outlives us must not keep the conversation open.
+        self.socket.set_inheritable(False)
+        self._out = threading.Lock()
+        self._tickets = threading.Lock()
+        self._last = 0
+        self._waiting: "Optional[Dict[int, queue.SimpleQueue[Any]]]" = {}
+
+    def say(self, kind: str, item: Optional[bytes] = None, **rest: Any) -> None:
+        """Says it. Where exo is gone nobody hears it; the end of its lines tells the listener."""
+        members = {"type": kind, **{k: _sayable(v) for k, v in rest.items() if v is not None}}
+        line = json.dumps(members, separators=(",", ":")).encode()
+        if item is not None:
+            line = line[:-1] + b',"item":' + item + b"}"
+        try:
+            with self._out:
+                self.socket.sendall(line + b"\n")
+        except OSError:
+            pass
+
+    def progress(self, item: Item) -> None:
+        self.say("progress", id=item._id, done=item.done, text=item.text)
+
+    def stage(self, item: Item) -> None:
+        self.say("stage", id=item._id, stage=item.stage)
+
+    def forward(self, queue_name: str, item: bytes) -> int:
+        answer: "queue.SimpleQueue[Any]" = queue.SimpleQueue()
+        with self._tickets:
+            if self._waiting is None:
+                raise Refused("exo is gone")
+            self._last += 1
+            ticket = self._last
+            self._waiting[ticket] = answer
+        self.say("forward", item, ticket=ticket, queue=queue_name)
+        job, why = answer.get()
+        if job is None:
+            raise Refused(why)
+        return job
+
+    def sent(self, message: Dict[str, Any]) -> None:
+        """Hands an answer to whoever waits for it."""
+        with self._tickets:
+            waiting = (self._waiting or {}).pop(_need(message, "ticket", int), None)
+        if waiting is not None:
+            waiting.put((message.get("job"), message.get("refused") or "for no reason given"))
+
+    def close(self) -> None:
+        """No answer comes any more."""
+        with self._tickets:
+            waiting, self._waiting = self._waiting or {}, None
+        for answer in waiting.values():
+            answer.put((None, "exo is gone"))
+
+
+def _sayable(value: Any) -> Any:
+    """Spells out half a surrogate pair (of a file name that is not UTF-8): exo reads none."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return [_sayable(member) for member in value] if isinstance(value, list) else value
+
+
+def _need(message: Dict[str, Any], key: str, kind: type) -> Any:
+    value = message.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise Nonsense(f"{message.get('type')} without {key}")
+    return value
+
+
+class Listener(threading.Thread):
+    """Listens until exo says no more."""
+
+    def __init__(self, link: Link, handler: Participant) -> None:
+        super().__init__(name="exo", daemon=True)
+        self.jobs: "queue.SimpleQueue[Union[Start, Work, None]]" = queue.SimpleQueue()
+        self.items: Dict[int, Item] = {}
+        self._link = link
+        self._handler = handler
+
+    def run(self) -> None:
+        try:
+            with self._link.socket.makefile("rb") as lines:
+                for line in lines:
+                    if line.endswith(b"\n"):
+                        self._hear_calmly(line)
+        except OSError:
+            pass
+        self.jobs.put(None)
+        self._link.close()
+        self._cancel_all()
+
+    def _hear_calmly(self, line: bytes) -> None:
+        try:
+            self._hear(exact.loads(line, Fields))
+        except RecursionError:
+            # What Python cannot read is the item; all before it is exo's.
+            found = re.match(rb'\{"type":"work","id":(\d+)', line)
+            if found:
+                self.jobs.put(Work(int(found[1]), None, None))
+        except (ValueError, Nonsense) as error:
+            say(f"warning: exo said what is not understood: {error}")
+
+    def _hear(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            raise Nonsense("an object is expected")
+        kind = message.get("type")
+        if kind == "start":
+            protocol = _need(message, "protocol", int)
+            self.jobs.put(Start(protocol, _need(message, "config", dict)))
+        elif kind == "work":
+            id = _need(message, "id", int)
+            item = Item(
+                _need(message, "item", dict),
+                attempt=_need(message, "attempt", int),
+                stage=message.get("stage"),
+                channel=self._link,
+            )
+            item._id = id
+            self.items[id] = item
+            self.jobs.put(Work(id, item, item.json()))
+        elif kind == "cancel":
+            self._cancel(_need(message, "id", int), _need(message, "flavour", str))
+        elif kind == "status":
+            self._status(_need(message, "id", int))
+        elif kind == "shutdown":
+            self.jobs.put(None)
+        elif kind == "about-to-die":
+            self._cancel_all()
+        elif kind == "sent":
+            self._link.sent(message)
+        else:
+            raise Nonsense(f"unknown type {kind!r}")
+
+    def _cancel(self, id: int, flavour: str) -> None:
+        item = self.items.get(id)
+        if item is None:
+            return
+        item.cancelled = flavour
+        try:
+            self._handler.cancel(item)
+        except Exception as error:
+            log(error)
+
+    def _cancel_all(self) -> None:
+        for id in list(self.items):
+            self._cancel(id, "kill")
+
+    def _status(self, id: int) -> None:
+        item = self.items.get(id)
+        if item is None:
+            return
+        said: Any = None
+        try:
+            said = self._handler.status(item)
+        except Exception as error:
+            log(error)
+        done, text = item.done, item.text
+        if isinstance(said, tuple) and len(said) == 2:
+            done, text = said
+        elif isinstance(said, str):
+            text = said
+        elif said is not None:
+            done = said
+        self._link.say("progress", id=id, done=share(done), text=words(text))
+
+
+def run(what: Any) -> int:
+    """Works on items until no more come; returns the exit code."""
+    try:
+        handler = handler_of(what)
+    except Exception as error:
+        log(error)
+        return 111
+    link = Link()
+    listener = Listener(link, handler)
+    listener.start()
+    try:
+        return _serve(link, listener, handler)
+    finally:
+        stop(handler)
+        # Wakes the listener, so that nothing is left open.
+        try:
+            link.socket.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass
+        listener.join()
+        link.socket.close()
+
+
+def _serve(link: Link, listener: Listener, handler: Participant) -> int:
+    while True:
+        job = listener.jobs.get()
+        if job is None:
+            return 0
+        if isinstance(job, Start):
+            try:
+                handler.start(job.config)
+            except Exception as error:
+                log(error)
+                return 111
+            link.say("hello", protocol=min(job.protocol, VERSION))
+        else:
+            _work(link, listener, handler, job)
+
+
+def _work(link: Link, listener: Listener, handler: Participant, job: Work) -> None:
+    id, item, before = job
+    try:
+        if item is None:
+            raise Final("not a work item: nested too deeply")
+        answer = attempt(handler, item)
+        # An item that is not changed goes back as it came, byte for byte.
+        text = answer.json()
+        listener.items.pop(id, None)
+        link.say("result", None if text == before else text, id=id, forget=answer.forget or None)
+    except (Exception, Cancelled) as error:
+        listener.items.pop(id, None)
+        if item is not None and item.cancelled:
+            link.say("cancelled", id=id)
+            return
+        log(error)
+        link.say(
+            "fault",
+            _as_it_is(item, before),
+            id=id,
+            code=code_of(error),
+            text=text_of(error),
+            trace=trace_of(error),
+        )
+
+
+def _as_it_is(item: Optional[Item], before: Optional[bytes]) -> Optional[bytes]:
+    try:
+        text = item.json() if item is not None else None
+    except Exception:
+        return None
+    return None if text == before else text

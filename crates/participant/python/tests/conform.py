@@ -1,0 +1,86 @@
+"""The participant that the double of exo talks with; crates/participant/examples/conform.rs does
+the same. `fields.do` says what."""
+
+import os
+import sys
+import threading
+
+import skynet
+
+
+@skynet.participant
+class Conform(skynet.Participant):
+    def __init__(self):
+        self.cancelled = threading.Event()
+
+    def start(self, config):
+        if config.fail:
+            raise RuntimeError("told to fail")
+        self.greeting = config.greeting
+        print("started", flush=False)
+
+    def work(self, item):
+        fields = item.fields
+        print(f"{item.wfid}: {fields.do}")
+        self.cancelled.clear()
+        return getattr(self, f"do_{fields.do}")(item, fields)
+
+    def do_nothing(self, item, fields):
+        pass
+
+    def do_answer(self, item, fields):
+        fields.greeting = self.greeting
+        fields.attempt = item.attempt
+        fields.unit = item.params.unit
+        item.result = True
+
+    def do_forget(self, item, fields):
+        item.forget = True
+
+    def do_retry(self, item, fields):
+        fields.seen = True
+        raise skynet.Retry("not now", 3)
+
+    def do_final(self, item, fields):
+        raise skynet.Final("never", 12)
+
+    def do_error(self, item, fields):
+        int("x")
+
+    def do_wait(self, item, fields):
+        item.progress(0.25, "waiting")
+        # The longest that a test takes.
+        self.cancelled.wait(60)
+        item.check()
+
+    def do_finish_late(self, item, fields):
+        item.progress(0.25, "waiting")
+        self.cancelled.wait(60)
+        fields.late = item.cancelled
+
+    def do_stage(self, item, fields):
+        if item.stage == "pushed":
+            fields.found = item.stage
+        else:
+            item.set_stage("pushed")
+            os._exit(99)
+
+    def do_forward(self, item, fields):
+        try:
+            fields.job = item.forward(fields.queue, {"fields": {"n": fields.n}})
+        except skynet.Refused as error:
+            fields.refused = str(error)
+
+    def do_leave(self, item, fields):
+        sys.exit(5)
+
+    def cancel(self, item):
+        print(f"{item.wfid}: cancel {item.cancelled}")
+        self.cancelled.set()
+
+    def stop(self):
+        print("stopped")
+
+
+if __name__ == "__main__":
+    skynet.run()

@@ -1,0 +1,290 @@
+//! Persistent mode.
+
+use crate::{kits, odd, plain};
+use participant::protocol::{Flavour, ToParticipant};
+use serde_json::json;
+use testkit::exo::{Exo, Program};
+
+fn greet(kit: &Program) -> Exo {
+    Exo::greet(kit, r#"{"greeting":"hi"}"#)
+}
+
+/// Tells it to end, and sees it do so.
+#[track_caller]
+fn end_well(mut exo: Exo) -> String {
+    exo.say(&ToParticipant::Shutdown);
+    assert_eq!(exo.hear_line(), None);
+    let ended = exo.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(ended.log.contains("stopped\n"), "{}", ended.log);
+    ended.log
+}
+
+#[test]
+fn the_answer_has_what_was_changed_and_keeps_the_rest() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        exo.work(7, &odd("answer"));
+        let line = exo.hear_line().expect("an answer");
+        assert!(line.starts_with(r#"{"type":"result","id":7,"#), "{line}");
+        for kept in [
+            r"[-0,1.0,1.50,1E400,123456789012345678901234567890]",
+            r#""é":"\ud800""#,
+            r#""greeting":"hi","attempt":1,"unit":"MB","__result__":true"#,
+        ] {
+            assert!(line.contains(kept), "{kept} is not in {line}");
+        }
+        end_well(exo);
+    }
+}
+
+#[test]
+fn an_item_that_is_not_touched_goes_back_as_it_came() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        for id in 1..=100 {
+            exo.work(id, &odd("nothing"));
+            assert_eq!(exo.hear(), json!({"type":"result","id":id}));
+        }
+        let log = end_well(exo);
+        assert!(log.starts_with("started\nw-1: nothing\n"), "{log}");
+    }
+}
+
+#[test]
+fn nobody_is_answered_where_the_participant_says_so() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        exo.work(1, &plain("forget"));
+        let answer = exo.hear();
+        assert_eq!((&answer["type"], &answer["forget"]), (&json!("result"), &json!(true)));
+        end_well(exo);
+    }
+}
+
+#[test]
+fn a_fault_tells_its_code_its_text_and_where() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        for (task, code, text) in
+            [("retry", 3, "not now"), ("final", 12, "never"), ("error", 1, "invalid")]
+        {
+            exo.work(1, &plain(task));
+            let fault = exo.hear();
+            assert_eq!((&fault["type"], &fault["code"]), (&json!("fault"), &json!(code)));
+            let said = fault["text"].as_str().expect("a text");
+            assert!(said.contains(text), "{said}");
+            let at = fault["trace"][0].as_str().expect("a trace");
+            assert!(at.contains("conform.rs:") || at.contains("conform.py:"), "{at}");
+            let seen = &fault["item"]["fields"]["seen"];
+            assert_eq!(*seen == json!(true), task == "retry", "{fault}");
+        }
+        let log = end_well(exo);
+        assert!(log.contains("never\n"), "{log}");
+    }
+}
+
+#[test]
+fn a_cancel_is_heard_while_the_work_runs() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        let progress = json!({"type":"progress","id":1,"done":0.25,"text":"waiting"});
+        for flavour in [Flavour::Cancel, Flavour::Kill, Flavour::Timeout] {
+            exo.work(1, &plain("wait"));
+            assert_eq!(exo.hear(), progress);
+            exo.say(&ToParticipant::Status { id: 1 });
+            assert_eq!(exo.hear(), progress);
+            exo.say(&ToParticipant::Cancel { id: 2, flavour });
+            exo.say(&ToParticipant::Status { id: 2 });
+            exo.say(&ToParticipant::Cancel { id: 1, flavour });
+            assert_eq!(exo.hear(), json!({"type":"cancelled","id":1}));
+        }
+        let log = end_well(exo);
+        for flavour in ["cancel", "kill", "timeout"] {
+            assert!(log.contains(&format!("w-1: cancel {flavour}\n")), "{log}");
+        }
+    }
+}
+
+#[test]
+fn work_that_is_done_in_spite_of_a_cancel_is_answered() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        exo.work(1, &plain("finish_late"));
+        exo.hear();
+        exo.say(&ToParticipant::Cancel { id: 1, flavour: Flavour::Timeout });
+        let answer = exo.hear();
+        assert_eq!(answer["item"]["fields"]["late"], json!("timeout"), "{answer}");
+        end_well(exo);
+    }
+}
+
+#[test]
+fn the_stage_reached_is_handed_to_the_next_attempt() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        exo.work(1, &plain("stage"));
+        assert_eq!(exo.hear(), json!({"type":"stage","id":1,"stage":"pushed"}));
+        assert_eq!(exo.hear_line(), None);
+        assert_eq!(exo.end().code, Some(99));
+
+        let mut exo = greet(&kit);
+        exo.work_again(1, &plain("stage"), 2, Some("pushed"));
+        assert_eq!(exo.hear()["item"]["fields"]["found"], json!("pushed"));
+        end_well(exo);
+    }
+}
+
+#[test]
+fn a_further_item_is_sent_and_its_fate_told() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        let item = r#"{"fields":{"do":"forward","queue":"q","n":1.50}}"#;
+        exo.work(1, item);
+        let line = exo.hear_line().expect("a further item");
+        assert!(line.contains(r#""queue":"q","item":{"fields":{"n":1.50}}"#), "{line}");
+        // Another's ticket is nobody's.
+        exo.say(&ToParticipant::Sent { ticket: 99, job: Some(1), refused: None });
+        exo.say(&ToParticipant::Sent { ticket: 1, job: Some(4711), refused: None });
+        assert_eq!(exo.hear()["item"]["fields"]["job"], json!(4711));
+
+        exo.work(2, item);
+        let ticket = exo.hear()["ticket"].as_u64().expect("a ticket");
+        exo.say(&ToParticipant::Sent { ticket, job: None, refused: Some("too long") });
+        assert!(exo.hear()["item"]["fields"]["refused"].is_string());
+        end_well(exo);
+    }
+}
+
+#[test]
+fn at_a_shutdown_the_item_in_hand_is_finished_first() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        exo.work(1, &plain("finish_late"));
+        exo.hear();
+        exo.say(&ToParticipant::Shutdown);
+        exo.say(&ToParticipant::Cancel { id: 1, flavour: Flavour::Cancel });
+        assert_eq!(exo.hear()["item"]["fields"]["late"], json!("cancel"));
+        assert_eq!(exo.hear_line(), None);
+        assert_eq!(exo.end().code, Some(0));
+    }
+}
+
+#[test]
+fn about_to_die_stops_the_work() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        exo.work(1, &plain("wait"));
+        exo.hear();
+        exo.say(&ToParticipant::Shutdown);
+        exo.say(&ToParticipant::AboutToDie { seconds: 5.0 });
+        assert_eq!(exo.hear(), json!({"type":"cancelled","id":1}));
+        assert_eq!(exo.end().code, Some(0));
+    }
+}
+
+#[test]
+fn the_end_of_what_exo_says_ends_it_busy_or_idle() {
+    for kit in kits() {
+        for task in [None, Some("wait"), Some("forward")] {
+            let mut exo = greet(&kit);
+            if let Some(task) = task {
+                let item = plain(task).replace("\"params\"", "\"queue\":\"q\",\"n\":1,\"params\"");
+                exo.work(1, &item);
+                exo.hear();
+            }
+            exo.close();
+            let ended = exo.end();
+            assert_eq!(ended.code, Some(0), "{}", ended.log);
+            assert!(ended.log.contains("stopped\n"), "{}", ended.log);
+        }
+        let mut exo = Exo::start(&kit);
+        exo.close();
+        assert_eq!(exo.end().code, Some(0));
+    }
+}
+
+#[test]
+fn nonsense_from_exo_is_logged_and_passed_over() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        let nonsense: [&[u8]; 9] = [
+            b"hello\n",
+            b"\n",
+            b"[1]\n",
+            b"{\"type\":\"dance\"}\n",
+            b"{\"type\":\"work\",\"id\":1}\n",
+            b"{\"type\":\"work\",\"id\":\"x\",\"attempt\":1,\"item\":{}}\n",
+            b"{\"type\":\"cancel\",\"id\":1}\n",
+            b"\xff\xfe\0\n",
+            b"{\"type\":\"work\"\n",
+        ];
+        for line in nonsense {
+            exo.say_bytes(line);
+        }
+        exo.work(1, &plain("nothing"));
+        assert_eq!(exo.hear(), json!({"type":"result","id":1}));
+        let log = end_well(exo);
+        assert_eq!(log.matches("warning: exo said what is not understood: ").count(), 9, "{log}");
+        // Half a line is none.
+        let mut exo = greet(&kit);
+        exo.say_bytes(b"{\"type\":\"work\",\"id\":1,");
+        exo.close();
+        assert_eq!(exo.end().code, Some(0));
+    }
+}
+
+#[test]
+fn an_item_that_is_none_or_too_deep_is_answered_by_a_fault() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        let deep = plain("nothing")
+            .replace("-0", &format!("{}{}", "[".repeat(50_000), "]".repeat(50_000)));
+        exo.work(1, &deep);
+        let answer = exo.hear();
+        // Some read it, some say that they cannot; all go on.
+        let is_fine = answer["type"] == json!("result") || answer["code"] == json!(10);
+        assert!(is_fine && answer["id"] == json!(1), "{answer}");
+        exo.work(2, r#"{"fields":3}"#);
+        assert_eq!(exo.hear()["type"], json!("fault"));
+        exo.work(3, &plain("nothing"));
+        assert_eq!(exo.hear(), json!({"type":"result","id":3}));
+        end_well(exo);
+    }
+}
+
+#[test]
+fn a_participant_that_cannot_start_says_no_hello() {
+    for kit in kits() {
+        let mut exo = Exo::start(&kit);
+        exo.say_start(r#"{"fail":true}"#);
+        assert_eq!(exo.hear_line(), None);
+        let ended = exo.end();
+        assert_eq!(ended.code, Some(111), "{}", ended.log);
+        assert!(ended.log.contains("told to fail\n"), "{}", ended.log);
+    }
+}
+
+#[test]
+fn a_newer_exo_is_answered_with_the_version_that_is_spoken() {
+    for kit in kits() {
+        let mut exo = Exo::start(&kit);
+        exo.say_bytes(b"{\"type\":\"start\",\"protocol\":9,\"participant\":\"p\",\"instance\":\"p_0\",\"config\":{},\"new\":1}\n");
+        assert_eq!(exo.hear(), json!({"type":"hello","protocol":1}));
+        end_well(exo);
+    }
+}
+
+#[test]
+fn a_long_item_comes_through_whole() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        let long = "x".repeat(4 << 20);
+        exo.work(
+            1,
+            &plain("answer").replace("\"params\"", &format!("\"long\":\"{long}\",\"params\"")),
+        );
+        assert_eq!(exo.hear()["item"]["fields"]["long"].as_str().map(str::len), Some(long.len()));
+        end_well(exo);
+    }
+}
