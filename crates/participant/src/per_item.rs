@@ -95,9 +95,9 @@ fn unwritten(why: Errno) -> Fault {
 }
 
 fn prepare(participant: String, instance: String) -> Result<(Start, Item), Fault> {
-    let config = variable("SKYNET_CONFIG").unwrap_or_else(|| "{}".to_owned());
+    let config = variable("SKYNET_SETTINGS").unwrap_or_else(|| "{}".to_owned());
     let config = RawValue::from_string(config)
-        .map_err(|error| Fault::finally(format!("SKYNET_CONFIG: {error}")))?;
+        .map_err(|error| Fault::finally(format!("SKYNET_SETTINGS: {error}")))?;
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)

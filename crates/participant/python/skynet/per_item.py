@@ -96,9 +96,9 @@ def _read() -> Item:
 
 
 def _config() -> Fields:
-    config = exact.loads(os.environ.get("SKYNET_CONFIG") or "{}", Fields)
+    config = exact.loads(os.environ.get("SKYNET_SETTINGS") or "{}", Fields)
     if not isinstance(config, Fields):
-        raise Final("SKYNET_CONFIG: an object is expected")
+        raise Final("SKYNET_SETTINGS: an object is expected")
     return config
 
 

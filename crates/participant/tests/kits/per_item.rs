@@ -10,7 +10,7 @@ fn work(kit: &Program, item: &str, variables: &[(&str, &str)]) -> Ended {
 #[test]
 fn the_same_program_answers_on_descriptor_3() {
     for kit in kits() {
-        let variables = [("SKYNET_CONFIG", r#"{"greeting":"hi"}"#), ("SKYNET_ATTEMPT", "2")];
+        let variables = [("SKYNET_SETTINGS", r#"{"greeting":"hi"}"#), ("SKYNET_ATTEMPT", "2")];
         let ended = work(&kit, &odd("answer"), &variables);
         assert_eq!(ended.code, Some(0), "{}", ended.log);
         for kept in [
