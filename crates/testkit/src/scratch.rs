@@ -4,7 +4,7 @@ use crate::suite::Suite;
 use crate::wait::{holds_within, until};
 use std::fs;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -165,6 +165,12 @@ pub fn script(path: &Path, text: &str) {
     fs::write(&new, text).expect("write");
     fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("chmod");
     fs::rename(&new, path).expect("rename");
+}
+
+/// Tells whether its owner may execute a file.
+#[must_use]
+pub fn is_executable(file: &Path) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o100 != 0)
 }
 
 /// Tells whether a supervise keeps the service directory: `supervise/ok` has a reader.

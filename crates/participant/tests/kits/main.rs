@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod page;
 mod per_item;
 mod persistent;
 mod python;
+mod templates;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
