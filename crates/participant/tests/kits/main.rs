@@ -7,6 +7,7 @@ mod per_item;
 mod persistent;
 mod python;
 mod templates;
+mod walk;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
