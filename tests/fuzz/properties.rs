@@ -48,7 +48,7 @@ pub(crate) fn record(bytes: &[u8]) {
     assert_eq!(read.is_some(), whole[108] < 7 && whole[111] < 5);
     let Some(read) = read else { return };
     assert_eq!(Record::from_bytes(&read.to_bytes()), Some(read));
-    let _ = read.process.matches(u64::from(whole[0]), u64::from(whole[20]));
+    let _ = read.process.matches(u64::from(whole[0]));
     whole[usize::from(whole[16]) % Record::LEN] ^= 1;
     assert_eq!(Record::from_bytes(&whole), None, "a changed bit is noticed");
 }

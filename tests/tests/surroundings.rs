@@ -3,13 +3,13 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use testkit::keeper::{
     self, Keeper, is_alive, kill9, processor_ticks, record, running, send, status, supervise,
     until_down,
 };
 use testkit::scratch::{SLEEPER, script};
-use testkit::{Scratch, until};
+use testkit::{Scratch, program, run, until};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -133,7 +133,8 @@ fn clocks_that_jump_between_two_supervises_cost_no_second_copy_and_no_delay() {
     const AHEAD: [&str; 6] =
         ["unshare", "--time", "--monotonic", "1000000", "--boottime", "1000000"];
     let scratch = Scratch::new();
-    let dir = scratch.service("web", "#!/bin/sh\necho >>starts\nexec sleep 1000000\n");
+    // Nothing but the record tells of a service that has left its directory.
+    let dir = scratch.service("web", "#!/bin/sh\necho >>starts\ncd /\nexec sleep 1000000\n");
     let starts = || fs::read(dir.join("starts")).map_or(0, |starts| starts.len());
     let keeper = Keeper::plain(&scratch, "web");
     let mut pid = keeper.service();
@@ -147,6 +148,13 @@ fn clocks_that_jump_between_two_supervises_cost_no_second_copy_and_no_delay() {
         assert_eq!(clocks(keeper.pid()) == ours, wrapper.is_empty());
         assert!(record(&dir).unwrap().adopted);
         assert_eq!((running(&dir), starts()), (pid, 1 + lives));
+        for wrapper in [&["env"][..], &AHEAD] {
+            let mut svstat = Command::new(wrapper[0]);
+            svstat.args(&wrapper[1..]).arg(program("svstat")).arg("--json").arg(&dir);
+            let told = run(&mut svstat).out();
+            assert!(told.contains(&format!("\"up\":true,\"pid\":{pid},")), "{told}");
+            assert!(told.contains("\"adopted\":true"), "{told}");
+        }
         kill9(pid);
         until(10, || starts() == 2 + lives && running(&dir) != pid);
         pid = running(&dir);

@@ -225,31 +225,38 @@ pub fn is_alive(pid: u32) -> bool {
 }
 
 /// Which processes are the ones that a record means.
-pub struct Boot {
-    id: [u8; 16],
-    tick: u64,
-}
+#[derive(Default)]
+pub struct Boot(identity::Boot);
 
 impl Boot {
     /// Asks which boot this is.
     #[must_use]
     pub fn this() -> Self {
-        Self { id: identity::boot(), tick: identity::tick() }
+        let mut boot = Self::default();
+        boot.learn();
+        boot
+    }
+
+    /// Asks again, where that could not be answered so far: meanwhile no process is known.
+    pub fn learn(&mut self) {
+        if !self.0.is_known() {
+            self.0 = identity::Boot::this().unwrap_or_default();
+        }
     }
 
     /// Tells whether `record` was written in this boot, by a supervise that has not let go.
     #[must_use]
     pub fn is_of(&self, record: &Record) -> bool {
-        record.boot == self.id
+        self.0.is_known() && record.boot == self.0.id
     }
 
     /// Tells whether the process that `record` means by `who` is alive.
     #[must_use]
     pub fn has(&self, record: &Record, who: &Identity) -> bool {
         who.pid != 0
-            && record.boot == self.id
+            && self.is_of(record)
             && is_alive(who.pid)
-            && identity::start_ticks(who.pid).is_ok_and(|start| who.matches(start, self.tick))
+            && self.0.started(who.pid).is_ok_and(|started| who.matches(started))
     }
 }
 

@@ -4,12 +4,11 @@ use crate::decimal::{self, Decimal};
 use crate::errno::{Errno, OrLasting, Result};
 use crate::fd;
 use crate::file::{self, HERE};
-use crate::time::SECOND;
+use crate::time::{self, SECOND};
 use core::ffi::CStr;
 
 /// Returns the length of a clock tick of `/proc/PID/stat` in nanoseconds.
-#[must_use]
-pub fn tick() -> u64 {
+fn tick() -> u64 {
     // SAFETY: sysconf takes an int and touches no memory.
     let hz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     SECOND / (hz.max(1) as u64)
@@ -19,7 +18,7 @@ pub fn tick() -> u64 {
 ///
 /// # Errors
 /// `ENOENT` where there is no such process; `EINVAL` where /proc says something else.
-pub fn start_ticks(pid: u32) -> Result<u64> {
+fn start_ticks(pid: u32) -> Result<u64> {
     let mut path = [0; 24];
     // The line's first fields fit; the name in it has 16 bytes at the most.
     let mut line = [0; 512];
@@ -151,33 +150,79 @@ fn numbered_path<'a>(head: &[u8], number: u32, tail: &[u8], out: &'a mut [u8]) -
     CStr::from_bytes_until_nul(out).map_err(|_| Errno(libc::EINVAL))
 }
 
-/// Returns what the pids of a record belong to: the kernel's boot id, mixed with the age of pid 1,
-/// so that a container started again under the same kernel counts as another boot.
-///
-/// All zero where /proc is missing: then nothing can be taken back.
-#[must_use]
-pub fn boot() -> [u8; 16] {
-    boot_now().unwrap_or_default()
+/// The boot that this process sees: what pids belong to, and the kernel's own clock, by which
+/// processes know each other's start times also from one time namespace to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// The kernel's boot id, mixed with the start of pid 1, so that a container started again under
+    /// the same kernel counts as another boot. All zero where /proc is missing, see
+    /// [`Boot::is_known`].
+    pub id: [u8; 16],
+    /// How far our `CLOCK_BOOTTIME` and the times in /proc are ahead of the kernel's, in
+    /// nanoseconds.
+    ahead: i64,
 }
 
-/// As [`boot`], and tells a /proc that is missing from one that cannot be read at the moment.
-///
-/// # Errors
-/// `EMFILE`, `ENFILE`, `ENOMEM`, `EIO`: another time it may be had.
-pub fn boot_now() -> Result<[u8; 16]> {
-    let mut text = [0; 36];
-    let mut id = [0; 16];
-    let read = read_file(c"/proc/sys/kernel/random/boot_id", &mut text);
-    let Some(n) = read.or_lasting()? else { return Ok(id) };
-    let digits = text[..n].iter().filter_map(|b| (*b as char).to_digit(16));
-    for (i, digit) in digits.take(32).enumerate() {
-        id[i / 2] |= (digit as u8) << (4 * (1 - i % 2));
+impl Boot {
+    /// Asks which boot this is.
+    ///
+    /// Two time namespaces that are apart by other than whole clock ticks may see two boots.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`, `EIO`: another time it may be had.
+    pub fn this() -> Result<Self> {
+        let mut text = [0; 36];
+        let mut boot = Self::default();
+        let read = read_file(c"/proc/sys/kernel/random/boot_id", &mut text);
+        let Some(n) = read.or_lasting()? else { return Ok(boot) };
+        let digits = text[..n].iter().filter_map(|b| (*b as char).to_digit(16));
+        for (i, digit) in digits.take(32).enumerate() {
+            boot.id[i / 2] |= (digit as u8) << (4 * (1 - i % 2));
+        }
+        // Kernels without time namespaces have no such file.
+        let mut text = [0; 128];
+        let read = read_file(c"/proc/self/timens_offsets", &mut text).or_lasting()?;
+        boot.ahead = read.and_then(|n| parse_ahead(&text[..n])).unwrap_or(0);
+        let first = boot.started(1).or_lasting()?.unwrap_or(0) / tick();
+        for (byte, first) in boot.id.iter_mut().zip(first.to_le_bytes()) {
+            *byte ^= first;
+        }
+        Ok(boot)
     }
-    let age = start_ticks(1).or_lasting()?.unwrap_or(0).to_le_bytes();
-    for (byte, age) in id.iter_mut().zip(age) {
-        *byte ^= age;
+
+    /// Tells whether there is anything to know pids by; else nothing can be taken back.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.id != [0; 16]
     }
-    Ok(id)
+
+    /// Returns this moment by the kernel's clock, in nanoseconds since the boot.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.of_kernel(time::boottime())
+    }
+
+    /// Returns by the same clock when process `pid` was started, or a moment up to a tick earlier.
+    ///
+    /// # Errors
+    /// `ENOENT` where there is no such process; `EINVAL` where /proc says something else.
+    pub fn started(&self, pid: u32) -> Result<u64> {
+        Ok(self.of_kernel(start_ticks(pid)?.saturating_mul(tick())))
+    }
+
+    fn of_kernel(&self, ours: u64) -> u64 {
+        ours.saturating_add_signed(self.ahead.saturating_neg())
+    }
+}
+
+/// Reads the second line, `boottime SECONDS NANOSECONDS`.
+fn parse_ahead(text: &[u8]) -> Option<i64> {
+    let line = text.split(|b| *b == b'\n').nth(1)?;
+    let mut fields = line.split(|b| *b == b' ').filter(|field| !field.is_empty()).skip(1);
+    let [seconds, nanos] = [fields.next()?, fields.next()?];
+    let (digits, sign) = seconds.strip_prefix(b"-").map_or((seconds, 1), |digits| (digits, -1));
+    let seconds = i64::try_from(decimal::parse(digits)?.checked_mul(SECOND)?).ok()? * sign;
+    seconds.checked_add(i64::try_from(decimal::parse(nanos)?).ok()?)
 }
 
 fn read_file(path: &CStr, buf: &mut [u8]) -> Result<usize> {
@@ -252,9 +297,28 @@ mod tests {
 
     #[test]
     fn our_own_start_lies_in_the_past_of_this_boot() {
-        let start = start_ticks(crate::process::pid() as u32).unwrap();
-        assert!(start * tick() <= crate::time::boottime());
-        assert_ne!(boot(), [0; 16]);
-        assert_eq!(start_ticks(u32::MAX), Err(Errno(libc::ENOENT)));
+        let boot = Boot::this().unwrap();
+        assert!(boot.is_known());
+        assert!(boot.started(crate::process::pid() as u32).unwrap() <= boot.now());
+        assert_eq!(boot.started(u32::MAX), Err(Errno(libc::ENOENT)));
+        assert!(!Boot::default().is_known());
+    }
+
+    #[test]
+    fn the_clock_of_a_time_namespace_is_turned_into_the_kernel_s() {
+        for (text, ahead) in [
+            (&b"monotonic           7         7\nboottime            0         0\n"[..], Some(0)),
+            (b"monotonic 7 7\nboottime      1000000         5\n", Some(1_000_000_000_000_005)),
+            (b"monotonic 7 7\nboottime           -2 250000000\n", Some(-1_750_000_000)),
+            (b"", None),
+            (b"monotonic 1 1\n", None),
+            (b"monotonic 1 1\nboottime x 1\n", None),
+            (b"monotonic 1 1\nboottime 1\n", None),
+        ] {
+            assert_eq!(parse_ahead(text), ahead);
+        }
+        let boot = Boot { id: [1; 16], ahead: 40 };
+        assert_eq!([boot.of_kernel(100), boot.of_kernel(30)], [60, 0]);
+        assert_eq!(Boot { ahead: -40, ..boot }.of_kernel(100), 140);
     }
 }

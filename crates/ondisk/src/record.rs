@@ -9,9 +9,9 @@
 //! |---|---|
 //! | 0-7 | `skynrec` and the version of the layout |
 //! | 8-15 | checksum of bytes 16-175 (FNV-1a, 64 bit) |
-//! | 16-31 | boot: the kernel's boot id, mixed with the age of this pid namespace's pid 1 |
+//! | 16-31 | boot: the kernel's boot id, mixed with the start of this pid namespace's pid 1 |
 //! | 32-35 | pid of supervise |
-//! | 36-43 | when it was alive (`CLOCK_BOOTTIME`, nanoseconds), see [`Identity`] |
+//! | 36-43 | when it was alive (the kernel's `CLOCK_BOOTTIME`, nanoseconds), see [`Identity`] |
 //! | 44-51 | zero |
 //! | 52-55 | pid of the service, 0 = none |
 //! | 56-63 | when it was alive, likewise |
@@ -41,15 +41,16 @@ use crate::tai64n::Stamp;
 pub struct Identity {
     /// The pid; 0 = no process.
     pub pid: u32,
-    /// It was started at this moment or before (`CLOCK_BOOTTIME`, nanoseconds).
+    /// It was started at this moment or before: nanoseconds of `CLOCK_BOOTTIME` as the first time
+    /// namespace has it.
     pub alive_at: u64,
 }
 
 impl Identity {
-    /// Tells whether a start time in clock ticks of `tick` nanoseconds is this process's.
+    /// Tells whether a process with this pid that was started at `started` is this one.
     #[must_use]
-    pub fn matches(&self, start_ticks: u64, tick: u64) -> bool {
-        start_ticks <= self.alive_at / tick.max(1)
+    pub fn matches(&self, started: u64) -> bool {
+        started <= self.alive_at
     }
 }
 
@@ -314,8 +315,8 @@ mod tests {
     #[test]
     fn a_process_is_known_by_a_start_no_later_than_when_it_was_seen_alive() {
         let who = full().process;
-        assert!(who.matches(0, 10_000_000));
-        assert!(who.matches(2, 10_000_000));
-        assert!(!who.matches(3, 10_000_000));
+        assert!(who.matches(0));
+        assert!(who.matches(who.alive_at));
+        assert!(!who.matches(who.alive_at + 1));
     }
 }

@@ -10,7 +10,7 @@ use linux::errno::{Errno, Result};
 use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
 use linux::home::Home;
-use linux::identity;
+use linux::identity::{self, Boot};
 use linux::message;
 use linux::process::{self, Waited};
 use linux::signal::{self, Set, numbers as n};
@@ -86,7 +86,7 @@ impl Host {
         inherited.guard();
         let Entered { origin, encore, signals, boot } = enter(args, &inherited)?;
         inherited.leave();
-        let identity = Identity { pid: process::pid() as u32, alive_at: time::boottime() };
+        let identity = Identity { pid: process::pid() as u32, alive_at: boot.now() };
         let (Some(members), Some(stack)) = (MEMBERS.take(), STACK.take()) else { return Err(111) };
         Ok(Self {
             name: args.dir,
@@ -346,7 +346,7 @@ struct Entered {
     origin: Fd,
     encore: bool,
     signals: Fd,
-    boot: [u8; 16],
+    boot: Boot,
 }
 
 /// Goes to the service directory. `Err` is the exit code; the reason was said. In the place of
@@ -386,7 +386,7 @@ fn try_to_enter(
     let encore = rules_encore();
     let signals = block(encore).map_err(|why| ("create pipe for ", why))?;
     // What is not known now may be wrongly known: a service could be taken for a stranger.
-    let boot = identity::boot_now().map_err(|why| ("learn the boot for ", why))?;
+    let boot = Boot::this().map_err(|why| ("learn the boot for ", why))?;
     let origin = origin.take().ok_or(("open current directory for ", Errno(flags::ENOENT)))?;
     Ok(Entered { origin, encore, signals, boot })
 }

@@ -96,7 +96,7 @@ impl Host {
             return Err(("stat ", DOWN, why));
         }
         let folder = folder::open(at).map_err(|why| ("acquire ", LOCK, why))?;
-        let record = Record::new(self.own.boot, self.own.identity);
+        let record = Record::new(self.own.boot.id, self.own.identity);
         let kept = Kept::new(which, dir, folder, record);
         let kept = self.members[which as usize].insert(kept);
         if which == Which::Service || has_dir {

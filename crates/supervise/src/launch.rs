@@ -6,11 +6,11 @@ use crate::{FATAL, NAME, WARNING, say};
 use core::ffi::{CStr, c_char};
 use linux::decimal::Decimal;
 use linux::errno::Errno;
+use linux::fd;
 use linux::fd::Fd;
 use linux::file::{self, HERE, flags};
 use linux::message;
 use linux::spawn::{Child, Outcome, spawn};
-use linux::{fd, time};
 use machine::supervise::{Event, Machine, Member, Obstacle, Script, Which};
 use ondisk::names;
 use ondisk::record::{Exit, Identity, Record};
@@ -100,10 +100,10 @@ impl Host {
             let _ = kept.open_record();
         }
         let [file, lock] = [&kept.file, &kept.lock].map(|fd| fd.as_ref().map(Fd::raw));
-        let record = &mut kept.record;
+        let (record, boot) = (&mut kept.record, self.own.boot);
         // In the child, which still holds our lock: a service without a record cannot be.
         let mut register = |pid: i32| {
-            record.process = Identity { pid: pid as u32, alive_at: time::boottime() };
+            record.process = Identity { pid: pid as u32, alive_at: boot.now() };
             let written = file.is_some_and(|f| fd::write_at(f, &record.to_bytes(), 0).is_ok());
             if let (false, Some(lock)) = (written, lock) {
                 note_in_lock(lock, record.process);
@@ -114,7 +114,7 @@ impl Host {
             Ok(Outcome::Running(pid)) => {
                 if kept.record.process.pid != pid as u32 {
                     // Killed before it could write: its death is on its way.
-                    kept.record.process = Identity { pid: pid as u32, alive_at: time::boottime() };
+                    kept.record.process = Identity { pid: pid as u32, alive_at: boot.now() };
                 }
                 Ok(())
             }

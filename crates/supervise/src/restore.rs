@@ -9,7 +9,7 @@ use crate::keep::{self, Kept};
 use linux::errno::{Errno, OrLasting, Result};
 use linux::fd::{self, Fd, PollFd};
 use linux::file::{self, HERE, flags};
-use linux::identity::{self, proc_path};
+use linux::identity::{Boot, proc_path};
 use linux::process::{self, Waited};
 use linux::time::{self, SECOND};
 use machine::supervise::{Restored, Which};
@@ -41,7 +41,7 @@ enum Life {
 #[derive(Clone, Copy)]
 pub(crate) struct Own {
     /// Of this boot and this life of the pid namespace.
-    pub(crate) boot: [u8; 16],
+    pub(crate) boot: Boot,
     /// Ourselves.
     pub(crate) identity: Identity,
     /// A first life is `o`.
@@ -60,20 +60,20 @@ impl Own {
             None => kept.read_record()?,
         };
         match old {
-            Some(old) if old.boot == self.boot && old.boot != [0; 16] => {
+            Some(old) if self.boot.is_known() && old.boot == self.boot.id => {
                 let found = self.carry_on(kept, &old)?;
                 if old.process.pid != 0 && found.dead != Some(Exit::Unknown) {
                     // It lives, or was our own child and has been reaped: that is told once.
                     return Ok(found);
                 }
                 // The original may have been here since.
-                Ok(adopt_unrecorded(kept)?.unwrap_or(found))
+                Ok(self.adopt_unrecorded(kept)?.unwrap_or(found))
             }
-            None => match adopt_unrecorded(kept)? {
+            None => match self.adopt_unrecorded(kept)? {
                 Some(found) => Ok(found),
                 None => Ok(self.adopt_noted(kept)?.unwrap_or_else(|| self.begin_anew(kept))),
             },
-            Some(_) => Ok(adopt_unrecorded(kept)?.unwrap_or_else(|| self.begin_anew(kept))),
+            Some(_) => Ok(self.adopt_unrecorded(kept)?.unwrap_or_else(|| self.begin_anew(kept))),
         }
     }
 
@@ -94,10 +94,10 @@ impl Own {
         };
         if old.process.alive_at != 0 {
             // Also of a process that is dead: starts stay apart.
-            found.restored.started = Some(monotonic_of(old.process.alive_at));
+            found.restored.started = Some(self.monotonic_of(old.process.alive_at));
         }
         if old.process.pid != 0 {
-            match life(&old.process)? {
+            match self.life(&old.process)? {
                 Life::Child => {}
                 Life::Stranger(watch) => {
                     kept.record.adopted = true;
@@ -116,7 +116,7 @@ impl Own {
     /// A service that was started on a full disk: its lock's times tell of it.
     fn adopt_noted(&self, kept: &mut Kept) -> Result<Option<Found>> {
         let Some(who) = kept.noted_in_lock() else { return Ok(None) };
-        let watch = match life(&who)? {
+        let watch = match self.life(&who)? {
             Life::Child => None,
             Life::Stranger(watch) => Some(watch),
             Life::Dead(_) | Life::Unreaped(_) => return Ok(None),
@@ -135,7 +135,7 @@ impl Own {
         }
         found.restored.phase = Phase::Running;
         found.restored.begun = true;
-        found.restored.started = Some(monotonic_of(who.alive_at));
+        found.restored.started = Some(self.monotonic_of(who.alive_at));
         Ok(Some(found))
     }
 
@@ -160,37 +160,73 @@ impl Own {
             dead: None,
         }
     }
-}
 
-/// A service that the original started: there is a status and no record of its process.
-fn adopt_unrecorded(kept: &mut Kept) -> Result<Option<Found>> {
-    let Some(status) = read_status(&kept.folder).or_lasting()?.flatten() else { return Ok(None) };
-    let Some(pid) = i32::try_from(status.pid).ok().filter(|pid| *pid > 1) else { return Ok(None) };
-    let Some(watch) = process::pidfd(pid).or_lasting()? else { return Ok(None) };
-    let Some(start) = identity::start_ticks(status.pid).or_lasting()? else { return Ok(None) };
-    let start = start.saturating_mul(identity::tick());
-    let age = time::boottime().saturating_sub(start) / SECOND;
-    let stamp_age = status.since.seconds_until(keep::stamp());
-    if !runs_here(kept, status.pid)? || age.abs_diff(stamp_age) > AGREE {
-        return Ok(None);
+    /// A service that the original started: there is a status and no record of its process.
+    fn adopt_unrecorded(&self, kept: &mut Kept) -> Result<Option<Found>> {
+        let Some(status) = read_status(&kept.folder).or_lasting()?.flatten() else {
+            return Ok(None);
+        };
+        let Some(pid) = i32::try_from(status.pid).ok().filter(|pid| *pid > 1) else {
+            return Ok(None);
+        };
+        let Some(watch) = process::pidfd(pid).or_lasting()? else { return Ok(None) };
+        let Some(start) = self.boot.started(status.pid).or_lasting()? else { return Ok(None) };
+        let age = self.boot.now().saturating_sub(start) / SECOND;
+        let stamp_age = status.since.seconds_until(keep::stamp());
+        if !runs_here(kept, status.pid)? || age.abs_diff(stamp_age) > AGREE {
+            return Ok(None);
+        }
+        kept.record.process = Identity { pid: status.pid, alive_at: self.boot.now() };
+        kept.record.since = status.since;
+        kept.record.ready = Some(status.since);
+        kept.record.adopted = true;
+        kept.watch = Some(watch);
+        Ok(Some(Found {
+            restored: Restored {
+                want: status.want,
+                phase: Phase::Running,
+                paused: status.paused,
+                exit_asked: false,
+                stopping: status.want == Want::Down,
+                begun: true,
+                started: Some(self.monotonic_of(start)),
+            },
+            dead: None,
+        }))
     }
-    kept.record.process = Identity { pid: status.pid, alive_at: time::boottime() };
-    kept.record.since = status.since;
-    kept.record.ready = Some(status.since);
-    kept.record.adopted = true;
-    kept.watch = Some(watch);
-    Ok(Some(Found {
-        restored: Restored {
-            want: status.want,
-            phase: Phase::Running,
-            paused: status.paused,
-            exit_asked: false,
-            stopping: status.want == Want::Down,
-            begun: true,
-            started: Some(monotonic_of(start)),
-        },
-        dead: None,
-    }))
+
+    /// Tells what became of the process that a record of this boot names.
+    ///
+    /// # Errors
+    /// Where that cannot be told now.
+    fn life(&self, who: &Identity) -> Result<Life> {
+        let Ok(pid) = i32::try_from(who.pid) else { return Ok(Life::Dead(Exit::Unknown)) };
+        match process::wait(pid, false) {
+            Waited::Alive => return Ok(Life::Child),
+            Waited::Ended(_, ended) => return Ok(Life::Dead(keep::exit(ended))),
+            Waited::NoChild => {}
+        }
+        // The pidfd first: what is checked afterwards is the process that it stands for.
+        let watch = process::pidfd(pid);
+        let start = match &watch {
+            Err(Errno(flags::ESRCH)) => None,
+            // No such process any more, or a /proc without it.
+            _ => self.boot.started(who.pid).or_lasting()?,
+        };
+        if start.is_some_and(|start| who.matches(start)) {
+            let watch = watch?;
+            let mut ended = [PollFd::readable(watch.raw())];
+            fd::poll(&mut ended, Some(0))?;
+            Ok(if ended[0].is_ready() { Life::Unreaped(watch) } else { Life::Stranger(watch) })
+        } else {
+            Ok(Life::Dead(Exit::Unknown))
+        }
+    }
+
+    fn monotonic_of(&self, moment: u64) -> Mono {
+        let age = self.boot.now().saturating_sub(moment);
+        Mono(time::monotonic().saturating_sub(age))
+    }
 }
 
 /// Tells whether a process has the member's directory as its own.
@@ -202,39 +238,6 @@ fn runs_here(kept: &Kept, pid: u32) -> Result<bool> {
         None => file::stat(HERE, c".", true)?,
     };
     Ok(its.is_some_and(|its| its.id() == ours.id()))
-}
-
-/// Tells what became of the process that a record of this boot names.
-///
-/// # Errors
-/// Where that cannot be told now.
-fn life(who: &Identity) -> Result<Life> {
-    let Ok(pid) = i32::try_from(who.pid) else { return Ok(Life::Dead(Exit::Unknown)) };
-    match process::wait(pid, false) {
-        Waited::Alive => return Ok(Life::Child),
-        Waited::Ended(_, ended) => return Ok(Life::Dead(keep::exit(ended))),
-        Waited::NoChild => {}
-    }
-    // The pidfd first: what is checked afterwards is the process that it stands for.
-    let watch = process::pidfd(pid);
-    let start = match &watch {
-        Err(Errno(flags::ESRCH)) => None,
-        // No such process any more, or a /proc without it.
-        _ => identity::start_ticks(who.pid).or_lasting()?,
-    };
-    if start.is_some_and(|start| who.matches(start, identity::tick())) {
-        let watch = watch?;
-        let mut ended = [PollFd::readable(watch.raw())];
-        fd::poll(&mut ended, Some(0))?;
-        Ok(if ended[0].is_ready() { Life::Unreaped(watch) } else { Life::Stranger(watch) })
-    } else {
-        Ok(Life::Dead(Exit::Unknown))
-    }
-}
-
-fn monotonic_of(boottime: u64) -> Mono {
-    let age = time::boottime().saturating_sub(boottime);
-    Mono(time::monotonic().saturating_sub(age))
 }
 
 fn read_status(folder: &Fd) -> Result<Option<Status>> {

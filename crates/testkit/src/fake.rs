@@ -1,5 +1,6 @@
 //! A supervise folder as a supervise leaves it, kept by the test itself.
 
+use linux::identity::Boot;
 use ondisk::record::{Identity, Phase, Record};
 use ondisk::status::{Status, Want};
 use ondisk::tai64n::Stamp;
@@ -92,8 +93,12 @@ pub fn record(process: Identity, want: Want) -> Record {
         since: status(process.pid, want).since,
         want,
         phase: if process.pid == 0 { Phase::Down } else { Phase::Running },
-        ..Record::new(linux::identity::boot(), supervisor)
+        ..Record::new(boot().id, supervisor)
     }
+}
+
+fn boot() -> Boot {
+    Boot::this().expect("boot")
 }
 
 /// A process that runs until it is dropped.
@@ -118,7 +123,7 @@ impl Sleeper {
     /// Returns who it is, as a record says it.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        Identity { pid: self.pid(), alive_at: linux::time::boottime() }
+        Identity { pid: self.pid(), alive_at: boot().now() }
     }
 }
 
