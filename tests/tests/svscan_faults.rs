@@ -148,6 +148,31 @@ fn a_second_svscan_starts_no_second_copy() {
     assert_eq!(first.end().code(), Some(0));
 }
 
+/// svscan knows a supervise that runs by its record, and that by the boot; it watches it by a pidfd.
+#[test]
+fn a_boot_that_cannot_be_read_at_first_is_read_later_and_running_supervises_are_taken_over() {
+    let scratch = Scratch::new();
+    let dirs = counted(&scratch, &["a", "b"]);
+    let first = Svscan::start(&scratch, "service");
+    first.until(|| dirs.iter().all(|dir| starts(dir) == 1));
+    let kept = dirs.iter().map(|dir| supervise_of(&scratch, dir)).collect::<Vec<_>>();
+    first.kill9();
+    let wrapper = "strace -D -qq -o /dev/null -P /proc/sys/kernel/random/boot_id \
+                   --inject=openat:error=EMFILE:when=1..3";
+    let wrapper: Vec<&str> = wrapper.split_whitespace().collect();
+    let mut command = svscan(&scratch, &wrapper, &[], "service");
+    let second = Svscan::spawn(&scratch.join("service"), &mut command);
+    let watched = || {
+        let fds = fs::read_dir(format!("/proc/{}/fd", second.pid())).unwrap();
+        let targets = fds.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        targets.filter(|target| target.to_string_lossy().contains("pidfd")).count()
+    };
+    second.until(|| watched() == 2);
+    assert_eq!(dirs.iter().map(|dir| supervise_of(&scratch, dir)).collect::<Vec<_>>(), kept);
+    assert!(dirs.iter().all(|dir| starts(dir) == 1));
+    assert_eq!(second.end().code(), Some(0));
+}
+
 /// S3: what crashes at once is started once a second, under svscan too.
 #[test]
 fn a_crash_loop_runs_once_a_second_and_its_stop_is_obeyed() {

@@ -165,6 +165,7 @@ impl Scanner {
             self.entries.step(id, Event::Free);
             return;
         }
+        self.boot.learn();
         let found = observe::read_record(&mut self.paths, RECORD)
             .filter(|record| self.boot.has(record, &record.supervisor))
             .and_then(|record| i32::try_from(record.supervisor.pid).ok());
@@ -363,6 +364,7 @@ impl Scanner {
         if self.code.is_some() {
             return;
         }
+        self.boot.learn();
         self.code = once.verdict(&self.boot, ended);
         if self.code.is_some() && !self.finishing {
             self.finish();
