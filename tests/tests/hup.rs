@@ -229,7 +229,7 @@ fn no_single_failing_call_after_hup_loses_a_service_or_a_command() {
 #[test]
 fn while_the_new_program_cannot_open_what_it_needs_it_holds_on_to_what_it_was_given() {
     // Nothing from its first call on; nothing from the supervise folder on; that folder once.
-    for which in ["2+", "6+", "6"] {
+    for which in ["2+", "7+", "7"] {
         let scratch = Scratch::new();
         let dir = scratch.service("web", TOLD);
         let keeper = Keeper::plain(&scratch, "web");
@@ -241,7 +241,7 @@ fn while_the_new_program_cannot_open_what_it_needs_it_holds_on_to_what_it_was_gi
         let said = || fs::read_to_string(scratch.join("web.messages")).unwrap_or_default();
         until(10, || said().contains("system cannot open more files"));
         let at_folder = said().contains("unable to acquire web/supervise/lock: system cannot");
-        assert_eq!(at_folder, which.starts_with('6'), "{}", said());
+        assert_eq!(at_folder, which.starts_with('7'), "{}", said());
         keeper.signal(SIGHUP);
         kill9(service);
         if which.ends_with('+') {

@@ -7,6 +7,7 @@
 
 pub mod bytes;
 pub mod chain;
+pub mod claim;
 pub mod decimal;
 pub mod directory;
 pub mod entry;

@@ -4,7 +4,7 @@
 //! followed: every file is opened by its name in the folder's descriptor, without following a link.
 
 use core::ffi::CStr;
-use linux::errno::{Errno, Result};
+use linux::errno::{Errno, OrLasting, Result};
 use linux::fd::Fd;
 use linux::file::{self, HERE, flags};
 use linux::folder::{Absent, PATH_MAX, Trouble};
@@ -21,6 +21,29 @@ pub(crate) fn open(dir: i32) -> Result<Fd> {
     match process::variable(names::SUPERVISEDIR) {
         Some(path) if !path.is_empty() => relocated(dir, path),
         _ => open_or_make(dir, names::SUPERVISE),
+    }
+}
+
+/// Claims the service directory `dir` itself, where the folder lies in it: the lock of a folder that
+/// somebody deletes hinders nobody. Where it is elsewhere several supervises may share a directory,
+/// each with a folder of its own; each container has its `/run`, say.
+///
+/// `held` is the directory where it is open, and may be claimed, already. `None` = no claim: this
+/// file system has none, or we may not read the directory.
+///
+/// # Errors
+/// `EAGAIN` where another supervise has it; else trouble that passes.
+#[inline(never)]
+pub(crate) fn claim(dir: i32, held: Option<Fd>) -> Result<Option<Fd>> {
+    let elsewhere = process::variable(names::SUPERVISEDIR).is_some_and(|path| !path.is_empty());
+    if elsewhere || !file::stat(dir, names::SUPERVISE, false)?.is_dir() {
+        return Ok(None);
+    }
+    let open = || file::open(dir, c".", flags::O_RDONLY | flags::O_DIRECTORY, 0);
+    let Some(claim) = held.map_or_else(open, Ok).or_lasting()? else { return Ok(None) };
+    match linux::claim::take(claim.raw()) {
+        Err(why @ Errno(flags::EAGAIN)) => Err(why),
+        answer => Ok(answer.or_lasting()?.map(|()| claim)),
     }
 }
 

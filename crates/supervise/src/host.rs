@@ -85,7 +85,6 @@ impl Host {
         let mut inherited = args.inherited;
         inherited.guard();
         let Entered { origin, encore, signals, boot } = enter(args, &inherited)?;
-        inherited.leave();
         let identity = Identity { pid: process::pid() as u32, alive_at: boot.now() };
         let (Some(members), Some(stack)) = (MEMBERS.take(), STACK.take()) else { return Err(111) };
         Ok(Self {

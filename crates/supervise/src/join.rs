@@ -6,9 +6,10 @@ use crate::keep::Kept;
 use crate::restore::Found;
 use crate::{FATAL, WARNING, say};
 use core::ffi::CStr;
-use linux::errno::{Errno, Result};
+use linux::errno::{Errno, OrLasting, Result};
 use linux::fd::Fd;
-use linux::file::{self, HERE, flags};
+use linux::file::{self, HERE, Stat, flags};
+use linux::identity;
 use machine::supervise::{Event, Which};
 use ondisk::names;
 use ondisk::record::Record;
@@ -105,6 +106,8 @@ impl Host {
                 let lock = acquire(&kept.folder).map_err(|why| ("acquire ", LOCK, why))?;
                 kept.lock = Some(lock);
             }
+            let claim = folder::claim(at, kept.claim.take());
+            kept.claim = claim.map_err(|why| ("acquire ", LOCK, why))?;
             if kept.control.is_none() {
                 let control = fifo(&kept.folder, names::CONTROL, flags::O_RDWR);
                 kept.control = Some(control.map_err(|why| ("read ", CONTROL, why))?);
@@ -172,12 +175,30 @@ impl Host {
         }
     }
 
+    /// Returns the pipe that a service writes to which was taken back, where its name was deleted.
+    fn nameless_pipe(&mut self) -> Result<Option<Fd>> {
+        let Some(service) = self.kept(Which::Service) else { return Ok(None) };
+        let (Some(_), Some(pid)) = (&service.watch, service.pid()) else { return Ok(None) };
+        let mut path = [0; 32];
+        let path = identity::proc_path(pid.cast_unsigned(), b"/fd/1", &mut path)?;
+        // Nothing that is not a FIFO is opened.
+        if !file::stat(HERE, path, true).or_lasting()?.is_some_and(|it| is_nameless_fifo(&it)) {
+            return Ok(None);
+        }
+        let end = file::open(HERE, path, flags::O_RDONLY | flags::O_NONBLOCK, 0).or_lasting()?;
+        let Some(end) = end else { return Ok(None) };
+        Ok(is_nameless_fifo(&file::stat_fd(end.raw())?).then_some(end))
+    }
+
     fn open_pipe(&mut self) -> Result<Pipe> {
         let folder = folder::open(HERE)?;
         // The reader first: a writer alone cannot be opened.
         let reader = match self.inherited.pass_on_pipe()? {
             Some(reader) => reader,
-            None => fifo(&folder, names::LOG_PIPE, flags::O_RDONLY)?,
+            None => match self.nameless_pipe()? {
+                Some(reader) => reader,
+                None => fifo(&folder, names::LOG_PIPE, flags::O_RDONLY)?,
+            },
         };
         let mut pipe = Pipe { folder, reader, writer: None };
         match pipe.open(flags::O_WRONLY) {
@@ -194,7 +215,12 @@ impl Host {
     }
 }
 
-fn acquire(folder: &Fd) -> Result<Fd> {
+/// Tells whether it is a FIFO, no anonymous pipe, and has no name any more.
+fn is_nameless_fifo(stat: &Stat) -> bool {
+    stat.is_fifo() && stat.has_no_name()
+}
+
+pub(crate) fn acquire(folder: &Fd) -> Result<Fd> {
     let how = flags::O_WRONLY | flags::O_APPEND | flags::O_CREAT | flags::O_NONBLOCK;
     let lock = file::open(folder.raw(), names::LOCK, how | flags::O_NOFOLLOW, 0o600)?;
     file::lock_now(lock.raw())?;
@@ -216,7 +242,7 @@ pub(crate) fn fifo(folder: &Fd, name: &CStr, how: i32) -> Result<Fd> {
 }
 
 /// Makes a FIFO of the folder, if it is absent.
-fn make_fifo(folder: &Fd, name: &CStr) -> Result<()> {
+pub(crate) fn make_fifo(folder: &Fd, name: &CStr) -> Result<()> {
     let stat = match file::stat(folder.raw(), name, false) {
         Err(Errno(flags::ENOENT)) => return file::mkfifo(folder.raw(), name, 0o600),
         answer => answer?,

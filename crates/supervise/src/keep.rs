@@ -27,6 +27,8 @@ pub(crate) struct Kept {
     pub(crate) folder: Fd,
     /// Lock and control FIFO; a logger that is a script shares its service's.
     pub(crate) lock: Option<Fd>,
+    /// Holds the claim on the directory where the folder lies in it, see [`crate::folder::claim`].
+    pub(crate) claim: Option<Fd>,
     pub(crate) control: Option<Fd>,
     /// Open from the first published status on: whoever sees it open finds a status.
     pub(crate) ok: Option<Fd>,
@@ -53,6 +55,7 @@ impl Kept {
             dir,
             folder,
             lock: None,
+            claim: None,
             control: None,
             ok: None,
             file: None,

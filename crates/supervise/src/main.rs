@@ -12,6 +12,7 @@ mod host;
 mod join;
 mod keep;
 mod launch;
+mod mend;
 mod publish;
 mod replace;
 mod restore;

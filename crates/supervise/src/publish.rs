@@ -22,13 +22,14 @@ impl Host {
         let encore = self.encore;
         let Some(kept) = self.kept(which) else { return Ok(()) };
         kept.note(member);
+        let mended = kept.mend();
         let recorded = kept.write_record();
         let written = match (encore, kept.is_script()) {
             (false, true) => Ok(()),
             (false, false) => kept.write_status(&kept.status().to_bytes()),
             (true, _) => self.write_encore(machine),
         };
-        let answer = self.tell(which, written.and(recorded));
+        let answer = self.tell(which, mended.and(written).and(recorded));
         if let Some(kept) = self.kept(which)
             && kept.ok.is_none()
             && kept.lock.is_some()

@@ -2,7 +2,7 @@
 //!
 //! The process stays the same, so its children stay its children. The next program is told the
 //! numbers of the descriptors that must not close meanwhile: the locks, so that nobody else takes
-//! them; the FIFOs, so that no command and no log byte is lost; the records, so that a service is
+//! them; the claim on the service directory; the FIFOs, so that no command and no log byte is lost; the records, so that a service is
 //! known also where their names are gone; and modifiers whose command has not come yet. All else it
 //! finds in the records. What it cannot take at once, for want of descriptors or memory, or since a
 //! device fails, it holds on to and tries again.
@@ -96,11 +96,6 @@ impl Inherited {
         Some(self.0[DIRECTORY]).filter(|raw| *raw >= 0).map(file::chdir_fd)
     }
 
-    /// Closes the service directory.
-    pub(crate) fn leave(&mut self) {
-        self.give(DIRECTORY);
-    }
-
     /// Takes over what is held of a member, as far as it really is the file of its name.
     ///
     /// # Errors
@@ -110,6 +105,9 @@ impl Inherited {
         kept.lock = self.take_one(first, &kept.folder, names::LOCK)?;
         kept.control = self.take_one(first + 1, &kept.folder, names::CONTROL)?;
         kept.ok = self.take_one(first + 2, &kept.folder, names::OK)?;
+        if kept.which == Which::Service {
+            kept.claim = self.give(DIRECTORY);
+        }
         Ok(())
     }
 
@@ -121,6 +119,9 @@ impl Inherited {
             if let Some(held) = place.take() {
                 self.0[first + i] = held.into_raw();
             }
+        }
+        if let (Which::Service, Some(claim)) = (kept.which, kept.claim.take()) {
+            self.0[DIRECTORY] = claim.into_raw();
         }
     }
 
@@ -194,7 +195,9 @@ impl Host {
     fn try_replace(&self, machine: &Machine) -> Result<Infallible> {
         let here = file::open(file::HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0)?;
         let mut held = self.held(machine);
-        held[DIRECTORY] = here.raw();
+        if held[DIRECTORY] < 0 {
+            held[DIRECTORY] = here.raw();
+        }
         let open = || held[..DESCRIPTORS].iter().filter(|raw| **raw >= 0);
         let mut option = [0; ROOM];
         write_option(&held, &mut option);
@@ -222,6 +225,9 @@ impl Host {
             for (place, fd) in held[first..].iter_mut().zip(all) {
                 *place = fd.as_ref().map_or(-1, Fd::raw);
             }
+        }
+        if let Some(claim) = self.members[0].as_ref().and_then(|service| service.claim.as_ref()) {
+            held[DIRECTORY] = claim.raw();
         }
         if let Some(pipe) = &self.pipe {
             held[PIPE] = pipe.reader.raw();
