@@ -18,6 +18,28 @@ pub fn open(dir: i32, name: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     retry(|| unsafe { libc::openat(dir, name.as_ptr(), flags, mode) }).map(Fd::from_raw)
 }
 
+/// Opens a regular file below `dir` and looks at it: never waits, follows no symlink.
+///
+/// # Errors
+/// `EINVAL` where it is none; else as openat(2) and fstat(2).
+pub fn open_regular(dir: i32, name: &CStr, flags: i32, mode: u32) -> Result<(Fd, Stat)> {
+    // A FIFO would wait for its other end.
+    let file = open(dir, name, flags | libc::O_NOFOLLOW | libc::O_NONBLOCK, mode)?;
+    let stat = stat_fd(file.raw())?;
+    if stat.is_file() { Ok((file, stat)) } else { Err(Errno(libc::EINVAL)) }
+}
+
+/// Makes a file below `dir`, for writing, in the place of whatever has its name: nothing is
+/// written through a link, and no FIFO waited for.
+///
+/// # Errors
+/// As openat(2); `EEXIST` where what is there cannot be removed.
+pub fn make_anew(dir: i32, name: &CStr, mode: u32) -> Result<Fd> {
+    // Failing, it leaves something there, which the next call says.
+    let _ = unlink(dir, name);
+    open(dir, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, mode)
+}
+
 /// What fstat(2) says.
 #[derive(Clone, Copy)]
 pub struct Stat(libc::stat);

@@ -172,10 +172,9 @@ impl Spool {
 }
 
 fn open(dir: i32, which: usize) -> Result<Fd> {
-    let how = flags::O_RDWR | flags::O_CREAT | flags::O_NOFOLLOW | flags::O_NONBLOCK;
-    let file = file::open(dir, SPOOLS[which], how, 0o600).and_then(fd::beyond_standard)?;
-    let stat = file::stat_fd(file.raw())?;
-    if stat.is_file() && stat.has_one_name() { Ok(file) } else { Err(Errno(flags::EINVAL)) }
+    let how = flags::O_RDWR | flags::O_CREAT;
+    let (file, stat) = file::open_regular(dir, SPOOLS[which], how, 0o600)?;
+    if stat.has_one_name() { fd::beyond_standard(file) } else { Err(Errno(flags::EINVAL)) }
 }
 
 #[inline(never)]

@@ -138,12 +138,8 @@ impl Folder {
     /// # Errors
     /// As open(2); `EINVAL` where it is no regular file.
     pub fn open_file(&self, name: &CStr) -> Result<Opened> {
-        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-        let fd = file::open(self.dir.raw(), name, flags, 0)?;
-        let stat = file::stat_fd(fd.raw())?;
-        if !stat.is_file() {
-            return Err(Errno(libc::EINVAL));
-        }
+        let flags = libc::O_RDONLY | libc::O_NOCTTY;
+        let (fd, stat) = file::open_regular(self.dir.raw(), name, flags, 0)?;
         Ok(Opened { fd: fd.into(), id: stat.id(), name: name.to_owned() })
     }
 

@@ -284,9 +284,8 @@ impl Folder {
     /// `ENOENT` where there is none; else as ftruncate(2) and fsync(2).
     pub fn cut(&mut self, id: (u64, u64), size: u64) -> Result<()> {
         let cut = self.with_file(id, |name, _| {
-            let open = flags::O_WRONLY | flags::O_NOFOLLOW | flags::O_NONBLOCK;
-            let fd = file::open(self.dir()?, name, open, 0)?;
-            if file::stat_fd(fd.raw())?.id() != id {
+            let (fd, stat) = file::open_regular(self.dir()?, name, flags::O_WRONLY, 0)?;
+            if stat.id() != id {
                 return Err(Errno(flags::ENOENT));
             }
             file::cut(fd.raw(), size as usize)?;

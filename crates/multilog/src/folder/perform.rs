@@ -12,9 +12,6 @@ use machine::time::Mono;
 use ondisk::logdir::{self as names, Code, Name, Rotated};
 use ondisk::tai64n::Stamp;
 
-/// For writing, made where it is absent; a FIFO or a symlink is refused, not waited for.
-const WRITE: i32 = flags::O_WRONLY | flags::O_CREAT | flags::O_NOFOLLOW | flags::O_NONBLOCK;
-
 /// A file's name as the kernel takes it.
 pub(super) enum FileName {
     Fixed(&'static CStr),
@@ -68,8 +65,7 @@ impl Folder {
                 Ok(Answer::Done)
             }
             Call::MakeState => {
-                let flags = WRITE | flags::O_TRUNC;
-                drop(file::open(self.dir()?, names::STATE, flags, names::OPEN)?);
+                file::make_anew(self.dir()?, names::STATE, names::OPEN)?;
                 Ok(Answer::Done)
             }
             Call::KeepState => or_absent(self.rename(names::NEWSTATE, names::STATE)),
@@ -101,8 +97,8 @@ impl Folder {
         let _ = file::mkdir(HERE, self.path, names::DIRECTORY_MODE);
         let dir = file::open(HERE, self.path, flags::O_RDONLY | flags::O_DIRECTORY, 0)?;
         self.part = Part::Lock;
-        let append = WRITE | flags::O_APPEND;
-        let lock = file::open(dir.raw(), names::LOCK, append, names::LOCK_MODE)?;
+        let append = flags::O_WRONLY | flags::O_CREAT | flags::O_APPEND;
+        let (lock, _) = file::open_regular(dir.raw(), names::LOCK, append, names::LOCK_MODE)?;
         file::lock_now(lock.raw())?;
         (self.dir, self.lock) = (Some(dir), Some(lock));
         self.entries = self.entries.saturating_add(1);
@@ -146,12 +142,20 @@ impl Folder {
     }
 
     fn look(&self, file: File) -> Result<Answer> {
-        Ok(Answer::Seen(match file::stat(self.dir()?, name(file).as_c_str(), false) {
-            Err(Errno(flags::ENOENT)) => None,
-            answer => answer.map(|stat| {
-                Some(Seen { closed: names::is_closed(stat.mode()), empty: stat.size() == 0 })
-            })?,
-        }))
+        let stat = match file::stat(self.dir()?, name(file).as_c_str(), false) {
+            Err(Errno(flags::ENOENT)) => return Ok(Answer::Seen(None)),
+            answer => answer?,
+        };
+        // With a second name it may be anybody's file: it is set aside like one of an outage, and
+        // nothing written to it.
+        let is_current = file == File::Current;
+        let is_shared = is_current && stat.is_file() && !stat.has_one_name();
+        // A `current` that is no file is opened, which says what is wrong.
+        let can_be_closed = if is_current { !is_shared } else { stat.is_file() };
+        Ok(Answer::Seen(Some(Seen {
+            closed: can_be_closed && names::is_closed(stat.mode()),
+            empty: !is_shared && stat.size() == 0,
+        })))
     }
 
     /// The original links a file to its rotated name and then removes the old one.
@@ -215,10 +219,9 @@ impl Folder {
 
     fn open_current(&mut self, now: Mono) -> Result<Answer> {
         // Also for reading: whether it ends within a line.
-        let how = WRITE & !flags::O_WRONLY | flags::O_RDWR;
-        let current = file::open(self.dir()?, names::CURRENT, how, names::OPEN)?;
-        let stat = file::stat_fd(current.raw())?;
-        if !stat.is_file() {
+        let how = flags::O_RDWR | flags::O_CREAT;
+        let (current, stat) = file::open_regular(self.dir()?, names::CURRENT, how, names::OPEN)?;
+        if !stat.has_one_name() {
             return Err(Errno(flags::EINVAL));
         }
         let len = stat.size() as u64;
@@ -237,9 +240,10 @@ impl Folder {
     /// Opens a file that a processor has written. One that it removed comes back empty where the
     /// original makes it so; the background's is the log itself and does not.
     fn open_result(&mut self, file: File) -> Result<Fd> {
-        let make = if file == File::Reworking { WRITE & !flags::O_CREAT } else { WRITE };
+        let make = if file == File::Reworking { 0 } else { flags::O_CREAT };
         self.part = Part::Make(file);
-        let fd = file::open(self.dir()?, name(file).as_c_str(), make, names::OPEN)?;
+        let how = flags::O_WRONLY | make;
+        let (fd, _) = file::open_regular(self.dir()?, name(file).as_c_str(), how, names::OPEN)?;
         self.part = Part::Whole;
         Ok(fd)
     }

@@ -64,17 +64,14 @@ impl Folder {
 
     fn open_input(&mut self, file: File, more: i32) -> Result<Fd> {
         self.part = Part::Read(file);
-        let flags = flags::O_RDONLY | flags::O_NOFOLLOW | more;
-        above(file::open(self.dir()?, name(file).as_c_str(), flags, names::OPEN)?)
+        let flags = flags::O_RDONLY | more;
+        let name = name(file);
+        above(file::open_regular(self.dir()?, name.as_c_str(), flags, names::OPEN)?.0)
     }
 
     fn make_output(&mut self, file: File) -> Result<Fd> {
         self.part = Part::Make(file);
-        let flags = flags::O_WRONLY | flags::O_CREAT | flags::O_TRUNC | flags::O_NOFOLLOW;
-        let output = file::open(self.dir()?, name(file).as_c_str(), flags, names::OPEN)?;
-        // Should it be there already: whatever its mode says is over now.
-        file::set_mode(output.raw(), names::OPEN)?;
-        above(output)
+        above(file::make_anew(self.dir()?, name(file).as_c_str(), names::OPEN)?)
     }
 
     fn start(

@@ -7,6 +7,7 @@ mod scratch;
 use super::*;
 use ondisk::logdir::{CLOSED, OPEN, REWORKED};
 use scratch::Scratch;
+use std::string::String;
 use std::vec::Vec;
 use std::{format, fs};
 
@@ -110,7 +111,7 @@ fn what_an_outage_left_is_put_in_order() {
         let folder = scratch.open(small());
         let found: Vec<_> =
             scratch.rotated().iter().map(|name| (name[25..].into(), scratch.read(name))).collect();
-        let wanted: Vec<(std::string::String, Vec<u8>)> =
+        let wanted: Vec<(String, Vec<u8>)> =
             left.iter().map(|(end, text)| ((*end).into(), text.as_bytes().into())).collect();
         assert_eq!(found, wanted);
         assert_eq!(folder.len(), 0);
@@ -269,6 +270,56 @@ fn no_symlink_and_no_fifo_is_followed() {
             std::os::unix::fs::symlink("/etc/passwd", &current).unwrap();
         }
         assert_eq!(Folder::open(scratch.name, small()).err(), Some(111));
+    }
+}
+
+#[test]
+fn nothing_is_written_to_a_file_that_has_another_name() {
+    for mode in [CLOSED, OPEN] {
+        let (scratch, theirs) = (Scratch::new(), Scratch::new());
+        theirs.put("file", b"theirs\n", mode);
+        scratch.put("state", b"", OPEN);
+        fs::remove_file(scratch.path.join("state")).unwrap();
+        for name in ["current", "state", "newstate", "processed"] {
+            fs::hard_link(theirs.path.join("file"), scratch.path.join(name)).unwrap();
+        }
+        let mut folder = scratch.open(Settings { processor: Some(c"cat; cat >&5"), ..small() });
+        write(&mut folder, b"ours\n");
+        assert_eq!(scratch.read("current"), b"ours\n");
+        assert!(scratch.content().starts_with(b"theirs\n"), "it is part of the log");
+        for name in ["newstate", "processed"] {
+            let _ = fs::remove_file(scratch.path.join(name));
+            fs::hard_link(theirs.path.join("file"), scratch.path.join(name)).unwrap();
+        }
+        processors::rotate_and_wait(&mut folder);
+        assert!(scratch.content().ends_with(b"ours\n"));
+        assert_eq!((theirs.read("file"), theirs.mode("file")), (b"theirs\n".to_vec(), mode));
+    }
+}
+
+#[test]
+fn no_fifo_in_the_place_of_another_file_is_waited_for() {
+    for name in ["previous", "processed", "state", "newstate", "spool.0"] {
+        let scratch = Scratch::new();
+        scratch.put("current", b"before\n", CLOSED);
+        let dir = file::open(file::HERE, scratch.name, flags::O_PATH, 0).unwrap();
+        let fifo = std::ffi::CString::new(name).unwrap();
+        file::mkfifo(dir.raw(), &fifo, CLOSED).unwrap();
+        let mut folder = scratch.open(Settings { processor: Some(c"cat"), ..small() });
+        // What was there has got a rotated name, as anything would.
+        for name in scratch.rotated().iter().map(String::as_str).chain([name]) {
+            let _ = fs::remove_file(scratch.path.join(name));
+        }
+        file::mkfifo(dir.raw(), &fifo, CLOSED).unwrap();
+        folder.rotate();
+        folder.work(S);
+        if name == "state" {
+            assert!(!folder.is_ready(), "it says what is wrong and tries again");
+            fs::remove_file(scratch.path.join(name)).unwrap();
+            folder.work(99 * S);
+        }
+        processors::wait(&mut folder, 100 * S);
+        assert!(folder.is_ready() && scratch.content().ends_with(b"before\n"), "{name}");
     }
 }
 

@@ -12,7 +12,7 @@ fn behind(background: &'static CStr) -> Settings {
 }
 
 /// Waits until a processor has ended and lets the folder know, for as long as one runs.
-fn wait(folder: &mut Folder, now: u64) {
+pub(super) fn wait(folder: &mut Folder, now: u64) {
     loop {
         let fds = folder.poll_fds();
         if fds == [-1, -1] {
@@ -28,6 +28,12 @@ fn rotate(folder: &mut Folder, line: &[u8]) {
     write(folder, line);
     folder.rotate();
     folder.work(S);
+}
+
+pub(super) fn rotate_and_wait(folder: &mut Folder) {
+    folder.rotate();
+    folder.work(S);
+    wait(folder, S);
 }
 
 #[test]
@@ -65,7 +71,7 @@ fn a_processor_gets_the_five_descriptors_and_stands_in_the_directory() {
     rotate(&mut folder, b"line\n");
     wait(&mut folder, S);
     drop(Fd::from_raw(60));
-    let said = std::string::String::from_utf8(scratch.read(&scratch.rotated()[0])).unwrap();
+    let said = String::from_utf8(scratch.read(&scratch.rotated()[0])).unwrap();
     let mut said = said.lines();
     assert_eq!(said.next(), Some("line"));
     assert_eq!(said.next(), scratch.path.canonicalize().unwrap().to_str());
@@ -113,7 +119,7 @@ fn a_processor_that_hangs_does_not_hold_up_the_end_and_its_file_is_taken_up_agai
     folder.work(6 * S);
     assert!(folder.is_finished());
     assert_eq!(scratch.mode("current"), CLOSED);
-    let pid = std::string::String::from_utf8(scratch.read("pid")).unwrap();
+    let pid = String::from_utf8(scratch.read("pid")).unwrap();
     let pid: i32 = pid.trim().parse().unwrap();
     let killed = linux::process::Ended::Signal(linux::signal::numbers::SIGTERM);
     assert_eq!(linux::process::wait(pid, true), linux::process::Waited::Ended(pid, killed));
