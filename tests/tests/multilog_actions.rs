@@ -161,7 +161,7 @@ fn a_file_is_rotated_when_its_first_line_is_old_without_any_input() {
 /// The clock stays as it is: what was written yesterday is closed today. That midnight itself is
 /// waited for is shown where `machine` tests `Age`.
 #[test]
-fn a_file_of_yesterday_is_closed_before_a_line_of_today() {
+fn a_file_of_yesterday_is_closed_at_the_start_without_a_line_of_today() {
     let scratch = Scratch::new();
     let dir = scratch.join("d");
     fs::create_dir(&dir).unwrap();
@@ -172,6 +172,7 @@ fn a_file_of_yesterday_is_closed_before_a_line_of_today() {
     fs::File::options().write(true).open(&current).unwrap().set_modified(yesterday).unwrap();
     let pipe = Pipe::new(&scratch, "pipe");
     let mut logger = again(&scratch, &pipe, &[":daily", "./d"]);
+    until(20, || rotated(&dir).len() == 1 && size(&current) == 0);
     pipe.write(&lines(3..5));
     logger.finish(&pipe);
     assert_eq!(fs::read(&rotated(&dir)[0]).unwrap(), lines(0..3));

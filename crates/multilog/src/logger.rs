@@ -142,18 +142,24 @@ impl Logger {
     /// Lets the logs do what is due: also those that take bytes have deadlines and processors.
     fn work(&mut self, now: u64) {
         for i in 0..self.logs.len() {
-            let log = &self.logs[i];
-            if log.is_ready() && log.deadline().is_some_and(|at| at <= now) {
-                if let Way::Direct(direct) = &mut self.way {
-                    direct.rotates(log);
-                }
-                self.leave_file(i, now);
-            }
             self.logs[i].work(now);
+            while self.logs[i].begin_due(now) {
+                self.leave(i, now);
+            }
             if self.logs[i].is_ready() && self.paused_until.is_none_or(|at| now >= at) {
                 self.note(i, now);
             }
         }
+    }
+
+    /// Lets a log go on behind its current file. Failing to note that, it goes on all the same:
+    /// the next file waits for nobody.
+    fn leave(&mut self, i: usize, now: u64) {
+        if let Way::Direct(direct) = &mut self.way {
+            direct.rotates(&self.logs[i]);
+        }
+        self.leave_file(i, now);
+        self.logs[i].work(now);
     }
 
     /// Does what can be done without more input.
@@ -219,7 +225,7 @@ impl Logger {
                 if let Some(spool) = self.way.spool_mut() {
                     spool.totals[i] += n as u64;
                 }
-                if n > 0 && !self.logs[i].is_ready() && !self.leave_file(i, now) {
+                if !self.logs[i].is_ready() && !self.leave_file(i, now) {
                     return false;
                 }
             }
@@ -293,13 +299,8 @@ impl Logger {
             if self.logs[i].is_empty() {
                 continue;
             }
-            self.leave_file(i, now);
-            let log = &mut self.logs[i];
-            if let Way::Direct(direct) = &mut self.way {
-                direct.rotates(log);
-            }
-            log.rotate();
-            log.work(now);
+            self.logs[i].rotate();
+            self.leave(i, now);
             any = true;
         }
         any
@@ -348,8 +349,11 @@ impl Logger {
     fn take(&mut self, now: u64) {
         self.last_input = now;
         self.takes = self.takes.saturating_add(1);
-        for log in self.logs.iter_mut() {
-            log.check(now);
+        for i in 0..self.logs.len() {
+            self.logs[i].check(now);
+            if !self.logs[i].is_ready() {
+                self.leave(i, now);
+            }
         }
         // All that was read before is written.
         if !self.logs.iter().all(Folder::is_ready) || !self.respool(now) {

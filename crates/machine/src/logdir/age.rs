@@ -36,7 +36,9 @@ impl Age {
         if self.daily {
             let seconds = i64::try_from(old.as_secs()).unwrap_or(i64::MAX);
             self.day = wall.saturating_sub(seconds).div_euclid(DAY);
-            self.midnight = Some(next_midnight(now, wall));
+            // Its midnight may have passed while nobody was there.
+            let is_over = self.day < wall.div_euclid(DAY);
+            self.midnight = Some(if is_over { now } else { next_midnight(now, wall) });
         }
     }
 
@@ -106,6 +108,10 @@ mod tests {
         assert!(!age.is_due(Mono(12 * HOUR * S), noon - DAY + DAY / 2 - 1));
         assert!(age.is_due(Mono(13 * HOUR * S), noon - DAY / 2));
         age.begin(Duration::from_secs(13 * HOUR), Mono(0), noon);
-        assert!(age.is_due(Mono(0), noon), "begun yesterday");
+        assert_eq!(age.deadline(), Some(Mono(0)), "begun yesterday");
+        assert!(age.is_due(Mono(0), noon));
+        age.begin(Duration::from_secs(12 * HOUR), Mono(0), noon);
+        assert_eq!(age.deadline(), Some(Mono(12 * HOUR * S)), "begun at midnight");
+        assert!(!age.is_due(Mono(0), noon));
     }
 }

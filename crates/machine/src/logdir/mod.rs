@@ -370,6 +370,13 @@ impl Machine {
         }
     }
 
+    /// Tells whether the next call is such a look. What follows from it is another matter: the
+    /// caller may have something to note before.
+    #[must_use]
+    pub fn is_looking(&self) -> bool {
+        matches!(self.step, Step::CheckDirectory | Step::CheckCurrent)
+    }
+
     /// Asks for the content of `current` to be put on disk.
     pub fn sync(&mut self) {
         if self.is_ready() {

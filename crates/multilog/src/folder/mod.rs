@@ -2,7 +2,8 @@
 //!
 //! Everything goes through the directory's descriptor, and no symlink is followed below it. The
 //! caller writes into [`Folder::current`] while the folder [is ready](Folder::is_ready), and says
-//! so by [`Folder::wrote`]; with [`Folder::work`] the folder does what is due.
+//! so by [`Folder::wrote`]; [`Folder::begin_due`] and [`Folder::check`] decide that `current` is
+//! left, and [`Folder::work`] does it: in between the caller can note where it was left.
 
 mod perform;
 mod processor;
@@ -20,7 +21,7 @@ use linux::fd::Fd;
 use linux::file::{self, flags};
 use linux::{program, time};
 use machine::logdir::age::Age;
-use machine::logdir::{Failure, Machine, Rules, Verdict};
+use machine::logdir::{Call, Failure, Machine, Rules, Verdict};
 use machine::time::{Mono, earlier};
 use ondisk::logdir::{CURRENT, Code, PREVIOUS, Rotated};
 use ondisk::tai64n::Stamp;
@@ -150,14 +151,15 @@ impl Folder {
         self.machine.is_ready()
     }
 
-    /// Does all that can be done now; `now`: nanoseconds of the monotonic clock. Reaps processors
-    /// that have ended: nobody else may.
+    /// Does all that was begun and can be done now; `now`: nanoseconds of the monotonic clock.
+    /// Reaps processors that have ended: nobody else may.
     pub fn work(&mut self, now: u64) {
         self.go(Mono(now));
     }
 
-    /// Returns when [`Folder::work`] has something to do, in nanoseconds of the monotonic clock;
-    /// `None`: not before the caller or one of [`Folder::poll_fds`] brings news.
+    /// Returns when [`Folder::begin_due`] or [`Folder::work`] has something to do, in nanoseconds of
+    /// the monotonic clock; `None`: not before the caller or one of [`Folder::poll_fds`] brings
+    /// news.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
         let mut first = earlier(self.machine.deadline(), self.processors_deadline());
@@ -230,17 +232,47 @@ impl Folder {
     }
 
     /// Looks, once a second at most, whether directory and `current` are still what they were,
-    /// and each time whether `current` was cut; goes on in proper ones if not. To be called before
-    /// bytes are written: what comes behind a cut from outside would leave a hole.
+    /// and each time whether `current` was cut. If not, the folder is not ready until
+    /// [`Folder::work`] has made proper ones. To be called before bytes are written: what comes
+    /// behind a cut from outside would leave a hole.
     pub fn check(&mut self, now: u64) {
         let now = Mono(now);
-        if self.is_ready() && (now.nanos_from(self.looked) >= LOOK || self.is_cut()) {
-            self.looked = now;
-            self.machine.check();
-            self.go(now);
-            // The clock may have been set since the deadline was reckoned.
-            self.close_what_is_old(now);
+        if !self.is_ready() || now.nanos_from(self.looked) < LOOK && !self.is_cut() {
+            return;
         }
+        self.looked = now;
+        self.machine.check();
+        while self.machine.is_looking()
+            && let Some(call) = self.machine.next(now)
+        {
+            self.make(call, now);
+        }
+        // The clock may have been set since the deadline was reckoned.
+        if self.is_ready() && (self.is_full() || self.age.deadline().is_some() && self.is_old(now))
+        {
+            self.machine.rotate();
+        }
+    }
+
+    /// Begins what is due by size, age or time; [`Folder::work`] performs it. Tells whether
+    /// anything is.
+    pub fn begin_due(&mut self, now: u64) -> bool {
+        let now = Mono(now);
+        if !self.is_ready() || self.machine.is_ending() {
+            return false;
+        }
+        let is_due = self.age.deadline().is_some_and(|due| due <= now) && self.is_old(now);
+        if self.is_full() || is_due {
+            self.machine.rotate();
+        } else if self.sync_at.is_some_and(|due| due <= now) {
+            self.machine.sync();
+        }
+        !self.is_ready()
+    }
+
+    /// It came as it is: from a logger with another size, or from somebody who added to it.
+    fn is_full(&self) -> bool {
+        self.len >= self.settings.size
     }
 
     fn is_cut(&self) -> bool {
@@ -319,46 +351,25 @@ impl Folder {
         found.transpose()
     }
 
-    /// Makes the calls that are to be made now. What is due by the clock follows.
+    /// Makes the calls that are to be made now.
     // A frame of its own: the stack it needs is given back behind a rotation.
     #[inline(never)]
     fn go(&mut self, now: Mono) -> Verdict {
-        loop {
-            self.reap(now);
-            while let Some(call) = self.machine.next(now) {
-                let answer = self.perform(call, now);
-                let verdict = self.machine.answer(answer, now);
-                self.say(call, verdict);
-                if verdict == Verdict::Fatal {
-                    return verdict;
-                }
-            }
-            if !self.begin_what_is_due(now) {
-                return Verdict::Fine;
+        self.reap(now);
+        while let Some(call) = self.machine.next(now) {
+            let verdict = self.make(call, now);
+            if verdict == Verdict::Fatal {
+                return verdict;
             }
         }
+        Verdict::Fine
     }
 
-    fn begin_what_is_due(&mut self, now: Mono) -> bool {
-        if !self.is_ready() || self.machine.is_ending() {
-            return false;
-        }
-        // It came as it is: from a logger with another size, or from somebody who added to it.
-        let is_full = self.len >= self.settings.size;
-        let is_due = self.age.deadline().is_some_and(|due| due <= now) && self.is_old(now);
-        if is_full || is_due {
-            self.machine.rotate();
-        } else if self.sync_at.is_some_and(|due| due <= now) {
-            self.machine.sync();
-        }
-        !self.is_ready()
-    }
-
-    fn close_what_is_old(&mut self, now: Mono) {
-        if self.is_ready() && self.age.deadline().is_some() && self.is_old(now) {
-            self.machine.rotate();
-            self.go(now);
-        }
+    fn make(&mut self, call: Call, now: Mono) -> Verdict {
+        let answer = self.perform(call, now);
+        let verdict = self.machine.answer(answer, now);
+        self.say(call, verdict);
+        verdict
     }
 
     fn is_old(&mut self, now: Mono) -> bool {

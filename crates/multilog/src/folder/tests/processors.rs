@@ -20,19 +20,19 @@ pub(super) fn wait(folder: &mut Folder, now: u64) {
         }
         let ready = poll(&mut fds.map(PollFd::readable), Some(20 * S)).unwrap();
         assert!(ready > 0, "still running");
-        folder.work(now);
+        work(folder, now);
     }
 }
 
 fn rotate(folder: &mut Folder, line: &[u8]) {
     write(folder, line);
     folder.rotate();
-    folder.work(S);
+    work(folder, S);
 }
 
 pub(super) fn rotate_and_wait(folder: &mut Folder) {
     folder.rotate();
-    folder.work(S);
+    work(folder, S);
     wait(folder, S);
 }
 
@@ -100,7 +100,7 @@ fn a_processor_that_fails_or_crashes_is_run_again_after_the_pause() {
         assert!(!folder.is_ready());
         assert_eq!((folder.deadline(), scratch.rotated().len()), (Some(6 * S), 0));
         scratch.put("ok", b"", OPEN);
-        folder.work(6 * S);
+        work(&mut folder, 6 * S);
         wait(&mut folder, 6 * S);
         assert!(folder.is_ready());
         assert_eq!(scratch.content(), b"line\n");
@@ -116,7 +116,7 @@ fn a_processor_that_hangs_does_not_hold_up_the_end_and_its_file_is_taken_up_agai
     folder.finish(S);
     assert!(!folder.is_finished());
     assert_eq!(folder.deadline(), Some(6 * S));
-    folder.work(6 * S);
+    work(&mut folder, 6 * S);
     assert!(folder.is_finished());
     assert_eq!(scratch.mode("current"), CLOSED);
     let pid = String::from_utf8(scratch.read("pid")).unwrap();
@@ -154,7 +154,7 @@ fn rotated_files_are_reworked_once_while_logging_goes_on() {
     assert_eq!(scratch.content(), b"one\ntwo\n");
     assert_eq!(folder.deadline(), Some(6 * S));
     scratch.put("go", b"", OPEN);
-    folder.work(6 * S);
+    work(&mut folder, 6 * S);
     wait(&mut folder, 6 * S);
     assert_eq!(scratch.content(), b"ONE\nmore\nTWO\nmore\n");
     assert!(scratch.rotated().iter().all(|name| scratch.mode(name) == REWORKED));
