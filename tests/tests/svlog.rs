@@ -6,7 +6,7 @@ use ondisk::tai64n::Stamp;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use testkit::{Output, Scratch, Suite, call, program, run};
+use testkit::{Disk, Output, Scratch, Suite, call, program, run};
 
 const MOMENT: i64 = 1_795_474_469;
 
@@ -276,6 +276,31 @@ fn what_only_looks_compressed_is_shown_as_it_is_and_told() {
     let said = format!("svlog: warning: unable to decompress log/{name}: input/output error\n");
     assert_eq!(output.verdict(), (Some(111), said));
     assert_eq!(output.stdout, b"\x1f\x8b\x08 no gzip\nBZh9 is a line\n");
+}
+
+#[test]
+fn of_a_file_that_becomes_too_large_the_beginning_is_shown_and_half_the_disk_stays_free() {
+    let scratch = Scratch::new();
+    let dir = scratch.path();
+    let disk = Disk::mount(&scratch, "size=1m");
+    let name = format!("{}.s", label(MOMENT));
+    for tool in ["gzip", "zstd", "xz", "bzip2"] {
+        let script = "yes 0123456789 | head -c 30000000 | \"$0\" -c";
+        let packed = run(Command::new("sh").args(["-c", script, tool]));
+        log(dir, tool, &[(&name, &packed.stdout), ("current", b"the rest\n")]);
+        let mut command = Command::new(program("svlog"));
+        command.arg(tool).current_dir(dir).env("TMPDIR", scratch.join("disk"));
+        let output = run(&mut command);
+        let said = format!("svlog: warning: unable to decompress {tool}/{name}: file too large\n");
+        assert_eq!(output.verdict(), (Some(111), said));
+        let text = output.out();
+        let (lines, rest) =
+            text.rsplit_once('\n').map_or(("", ""), |(all, _)| all.rsplit_once('\n').unwrap());
+        assert!(rest.ends_with("the rest"), "{tool}: {rest}");
+        assert!((300_000..=512 << 10).contains(&lines.len()), "{tool}: {}", lines.len());
+        assert!(lines.lines().all(|line| line == "0123456789"));
+    }
+    drop(disk);
 }
 
 #[test]

@@ -385,6 +385,19 @@ pub mod flags {
     };
 }
 
+/// Returns how many bytes this process may still write to the file system of an open file.
+///
+/// # Errors
+/// As fstatfs(2).
+pub fn free_bytes(fd: i32) -> Result<u64> {
+    let mut out = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: `out` has room for a statfs.
+    cvt(unsafe { libc::fstatfs(fd, out.as_mut_ptr()) })?;
+    // SAFETY: fstatfs succeeded and so filled `out`.
+    let stat = unsafe { out.assume_init() };
+    Ok(stat.f_bavail.saturating_mul(stat.f_bsize as u64))
+}
+
 /// Tells whether inotify sees all changes of the directory `path`: a network's server may make
 /// some that this machine is not told of.
 #[must_use]

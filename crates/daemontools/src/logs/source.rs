@@ -53,7 +53,7 @@ impl Source {
     }
 
     /// Takes a file that may be compressed; then its content is put into a file without a name, in
-    /// `$TMPDIR`, /tmp or /var/tmp.
+    /// `$TMPDIR`, /tmp or /var/tmp, where it takes no more than half of what is free.
     ///
     /// Also returns why that failed. Then the source is as much as could be had: the file as it is,
     /// if that is nothing.
@@ -97,12 +97,18 @@ fn decompressed(file: &Fd) -> Result<Option<(Fd, Option<Errno>)>> {
         return Ok(None);
     };
     let out = nameless_file()?;
-    let ended = filter::run(&found.paths, &found.words, file.raw(), out.raw())?;
-    let trouble = (ended != Ended::Code(0)).then_some(Errno(libc::EIO));
-    if trouble.is_some() && file::stat_fd(out.raw())?.size() == 0 {
-        return Err(Errno(libc::EIO));
+    // A few bytes may become any number.
+    let most = file::free_bytes(out.raw())? / 2;
+    let ended = filter::run(&found.paths, &found.words, [file.raw(), out.raw()], most)?;
+    let trouble = match ended {
+        Ended::Code(0) => None,
+        _ if file::stat_fd(out.raw())?.size() as u64 == most => Some(Errno(libc::EFBIG)),
+        _ => Some(Errno(libc::EIO)),
+    };
+    match trouble {
+        Some(why) if file::stat_fd(out.raw())?.size() == 0 => Err(why),
+        trouble => Ok(Some((out, trouble))),
     }
-    Ok(Some((out, trouble)))
 }
 
 fn nameless_file() -> Result<Fd> {
