@@ -164,17 +164,20 @@ impl Logger {
 
     /// Does what can be done without more input.
     fn turn(&mut self, now: u64) -> Want {
-        if !self.logs.iter().all(Folder::is_ready) {
-            // At TERM a processor or a failure holds the end up no longer than a log allows.
-            let may_end = self.stopped_at.is_some() && self.is_all_written();
-            return if may_end { Want::End } else { Want::Nothing };
-        }
-        if self.paused_until.is_some_and(|at| now < at) {
-            return Want::Nothing;
-        }
-        self.paused_until = None;
-        if matches!(self.way, Way::Lines(_)) && !self.pump(now) {
-            return Want::Nothing;
+        loop {
+            if !self.logs.iter().all(Folder::is_ready) {
+                // At TERM a processor or a failure holds the end up no longer than a log allows.
+                let may_end = self.stopped_at.is_some() && self.is_all_written();
+                return if may_end { Want::End } else { Want::Nothing };
+            }
+            if self.paused_until.is_some_and(|at| now < at) {
+                return Want::Nothing;
+            }
+            self.paused_until = None;
+            // What failed may have made room for itself.
+            if matches!(self.way, Way::Direct(_)) || self.pump(now) {
+                break;
+            }
         }
         if core::mem::take(&mut self.rotation_asked) && self.rotate(now) {
             return self.turn(now);
