@@ -402,6 +402,12 @@ impl Logger {
     fn input_failed(&mut self, why: Errno, now: u64) {
         // Not this kind of input, or not this kind of file system: the other way then.
         let is_refused = why == Errno(flags::EINVAL);
+        let has_promise = !matches!(self.way, Way::Lines(Input { spool: None, .. }));
+        if is_refused && has_promise {
+            let name = self.logs.first().map_or(&b""[..], Folder::name);
+            let parts = [&b"unable to splice into "[..], name, b", kill -9 may lose lines"];
+            message::system(NAME, WARNING, &parts, why);
+        }
         match &mut self.way {
             Way::Direct(_) if is_refused => self.go_through_memory(),
             Way::Direct(_) => {
