@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 use testkit::keeper::processor_ticks;
 use testkit::lines::{Stamp, assert_holds, content, judge, lines};
-use testkit::logger::{messages, multilog, under, until_idle};
+use testkit::logger::{injected, messages, multilog, under, until_idle};
 use testkit::{Disk, Logger, Pipe, Scratch, Suite, run, until};
 
 const SIGALRM: i32 = 14;
@@ -290,6 +290,75 @@ fn a_spool_whose_directory_was_removed_is_kept_in_the_new_one() {
     let verdict = judge(&text, Stamp::Tai64n, next + 10, |_| true);
     assert!(verdict.is_fine(), "{verdict}");
     assert_holds(&scratch.join("e"), Stamp::Tai64n, next + 10, |_| true, "the other");
+}
+
+/// The other directory's logger was killed in the middle of a line.
+#[test]
+fn a_spool_in_a_directory_that_comes_in_the_place_of_another_is_kept() {
+    let script = ["t", "./d"];
+    let (scratch, pipe, logger) = start(&script);
+    pipe.write(b"half a line");
+    until(20, || pipe.is_empty());
+    until_idle(logger.pid());
+    logger.kill9();
+    let path = |name| scratch.join(name);
+    let [spool] = ["spool.0", "spool.1"]
+        .map(|name| path("d").join(name))
+        .into_iter()
+        .filter(|path| size(path) > 8192)
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    let left = fs::read(&spool).unwrap();
+    assert!(left.ends_with(b"half a line"));
+    fs::rename(path("d"), path("theirs")).unwrap();
+    let theirs = path("theirs").join(spool.file_name().unwrap());
+
+    let pipe = Pipe::new(&scratch, "another");
+    let logger = again(&scratch, &pipe, &script);
+    pipe.write(&lines(0..1));
+    until(20, || pipe.is_empty());
+    until_idle(logger.pid());
+    fs::rename(path("d"), path("moved")).unwrap();
+    fs::rename(path("theirs"), path("d")).unwrap();
+    let mut next = 1;
+    until(20, || {
+        pipe.write(&lines([next]));
+        next += 1;
+        messages(&scratch).contains("./d has what a killed multilog had not written")
+    });
+    let kept = path("d").join(theirs.file_name().unwrap()).with_added_extension("kept");
+    assert!(fs::read(kept).unwrap() == left);
+    logger.kill9();
+    let mut logger = again(&scratch, &pipe, &script);
+    logger.finish(&pipe);
+    let text = [content(&path("moved")), content(&path("d"))].concat();
+    let verdict = judge(&text, Stamp::Tai64n, next, |_| true);
+    assert!(verdict.is_fine(), "{verdict}");
+}
+
+#[test]
+fn where_no_splice_is_to_be_had_that_is_said_once_and_logging_goes_on() {
+    for (script, stamp) in
+        [(&["s4096", "n99", "./d"][..], Stamp::None), (&["t", "./d"], Stamp::Tai64n)]
+    {
+        let scratch = Scratch::new();
+        let pipe = Pipe::new(&scratch, "pipe");
+        let mut command = injected(&scratch, &["splice:error=EINVAL"], Suite::Ours, script);
+        let mut logger = Logger::read(&mut command, pipe.reader());
+        for n in 0..5 {
+            pipe.write(&lines(100 * n..100 * (n + 1)));
+            until(20, || pipe.is_empty());
+        }
+        logger.finish(&pipe);
+        assert_holds(&scratch.join("d"), stamp, 500, |_| true, "memory");
+        assert_eq!(
+            messages(&scratch),
+            "multilog: warning: unable to splice into ./d, kill -9 may lose lines: \
+             invalid argument\n"
+        );
+        assert!(!scratch.join("d/spool.0").exists());
+    }
 }
 
 #[test]

@@ -267,19 +267,20 @@ impl Logger {
     fn respool(&mut self, now: u64) -> bool {
         let Way::Lines(input) = &mut self.way else { return true };
         let (Some(spool), Some(log)) = (&mut input.spool, self.logs.first()) else { return true };
-        let entries = log.entries();
-        let is_elsewhere = spool.entries != entries;
-        let mut answer = if is_elsewhere { spool.follow(log.directory()) } else { Ok(()) };
-        if answer.is_ok() && (is_elsewhere || input.is_used_up()) {
-            answer = recover::begin(input, self.logs, &self.outputs, self.lines);
+        let followed = spool.follow(log.directory(), log.entries());
+        if followed == Ok(true) {
+            let kept = b" has what a killed multilog had not written, kept in spool.*.kept";
+            message::plain(NAME, WARNING, &[log.name(), kept]);
         }
-        if let Err(why) = answer {
-            return self.trouble("unable to write spool in ", why, now);
+        let is_due = spool.is_new() || input.is_used_up();
+        let answer = match followed {
+            Ok(_) if is_due => recover::begin(input, self.logs, &self.outputs, self.lines),
+            answer => answer.map(drop),
+        };
+        match answer {
+            Ok(()) => true,
+            Err(why) => self.trouble("unable to write spool in ", why, now),
         }
-        if let Some(spool) = self.way.spool_mut() {
-            spool.entries = entries;
-        }
-        true
     }
 
     /// Says what is wrong and pauses, or makes room; false.

@@ -7,7 +7,7 @@ use linux::errno::{Errno, Result};
 use linux::fd::{self, Fd};
 use linux::file::{self, flags};
 use linux::pipe;
-use ondisk::logdir::SPOOLS;
+use ondisk::logdir::{SPOOLS, SPOOLS_KEPT};
 use ondisk::spool::{self, Header, Place, RAW, SLOT};
 
 /// The two files and which of them counts.
@@ -15,7 +15,9 @@ pub struct Spool {
     files: [Fd; 2],
     active: usize,
     /// [`crate::folder::Folder::entries`] of the directory that has the files.
-    pub entries: u32,
+    entries: u32,
+    /// [`Spool::begin`] is due: the files are new.
+    is_new: bool,
     header: Header,
     /// Raw bytes in the active file.
     taken: u64,
@@ -49,22 +51,42 @@ impl Spool {
     ) -> Result<Self> {
         let files = [open(dir, 0)?, open(dir, 1)?];
         let header = Header { script, ..Header::default() };
-        Ok(Self { files, active: 0, entries: 1, header, taken: 0, places, totals })
+        Ok(Self { files, active: 0, entries: 1, is_new: false, header, taken: 0, places, totals })
     }
 
-    /// Goes to the directory `dir`, which is in the place of one that was removed or moved;
-    /// [`Spool::begin`] must follow, and again if it fails.
+    /// Tells whether [`Spool::begin`] must be called, again if it failed, before more is taken.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Goes to the directory `dir`, where it is another than before (by `entries`, see
+    /// [`crate::folder::Folder::entries`]): the one before was removed or moved. Tells whether
+    /// bytes that another multilog has left in a spool there were put aside: the next one will go
+    /// on with ours.
     ///
     /// # Errors
-    /// As [`Spool::open`]: nothing has changed then.
-    pub fn follow(&mut self, dir: i32) -> Result<()> {
-        let files = [open(dir, 0)?, open(dir, 1)?];
-        for file in &files {
+    /// As [`Spool::open`] and renameat2(2); `EEXIST` where some were put aside before. Then this
+    /// is still the spool of the other directory.
+    pub fn follow(&mut self, dir: i32, entries: u32) -> Result<bool> {
+        if self.entries == entries {
+            return Ok(false);
+        }
+        let mut any = false;
+        let mut fresh = |which| {
+            let file = open(dir, which)?;
+            if file::stat_fd(file.raw())?.size() as u64 > RAW {
+                file::rename_new(dir, SPOOLS[which], SPOOLS_KEPT[which])?;
+                any = true;
+                return open(dir, which);
+            }
             // A higher number than ours may be there; it would count.
             file::cut(file.raw(), 0)?;
-        }
-        self.files = files;
-        Ok(())
+            Ok(file)
+        };
+        self.files = [fresh(0)?, fresh(1)?];
+        (self.entries, self.is_new) = (entries, true);
+        Ok(any)
     }
 
     /// Finds what an earlier multilog left, and reads its places. `None` = nothing.
@@ -139,6 +161,7 @@ impl Spool {
         // From here on the other one is over.
         let before = self.files[self.active].raw();
         (self.active, self.header, self.taken) = (next, header, tail.len() as u64);
+        self.is_new = false;
         self.totals.fill(0);
         // It does not count any more; should this fail it only keeps its space.
         let _ = file::cut(before, 0);

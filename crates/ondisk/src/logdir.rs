@@ -1,7 +1,7 @@
 //! The files of a log directory: their names, their order, and what their modes say.
 //!
-//! Source: multilog(8); daemontools.md 1.8. What is ours beside it: [`SPOOLS`], [`REWORKING`] and
-//! the mode [`REWORKED`].
+//! Source: multilog(8); daemontools.md 1.8. What is ours beside it: [`SPOOLS`],
+//! [`SPOOLS_KEPT`], [`REWORKING`] and the mode [`REWORKED`].
 
 use crate::tai64n::Stamp;
 use core::ffi::CStr;
@@ -20,6 +20,8 @@ pub const STATE: &CStr = c"state";
 pub const NEWSTATE: &CStr = c"newstate";
 /// What was taken from the pipe and may not have been written yet.
 pub const SPOOLS: [&CStr; 2] = [c"spool.0", c"spool.1"];
+/// A spool that lay in a directory which came into the place of another while a logger ran.
+pub const SPOOLS_KEPT: [&CStr; 2] = [c"spool.0.kept", c"spool.1.kept"];
 /// What the background processor has made so far of a rotated file.
 pub const REWORKING: &CStr = c"reworking";
 
