@@ -63,12 +63,6 @@ impl Stat {
         self.0.st_mode & libc::S_IFMT == libc::S_IFIFO
     }
 
-    /// Tells whether it is a socket.
-    #[must_use]
-    pub fn is_socket(&self) -> bool {
-        self.0.st_mode & libc::S_IFMT == libc::S_IFSOCK
-    }
-
     /// Tells whether it is a regular file.
     #[must_use]
     pub fn is_file(&self) -> bool {

@@ -186,7 +186,7 @@ impl World {
     }
 
     fn free_key(&self) -> Key {
-        Key((0..).find(|key| !self.outside.held.contains_key(key)).unwrap())
+        Key((0..4).find(|key| !self.outside.held.contains_key(key)).unwrap())
     }
 
     /// Everything that can happen now.
