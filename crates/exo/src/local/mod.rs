@@ -13,9 +13,9 @@ use clap::Args;
 use input::Input;
 use log::error;
 use session::{Early, Session};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use sys::linux::process;
 use sys::program::{TROUBLE, USAGE};
 
@@ -182,8 +182,8 @@ fn of_command(command: &[OsString]) -> Result<Settings, Complaint> {
         .collect::<Option<_>>()
         .ok_or_else(|| (vec!["the command is not UTF-8".to_owned()], USAGE))?;
     // JSON strings are YAML strings.
-    let text = format!("participant: local\ncommand: [{}]\n", words.join(", "));
-    let mut settings = config::read_text(text.as_bytes(), "local")
+    let text = format!("command: [{}]\n", words.join(", "));
+    let mut settings = config::read_text(text.as_bytes(), &name_of(&command[0]))
         .map_err(|problems| (problems.iter().map(ToString::to_string).collect(), USAGE))?;
     // It is the caller's own program, with what the caller's shell knows.
     settings.environment =
@@ -192,4 +192,12 @@ fn of_command(command: &[OsString]) -> Result<Settings, Complaint> {
         settings.path = String::from_utf8_lossy(path.as_bytes()).into_owned();
     }
     Ok(settings)
+}
+
+/// Returns the name of a program as the name of a participant.
+fn name_of(program: &OsStr) -> String {
+    let name = Path::new(program).file_stem().unwrap_or_default().to_string_lossy();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let name: String = name.chars().filter(|c| is_name(*c)).take(64).collect();
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) { name } else { "local".to_owned() }
 }

@@ -93,8 +93,11 @@ impl Session {
     /// # Errors
     /// What could not be done.
     pub(super) fn begin(settings: &Settings, input: &Input) -> Result<Self, Early> {
-        let scratch = Scratch::new()?;
+        // From here on they are read: whoever is told to end tidies up first.
         let set = Set::of(&[numbers::SIGINT, numbers::SIGTERM]);
+        set.block_only();
+        let signals = set.descriptor()?;
+        let scratch = Scratch::new()?;
         let settings = Settings {
             store: scratch.0.join("store"),
             spool: scratch.0.join("spool"),
@@ -112,8 +115,6 @@ impl Session {
         let open = submit(&place, input)?;
         // While there is no thread.
         let exo = start(&settings)?;
-        set.block_only();
-        let signals = set.descriptor()?;
         let answers = Embedded::open(&embedded::Settings {
             place: place.clone(),
             clock: Arc::new(Clocks),
@@ -203,7 +204,7 @@ impl Session {
             } else {
                 self.failed += 1;
                 let text = last.and_then(|last| last.text).unwrap_or_default();
-                log::error!("item {number} failed: fault {}: {text}", fault.0);
+                log::warn!("item {number} failed: fault {}: {text}", fault.0);
             }
         }
         Ok(())

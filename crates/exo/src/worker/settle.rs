@@ -139,24 +139,21 @@ pub(super) fn of_message(
     work: &Work,
     form: Form<'_>,
 ) -> Option<Outcome> {
-    let bytes = |raw: &&RawValue| raw.get().as_bytes().to_vec();
     match message {
         FromParticipant::Result { item, forget, .. } => {
-            let answer = item.as_ref().map(bytes);
-            let wrong = answer.as_ref().and_then(|answer| mistake(answer, work, form.limit));
-            Some(match wrong {
+            let answer = item.map(bytes);
+            Some(match answer.and_then(|answer| mistake(answer, work, form.limit)) {
                 Some(why) => bad_answer(&why, work, form),
-                None => done(answer.as_deref(), *forget, work),
+                None => done(answer, *forget, work),
             })
         }
         FromParticipant::Fault { code, text, trace, item, .. } => {
             let trace: Vec<String> = trace.iter().map(|line| line.clone().into_owned()).collect();
-            let item = item.as_ref().map(bytes);
-            let item = item.filter(|item| mistake(item, work, form.limit).is_none());
+            let item = item.map(bytes).filter(|item| mistake(item, work, form.limit).is_none());
             let (fault, text) = (Fault(*code), text.clone().into_owned());
             // Its text begins with the class of the error, as a rule.
             let how = String::new();
-            let failure = Failure { fault, how, text, trace: &trace, item: item.as_deref() };
+            let failure = Failure { fault, how, text, trace: &trace, item };
             Some(failure.outcome(work, form))
         }
         FromParticipant::Cancelled { .. } => {
@@ -202,6 +199,10 @@ pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> 
 /// Returns the stamp that multilog puts before a line of this moment, by which svlog finds it.
 fn place((seconds, nanos): (i64, u32)) -> String {
     String::from_utf8_lossy(&Stamp::from_unix(seconds, nanos).to_label()).into_owned()
+}
+
+fn bytes(raw: &RawValue) -> &[u8] {
+    raw.get().as_bytes()
 }
 
 /// Reads the largest memory that a process had, in KiB.
