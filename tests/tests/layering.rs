@@ -35,8 +35,9 @@ const LAYERS: &[Layer] = &[
     layer("work", &["machine", "rusqlite", "lapin", "tokio", "serde", "serde_json", "thiserror"]),
     // Below exo, which speaks its protocol. `linux` for descriptor 3, which std opens for nobody.
     layer("participant", &["linux", "serde", "serde_json"]),
-    // The template of a participant: what any author may need.
+    // A template of a participant and an example of one: what any author may need.
     layer("sizer", &["participant", "serde"]),
+    layer("word-index", &["participant"]),
     layer(
         "exo",
         &[

@@ -11,14 +11,15 @@ fn template(name: &str) -> PathBuf {
     here().join("../../services/participants").join(name).canonicalize().unwrap()
 }
 
-fn rust() -> Program {
+/// Builds a participant of this tree.
+pub(crate) fn built(package: &str) -> Program {
     let cargo = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--offline", "--package", "sizer"])
+        .args(["build", "--quiet", "--offline", "--package", package])
         .current_dir(here())
         .status()
         .unwrap();
     assert!(cargo.success());
-    let built = std::env::current_exe().unwrap().parent().unwrap().join("../sizer");
+    let built = std::env::current_exe().unwrap().parent().unwrap().join("..").join(package);
     Program { command: vec![built.to_str().unwrap().to_owned()], environment: Vec::new() }
 }
 
@@ -32,7 +33,7 @@ fn bilingual() -> Vec<Program> {
     let file = template("python").join("sizer.py");
     let file = file.to_str().unwrap();
     let mut all: Vec<Program> = pythons().iter().map(|with| python(with, &[file])).collect();
-    all.push(rust());
+    all.push(built("sizer"));
     all
 }
 

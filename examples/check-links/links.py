@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Checks the links of a web page.
+
+In: fields.url. Out: fields.links, how many there are; fields.broken, those that lead nowhere, each
+with url and reason.
+"""
+
+import urllib.error
+import urllib.parse
+import urllib.request
+from html.parser import HTMLParser
+
+import skynet
+
+LONGEST_PAGE = 4 << 20
+PATIENCE_SECONDS = 20
+
+
+class Links(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.page = page
+        self.urls = {}
+
+    def handle_starttag(self, tag, attributes):
+        for name, value in attributes:
+            if name in ("href", "src") and value:
+                url = urllib.parse.urldefrag(urllib.parse.urljoin(self.page, value))[0]
+                if url.startswith(("http://", "https://")):
+                    self.urls[url] = None
+
+
+@skynet.participant
+class LinkChecker(skynet.Participant):
+    def start(self, config):
+        self.open = urllib.request.build_opener().open
+
+    def ask(self, url, method):
+        request = urllib.request.Request(url, method=method)
+        return self.open(request, timeout=PATIENCE_SECONDS)
+
+    def work(self, item):
+        url = item.fields.url or ""
+        if not url.startswith(("http://", "https://")):
+            raise skynet.Final(f"{url!r} is no address of a page")
+        try:
+            with self.ask(url, "GET") as answer:
+                text = answer.read(LONGEST_PAGE).decode("utf-8", "replace")
+                links = Links(answer.url)
+        except urllib.error.HTTPError as error:
+            error.close()
+            # The server's trouble may pass; that there is no such page will not.
+            kind = skynet.Retry if error.code >= 500 else skynet.Final
+            raise kind(f"{url}: {error.code}")
+        links.feed(text)
+        item.fields.links = len(links.urls)
+        item.fields.broken = broken = []
+        for number, link in enumerate(links.urls):
+            item.check()
+            item.progress(number / len(links.urls), link)
+            if reason := self.reason(link):
+                broken.append({"url": link, "reason": reason})
+        print(f"{url}: {len(broken)} of {len(links.urls)} links are broken")
+
+    def reason(self, link):
+        """Returns why a link leads nowhere; None = it does lead somewhere."""
+        try:
+            self.ask(link, "HEAD").close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            return str(error.code)
+        except OSError as error:
+            return str(getattr(error, "reason", error))
+        return None
+
+
+if __name__ == "__main__":
+    skynet.run()
