@@ -45,10 +45,12 @@ fn the_examples_come_up_and_ctrl_c_ends_them_all() {
     let (mut script, lines) = start(&scratch);
 
     let up = until(&lines, "Ctrl-C ends all");
-    for member in ["clock", "clock/log", "redis", "redis/log"] {
+    for member in ["clock", "clock/log", "redis", "redis/log", "sizer", "sizer/log"] {
         let start = format!("{member}: up (pid ");
         assert!(up.iter().any(|line| line.starts_with(&start)), "{member} is not up: {up:#?}");
     }
+    let says = |what: &str| up.iter().any(|line| line.contains(what));
+    assert!(says("\"done\":2") && says("sizer_0 first/1: /etc/group: "), "{up:#?}");
     let pid = script.id().to_string();
     assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
     until(&lines, "is removed");

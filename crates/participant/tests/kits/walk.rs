@@ -48,11 +48,11 @@ fn the_code_of_the_walk_does_what_it_says() {
         let code = block(&page, "#!/usr/bin/env python3");
         fs::write(folder.join("sizer.py"), &code).unwrap();
         let services = "This file  has\nfive words";
-        fs::write(folder.join("services"), services).unwrap();
-        let good = block(&page, r#"echo '{"fields":{"file":"/etc/services"}}' | ./sizer.py"#);
-        let good = good.replace("/etc/services", "services");
+        fs::write(folder.join("group"), services).unwrap();
+        let good = block(&page, r#"echo '{"fields":{"file":"/etc/group"}}' | ./sizer.py"#);
+        let good = good.replace("/etc/group", "group");
         let said = type_in(&folder, interpreter, &good);
-        assert_eq!(said.out(), "{\"fields\":{\"file\":\"services\",\"words\":5}}\n", "{said:?}");
+        assert_eq!(said.out(), "{\"fields\":{\"file\":\"group\",\"words\":5}}\n", "{said:?}");
 
         let bad = r#"echo '{"fields":{"file":"/nowhere"}}' | ./sizer.py; echo "exit code $?""#;
         let bad = block(&page, bad);
