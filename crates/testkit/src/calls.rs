@@ -1,5 +1,6 @@
 //! The system calls of a life, each of which a test can let fail or make the last.
 
+use crate::scratch::is_zombie;
 use crate::wait::until;
 use std::collections::HashMap;
 use std::fs;
@@ -61,7 +62,7 @@ pub fn of(trace: &str) -> Vec<Call> {
 /// (the argument of `--inject`).
 ///
 /// # Panics
-/// Where strace does not come.
+/// Where strace does not come, unless the process died of what it does.
 #[track_caller]
 pub fn trace(pid: i32, to: &Path, rules: &[&str]) {
     let mut strace = Command::new("strace");
@@ -69,8 +70,13 @@ pub fn trace(pid: i32, to: &Path, rules: &[&str]) {
     strace.args(["-q", "-I", "2", "-p", &pid.to_string(), "-o"]).arg(to);
     strace.args(rules.iter().map(|rule| format!("--inject={rule}")));
     let mut strace = strace.stderr(Stdio::null()).spawn().expect("strace");
-    until(20, || tracer(pid) != 0);
+    until(20, || tracer(pid) != 0 || !is_there(pid));
     std::thread::spawn(move || strace.wait());
+}
+
+/// Tells whether a thread lives.
+fn is_there(thread: i32) -> bool {
+    Path::new(&format!("/proc/{thread}")).exists() && !is_zombie(thread)
 }
 
 /// Returns who traces a process, 0 = nobody.

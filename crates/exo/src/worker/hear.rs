@@ -158,6 +158,9 @@ impl Worker {
             Report::Ended { how, cpu_us, peak_kib, .. } => {
                 process.ended = Some(how);
                 self.ended(instance, how, cpu_us, peak_kib);
+                // Its successor may have been started by now.
+                let slot = &mut self.slots[instance];
+                slot.process.take_if(|process| process.serial == serial);
             }
             Report::Shutdown => {}
         }
@@ -188,7 +191,6 @@ impl Worker {
         self.events.push_back((slot, Event::Died { well }));
         // The machine settles what is in hand while the process is still known.
         self.decide();
-        self.slots[slot].process = None;
     }
 
     /// Reads what a participant printed and said. `to_end`: it is dead, and this is all of it.

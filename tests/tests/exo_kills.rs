@@ -1,0 +1,94 @@
+//! kill -9 of exo at every system call of an item's life: of the keeper's, of the worker's loop's,
+//! and of the thread's that has the store.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod history;
+mod host;
+
+use history::lives::{From, Life, Part, site};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::calls::{self, Call};
+
+/// Points of each part that are tried when `SKYNET_LONG` does not ask for all.
+const SPREAD: usize = 8;
+
+fn from(part: Part) -> From {
+    // The thread does nothing before its store is open.
+    if part == Part::Store { From::Idle } else { From::Birth }
+}
+
+/// Returns the system calls of a life that nobody ends.
+fn points(persistent: bool, part: Part) -> Vec<Call> {
+    let site = site(persistent, "");
+    let trace = site.join("trace");
+    let mut life = Life::begin(site, part, from(part), &trace, &[]);
+    let ended = life.live();
+    assert!(ended.success(), "{ended:?}: {}", life.site.log());
+    life.examine("undisturbed");
+    calls::of(&fs::read_to_string(trace).unwrap())
+}
+
+/// Kills at one call. Returns whether exo died of it.
+fn is_killed_at(persistent: bool, part: Part, point: &Call) -> bool {
+    let rule = format!("{}:signal=KILL:when={}", point.0, point.1);
+    let context = format!("{part:?} killed at {} number {}", point.0, point.1);
+    let null = Path::new("/dev/null");
+    let mut life = Life::begin(site(persistent, ""), part, from(part), null, &[&rule]);
+    let ended = life.live();
+    let killed = ended.signal() == Some(9) || ended.code() == Some(111);
+    assert!(killed || ended.success(), "{context}: {ended:?}: {}", life.site.log());
+    life.go_on(&context);
+    life.examine(&context);
+    killed
+}
+
+fn at_many_points(persistent: bool, part: Part) {
+    let points = points(persistent, part);
+    let count = points.len();
+    assert!(count > 60, "{count} system calls are no life");
+    let all = std::env::var_os("SKYNET_LONG").is_some();
+    let tried = if all { count } else { SPREAD.min(count) };
+    let points: Vec<Call> = (0..tried).map(|i| points[i * count / tried].clone()).collect();
+    let died = AtomicUsize::new(0);
+    calls::each_at_once(&points, |point| {
+        let died_now = is_killed_at(persistent, part, point);
+        died.fetch_add(usize::from(died_now), Ordering::Relaxed);
+    });
+    // Lives differ by a few calls: a wait more or less.
+    let died = died.into_inner();
+    assert!(died * 10 >= tried * 7, "killed only at {died} of {tried} points");
+}
+
+#[test]
+fn wherever_the_keeper_of_one_process_for_each_item_is_killed_each_item_is_settled_once() {
+    at_many_points(false, Part::Keeper);
+}
+
+#[test]
+fn wherever_the_keeper_of_a_persistent_participant_is_killed_each_item_is_settled_once() {
+    at_many_points(true, Part::Keeper);
+}
+
+#[test]
+fn wherever_the_worker_s_loop_of_one_process_for_each_item_is_killed_each_item_is_settled_once() {
+    at_many_points(false, Part::Loop);
+}
+
+#[test]
+fn wherever_the_worker_s_loop_of_a_persistent_participant_is_killed_each_item_is_settled_once() {
+    at_many_points(true, Part::Loop);
+}
+
+#[test]
+fn wherever_the_store_s_thread_of_one_process_for_each_item_is_killed_each_item_is_settled_once() {
+    at_many_points(false, Part::Store);
+}
+
+#[test]
+fn wherever_the_store_s_thread_of_a_persistent_participant_is_killed_each_item_is_settled_once() {
+    at_many_points(true, Part::Store);
+}

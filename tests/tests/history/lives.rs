@@ -1,0 +1,209 @@
+//! A life of exo with everything in it: items that are done, that fail once, that fail for good and
+//! that kill their participant. Whose system calls are traced or injected with faults: one of the
+//! keeper, the worker's loop, and the thread that has the store.
+
+use super::{Sender, adds_up, progress};
+use crate::host::{Exo, SOON, Site, children, lines, name_of};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+use testkit::calls;
+use testkit::until;
+use testkit::wait::holds_within;
+
+/// The items of a life: their names say what becomes of them.
+const ITEMS: [&str; 4] = ["plain", "again", "never", "crash"];
+/// How often each may be tried.
+pub(crate) const TRIES: usize = 3;
+
+/// Does an item as its name says. `$wfid` and `$attempt` are set; `$said` is where the exit code
+/// goes, or what a persistent one does instead.
+const DEEDS: &str = "echo \"$wfid $attempt\" >>DID\n\
+    case $wfid/$attempt in\n\
+    again*/1) fail 1 ;;\n\
+    never*) fail 12 ;;\n\
+    crash*/1) kill -9 $$ ;;\n\
+    *) done_ ;;\n\
+    esac\n";
+
+/// Makes a site for a life, or many.
+#[track_caller]
+pub(crate) fn site(persistent: bool, more: &str) -> Site {
+    let more = format!("tries: {TRIES}\n{more}");
+    let site = if persistent { Site::persistent("", &more) } else { Site::per_item("", &more) };
+    let did = site.open_folder("did").join("list").display().to_string();
+    site.script("work", &work(persistent, &did));
+    site
+}
+
+/// Returns the participant's script; each attempt that it begins is a line of the file `did`.
+pub(crate) fn work(persistent: bool, did: &str) -> String {
+    let deeds = DEEDS.replace("DID", did);
+    if !persistent {
+        return format!(
+            "#!/bin/sh\nfail() {{ exit $1; }}\ndone_() {{ exit 0; }}\n\
+             wfid=$SKYNET_WFID attempt=$SKYNET_ATTEMPT\n{deeds}"
+        );
+    }
+    let words = crate::host::WORDS;
+    format!(
+        "{words}\
+         fail() {{ say \"{{\\\"type\\\":\\\"fault\\\",\\\"id\\\":$id,\\\"code\\\":$1}}\"; }}\n\
+         done_() {{ say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id}}\"; }}\n\
+         while hear; do\n[ $type != shutdown ] || exit 0\n[ $type = work ] || continue\n\
+         wfid=${{line#*\\\"wfid\\\":\\\"}}\nwfid=${{wfid%%\\\"*}}\n\
+         attempt=${{line#*\\\"attempt\\\":}}\nattempt=${{attempt%%[,\\}}]*}}\n{deeds}done\n"
+    )
+}
+
+/// Whose calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The keeper.
+    Keeper,
+    /// The worker's loop.
+    Loop,
+    /// The thread that has the store.
+    Store,
+}
+
+/// From when on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// From its first call; the loop's from the opening of the store on.
+    Birth,
+    /// From when it waits for items.
+    Idle,
+}
+
+/// One life.
+pub(crate) struct Life {
+    pub(crate) site: Site,
+    sender: Sender,
+    exo: Exo,
+}
+
+impl Life {
+    /// Begins a life whose calls go to `trace`, and which is treated as `rules` say.
+    #[track_caller]
+    pub(crate) fn begin(site: Site, part: Part, from: From, trace: &Path, rules: &[&str]) -> Self {
+        let mut sender = Sender::new(&site);
+        let exo = match (part, from) {
+            (Part::Keeper, From::Birth) => {
+                sender.submit(&ITEMS);
+                let mut command = Command::new("strace");
+                command.args(["-D", "-q", "-o"]).arg(trace);
+                command.args(rules.iter().map(|rule| format!("--inject={rule}")));
+                command.arg(testkit::program("exo"));
+                site.prepare(&mut command);
+                site.spawn(&mut command)
+            }
+            (Part::Loop, From::Birth) => {
+                sender.submit(&ITEMS);
+                let gate = File::open(site.join("store/work.turn")).unwrap();
+                gate.lock().unwrap();
+                let exo = site.spawn(&mut site.command(&[]));
+                until(SOON, || worker(&exo).is_some_and(|pid| is_in(pid, FLOCK)));
+                calls::trace(worker(&exo).unwrap(), trace, rules);
+                drop(gate);
+                exo
+            }
+            _ => {
+                let exo = site.exo();
+                let pid = match part {
+                    Part::Keeper => exo.pid(),
+                    Part::Loop => exo.worker(),
+                    Part::Store => thread(exo.worker()),
+                };
+                until(SOON, || is_in(thread(exo.worker()), RECVFROM));
+                calls::trace(pid, trace, rules);
+                sender.submit(&ITEMS);
+                exo
+            }
+        };
+        Self { site, sender, exo }
+    }
+
+    fn are_done(&self) -> bool {
+        progress(&self.site.join("store")) == (ITEMS.len() as u64, 0)
+    }
+
+    /// Lives on until all items are settled, then is told to end. Returns how exo ended.
+    #[track_caller]
+    pub(crate) fn live(&mut self) -> ExitStatus {
+        let all = || !self.exo.is_running() || progress(&self.site.join("store")) == (4, 0);
+        assert!(holds_within(Duration::from_secs(60), all), "{}", self.site.log());
+        if self.exo.is_running() {
+            let _ = linux::signal::kill(self.exo.pid(), 15);
+        }
+        self.exo.ended()
+    }
+
+    /// Once exo has ended: whoever it left is gone, and another, started as supervise would, brings
+    /// everything to its end.
+    #[track_caller]
+    pub(crate) fn go_on(&mut self, context: &str) {
+        let dir = self.site.join("p");
+        let left = || processes(&self.site, &dir);
+        let gone = holds_within(Duration::from_secs(15), || left().is_empty());
+        assert!(gone, "{context}: {:?} are left", left());
+        let mut lives = 0;
+        let mut exo = self.site.spawn(&mut self.site.command(&[]));
+        let settled = holds_within(Duration::from_secs(60), || {
+            if !exo.is_running() {
+                lives += 1;
+                exo = self.site.spawn(&mut self.site.command(&[]));
+            }
+            self.are_done() && self.site.status().is_some()
+        });
+        assert!(settled && lives < 5, "{context}, {lives} lives: {}", self.story());
+        assert!(exo.end().success(), "{context}: {}", self.site.log());
+    }
+
+    /// What there is to be said where it ends badly.
+    fn story(&self) -> String {
+        let (status, log) = (self.site.status(), self.site.log());
+        let jobs = self.site.reader().jobs(None, None, 99).unwrap();
+        format!("{log}\n{status:?}\n{jobs:#?}\n{:?}", lines(&self.site.join("did/list")))
+    }
+
+    /// Everything is as it should be at the end.
+    #[track_caller]
+    pub(crate) fn examine(&self, context: &str) {
+        adds_up(&self.sender, &self.site.join("store"), TRIES, context);
+        let did = lines(&self.site.join("did/list"));
+        for wfid in ITEMS {
+            let runs = did.iter().filter(|line| line.starts_with(wfid)).count();
+            assert!((1..=TRIES).contains(&runs), "{context}: {wfid} was run {runs} times");
+        }
+        let left = processes(&self.site, &self.site.join("p"));
+        assert!(left.is_empty(), "{context}: {left:?} are left");
+    }
+}
+
+const FLOCK: u32 = 73;
+const RECVFROM: u32 = 45;
+
+/// Tells whether a thread waits in a system call.
+fn is_in(thread: i32, call: u32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{thread}/syscall")).unwrap_or_default();
+    text.split(' ').next().is_some_and(|number| number == call.to_string())
+}
+
+fn worker(exo: &Exo) -> Option<i32> {
+    children(exo.pid()).into_iter().find(|pid| name_of(*pid) == "exo-worker")
+}
+
+/// Returns the thread that has the store; 0 = none.
+fn thread(worker: i32) -> i32 {
+    let Ok(all) = fs::read_dir(format!("/proc/{worker}/task")) else { return 0 };
+    let ids = all.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter(|id| name_of(*id) == "store").next().unwrap_or(0)
+}
+
+/// Returns the processes whose current directory is this one.
+pub(crate) fn processes(site: &Site, dir: &PathBuf) -> Vec<i32> {
+    let here = |pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == *dir);
+    site.scratch().processes().into_iter().filter(here).collect()
+}

@@ -1,0 +1,182 @@
+//! Items with senders that want an answer, and the proof that their history adds up.
+
+// Each file of tests uses a part of it; helpers of tests fail by panicking.
+#![allow(dead_code, clippy::panic)]
+
+pub(crate) mod lives;
+
+use crate::host::{Site, item};
+use exo::worker::Clocks;
+use machine::work::{Fault, State};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use work::read::Attempt;
+use work::{Applied, Change, JobId, NewJob, Place, Reader, Safety, Store};
+
+/// Queue in which the answers are found.
+const ANSWERS: &str = "answers";
+/// Submitted in one commit.
+const AT_ONCE: usize = 500;
+
+/// Submits items, before any exo runs or beside them.
+pub(crate) struct Sender {
+    store: Store,
+    jobs: Vec<(JobId, String)>,
+}
+
+impl Sender {
+    /// Opens a site's store, which belongs to exo's worker.
+    #[track_caller]
+    pub(crate) fn new(site: &Site) -> Self {
+        Self::at(&site.join("store"))
+    }
+
+    /// As [`Self::new`], of a store somewhere else.
+    #[track_caller]
+    pub(crate) fn at(folder: &Path) -> Self {
+        let place = Place::new(folder);
+        let store = Store::open(&place, Arc::new(Clocks), Safety::Kill).unwrap();
+        if fs::metadata(folder).unwrap().uid() == 0 {
+            let mut chown = Command::new("chown");
+            assert!(chown.args(["-R", "daemon:"]).arg(folder).status().unwrap().success());
+        }
+        Self { store, jobs: Vec::new() }
+    }
+
+    /// Submits items of these processes to the queue `p`.
+    #[track_caller]
+    pub(crate) fn submit<T: AsRef<str>>(&mut self, wfids: &[T]) {
+        for some in wfids.chunks(AT_ONCE) {
+            let changes: Vec<_> = some.iter().map(|wfid| change(wfid.as_ref())).collect();
+            let made = self.store.apply_all(&changes).unwrap();
+            for (wfid, made) in some.iter().zip(made) {
+                let Ok(Applied::Submitted { job, .. }) = made else { panic!("{made:?}") };
+                self.jobs.push((job, wfid.as_ref().to_owned()));
+            }
+        }
+    }
+
+    /// Returns how many were submitted.
+    pub(crate) fn count(&self) -> usize {
+        self.jobs.len()
+    }
+}
+
+fn change(wfid: &str) -> Change {
+    let job = NewJob::from_item("p", item(wfid, "{\"x\":1.0}").into_bytes(), 1 << 20, "");
+    let reply_to = Some(ANSWERS.to_owned());
+    Change::Submit(Box::new(NewJob { reply_to, ..job.unwrap() }))
+}
+
+/// What became of many items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    /// Items that are done.
+    pub(crate) done: usize,
+    /// Items that failed for good.
+    pub(crate) failed: usize,
+    /// Items that were tried as often as they may be.
+    pub(crate) exhausted: usize,
+    /// Attempts at all of them.
+    pub(crate) attempts: usize,
+    /// Of these, those that said or showed that they failed, which may be tried again.
+    pub(crate) faults: usize,
+    /// Those that were lost with whoever worked on them.
+    pub(crate) lost: usize,
+    /// Those that an orderly end gave back.
+    pub(crate) interrupted: usize,
+}
+
+/// Returns how many items have stopped, and how many have not.
+pub(crate) fn progress(store: &Path) -> (u64, u64) {
+    let counts = Reader::open(&Place::new(store)).and_then(|reader| reader.counts());
+    let counts = counts.unwrap_or_default();
+    let own = || counts.iter().filter(|count| count.queue == "p");
+    let stopped = own().filter(|count| count.state == "stop").map(|count| count.jobs).sum();
+    let all: u64 = own().map(|count| count.jobs).sum();
+    (stopped, all - stopped)
+}
+
+/// Proves that every item was settled once, by attempts that lead to its end, and answered once.
+/// `tries`: how often an item may be tried. `context` is said where it is not so.
+#[track_caller]
+pub(crate) fn adds_up(sender: &Sender, store: &Path, tries: usize, context: &str) -> Sums {
+    let reader = Reader::open(&Place::new(store)).unwrap();
+    let answers = answers(&reader, context);
+    let dead = reader.dead(u32::MAX).unwrap();
+    let dead: HashSet<_> = dead.into_iter().filter_map(|dead| dead.job).collect();
+    let mut sums = Sums::default();
+    for (id, wfid) in &sender.jobs {
+        let context = format!("{context}: {wfid}");
+        let job = reader.job(*id).unwrap();
+        let job = job.unwrap_or_else(|| panic!("{context} is lost"));
+        assert_eq!(job.subject.state, State::Stop, "{context}: {job:?}");
+        let attempts = reader.attempts(*id).unwrap();
+        assert_eq!(attempts.len(), job.tries as usize, "{context}: {attempts:?}");
+        sums.add(job.subject.fault, &attempts, tries, &context);
+        let is_dead = job.subject.fault == Fault::EXHAUSTED;
+        assert_eq!(dead.contains(id), is_dead, "{context}: {job:?}");
+        let answered = answers.get(&**wfid).copied().unwrap_or(0);
+        assert_eq!(answered, 1, "{context} has {answered} answers");
+    }
+    let expected = sender.jobs.len();
+    assert_eq!(answers.values().sum::<usize>(), expected, "{context}: other answers");
+    assert_eq!(sums.done + sums.failed + sums.exhausted, expected, "{context}: {sums:?}");
+    // Each attempt but an item's last failed, or met somebody's death or end.
+    let last = sums.done + sums.failed;
+    let told = last + sums.faults + sums.lost + sums.interrupted;
+    assert_eq!(sums.attempts, told, "{context}: {sums:?}");
+    sums
+}
+
+/// Returns how often each process is answered; each answer is whole.
+#[track_caller]
+fn answers(reader: &Reader, context: &str) -> HashMap<String, usize> {
+    let mut answers = HashMap::new();
+    for job in reader.jobs(Some(ANSWERS), None, u32::MAX).unwrap() {
+        let bytes = reader.item(job.id).unwrap().unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(answer["fei"]["wfid"], job.wfid, "{context}: another's answer");
+        *answers.entry(job.wfid).or_insert(0) += 1;
+    }
+    answers
+}
+
+impl Sums {
+    /// Adds an item's attempts, which lead to `fault`.
+    #[track_caller]
+    fn add(&mut self, fault: Fault, attempts: &[Attempt], tries: usize, context: &str) {
+        let context = || format!("{context}: {attempts:#?}");
+        let mut counted = 0;
+        for (n, attempt) in attempts.iter().enumerate() {
+            assert_eq!(attempt.number as usize, n + 1, "{}", context());
+            let is_last = n + 1 == attempts.len();
+            let fault = attempt.fault.unwrap_or_else(|| panic!("no end in {}", context()));
+            match attempt.how.as_deref() {
+                Some("interrupted") => self.interrupted += 1,
+                Some("lost") => (self.lost, counted) = (self.lost + 1, counted + 1),
+                Some("ended") if (1..10).contains(&fault.0) => {
+                    (self.faults, counted) = (self.faults + 1, counted + 1);
+                }
+                Some("ended") if is_last => counted += 1,
+                _ => panic!("ended before its end: {}", context()),
+            }
+        }
+        assert!(counted <= tries, "tried {counted} times: {}", context());
+        self.attempts += attempts.len();
+        let last = attempts.last().and_then(|last| last.fault);
+        match fault {
+            Fault::EXHAUSTED => {
+                self.exhausted += 1;
+                assert_eq!(counted, tries, "given up early: {}", context());
+            }
+            Fault::NONE => self.done += 1,
+            _ => self.failed += 1,
+        }
+        assert!(fault == Fault::EXHAUSTED || last == Some(fault), "{}", context());
+    }
+}
