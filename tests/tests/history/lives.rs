@@ -198,8 +198,8 @@ fn worker(exo: &Exo) -> Option<i32> {
 /// Returns the thread that has the store; 0 = none.
 fn thread(worker: i32) -> i32 {
     let Ok(all) = fs::read_dir(format!("/proc/{worker}/task")) else { return 0 };
-    let ids = all.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
-    ids.filter(|id| name_of(*id) == "store").next().unwrap_or(0)
+    let mut ids = all.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
+    ids.find(|id| name_of(*id) == "store").unwrap_or(0)
 }
 
 /// Returns the processes whose current directory is this one.
