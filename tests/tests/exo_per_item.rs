@@ -110,7 +110,8 @@ fn an_answer_that_cannot_be_sent_is_a_failure_that_says_why() {
         ("w5", "echo '{\"fields\":{}' >&3".to_owned(), "EOF"),
         ("w6", "printf '{\"x\":\"\\377\",\"fields\":{}}' >&3".to_owned(), "utf-8"),
     ];
-    let cases: String = rows.iter().map(|(wfid, run, _)| format!("{wfid}) {run} ;;\n")).collect();
+    let cases: Vec<_> = rows.iter().map(|(wfid, run, _)| format!("{wfid}) {run} ;;\n")).collect();
+    let cases = cases.concat();
     site.script("work", &format!("#!/bin/sh\ncase $SKYNET_WFID in\n{cases}esac\n"));
     let _exo = site.exo();
     for (wfid, _, why) in rows {
