@@ -224,6 +224,16 @@ pub fn unlink(dir: i32, name: &CStr) -> Result<()> {
     Ok(())
 }
 
+/// Removes an empty directory.
+///
+/// # Errors
+/// As unlinkat(2).
+pub fn rmdir(dir: i32, name: &CStr) -> Result<()> {
+    // SAFETY: `name` is NUL-terminated.
+    cvt(unsafe { libc::unlinkat(dir, name.as_ptr(), libc::AT_REMOVEDIR) })?;
+    Ok(())
+}
+
 /// Says when an open file was read and written last, in seconds and nanoseconds.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! What stands between a file and its use.
 
-use crate::place::{Place, open_file};
+use crate::place::{Place, mend_mode, open_file};
 use crate::schema;
 use crate::trouble::Trouble;
 use rusqlite::config::DbConfig;
@@ -35,7 +35,10 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
     // What is there is not opened: SQLite's locks of this process, of another handle, would end
     // with the closing of any descriptor of the file.
     let size = match fs::metadata(&path) {
-        Ok(found) => found.len(),
+        Ok(found) => {
+            mend_mode(&path, &found)?;
+            found.len()
+        }
         // Made by us, so that it has its mode from its first moment on; `-wal` and `-shm` follow.
         Err(e) if e.kind() == ErrorKind::NotFound => {
             drop(open_file(&path)?);

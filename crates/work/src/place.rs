@@ -1,6 +1,7 @@
 //! The folder that a store lives in: names and modes.
 
 use crate::trouble::Trouble;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 /// Group `skynet` reads, nobody else does anything.
 const FOLDER_MODE: u32 = 0o750;
 const FILE_MODE: u32 = 0o640;
+/// Until it has the other.
+const BORN: u32 = 0o600;
 /// Whoever can ring a taker can keep it busy.
 const TAKERS_MODE: u32 = 0o700;
 
@@ -55,26 +58,47 @@ impl Place {
     }
 }
 
-/// Makes a folder with this mode where there is none.
+/// Makes a folder with this mode where there is none. It gets its name last: killed on the way, the
+/// next life finds none, and not one that nobody may use.
 pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Trouble> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {
-            let set = fs::set_permissions(path, Permissions::from_mode(mode));
-            set.map_err(|e| Trouble::io("set the mode of", path, e))?;
-            // Its name too must survive a power cut; what is in it is SQLite's to see to.
-            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-            let above = File::open(above.unwrap_or(Path::new(".")));
-            let synced = above.and_then(|above| above.sync_all());
-            synced.map_err(|e| Trouble::io("write the folder of", path, e))
-        }
-        Err(_) if path.is_dir() => Ok(()),
-        Err(e) => Err(Trouble::io("make", path, e)),
+    if path.is_dir() {
+        return Ok(());
     }
+    let mut new = OsString::from(".");
+    new.push(path.file_name().unwrap_or_default());
+    new.push(".new");
+    let new = path.with_file_name(new);
+    // Where it is there, it is of a life that was killed, or of another that begins right now.
+    let done = DirBuilder::new().mode(0o700).create(&new);
+    let done = done.or_else(|e| if new.is_dir() { Ok(()) } else { Err(e) });
+    let done = done.and_then(|()| fs::set_permissions(&new, Permissions::from_mode(mode)));
+    // What is not empty is not replaced.
+    if let Err(e) = done.and_then(|()| fs::rename(&new, path)) {
+        if !path.is_dir() {
+            return Err(Trouble::io("make", path, e));
+        }
+        // Another was faster.
+        let _ = fs::remove_dir(&new);
+    }
+    // Its name too must survive a power cut; what is in it is SQLite's to see to.
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = File::open(above.unwrap_or(Path::new(".")));
+    let synced = above.and_then(|above| above.sync_all());
+    synced.map_err(|e| Trouble::io("write the folder of", path, e))
+}
+
+/// Gives a file the mode that it is to have, where an earlier life was killed at making it.
+pub(crate) fn mend_mode(path: &Path, found: &fs::Metadata) -> Result<(), Trouble> {
+    if found.len() > 0 || found.permissions().mode() & 0o777 != BORN {
+        return Ok(());
+    }
+    let set = fs::set_permissions(path, Permissions::from_mode(FILE_MODE));
+    set.map_err(|e| Trouble::io("set the mode of", path, e))
 }
 
 /// Opens a file for reading and writing and makes it, empty, where there is none.
 pub(crate) fn open_file(path: &Path) -> Result<File, Trouble> {
-    let open = |options: &mut OpenOptions| options.read(true).write(true).mode(0o600).open(path);
+    let open = |options: &mut OpenOptions| options.read(true).write(true).mode(BORN).open(path);
     match open(OpenOptions::new().create_new(true)) {
         Ok(file) => {
             let set = file.set_permissions(Permissions::from_mode(FILE_MODE));

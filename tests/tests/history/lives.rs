@@ -5,6 +5,7 @@
 use super::{Sender, adds_up, progress};
 use crate::host::{Exo, SOON, Site, children, lines, name_of};
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -56,6 +57,15 @@ pub(crate) fn work(persistent: bool, did: &str) -> String {
          attempt=${{line#*\\\"attempt\\\":}}\nattempt=${{attempt%%[,\\}}]*}}\n{deeds}done\n"
     )
 }
+
+/// Modes of what exo makes.
+const MODES: [(&str, u32); 5] = [
+    ("store", 0o750),
+    ("store/work.db", 0o640),
+    ("spool", 0o755),
+    ("spool/p", 0o3733),
+    ("run", 0o755),
+];
 
 /// Whose calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +121,12 @@ impl Life {
             }
             _ => {
                 let exo = site.exo();
+                until(SOON, || is_in(thread(exo.worker()), RECVFROM));
                 let pid = match part {
                     Part::Keeper => exo.pid(),
                     Part::Loop => exo.worker(),
                     Part::Store => thread(exo.worker()),
                 };
-                until(SOON, || is_in(thread(exo.worker()), RECVFROM));
                 calls::trace(pid, trace, rules);
                 sender.submit(&ITEMS);
                 exo
@@ -179,6 +189,11 @@ impl Life {
         }
         let left = processes(&self.site, &self.site.join("p"));
         assert!(left.is_empty(), "{context}: {left:?} are left");
+        // What was made on the way is for those for whom it is.
+        for (name, mode) in MODES {
+            let found = fs::metadata(self.site.join(name)).unwrap().mode() & 0o7777;
+            assert_eq!(found, mode, "{context}: {name} has the mode {found:o}");
+        }
     }
 }
 

@@ -45,14 +45,35 @@ pub(super) fn make_folders(
     Ok(())
 }
 
+/// It gets its name last: killed on the way, the next life finds none, and not one that nobody may
+/// use.
 fn make(path: &Path, owner: Option<(u32, u32)>, mode: u32) -> Result<()> {
     let Some((above, name)) = step_down(path)? else { return Ok(()) };
-    match file::mkdir(above.raw(), &name, 0o700) {
-        Err(Errno(EEXIST)) => return Ok(()),
-        answer => answer?,
+    let is_there = || file::stat(above.raw(), &name, false).is_ok();
+    if is_there() {
+        return Ok(());
     }
-    let folder = file::open(above.raw(), &name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
-    if file::stat_fd(folder.raw())?.uid() != process::euid() {
+    let new = c_string(&[b".", name.to_bytes(), b".new"].concat())?;
+    match file::mkdir(above.raw(), &new, 0o700) {
+        // Of a life that was killed, or of another exo that begins right now.
+        Ok(()) | Err(Errno(EEXIST)) => {}
+        Err(why) => return Err(why),
+    }
+    let done = prepare(&above, &new, owner, mode);
+    match done.and_then(|()| file::rename_new(above.raw(), &new, &name)) {
+        Err(_) if is_there() => {
+            // The other was faster.
+            let _ = file::rmdir(above.raw(), &new);
+            Ok(())
+        }
+        answer => answer,
+    }
+}
+
+fn prepare(above: &Fd, new: &CStr, owner: Option<(u32, u32)>, mode: u32) -> Result<()> {
+    let folder = file::open(above.raw(), new, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
+    let uid = file::stat_fd(folder.raw())?.uid();
+    if uid != process::euid() && owner.is_none_or(|(its, _)| uid != its) {
         // Somebody put another in its place, so not all of the way is root's.
         return Err(Errno(EPERM));
     }

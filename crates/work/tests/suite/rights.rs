@@ -1,10 +1,11 @@
 //! Who may open what.
 
-use crate::support::{World, job, place};
+use crate::support::{Moved, World, job, open, place};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use testkit::Scratch;
 use work::{Change, Reader, Trouble};
 
 #[test]
@@ -20,6 +21,31 @@ fn the_folder_is_open_to_its_group_for_reading_and_to_nobody_else_whatever_the_u
     for file in ["work.db", "work.db-wal", "work.db-shm", "work.lock", "work.turn"] {
         assert_eq!(mode(file), 0o640, "{file}");
     }
+}
+
+#[test]
+fn what_a_killed_life_left_half_made_is_finished_by_the_next() {
+    let (scratch, clock) = (Scratch::new(), Moved::new());
+    let set = |name: &str, mode| {
+        fs::set_permissions(scratch.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mode = |name: &str| fs::metadata(scratch.join(name)).unwrap().permissions().mode() & 0o777;
+    fs::create_dir(scratch.join(".store.new")).unwrap();
+    set(".store.new", 0o700);
+    drop(open(&scratch, &clock));
+    assert!(!scratch.join(".store.new").exists());
+    assert_eq!(mode("store"), 0o750);
+    for file in ["work.db", "work.lock"] {
+        fs::remove_file(scratch.join("store").join(file)).unwrap();
+    }
+    fs::write(scratch.join("store/work.db"), "").unwrap();
+    set("store/work.db", 0o600);
+    drop(open(&scratch, &clock));
+    assert_eq!(mode("store/work.db"), 0o640);
+    // One that its owner has closed stays closed.
+    set("store/work.db", 0o600);
+    drop(open(&scratch, &clock));
+    assert_eq!(mode("store/work.db"), 0o600);
 }
 
 /// Run by the test below as another user.
@@ -83,7 +109,7 @@ fn a_reader_cannot_write_and_changes_are_seen_by_it_at_once() {
 
 #[test]
 fn a_store_that_is_not_there_cannot_be_read_and_is_not_made() {
-    let scratch = testkit::Scratch::new();
+    let scratch = Scratch::new();
     let refused = Reader::open(&place(&scratch)).unwrap_err();
     assert!(matches!(refused, Trouble::Database { .. }), "{refused}");
     assert!(refused.to_string().contains("store/work.db"), "{refused}");
