@@ -358,16 +358,18 @@ fn troubles(call: &str) -> &'static [&'static str] {
     match call {
         "write" | "pwrite64" | "writev" | "splice" | "link" | "linkat" | "rename" | "renameat"
         | "renameat2" | "mkdir" | "mkdirat" | "ftruncate" | "fallocate" => &["ENOSPC", "EIO"],
-        "open" | "openat" | "pipe2" | "dup3" | "fcntl" | "eventfd2" | "signalfd4" => {
-            &["EMFILE", "EIO"]
-        }
+        "open" | "openat" | "pipe2" | "dup3" | "fcntl" | "eventfd2" | "signalfd4"
+        | "timerfd_create" | "epoll_create1" => &["EMFILE", "EIO"],
+        "epoll_ctl" => &["ENOMEM", "ENOSPC"],
+        "timerfd_settime" => &["EINVAL"],
         "fork" | "vfork" | "clone" | "clone3" => &["EAGAIN", "ENOMEM"],
         "mmap" | "munmap" | "brk" | "mprotect" => &["ENOMEM"],
-        "poll" | "ppoll" | "wait4" | "waitid" | "nanosleep" | "clock_nanosleep" => &["EINTR"],
+        "poll" | "ppoll" | "epoll_wait" | "epoll_pwait" | "wait4" | "waitid" | "nanosleep"
+        | "clock_nanosleep" => &["EINTR"],
         "read" | "pread64" | "readv" | "tee" => &["EINTR", "EIO"],
         "fsync" | "fdatasync" | "unlink" | "unlinkat" | "chmod" | "fchmod" | "fchmodat"
         | "getdents64" | "stat" | "fstat" | "lstat" | "newfstatat" | "statx" | "flock"
-        | "chdir" | "fchdir" | "close" => &["EIO"],
+        | "chdir" | "fchdir" | "lseek" | "close" => &["EIO"],
         _ => &[],
     }
 }

@@ -12,6 +12,7 @@ pub mod decimal;
 pub mod directory;
 pub mod entry;
 pub mod environment;
+pub mod epoll;
 pub mod errno;
 pub mod fd;
 pub mod file;
@@ -34,6 +35,7 @@ pub mod socket;
 pub mod spawn;
 pub mod terminal;
 pub mod time;
+pub mod timer;
 pub mod title;
 pub mod watch;
 

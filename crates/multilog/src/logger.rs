@@ -332,8 +332,7 @@ impl Logger {
         let calm = (self.takes > 0).then(|| self.calm_at());
         let logs = self.logs.iter().filter_map(Folder::deadline).min();
         let deadline = [pause, stop, calm, logs].into_iter().flatten().min();
-        let timeout = deadline.map(|at| at.saturating_sub(now));
-        self.wait.wait(matches!(want, Want::Input), self.logs, timeout)
+        self.wait.wait(matches!(want, Want::Input), self.logs, deadline, now)
     }
 
     /// Does what the events ask for.

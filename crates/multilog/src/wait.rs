@@ -2,11 +2,13 @@
 
 use crate::STDIN;
 use crate::folder::Folder;
+use linux::epoll::Epoll;
 use linux::errno::Result;
 use linux::fd::{self, Fd, PollFd};
 use linux::signal::{self, Set, numbers};
+use linux::timer::Timer;
 
-/// Entries before those of the logs.
+/// Entries of the list before those of the logs.
 const OWN: usize = 2;
 /// Descriptors of each log.
 pub const PER_LOG: usize = 2;
@@ -23,9 +25,26 @@ pub struct Events {
 }
 
 /// What is waited on.
+///
+/// A line that comes alone costs little more than its wait. So what is always waited on stays with
+/// the kernel; processors, which come and go, are waited on the ordinary way while there are any.
 pub struct Wait {
+    always: Epoll,
     signals: Fd,
+    timer: Timer,
+    input: Input,
     list: &'static mut [PollFd],
+}
+
+/// How descriptor 0 is waited on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// Not at all, now.
+    Unwanted,
+    /// Beside the signals.
+    Always,
+    /// Beside the processors: it is a file, or there was no memory.
+    Refused,
 }
 
 /// Returns the length of the list that [`Wait::new`] takes.
@@ -38,33 +57,69 @@ impl Wait {
     /// Makes signals wait until they are asked for.
     ///
     /// # Errors
-    /// As signalfd(2).
+    /// As signalfd(2), `timerfd_create(2)` and `epoll_create1(2)`.
     pub fn new(list: &'static mut [PollFd]) -> Result<Self> {
         signal::ignore(numbers::SIGPIPE);
         let set = Set::of(&[numbers::SIGTERM, numbers::SIGALRM]);
         set.block_only();
-        Ok(Self { signals: set.descriptor().and_then(fd::beyond_standard)?, list })
+        let signals = set.descriptor().and_then(fd::beyond_standard)?;
+        let (always, timer) = (Epoll::new()?, Timer::new()?);
+        always.add(signals.raw())?;
+        always.add(timer.raw())?;
+        Ok(Self { always, signals, timer, input: Input::Unwanted, list })
     }
 
-    /// Waits up to `timeout` nanoseconds; for input only where it is wanted.
-    pub fn wait(&mut self, input: bool, logs: &[Folder], timeout: Option<u64>) -> Events {
-        self.list[0] = PollFd::readable(self.signals.raw());
-        self.list[1] = if input { PollFd::readable(STDIN) } else { PollFd::none() };
+    /// Waits until `deadline` at the latest, nanoseconds of the monotonic clock; for input only
+    /// where it is wanted.
+    pub fn wait(
+        &mut self,
+        input: bool,
+        logs: &[Folder],
+        deadline: Option<u64>,
+        now: u64,
+    ) -> Events {
+        self.want(input);
+        // Failing, the wait might have no end: then there is none.
+        let has_end = self.timer.set(deadline, now).is_ok();
+        let is_refused = input && self.input == Input::Refused;
+        self.list[1] = if is_refused { PollFd::readable(STDIN) } else { PollFd::none() };
         let mut len = OWN;
         for fd in logs.iter().flat_map(Folder::poll_fds).filter(|fd| *fd >= 0) {
             self.list[len] = PollFd::readable(fd);
             len += 1;
         }
-        let mut events = Events::default();
-        // Failing, it has not waited: what is there is looked for all the same.
-        let failed = fd::poll(&mut self.list[..len], timeout).is_err();
-        events.input = input && (failed || self.list[1].is_ready());
-        if failed || self.list[0].is_ready() {
+        let ready = if has_end && !is_refused && len == OWN {
+            self.always.wait()
+        } else {
+            self.list[0] = PollFd::readable(self.always.raw());
+            // Failing, it has not waited: what is there is looked for all the same.
+            let _ = fd::poll(&mut self.list[..len], (!has_end).then_some(0));
+            self.always.look()
+        };
+        let (failed, ready) = (ready.is_err(), ready.unwrap_or_default());
+        let has_input = failed || ready.has(STDIN) || self.list[1].is_ready();
+        let mut events = Events { input: input && has_input, ..Events::default() };
+        if failed || ready.has(self.signals.raw()) {
             while let Some(signal) = signal::next(&self.signals) {
                 events.stop |= signal == numbers::SIGTERM;
                 events.rotate |= signal == numbers::SIGALRM;
             }
         }
         events
+    }
+
+    fn want(&mut self, input: bool) {
+        self.input = match (self.input, input) {
+            (Input::Unwanted, true) => match self.always.add(STDIN) {
+                Ok(()) => Input::Always,
+                Err(_) => Input::Refused,
+            },
+            (Input::Always, false) => {
+                // It was added.
+                let _ = self.always.remove(STDIN);
+                Input::Unwanted
+            }
+            (as_before, _) => as_before,
+        };
     }
 }

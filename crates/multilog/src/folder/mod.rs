@@ -276,7 +276,12 @@ impl Folder {
     }
 
     fn is_cut(&self) -> bool {
-        file::stat_fd(self.current()).is_ok_and(|stat| (stat.size() as u64) < self.len)
+        match file::seek_end(self.current()) {
+            // Somebody added to it: what we write goes on behind what we wrote.
+            Ok(end) if end > self.len => file::seek(self.current(), self.len).is_err(),
+            Ok(end) => end < self.len,
+            Err(_) => false,
+        }
     }
 
     /// Says that writing to `current` failed: says so, and pauses or makes room.
