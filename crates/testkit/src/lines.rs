@@ -31,6 +31,32 @@ pub fn lines(numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
     out
 }
 
+/// Returns the text of a program in Python that says the same lines on descriptor 1 as fast as they
+/// are taken. Told TERM it ends behind a line, with the number of lines in the file `said`.
+#[must_use]
+pub fn speaker() -> String {
+    let fill = String::from_utf8_lossy(FILL);
+    format!(
+        r#"#!/usr/bin/env python3
+import os, signal
+over = []
+signal.signal(signal.SIGTERM, lambda *_: over.append(True))
+fill = "{fill}"
+rows = [(fill[i:] + fill * 3)[:{LONGEST}] for i in range(len(fill))]
+n = 0
+while not over:
+    numbers = range(n, n + 500)
+    text = "".join(f"{{i}} {{rows[i % len(fill)][:i * 7919 % {LONGEST}]}}\n" for i in numbers)
+    n += 500
+    text = text.encode()
+    while text:
+        text = text[os.write(1, text):]
+with open("said", "w") as said:
+    said.write(str(n))
+"#
+    )
+}
+
 /// What stands before each line of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {
@@ -138,6 +164,51 @@ fn number_of(line: &[u8], made: &mut Vec<u8>) -> Option<u64> {
     (line == made).then_some(n)
 }
 
+/// Reads a log in pieces of any size and knows at each line whether it is the next one.
+pub struct Checker {
+    stamp: Stamp,
+    next: u64,
+    half: Vec<u8>,
+    made: Vec<u8>,
+}
+
+impl Checker {
+    /// Begins with line 0.
+    #[must_use]
+    pub fn new(stamp: Stamp) -> Self {
+        Self { stamp, next: 0, half: Vec::new(), made: Vec::new() }
+    }
+
+    /// Reads the next piece.
+    ///
+    /// # Errors
+    /// What stands there instead of the next line.
+    pub fn read(&mut self, piece: &[u8]) -> Result<(), String> {
+        let mut text = std::mem::take(&mut self.half);
+        text.extend_from_slice(piece);
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            if !line.ends_with(b"\n") {
+                self.half = line.to_vec();
+                break;
+            }
+            let number = self.stamp.strip(line).and_then(|rest| number_of(rest, &mut self.made));
+            if number != Some(self.next) {
+                return Err(format!("instead of line {}: {}", self.next, shortened(line)));
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    /// Returns how many whole lines there were.
+    ///
+    /// # Errors
+    /// What is left of a line that is not whole.
+    pub fn end(self) -> Result<u64, String> {
+        if self.half.is_empty() { Ok(self.next) } else { Err(shortened(&self.half)) }
+    }
+}
+
 fn shortened(line: &[u8]) -> String {
     String::from_utf8_lossy(&line[..line.len().min(200)]).into_owned()
 }
@@ -218,6 +289,44 @@ mod tests {
             assert!(!judged(&[&whole[..at], &whole[at + 1..]].concat()).is_fine(), "without {at}");
             assert!(!judged(&[&whole[..at], b"\n", &whole[at..]].concat()).is_fine(), "split");
         }
+    }
+
+    #[test]
+    fn a_checker_knows_the_first_line_that_is_not_the_next() {
+        let read = |numbers: &[u64], piece: usize| {
+            let mut checker = Checker::new(Stamp::None);
+            for piece in lines(numbers.iter().copied()).chunks(piece) {
+                checker.read(piece)?;
+            }
+            checker.end()
+        };
+        for piece in [1, 7, 1000] {
+            assert_eq!(read(&[0, 1, 2, 3], piece), Ok(4));
+            assert!(read(&[0, 1, 3], piece).is_err_and(|why| why.starts_with("instead of line 2")));
+            assert!(read(&[0, 1, 1], piece).is_err());
+            assert!(read(&[0, 2, 1], piece).is_err());
+        }
+        let mut checker = Checker::new(Stamp::None);
+        checker.read(b"0 \n1 a").expect("a line and a half");
+        assert_eq!(checker.end(), Err("1 a".into()));
+    }
+
+    #[test]
+    fn the_speaker_says_the_same_lines() {
+        use std::io::Read;
+        let scratch = crate::Scratch::new();
+        let dir = scratch.service("speaker", &speaker());
+        let mut command = std::process::Command::new(dir.join("run"));
+        let child = command.current_dir(&dir).stdout(std::process::Stdio::piped()).spawn();
+        let mut child = child.expect("python3");
+        let mut out = child.stdout.take().expect("a pipe");
+        let mut said = vec![0; 1 << 20];
+        out.read_exact(&mut said).expect("lines");
+        linux::signal::kill(child.id().cast_signed(), 15).expect("kill");
+        out.read_to_end(&mut said).expect("lines");
+        assert!(child.wait().expect("wait").success());
+        let count = fs::read_to_string(dir.join("said")).expect("said").parse().expect("number");
+        assert!(judge(&said, Stamp::None, count, |_| true).is_fine());
     }
 
     #[test]
