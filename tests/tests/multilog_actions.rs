@@ -179,6 +179,52 @@ fn a_file_of_yesterday_is_closed_at_the_start_without_a_line_of_today() {
     assert_holds(&dir, Stamp::None, 5, |_| true, "daily");
 }
 
+/// As a machine that was off for three days finds it: rotated files of the days before, and what was
+/// being written, of that mode.
+fn left_three_days_ago(scratch: &Scratch, current_mode: u32) -> PathBuf {
+    let dir = scratch.join("d");
+    fs::create_dir(&dir).unwrap();
+    let now = SystemTime::now();
+    let files = [(lines(0..2), Some(5), 0o744), (lines(2..4), Some(4), 0o744)];
+    for (text, days, file_mode) in files.into_iter().chain([(lines(4..6), None, current_mode)]) {
+        let written = now - std::time::Duration::from_secs(86_400 * days.unwrap_or(3));
+        let unix = written.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        // A label counts from 2^62; TAI is ten seconds ahead.
+        let label = format!("@{:016x}00000000.s", (1_u64 << 62) + 10 + unix);
+        let path = dir.join(days.map_or("current".into(), |_| label));
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(file_mode)).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(written).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn after_days_of_downtime_what_was_written_before_is_closed_once_at_the_start() {
+    for action in [":daily", ":age=1h"] {
+        for (current_mode, closed) in [(0o744, "s"), (0o644, "u")] {
+            let scratch = Scratch::new();
+            let dir = left_three_days_ago(&scratch, current_mode);
+            let pipe = Pipe::new(&scratch, "pipe");
+            // Also the third finds nothing more to close.
+            for n in 0..3 {
+                let mut logger = again(&scratch, &pipe, &[action, "./d"]);
+                until(20, || rotated(&dir).len() == 3 && dir.join("current").exists());
+                pipe.write(&lines(6 + n..7 + n));
+                until(20, || pipe.is_empty());
+                until_idle(logger.pid());
+                logger.finish(&pipe);
+            }
+            let context = format!("{action} {current_mode:o}");
+            let all = rotated(&dir);
+            assert_eq!(all.len(), 3, "{context}: {all:?}");
+            assert!(all[2].to_string_lossy().ends_with(closed), "{context}: {all:?}");
+            assert_eq!(fs::read(&all[2]).unwrap(), lines(4..6), "{context}");
+            assert_eq!(fs::read(dir.join("current")).unwrap(), lines(6..9), "{context}");
+        }
+    }
+}
+
 #[test]
 fn rotated_files_are_compressed_and_then_the_logger_sleeps() {
     let (scratch, pipe, mut logger) = start(&["s4096", "n1000", ":then=gzip -c", "./d"]);
