@@ -8,15 +8,18 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use testkit::lines::{Stamp, append, assert_holds, lines};
+use testkit::lines::{Stamp, assert_holds, lines};
 use testkit::logger::{injected, messages, multilog, under};
 use testkit::wait::holds_within;
 use testkit::{Disk, Logger, Pipe, Scratch, Suite, until};
 
+const SIGKILL: i32 = 9;
 const SIGALRM: i32 = 14;
 const SIGTERM: i32 = 15;
 const SIGCONT: i32 = 18;
@@ -481,36 +484,51 @@ impl Random {
     }
 }
 
+/// Writes lines at full speed until that is over; returns how many.
+fn talk(pipe: &Pipe, over: &AtomicBool) -> u64 {
+    let (mut n, mut end) = (0, pipe.writer());
+    while !over.load(Ordering::Relaxed) {
+        end.write_all(&lines(n..n + 50)).unwrap();
+        n += 50;
+    }
+    n
+}
+
+/// Ends [`talk`], also where the test fails: it may wait for room then.
+struct Over<'a>(&'a AtomicBool, &'a Pipe);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        if std::thread::panicking() && !self.1.is_empty() {
+            let _ = self.1.reader().read(&mut [0; 1 << 14]);
+        }
+    }
+}
+
 /// A writer at full speed while the logger is killed, told to end, stopped and made to rotate at
 /// random moments, `rounds` lives in all.
 fn storm(life: &Life, rounds: usize, ways: &[i32], seed: u64) {
     let scratch = Scratch::new();
     let pipe = Pipe::new(&scratch, "pipe");
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     let count = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            use std::io::Write;
-            let (mut n, mut end, mut bytes) = (0, pipe.writer(), Vec::new());
-            while !over.load(Ordering::Relaxed) {
-                bytes.clear();
-                for _ in 0..50 {
-                    append(n, &mut bytes);
-                    n += 1;
-                }
-                end.write_all(&bytes).unwrap();
-            }
-            n
-        });
+        let guard = Over(&over, &pipe);
+        let writer = scope.spawn(|| talk(&pipe, &over));
         for _ in 0..rounds {
             let mut command = multilog(&scratch, Suite::Ours, life.script);
             let mut logger = Logger::read(&mut command, pipe.reader());
+            let way = ways[random.below(ways.len() as u64) as usize];
             for _ in 0..random.below(3) {
+                logger.until_it_heeds_signals();
                 pause(&mut random, &mut logger);
                 logger.signal(SIGALRM);
             }
+            if way != SIGKILL {
+                logger.until_it_heeds_signals();
+            }
             pause(&mut random, &mut logger);
-            let way = ways[random.below(ways.len() as u64) as usize];
             logger.signal(way);
             if way == SIGSTOP {
                 pause(&mut random, &mut logger);
@@ -518,11 +536,11 @@ fn storm(life: &Life, rounds: usize, ways: &[i32], seed: u64) {
                 logger.signal(SIGCONT);
             }
             let ended = logger.end_within(60);
-            let killed = std::os::unix::process::ExitStatusExt::signal(&ended) == Some(9);
+            let killed = ended.signal() == Some(SIGKILL);
             let context = format!("seed {seed}, {way}: {ended:?}: {}", messages(&scratch));
             assert!(ended.success() || killed, "{context}");
         }
-        over.store(true, Ordering::Relaxed);
+        drop(guard);
         // The writer may wait for room.
         let mut command = multilog(&scratch, Suite::Ours, life.script);
         let mut logger = Logger::read(&mut command, pipe.reader());
@@ -560,7 +578,7 @@ fn storms(ways: &[i32]) {
 /// `kill9_restart_zero_loss`
 #[test]
 fn a_logger_that_is_killed_again_and_again_at_full_speed_loses_and_doubles_no_line() {
-    storms(&[9]);
+    storms(&[SIGKILL]);
 }
 
 /// `term_restart_zero_loss`, `logger_term_restarts_no_loss`, `alarm_burst`

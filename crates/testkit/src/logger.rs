@@ -157,6 +157,23 @@ impl Logger {
         let _ = linux::signal::kill(self.pid(), number);
     }
 
+    /// Waits until TERM and ALRM mean what multilog(8) says, or until it has ended: a program that
+    /// is only being loaded dies of them.
+    ///
+    /// # Panics
+    /// Where neither comes.
+    #[track_caller]
+    pub fn until_it_heeds_signals(&self) {
+        let blocked = || {
+            let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+            let set = text.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
+            u64::from_str_radix(set.trim(), 16).ok()
+        };
+        let term = 1 << (linux::signal::numbers::SIGTERM - 1);
+        let heeds = || blocked().is_some_and(|set| set & term != 0);
+        until(20, || heeds() || crate::scratch::is_zombie(self.pid()));
+    }
+
     /// Kills it with KILL and reaps it.
     ///
     /// # Panics
