@@ -1,0 +1,240 @@
+//! Persistent participants, end to end.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod host;
+
+use host::{ECHO, SOON, Site, children, item, lines};
+use machine::work::{Fault, State};
+use serde_json::json;
+use std::fs;
+use testkit::until;
+
+/// Returns a script's part that does this for each item.
+fn each(work: &str) -> String {
+    format!("while hear; do\ncase $type in\nwork)\n{work}\n;;\nshutdown) exit 0 ;;\nesac\ndone\n")
+}
+
+#[test]
+fn it_is_told_its_name_and_configuration_and_then_gets_items() {
+    let more = "config: {pool: 4, one: 1.0, big: 123456789012345678901234567890}\n";
+    let site = Site::per_item("#!/bin/sh\n", &format!("mode: persistent\n{more}"));
+    let seen = site.open_folder("seen");
+    let work = format!(
+        "#!/bin/sh\nread -r first <&3\necho \"$first\" >{0}/first\n\
+         echo '{{\"type\":\"hello\",\"protocol\":1,\"more\":\"is no matter\"}}' >&3\n\
+         read -r second <&3\necho \"$second\" >{0}/second\nread -r third <&3\n",
+        seen.display()
+    );
+    site.script("work", &work);
+    let _exo = site.exo();
+    site.submit("w", "{\"x\":1.0,\"y\":1E400}");
+    site.until(|| !lines(&seen.join("second")).is_empty());
+    let first = "{\"type\":\"start\",\"protocol\":1,\"participant\":\"p\",\"instance\":\"p_0\",\
+                 \"config\":{\"big\":123456789012345678901234567890,\"one\":1.0,\"pool\":4}}";
+    assert_eq!(lines(&seen.join("first")), [first]);
+    let second = &lines(&seen.join("second"))[0];
+    let (head, rest) = second.split_once(",\"attempt\":1,").unwrap();
+    assert!(head.starts_with("{\"type\":\"work\",\"id\":"), "{second}");
+    assert_eq!(rest, format!("\"item\":{}}}", item("w", "{\"x\":1.0,\"y\":1E400}")));
+}
+
+#[test]
+fn one_process_does_many_items() {
+    let site = Site::persistent(ECHO, "");
+    let exo = site.exo();
+    for n in 0..50 {
+        site.submit(&format!("w{n}"), "{\"x\":1.0}");
+    }
+    let pid = exo.participants();
+    for n in 0..50 {
+        let (job, attempts) = site.stopped(&format!("w{n}"));
+        assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 1));
+        assert_eq!(attempts[0].output, None);
+    }
+    assert_eq!((exo.participants(), pid.len()), (pid, 1));
+    assert_eq!(site.status().unwrap()["done"], 50);
+}
+
+#[test]
+fn numbers_and_unknown_keys_of_an_answer_are_kept_as_they_were_written() {
+    let changed = r#"{"x":1.0,"large":1E400,"big":123456789012345678901234567890,"z":-0.0}"#;
+    let item = item("w", changed);
+    let work = each(&format!(
+        "say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id,\\\"item\\\":\"'{item}}}'"
+    ));
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    let attempt = site.work("w", "{\"x\":2}");
+    assert_eq!(attempt.fault, Some(Fault::NONE), "{attempt:?}");
+    assert_eq!(String::from_utf8(attempt.output.unwrap()).unwrap(), item);
+}
+
+#[test]
+fn a_fault_has_code_text_and_trace_and_a_class() {
+    let work = each(
+        "say \"{\\\"type\\\":\\\"fault\\\",\\\"id\\\":$id,\\\"code\\\":42,\
+         \\\"text\\\":\\\"no size 17\\\",\\\"trace\\\":[\\\"/srv/main.py:1: in run\\\",\\\"/srv/sizer.py:77: in f\\\"]}\"",
+    );
+    let site = Site::persistent(&work, "error-class: RuntimeError\n");
+    let _exo = site.exo();
+    let attempt = site.work("w", "{}");
+    assert_eq!((attempt.fault, attempt.text.as_deref()), (Some(Fault(42)), Some("no size 17")));
+    let signature = "/main.py:#: in run: /sizer.py:#: in f: no size #";
+    assert_eq!(attempt.signature.as_deref(), Some(signature));
+    let output = String::from_utf8(attempt.output.unwrap()).unwrap();
+    let error = "\"error\":{\"class\":\"RuntimeError\",\"message\":\"no size 17\",\
+                 \"trace\":[\"/srv/main.py:1: in run\",\"/srv/sizer.py:77: in f\"]}}";
+    assert!(output.ends_with(error), "{output}");
+    let class = site.reader().classes().unwrap().remove(0);
+    assert_eq!((&*class.signature, class.count, class.code), (signature, 1, Fault(42)));
+}
+
+#[test]
+fn progress_is_seen_in_the_status() {
+    let work = each(
+        "say \"{\\\"type\\\":\\\"progress\\\",\\\"id\\\":$id,\\\"done\\\":0.25,\\\"text\\\":\\\"page 3\\\"}\"",
+    );
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    site.until(|| site.instance()["progress"]["text"] == "page 3");
+    let instance = site.instance();
+    assert_eq!(instance["progress"]["done"], 0.25);
+    assert_eq!((&instance["state"], &instance["wfid"]), (&json!("working"), &json!("w")));
+    assert_eq!((&instance["attempt"], &instance["expid"]), (&json!(1), &json!("0_1")));
+}
+
+#[test]
+fn the_next_attempt_is_told_how_far_the_last_one_came() {
+    let work = each(
+        "case $line in\n*'\"stage\":\"pushed\"'*) say \"{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id}\" ;;\n\
+         *) say \"{\\\"type\\\":\\\"stage\\\",\\\"id\\\":$id,\\\"stage\\\":\\\"pushed\\\"}\"; kill -9 $$ ;;\nesac",
+    );
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    let (job, attempts) = site.stopped("w");
+    assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 2), "{attempts:?}");
+    assert_eq!((attempts[0].fault, attempts[0].signal), (Some(Fault::CRASHED), Some(9)));
+}
+
+#[test]
+fn a_further_item_goes_to_the_other_queue_and_its_sender_is_told_its_number() {
+    let further = item("further", "{\"y\":1.0}");
+    let work = each(&format!(
+        "say '{{\"type\":\"forward\",\"ticket\":7,\"queue\":\"q\",\"item\":{further}}}'\n\
+         hear; echo \"$line\"\n\
+         say '{{\"type\":\"forward\",\"ticket\":8,\"queue\":\"q\",\"item\":[]}}'\nhear; echo \"$line\"\n\
+         say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":1}}\""
+    ));
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    let _ = site.stopped("w");
+    let jobs = site.reader().jobs(Some("q"), None, 10).unwrap();
+    let job = &jobs[0];
+    assert_eq!((jobs.len(), &*job.wfid), (1, "further"));
+    assert!(matches!(job.subject.state, State::Ready { .. }));
+    assert_eq!(site.reader().item(job.id).unwrap(), Some(further.into_bytes()));
+    let nobody = 65534;
+    assert_eq!(job.owner, Some(nobody));
+    let told = format!("p_0 w/1: {{\"type\":\"sent\",\"ticket\":7,\"job\":{}}}\n", job.id.0);
+    site.until(|| site.log().contains(&told));
+    let refused =
+        "{\"type\":\"sent\",\"ticket\":8,\"refused\":\"not a work item: an object is expected\"}";
+    site.until(|| site.log().contains(refused));
+}
+
+#[test]
+fn it_is_told_to_shut_down_and_finishes_what_it_has_in_hand() {
+    let work = "while hear; do\necho \"$type\"\ncase $type in\nwork) mine=$id ;;\n\
+                shutdown) say \"{\\\"type\\\":\\\"result\\\",\\\"id\\\":$mine}\"; exit 0 ;;\nesac\ndone\n";
+    let site = Site::persistent(work, "");
+    let exo = site.exo();
+    site.submit("w", "{}");
+    site.until(|| site.log().contains("p_0 w/1: work\n"));
+    assert!(exo.end().success());
+    let (job, attempts) = site.stopped("w");
+    assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 1));
+    assert!(site.log().contains("p_0 w/1: shutdown\n"));
+}
+
+#[test]
+fn who_does_not_end_is_told_five_seconds_before_it_is_killed() {
+    let work = "while hear; do echo \"$line\"; date +'%s %N'; done\n";
+    let site = Site::persistent(work, "shutdown-grace: 6s\n");
+    let exo = site.exo();
+    site.submit("w", "{}");
+    site.running("w");
+    let participant = exo.participants()[0];
+    assert!(exo.end().success());
+    assert!(!testkit::svscan::is_alive(participant));
+    let log = site.log();
+    assert!(log.contains("{\"type\":\"about-to-die\",\"seconds\":5.0}"), "{log}");
+    let job = site.job("w").unwrap();
+    assert_eq!((job.subject.state, job.subject.count), (State::Ready { leased: false }, 0));
+    let attempt = site.attempts("w").remove(0);
+    assert_eq!(attempt.how.as_deref(), Some("interrupted"));
+    // Told, it lived on for five seconds; told is told within one.
+    let told: Vec<i64> = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("p_0 w/1: ")?.split_once(' '))
+        .filter_map(|(s, ns)| {
+            Some(s.parse::<i64>().ok()? * 1000 + ns.parse::<i64>().ok()? / 1_000_000)
+        })
+        .collect();
+    let ended = attempt.ended.unwrap().0 / 1000;
+    let lived = ended - told.last().unwrap();
+    assert!(lived > 4000, "killed {lived} ms after it was told");
+}
+
+#[test]
+fn who_dies_while_idle_is_started_again() {
+    let site = Site::persistent(ECHO, "");
+    let exo = site.exo();
+    site.until(|| site.instance()["state"] == "idle");
+    let first = exo.participants()[0];
+    linux::signal::kill(first, 9).unwrap();
+    site.until(|| exo.participants().first().is_some_and(|pid| *pid != first));
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE));
+}
+
+#[test]
+fn each_of_several_instances_has_one_item_in_hand() {
+    let site = Site::persistent("#", "instances: 4\n");
+    let seen = site.open_folder("seen");
+    let work = each(&format!(
+        "touch {0}/$id.$$; until [ -e {0}/go ]; do sleep 0.01; done\n\
+         say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id}}\"",
+        seen.display()
+    ));
+    site.script("work", &format!("{}{work}", host::WORDS));
+    let exo = site.exo();
+    for n in 0..8 {
+        site.submit(&format!("w{n}"), "{}");
+    }
+    site.until(|| fs::read_dir(&seen).unwrap().count() == 4);
+    let counts = site.reader().counts().unwrap();
+    let of = |state: &str| counts.iter().find(|c| c.state == state).map_or(0, |c| c.jobs);
+    assert_eq!((of("run"), of("ready")), (4, 4));
+    let mut pids = exo.participants();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), 4);
+    fs::write(seen.join("go"), "").unwrap();
+    for n in 0..8 {
+        assert_eq!(site.stopped(&format!("w{n}")).0.subject.fault, Fault::NONE);
+    }
+}
+
+#[test]
+fn what_it_started_ends_with_it() {
+    let work = "sleep 1000 & echo $! >&2\n".to_owned() + ECHO;
+    let site = Site::persistent(&work, "");
+    let exo = site.exo();
+    site.until(|| site.instance()["state"] == "idle");
+    let child = children(exo.participants()[0])[0];
+    assert!(exo.end().success());
+    until(SOON, || !testkit::svscan::is_alive(child));
+}
