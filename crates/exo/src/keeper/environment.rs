@@ -3,14 +3,26 @@
 use super::Trouble;
 use super::people::Person;
 use crate::order::Start;
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings};
 use std::ffi::CString;
 use std::ffi::c_char;
 use std::os::unix::ffi::OsStringExt;
 
 /// What exo says about a start; the configuration does not.
-const OURS: [&str; 5] =
-    ["SKYNET_PARTICIPANT", "SKYNET_INSTANCE", "SKYNET_WFID", "SKYNET_ATTEMPT", "SKYNET_STAGE"];
+const OURS: [&str; 6] = [
+    "SKYNET_PARTICIPANT",
+    "SKYNET_INSTANCE",
+    "SKYNET_WFID",
+    "SKYNET_ATTEMPT",
+    "SKYNET_STAGE",
+    SETTINGS,
+];
+
+/// Where a process for one item finds what a persistent one is told in its first line.
+const SETTINGS: &str = "SKYNET_SETTINGS";
+
+/// Bytes that one variable may have: Linux's limit of 32 pages, its end included.
+const LONGEST: usize = (128 << 10) - 1;
 
 /// What is passed on from exo's own environment.
 const PASSED_ON: [&str; 2] = ["LANG", "TZ"];
@@ -57,11 +69,18 @@ impl Environment {
             set(name, value.as_bytes());
         }
         set("SKYNET_PARTICIPANT", settings.participant.as_bytes());
+        let config = settings.config.get();
+        if settings.mode == Mode::PerItem && !matches!(config, "{}" | "null") {
+            set(SETTINGS, config.as_bytes());
+        }
         let strings = list.iter().map(|(name, value)| string(name, value));
-        let fixed = strings.collect::<Option<_>>().ok_or_else(|| {
+        let fixed: Vec<CString> = strings.collect::<Option<_>>().ok_or_else(|| {
             Trouble::plain("unable to set the participant's environment: NUL in it".to_owned())
         })?;
-        Ok(Self { participant: settings.participant.clone(), fixed })
+        match fixed.iter().find(|string| string.count_bytes() > LONGEST) {
+            Some(long) => Err(Trouble::plain(too_long(long))),
+            None => Ok(Self { participant: settings.participant.clone(), fixed }),
+        }
     }
 
     /// Adds what is said about one start.
@@ -84,6 +103,17 @@ impl Variables<'_> {
     pub(super) fn pointers(&self) -> Vec<*const c_char> {
         super::launch::pointers(self.fixed.iter().chain(&self.of_start))
     }
+}
+
+fn too_long(variable: &CString) -> String {
+    let bytes = variable.as_bytes();
+    let name = bytes.split(|byte| *byte == b'=').next().unwrap_or_default();
+    format!(
+        "unable to set {} in the participant's environment: {} bytes with its name; {LONGEST} are \
+         allowed",
+        name.escape_ascii(),
+        bytes.len(),
+    )
 }
 
 fn string(name: &str, value: &[u8]) -> Option<CString> {
