@@ -61,6 +61,16 @@ pub struct Loaded {
 /// [`Trouble`]: a file that is missing, cannot be read, can be changed by others (where root
 /// reads it), or says something that cannot be; everything that is found in one go.
 pub fn load(dir: &Path) -> Result<Loaded, Trouble> {
+    let mut loaded = load_for_caller(dir)?;
+    accounts(&mut loaded.settings, &loaded.origins, &mut loaded.warnings)?;
+    Ok(loaded)
+}
+
+/// As [`load`], where all runs as the caller: the accounts that it names need not be there.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for_caller(dir: &Path) -> Result<Loaded, Trouble> {
     let places = Places::here()?;
     let directory = dir.canonicalize().map_err(|why| {
         let why = why.raw_os_error().map_or_else(|| why.to_string(), |n| Errno(n).to_string());
@@ -76,9 +86,8 @@ pub fn load(dir: &Path) -> Result<Loaded, Trouble> {
     if !reading.trouble.lines.is_empty() {
         return Err(reading.trouble);
     }
-    let (mut settings, origins) =
+    let (settings, origins) =
         draft.finish().map_err(|problems| Trouble::in_file(&own, &problems))?;
-    accounts(&mut settings, &origins, &mut reading.warnings)?;
     Ok(Loaded { settings, origins, warnings: reading.warnings })
 }
 

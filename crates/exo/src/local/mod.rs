@@ -143,7 +143,7 @@ fn settings(args: &Local) -> Result<Settings, Complaint> {
     let here = std::env::current_dir()
         .map_err(|why| (vec![format!("unable to find the current directory: {why}")], TROUBLE))?;
     let mut settings = if args.command.is_empty() {
-        match config::load(&here) {
+        match config::load_for_caller(&here) {
             Ok(Loaded { settings, .. }) => settings,
             Err(trouble) => {
                 let mut lines = trouble.lines;

@@ -1,0 +1,179 @@
+//! `exo local`: a participant tried without anything to set up.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod host;
+
+use host::{ECHO, SOON, Site, WORDS};
+use machine::work::Fault;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use testkit::scratch::script;
+use testkit::wait::holds_within;
+use testkit::{Output, Scratch, program, run};
+
+/// Counts what is in `fields.n` up by one; fails where it is missing.
+const UP: &str = "#!/bin/sh\necho \"seen by $SKYNET_PARTICIPANT as $SKYNET_INSTANCE\"\n\
+    item=$(cat)\ncase $item in\n\
+    *'\"n\":1'*) printf '%s' \"$item\" | sed 's/\"n\":1/\"n\":2/' >&3 ;;\n\
+    *) echo 'field n is missing' >&2; exit 12 ;;\nesac\n";
+
+fn local(dir: &Path) -> Command {
+    let none = dir.join("etc");
+    fs::create_dir_all(&none).unwrap();
+    let mut command = Command::new(program("exo"));
+    command.arg("local").current_dir(dir).env("SKYNET_CONFIG", none);
+    command.env("TMPDIR", dir);
+    command
+}
+
+fn folder(work: &str) -> Scratch {
+    let scratch = Scratch::new();
+    script(&scratch.join("work"), work);
+    scratch
+}
+
+/// Nothing of the run is left in the folder for temporary files.
+#[track_caller]
+fn nothing_stays(scratch: &Scratch) {
+    let names = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> =
+        names.filter(|name| name.to_string_lossy().starts_with("exo-local")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[track_caller]
+fn done(output: &Output, answers: &str) {
+    assert_eq!((output.code, &*output.out()), (Some(0), answers), "{output:?}");
+}
+
+#[test]
+fn one_item_is_done_and_its_answer_printed_and_the_log_is_on_standard_error() {
+    let scratch = folder(UP);
+    let output = run(local(scratch.path()).args(["-i", "{\"fields\":{\"n\":1}}", "./work"]));
+    done(&output, "{\"fields\":{\"n\":2}}\n");
+    assert!(output.err().contains("seen by work as work_0\n"), "{output:?}");
+    nothing_stays(&scratch);
+}
+
+#[test]
+fn items_of_a_file_are_all_done_and_the_exit_code_tells_whether_they_are() {
+    let scratch = folder(UP);
+    let items = scratch.join("items");
+    fs::write(&items, "{\"fields\":{\"n\":1}}\n{\"fields\":{\"n\":1,\"x\":1.0}}\n").unwrap();
+    let both = ["-i", "items", "./work"];
+    let output = run(local(scratch.path()).args(both));
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let mut answers: Vec<String> = output.out().lines().map(str::to_owned).collect();
+    answers.sort();
+    assert_eq!(answers, ["{\"fields\":{\"n\":2,\"x\":1.0}}", "{\"fields\":{\"n\":2}}"]);
+    fs::write(&items, "{\"fields\":{\"n\":1}}\n{\"fields\":{}}\n").unwrap();
+    let output = run(local(scratch.path()).args(both));
+    assert_eq!((output.code, &*output.out()), (Some(1), "{\"fields\":{\"n\":2}}\n"));
+    let said = "item 2 failed: fault 12: field n is missing (exit 12)";
+    assert!(output.err().contains(said), "{output:?}");
+    nothing_stays(&scratch);
+}
+
+#[test]
+fn a_persistent_participant_is_tried_in_the_same_way() {
+    let scratch = folder(&format!("{WORDS}{ECHO}"));
+    let words = ["-m", "persistent", "-n", "2", "-i", "{\"fields\":{\"x\":1.0}}", "./work"];
+    done(&run(local(scratch.path()).args(words)), "{\"fields\":{\"x\":1.0}}\n");
+    nothing_stays(&scratch);
+}
+
+#[test]
+fn a_directory_s_own_participant_has_its_configuration_and_standard_input_its_items() {
+    let scratch =
+        folder("#!/bin/sh\nprintf '%s %s' \"$SKYNET_SETTINGS\" \"$SKYNET_ATTEMPT\" >&2\n");
+    fs::write(scratch.join("exo.yaml"), "command: ./work\nconfig: {one: 1.0}\n").unwrap();
+    let mut command = local(scratch.path());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"fields\":{\"y\":[]}}\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "{\"fields\":{\"y\":[]}}\n", "{err}");
+    assert!(output.status.success() && err.contains("{\"one\":1.0} 1"), "{err}");
+}
+
+#[test]
+fn wrong_usage_and_trouble_have_codes_of_their_own() {
+    let scratch = folder(UP);
+    let of = |words: &[&str]| run(local(scratch.path()).args(words));
+    assert_eq!(of(&["--mode", "never", "./work"]).code, Some(100));
+    assert_eq!(of(&["-n", "0", "./work"]).code, Some(100));
+    for words in [
+        &["-i", "missing", "./work"][..],
+        &["-i", "{\"fields\":7}", "./work"],
+        &["-i", "{}", "./missing"],
+        &["-i", "{\"fields\":{}}"],
+    ] {
+        let output = of(words);
+        assert_eq!(output.code, Some(111), "{words:?}: {output:?}");
+        assert!(output.err().starts_with("exo: fatal: ") || output.err().contains("exo: error"));
+    }
+    nothing_stays(&scratch);
+}
+
+#[test]
+fn a_fault_below_ten_is_tried_again_where_that_is_asked_for() {
+    let scratch = folder("#!/bin/sh\n[ $SKYNET_ATTEMPT = 2 ] || exit 1\n");
+    fs::write(scratch.join("exo.yaml"), "command: ./work\nretry: {first: 10ms, longest: 10ms}\n")
+        .unwrap();
+    let of = |words: &[&str]| run(local(scratch.path()).args(words)).code;
+    assert_eq!(of(&["-i", "{\"fields\":{}}"]), Some(1));
+    assert_eq!(of(&["-i", "{\"fields\":{}}", "--tries", "2"]), Some(0));
+}
+
+#[test]
+fn a_recorded_attempt_is_replayed_with_its_item_and_stage_and_the_store_stays_as_it_is() {
+    let site = Site::per_item("#!/bin/sh\nexit 12\n", "");
+    let exo = site.exo();
+    let attempt = site.work("w", "{\"n\":1}");
+    assert_eq!(attempt.fault, Some(Fault(12)));
+    let job = site.job("w").unwrap();
+    site.script("work", UP);
+    let (id, store) = (job.id.0.to_string(), site.join("store"));
+    let mut command = site.command(&["local", "--replay", &id, "--stage", "half"]);
+    let output = run(&mut command);
+    done(&output, &(host::item("w", "{\"n\":2}") + "\n"));
+    let mut elsewhere = site.command(&["local", "--replay", &id, "--store"]);
+    done(&run(elsewhere.arg(&store)), &(host::item("w", "{\"n\":2}") + "\n"));
+    let unknown = run(&mut site.command(&["local", "--replay", "4711"]));
+    assert_eq!(unknown.code, Some(111), "{unknown:?}");
+    assert!(unknown.err().contains("has no job 4711"), "{unknown:?}");
+    assert_eq!(site.job("w").unwrap(), job);
+    assert!(exo.end().success());
+}
+
+#[test]
+fn watched_it_runs_again_after_each_change_until_it_is_told_to_end() {
+    let scratch = folder("#!/bin/sh\necho first\n");
+    let out = Scratch::new();
+    let said = out.join("said");
+    let file = File::create(&said).unwrap();
+    let mut command = local(scratch.path());
+    command.args(["-w", "-i", "{\"fields\":{}}", "./work"]).env("TMPDIR", out.path());
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+    let says = |text: &str| {
+        let said = || fs::read_to_string(&said).unwrap_or_default();
+        let is_said = || said().contains(text);
+        assert!(holds_within(std::time::Duration::from_secs(SOON), is_said), "{}", said());
+    };
+    says("work_0 -/1: first");
+    says("exit code 0; waiting for a change");
+    script(&scratch.join("work"), "#!/bin/sh\necho second\nexit 3\n");
+    says("second");
+    says("exit code 1; waiting for a change");
+    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
