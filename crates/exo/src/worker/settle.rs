@@ -98,7 +98,10 @@ pub(super) fn of_exit(
     form: Form<'_>,
 ) -> Outcome {
     let (code, signal) = numbers(ended);
-    let answer = Some(answer.trim_ascii()).filter(|answer| !answer.is_empty());
+    // Of one that is too long only the beginning is here: that is no answer, whatever it looks like.
+    let is_whole = answer.len() <= form.limit;
+    let answer = if is_whole { answer.trim_ascii() } else { answer };
+    let answer = Some(answer).filter(|answer| !answer.is_empty());
     let whole = answer.filter(|answer| mistake(answer, work, form.limit).is_none());
     let outcome = match ended {
         Ended::Code(0) => match answer.and_then(|answer| mistake(answer, work, form.limit)) {
