@@ -71,6 +71,13 @@ impl Site {
         Self::per_item(&format!("{WORDS}{work}"), &format!("{text}{more}"))
     }
 
+    /// A site whose participant is persistent, this program with its arguments.
+    #[track_caller]
+    pub(crate) fn persistent_program(command: &[&str], more: &str) -> Self {
+        let text = "mode: persistent\nrestart: {first: 20ms, longest: 50ms}\n";
+        Self::new(&format!("command: [{}]\n{text}{more}", command.join(", ")))
+    }
+
     /// Returns a path below the site's folder.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.scratch.join(name)
@@ -255,6 +262,11 @@ pub(crate) fn item(wfid: &str, fields: &str) -> String {
 pub(crate) struct Exo(Child);
 
 impl Exo {
+    /// Takes care of one that the caller started.
+    pub(crate) const fn new(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Returns the keeper's pid.
     pub(crate) fn pid(&self) -> i32 {
         self.0.id().cast_signed()

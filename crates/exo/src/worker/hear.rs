@@ -2,7 +2,7 @@
 
 use super::link::Link;
 use super::settle::{self, Form};
-use super::slot::{PATIENCE, Process, Progress};
+use super::slot::{PATIENCE, Process, Progress, at_once};
 use super::{Phase, Worker};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
@@ -98,11 +98,11 @@ impl Worker {
         let refused = job.as_ref().err().map(ToString::to_string);
         let slot = &mut self.slots[to.slot];
         if slot.process.as_ref().is_some_and(|process| process.serial == to.serial) {
-            slot.say(&ToParticipant::Sent {
-                ticket: to.ticket,
-                job: job.ok().map(|job| job.0),
-                refused: refused.as_deref(),
-            });
+            let (ticket, job) = (to.ticket, job.ok().map(|job| job.0));
+            let message = ToParticipant::Sent { ticket, job, refused: refused.as_deref() };
+            if let Some(talk) = slot.talk() {
+                talk.say_sent(&message);
+            }
         }
     }
 
@@ -202,9 +202,9 @@ impl Worker {
         self.log.put(&out);
         let Some(process) = &mut slot_ref.process else { return };
         match &mut process.ends.link {
-            Link::PerItem(one) => one.read(&mut self.room),
+            Link::PerItem(one) => one.read(&mut self.room, at_once(to_end)),
             Link::Persistent(talk) => {
-                talk.read(&mut self.room);
+                talk.read(&mut self.room, at_once(to_end));
                 self.listen(slot);
             }
         }
@@ -221,8 +221,7 @@ impl Worker {
 
     fn listen(&mut self, slot: usize) {
         loop {
-            let Some(Process { ends, .. }) = &mut self.slots[slot].process else { return };
-            let Link::Persistent(talk) = &mut ends.link else { return };
+            let Some(talk) = self.slots[slot].talk() else { return };
             let Some(line) = talk.line() else {
                 if talk.is_over() {
                     self.events.push_back((slot, Event::Broken));
@@ -232,9 +231,7 @@ impl Worker {
             self.hear_line(slot, &line);
             // Each word counts before the next one is heard.
             self.decide();
-            if let Some(Process { ends, .. }) = &mut self.slots[slot].process
-                && let Link::Persistent(talk) = &mut ends.link
-            {
+            if let Some(talk) = self.slots[slot].talk() {
                 talk.reuse(line);
             }
         }
@@ -253,7 +250,7 @@ impl Worker {
             FromParticipant::Hello { protocol } => {
                 let (name, known) = (&self.slots[slot].name, protocol::VERSION);
                 error!("{name} speaks version {protocol} of the protocol; {known} is needed");
-                self.events.push_back((slot, Event::Broken));
+                self.listen_no_more(slot);
             }
             FromParticipant::Forward { ticket, queue, item } => {
                 let item = item.get().as_bytes().to_vec();
@@ -273,7 +270,12 @@ impl Worker {
         let slot_ref = &mut self.slots[slot];
         let name = &slot_ref.name;
         let Some(work) = slot_ref.work.as_mut().filter(|work| u64::from(work.key.0) == id) else {
-            warn!("{name} speaks of item {id}, which it does not have; ignored");
+            if let Some(process) = &mut slot_ref.process {
+                process.strays = process.strays.saturating_add(1);
+                if process.strays <= PATIENCE {
+                    warn!("{name} speaks of item {id}, which it does not have; ignored");
+                }
+            }
             return;
         };
         if let Some(outcome) = settle::of_message(message, work, form) {
@@ -306,10 +308,18 @@ impl Worker {
         });
         if so_far < PATIENCE {
             warn!("{name} said something without sense: {}", why.escape_default());
-        } else if so_far == PATIENCE {
+        } else {
             warn!("{name} speaks without sense: {}", why.escape_default());
-            self.events.push_back((slot, Event::Broken));
+            self.listen_no_more(slot);
         }
+    }
+
+    /// What it said and was not heard yet does not count either.
+    fn listen_no_more(&mut self, slot: usize) {
+        if let Some(talk) = self.slots[slot].talk() {
+            talk.give_up();
+        }
+        self.events.push_back((slot, Event::Broken));
     }
 
     fn forward(&mut self, slot: usize, ticket: u64, queue: &str, item: Vec<u8>) {
@@ -322,6 +332,9 @@ impl Worker {
                 let to = Forwarded { slot, serial, ticket };
                 let ticket = self.control.expect_sent(to);
                 self.broker.send(ticket, NewJob { owner: Some(owner), ..job });
+                if let Some(talk) = self.slots[slot].talk() {
+                    talk.expect_sent();
+                }
                 return;
             }
             Err(why) => why.to_string(),

@@ -12,10 +12,16 @@ use sys::linux::socket::{self, Kind};
 
 /// Bytes read at once: as much as a pipe holds.
 pub(super) const AT_ONCE: usize = 64 << 10;
+/// Output read at once: of empty lines it becomes two hundred times as much, with what stands before
+/// each.
+const PIECE: usize = 16 << 10;
 /// What a line may have besides an item.
 const AROUND: usize = 64 << 10;
 /// Capacity that is kept between two lines.
 const KEPT: usize = 64 << 10;
+
+/// Words that a participant may leave unread and still be listened to.
+const BEHIND: usize = 1000;
 
 /// What came of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,22 +56,25 @@ pub(super) struct Printed {
 }
 
 impl Printed {
-    /// Moves what is there into `out`, as tagged lines, until there is no more or `most` bytes
-    /// were moved.
+    /// Moves what is there into `out`, as tagged lines, until there is no more or `out` has about
+    /// `most` bytes.
     pub(super) fn take(&mut self, room: &mut [u8], most: usize, tag: &str, out: &mut Vec<u8>) {
-        let mut moved = 0;
+        let piece = room.len().min(PIECE);
         while let Some(from) = &self.from
-            && moved < most
+            && out.len() < most
         {
-            match read(from, room) {
-                Came::Bytes(n) => {
-                    self.lines.take(&room[..n], tag, out);
-                    moved += n;
-                }
+            match read(from, &mut room[..piece]) {
+                Came::Bytes(n) => self.lines.take(&room[..n], tag, out),
                 Came::Nothing => return,
                 Came::End => self.from = None,
             }
         }
+    }
+
+    /// Tells whether there may be more.
+    #[must_use]
+    pub(super) fn has_more(&self) -> bool {
+        fd::poll(&mut [self.interest()], Some(0)).is_ok_and(|ready| ready > 0)
     }
 
     /// Returns what to wait for.
@@ -162,11 +171,16 @@ impl OneItem {
         }
     }
 
-    /// Reads what is there of the answer; where it is too long, only that it is.
-    pub(super) fn read(&mut self, room: &mut [u8]) {
-        while let Some(from) = &self.answer {
+    /// Reads what is there of the answer, about `most` bytes at once; where it is too long, only
+    /// that it is.
+    pub(super) fn read(&mut self, room: &mut [u8], most: usize) {
+        let mut moved = 0;
+        while let Some(from) = &self.answer
+            && moved < most
+        {
             match read(from, room) {
                 Came::Bytes(n) => {
+                    moved += n;
                     let free = (self.limit + 1).saturating_sub(self.bytes.len());
                     self.bytes.extend_from_slice(&room[..n.min(free)]);
                 }
@@ -208,10 +222,16 @@ pub(super) struct Talk {
     /// Bytes written of the first piece.
     written: usize,
     incoming: Vec<u8>,
-    /// Bytes of it that are known to hold no end of a line.
+    /// Bytes of it that were given out as lines.
+    taken: usize,
+    /// Bytes of it that hold no further end of a line.
     looked: usize,
+    /// Items that it sent and that are not safe in their queue yet.
+    unanswered: usize,
     /// Most bytes of a line.
     most: usize,
+    /// What it says is not read any more.
+    is_deaf: bool,
 }
 
 impl Talk {
@@ -222,8 +242,30 @@ impl Talk {
             outgoing: VecDeque::new(),
             written: 0,
             incoming: Vec::new(),
+            taken: 0,
             looked: 0,
+            unanswered: 0,
+            is_deaf: false,
         }
+    }
+
+    /// Notes that an item of the participant's is on its way to a queue.
+    pub(super) const fn expect_sent(&mut self) {
+        self.unanswered += 1;
+    }
+
+    /// Says what became of such an item.
+    pub(super) fn say_sent(&mut self, message: &ToParticipant<'_>) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.say(message);
+    }
+
+    /// Listens no more: what it says has no sense.
+    pub(super) fn give_up(&mut self) {
+        // Its end stays open: it waits to be killed, rather than to die of a closed one.
+        self.is_deaf = true;
+        self.incoming = Vec::new();
+        (self.taken, self.looked) = (0, 0);
     }
 
     /// Says something.
@@ -260,14 +302,20 @@ impl Talk {
         }
     }
 
-    /// Reads what is there, at most as much as a line may have; it is kept until
-    /// [`line`](Self::line) takes it.
-    pub(super) fn read(&mut self, room: &mut [u8]) {
+    /// Reads what is there, about `most` bytes at once, and no more than a line may have; it is kept
+    /// until [`line`](Self::line) takes it.
+    pub(super) fn read(&mut self, room: &mut [u8], most: usize) {
+        let mut moved = 0;
         while let Some(from) = &self.socket
             && self.incoming.len() <= self.most
+            && moved < most
+            && !self.is_deaf
         {
             match read(from, room) {
-                Came::Bytes(n) => self.incoming.extend_from_slice(&room[..n]),
+                Came::Bytes(n) => {
+                    self.incoming.extend_from_slice(&room[..n]);
+                    moved += n;
+                }
                 Came::Nothing => return,
                 Came::End => self.socket = None,
             }
@@ -277,21 +325,21 @@ impl Talk {
     /// Returns the next whole line, without its end.
     pub(super) fn line(&mut self) -> Option<Vec<u8>> {
         let Some(at) = bytes::find(b'\n', &self.incoming[self.looked..]) else {
-            self.looked = self.incoming.len();
+            self.incoming.drain(..self.taken);
+            self.incoming.shrink_to(KEPT);
+            (self.taken, self.looked) = (0, self.incoming.len());
             return None;
         };
-        let end = self.looked + at;
-        self.looked = 0;
+        let (begin, end) = (self.taken, self.looked + at);
         // The usual case first: the line is all there is.
-        if end + 1 == self.incoming.len() {
+        if begin == 0 && end + 1 == self.incoming.len() {
+            self.looked = 0;
             let mut line = std::mem::take(&mut self.incoming);
             line.truncate(end);
             return Some(line);
         }
-        let rest = self.incoming.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.incoming, rest);
-        line.truncate(end);
-        Some(line)
+        (self.taken, self.looked) = (end + 1, end + 1);
+        Some(self.incoming[begin..end].to_vec())
     }
 
     /// Gives the memory of a line back that was not kept.
@@ -305,7 +353,7 @@ impl Talk {
     /// Tells whether nothing will come any more, or nothing that could be understood.
     #[must_use]
     pub(super) fn is_over(&self) -> bool {
-        self.socket.is_none() || self.looked > self.most
+        self.socket.is_none() || self.is_deaf || self.looked > self.most
     }
 
     /// Returns what to wait for: room to write, and bytes to read.
@@ -314,7 +362,10 @@ impl Talk {
         // What goes on for too long is not listened to any more.
         let socket = self.socket.as_ref().filter(|_| !self.is_over());
         let waits = socket.filter(|_| !self.outgoing.is_empty());
-        [waits.map_or(PollFd::none(), |fd| PollFd::writable(fd.raw())), readable(socket)]
+        // Nor is one that speaks and does not listen, or sends faster than a queue takes: what waits
+        // for it here would grow.
+        let heard = socket.filter(|_| self.unanswered == 0 && self.outgoing.len() < BEHIND);
+        [waits.map_or(PollFd::none(), |fd| PollFd::writable(fd.raw())), readable(heard)]
     }
 }
 
@@ -334,15 +385,64 @@ mod tests {
         let mut room = [0; 16];
         for piece in [&b"one\ntw"[..], b"o\n\nfour is longer than the room\nfi", b"ve\n"] {
             fd::write(theirs.raw(), piece).unwrap();
-            talk.read(&mut room);
+            talk.read(&mut room, usize::MAX);
         }
         let lines: Vec<_> = std::iter::from_fn(|| talk.line()).collect();
         let expected: [&[u8]; 5] = [b"one", b"two", b"", b"four is longer than the room", b"five"];
         assert_eq!(lines, expected);
         assert!(!talk.is_over());
         drop(theirs);
-        talk.read(&mut room);
+        talk.read(&mut room, usize::MAX);
         assert!(talk.is_over());
+    }
+
+    #[test]
+    fn many_short_lines_cost_no_more_than_their_bytes() {
+        let (mut talk, theirs) = talk(1 << 20);
+        let mut room = vec![0; AT_ONCE];
+        let line = format!("{}\n", "x".repeat(6)).into_bytes();
+        let piece = line.repeat(1 << 12);
+        let mut count = 0;
+        for _ in 0..10 {
+            fd::write_all(theirs.raw(), &piece).unwrap();
+            talk.read(&mut room, usize::MAX);
+            while let Some(heard) = talk.line() {
+                assert_eq!(heard, line[..6]);
+                count += 1;
+            }
+            assert!(talk.incoming.is_empty() && talk.incoming.capacity() <= KEPT);
+        }
+        assert_eq!(count, 10 << 12);
+    }
+
+    #[test]
+    fn who_sends_never_stops_the_one_who_reads() {
+        let (mut talk, theirs) = talk(1 << 20);
+        let mut room = vec![0; 1 << 10];
+        fd::write_all(theirs.raw(), &[b'x'; 64 << 10]).unwrap();
+        talk.read(&mut room, 8 << 10);
+        assert_eq!(talk.incoming.len(), 8 << 10);
+    }
+
+    #[test]
+    fn one_that_does_not_listen_is_not_heard_until_it_does() {
+        let (mut talk, theirs) = talk(1000);
+        fd::write_all(theirs.raw(), b"word\n").unwrap();
+        let heard = |talk: &Talk| fd::poll(&mut [talk.interest()[1]], Some(0)) == Ok(1);
+        talk.expect_sent();
+        assert!(!heard(&talk));
+        talk.say_sent(&ToParticipant::Shutdown);
+        assert!(heard(&talk));
+        while talk.outgoing.len() < BEHIND {
+            talk.say(&ToParticipant::Shutdown);
+        }
+        assert!(!heard(&talk));
+        let mut room = vec![0; AT_ONCE];
+        while !talk.outgoing.is_empty() {
+            fd::read(theirs.raw(), &mut room).unwrap();
+            talk.write();
+        }
+        assert!(heard(&talk));
     }
 
     #[test]
@@ -354,10 +454,24 @@ mod tests {
         while !talk.is_over() {
             assert!(sent < 4 << 20);
             sent += fd::write(theirs.raw(), &piece[..1 << 12]).unwrap();
-            talk.read(&mut room);
+            talk.read(&mut room, usize::MAX);
             assert_eq!(talk.line(), None);
         }
         assert!(talk.incoming.len() <= 1000 + AROUND + AT_ONCE);
+    }
+
+    #[test]
+    fn output_is_taken_up_to_what_it_becomes() {
+        let (mut ends, others) = make(100, 100, None).unwrap();
+        fd::write_all(others[1].raw(), &[b'\n'; 60 << 10]).unwrap();
+        let (mut room, mut out) = (vec![0; AT_ONCE], Vec::new());
+        let tag = "t".repeat(98);
+        ends.out.take(&mut room, 1, &tag, &mut out);
+        assert_eq!(out.len(), PIECE * 101);
+        assert!(ends.out.has_more());
+        ends.out.take(&mut room, usize::MAX, &tag, &mut out);
+        assert_eq!(out.len(), (60 << 10) * 101);
+        assert!(!ends.out.has_more());
     }
 
     #[test]
@@ -385,7 +499,7 @@ mod tests {
         assert_eq!(fd::read(others[0].raw(), &mut room), Ok(4));
         assert_eq!(fd::read(others[0].raw(), &mut room), Ok(0));
         fd::write(others[3].raw(), &[b'y'; 200]).unwrap();
-        one.read(&mut room);
+        one.read(&mut room, usize::MAX);
         assert_eq!(one.bytes.len(), 101);
     }
 }

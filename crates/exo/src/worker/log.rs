@@ -42,6 +42,14 @@ impl Log {
         self.waiting.len() < HIGH
     }
 
+    /// Writes where that is needed for room. Tells whether more output may be read.
+    pub(super) fn makes_room(&mut self, now: Mono) -> bool {
+        if !self.has_room() {
+            self.flush(now);
+        }
+        self.has_room()
+    }
+
     /// Returns when [`flush`](Self::flush) is due, whatever the descriptor says.
     #[must_use]
     pub(super) fn deadline(&self) -> Option<Mono> {

@@ -75,6 +75,8 @@ struct Worker {
     /// What happened to an instance and was not told its machine yet.
     events: VecDeque<(usize, Event)>,
     phase: Phase,
+    /// Whose output is read first.
+    turn: usize,
     keys: u32,
     /// What the broker cannot do at the moment.
     trouble: Option<String>,
@@ -119,6 +121,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         slots,
         events: VecDeque::new(),
         phase: Phase::Running,
+        turn: 0,
         keys: 0,
         trouble: None,
         is_ready: false,

@@ -1,9 +1,10 @@
 //! One instance of the participant: its machine, its process, and what it has in hand.
 
-use super::link::{self, Ends, Link};
+use super::link::{self, Ends, Link, Talk};
 use crate::flags::Flags;
 use crate::lines::{Lines, tag};
 use crate::order::{Order, Signal, Start, is_text};
+use ::log::warn;
 use machine::exo::{Instance, Key, Rules};
 use machine::time::Mono;
 use participant::protocol::{Flavour, ToParticipant};
@@ -16,10 +17,16 @@ use work::{Delivery, Ended as Outcome};
 
 /// Lines without sense in one attempt before the participant counts as broken.
 pub(super) const PATIENCE: u32 = 10;
-/// Output of a dead process that is still read: as much as pipes may hold that were made larger.
-const LEFT: usize = 1 << 20;
-/// Output read at once, before others have their turn.
+/// Bytes read at once, or that output becomes in the log, before others have their turn.
 const TURN: usize = 256 << 10;
+/// The same of what a dead process left: it has no second turn. As much as pipes hold that nobody
+/// made larger, even with lines that are mostly their tags.
+const LEFT: usize = 4 << 20;
+
+/// Returns how much is read at once. `to_end`: of a dead process.
+pub(super) const fn at_once(to_end: bool) -> usize {
+    if to_end { LEFT } else { TURN }
+}
 
 /// The process of an instance.
 pub(super) struct Process {
@@ -31,6 +38,8 @@ pub(super) struct Process {
     pub(super) ends: Ends,
     /// How it ended, as far as that is known.
     pub(super) ended: Option<Ended>,
+    /// Words about items that it does not have.
+    pub(super) strays: u32,
 }
 
 /// The work on an item.
@@ -203,7 +212,8 @@ impl Slot {
         };
         let (ends, others) = link::make(line_limit, item_limit, item)?;
         self.serial = self.serial.wrapping_add(1);
-        self.process = Some(Process { serial: self.serial, pid: None, ends, ended: None });
+        self.process =
+            Some(Process { serial: self.serial, pid: None, ends, ended: None, strays: 0 });
         let mut start = Start { instance: self.number, serial: self.serial, ..Start::default() };
         if let Some(key) = self.work.as_ref().map(|work| work.key) {
             let stage = self.delivery(key).and_then(|delivery| delivery.job().stage.clone());
@@ -234,18 +244,22 @@ impl Slot {
         let (id, attempt) = (u64::from(key.0), work.attempt);
         let stage = self.delivery(key).and_then(|delivery| delivery.job().stage.clone());
         let head = participant::protocol::work_head(id, attempt, stage.as_deref());
-        if let Some(Process { ends: Ends { link: Link::Persistent(talk), .. }, .. }) =
-            &mut self.process
-        {
+        if let Some(talk) = self.talk() {
             talk.hand_over(head, item, participant::protocol::WORK_TAIL);
+        }
+    }
+
+    /// Returns the talk with a persistent participant; with another there is none.
+    pub(super) fn talk(&mut self) -> Option<&mut Talk> {
+        match &mut self.process.as_mut()?.ends.link {
+            Link::Persistent(talk) => Some(talk),
+            Link::PerItem(_) => None,
         }
     }
 
     /// Says something to a persistent participant; to another nothing can be said.
     pub(super) fn say(&mut self, message: &ToParticipant<'_>) {
-        if let Some(Process { ends: Ends { link: Link::Persistent(talk), .. }, .. }) =
-            &mut self.process
-        {
+        if let Some(talk) = self.talk() {
             talk.say(message);
         }
     }
@@ -260,12 +274,15 @@ impl Slot {
     /// Reads what it printed. `to_end`: all that is left of a dead one.
     pub(super) fn read_output(&mut self, room: &mut [u8], to_end: bool, out: &mut Vec<u8>) {
         if let Some(process) = &mut self.process {
-            let most = if to_end { LEFT } else { TURN };
+            let most = at_once(to_end);
             process.ends.out.take(room, most, &self.tag, out);
             process.ends.err.take(room, most, &self.tag, out);
             if to_end {
                 process.ends.out.lines.end(&self.tag, out);
                 process.ends.err.lines.end(&self.tag, out);
+                if process.ends.out.has_more() || process.ends.err.has_more() {
+                    warn!("{} left more output than is kept; the rest is dropped", self.name);
+                }
             }
         }
     }

@@ -30,17 +30,26 @@ impl Worker {
         if is_ready(3) {
             self.log.flush(now());
         }
-        for slot in 0..self.slots.len() {
+        for slot in self.turns() {
             let first = OWN + slot * EACH;
             if is_ready(first + 2) {
                 self.write_participant(slot);
             }
-            if [first, first + 1, first + 3].into_iter().any(is_ready) {
+            let says = [first, first + 1, first + 3].into_iter().any(is_ready);
+            if says && self.log.makes_room(now()) {
                 self.read_participant(slot, false);
             }
         }
         let ready: Vec<bool> = list[clients..].iter().map(PollFd::is_ready).collect();
         self.serve(is_ready(4), &ready);
+    }
+
+    /// Returns all instances, each time from another one on: the room in the log may not be enough
+    /// for all.
+    fn turns(&mut self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.slots.len();
+        self.turn = (self.turn + 1) % count.max(1);
+        (self.turn..count).chain(0..self.turn)
     }
 
     fn interests(&self) -> Vec<PollFd> {

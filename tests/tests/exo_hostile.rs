@@ -1,0 +1,344 @@
+//! Participants that do what none should: each costs its item one fault, and the next item is done
+//! by the same instance.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod history;
+mod host;
+
+use history::{Sender, adds_up, progress};
+use host::{Exo, SOON, Site, children};
+use machine::work::Fault;
+use std::time::{Duration, Instant};
+use testkit::until;
+use work::read::Attempt;
+
+/// Short enough for a test, long enough for a busy machine to start a shell.
+const LIMITS: &str = "tries: 1\ntime-limit: 2s\ncancel-grace: 1s\n";
+
+/// The body of a persistent participant that does its duty but for the item `bad`.
+fn but_for_one(deed: &str) -> String {
+    format!(
+        "while hear; do\ncase $type$line in\nshutdown*) exit 0 ;;\n\
+         work*'\"wfid\":\"bad\"'*)\n{deed}\n;;\n\
+         work*) say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id}}\" ;;\nesac\ndone\n"
+    )
+}
+
+/// Gives a participant the items `bad` and `good`. Returns the only attempt at the first, once both
+/// are answered once and the second is done.
+#[track_caller]
+fn survives(site: &Site) -> (Attempt, Exo) {
+    let mut sender = Sender::new(site);
+    let exo = site.exo();
+    sender.submit(&["bad", "good"]);
+    let begun = Instant::now();
+    site.until(|| progress(&site.join("store")) == (2, 0));
+    println!("both items were settled after {:?}", begun.elapsed());
+    adds_up(&sender, &site.join("store"), 1, "a hostile participant");
+    let good = site.attempts("good").remove(0);
+    assert_eq!((good.fault, &*good.instance), (Some(Fault::NONE), "p_0"), "{}", site.log());
+    (site.attempts("bad").remove(0), exo)
+}
+
+#[track_caller]
+fn persistent(deed: &str, more: &str) -> (Site, Attempt, Exo) {
+    let site = Site::persistent(&but_for_one(deed), &format!("{LIMITS}{more}"));
+    let (attempt, exo) = survives(&site);
+    (site, attempt, exo)
+}
+
+#[track_caller]
+fn per_item(deed: &str, more: &str) -> (Site, Attempt, Exo) {
+    let work = format!("#!/bin/bash\n[ $SKYNET_WFID = bad ] || exit 0\n{deed}\n");
+    let site = Site::per_item(&work, &format!("{LIMITS}{more}"));
+    let (attempt, exo) = survives(&site);
+    (site, attempt, exo)
+}
+
+/// The attempt crashed, and its text says so in these words.
+#[track_caller]
+fn crashed((site, attempt, exo): (Site, Attempt, Exo), text: &str) {
+    assert_eq!(attempt.fault, Some(Fault::CRASHED), "{attempt:?}");
+    let said = attempt.text.unwrap();
+    assert!(said.contains(text), "{said}");
+    nothing_stays(&site, exo);
+}
+
+#[track_caller]
+fn took_too_long((site, attempt, exo): (Site, Attempt, Exo)) {
+    assert_eq!(attempt.fault, Some(Fault::TIMED_OUT), "{attempt:?}");
+    nothing_stays(&site, exo);
+}
+
+/// exo ends as it should, and whatever the participant started ends with it.
+#[track_caller]
+fn nothing_stays(site: &Site, exo: Exo) {
+    assert!(exo.end().success(), "{}", site.log());
+    until(SOON, || history::lives::processes(site, &site.join("p")).is_empty());
+}
+
+#[test]
+fn one_that_says_nothing_costs_one_item() {
+    took_too_long(persistent("while :; do sleep 1; done", ""));
+}
+
+#[test]
+fn one_that_closes_its_end_costs_one_item() {
+    crashed(persistent("exec 3>&-; sleep 1000", ""), "broke the protocol");
+}
+
+#[test]
+fn one_that_says_a_line_without_end_costs_one_item() {
+    let deed = "tr '\\0' x </dev/zero >&3";
+    crashed(persistent(deed, "item-limit: 1MiB\n"), "broke the protocol");
+}
+
+#[test]
+fn one_that_says_nothing_but_nul_bytes_costs_one_item() {
+    crashed(persistent("cat /dev/zero >&3", "item-limit: 1MiB\n"), "broke the protocol");
+}
+
+#[test]
+fn one_that_speaks_no_json_costs_one_item() {
+    crashed(persistent("yes '{\"type\":\"result\"' >&3", ""), "broke the protocol");
+}
+
+#[test]
+fn one_that_answers_an_item_that_it_does_not_have_costs_one_item() {
+    let (site, attempt, exo) = persistent("say '{\"type\":\"result\",\"id\":4711}'", "");
+    assert!(site.log().contains("p_0 speaks of item 4711, which it does not have; ignored"));
+    took_too_long((site, attempt, exo));
+}
+
+#[test]
+fn one_that_answers_with_another_s_item_costs_one_item() {
+    let other = host::item("other", "{}");
+    let deed =
+        format!("say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id,\\\"item\\\":\"'{other}}}'");
+    crashed(persistent(&deed, ""), "it is of another item: 0_1!s! of other");
+}
+
+#[test]
+fn one_that_answers_twice_has_answered_once() {
+    let answer = "say \"{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id}\"\n";
+    let fault = "say \"{\\\"type\\\":\\\"fault\\\",\\\"id\\\":$id,\\\"code\\\":12}\"\n";
+    let (site, attempt, exo) = persistent(&[answer, fault, answer].concat(), "");
+    assert_eq!((attempt.fault, attempt.output), (Some(Fault::NONE), None));
+    let ignored = || site.log().matches(", which it does not have; ignored").count() == 2;
+    site.until(ignored);
+    nothing_stays(&site, exo);
+}
+
+#[test]
+fn one_that_leaves_children_behind_costs_one_item() {
+    crashed(persistent("sleep 1000 & setsid sleep 1000 & exit 0", ""), "died: exit 0");
+    let (site, attempt, exo) = per_item("sleep 1000 & setsid sleep 1000 & exit 3", "");
+    assert_eq!(attempt.fault, Some(Fault(3)), "{attempt:?}");
+    nothing_stays(&site, exo);
+}
+
+#[test]
+fn one_that_ignores_term_costs_one_item() {
+    let (site, attempt, exo) = per_item("trap '' TERM; while :; do sleep 1; done", "");
+    assert_eq!(attempt.signal, Some(9));
+    took_too_long((site, attempt, exo));
+}
+
+#[test]
+fn one_that_stops_itself_costs_one_item() {
+    took_too_long(persistent("kill -STOP $$", ""));
+    took_too_long(per_item("kill -STOP $$", ""));
+}
+
+#[test]
+fn one_that_dies_by_a_signal_costs_one_item() {
+    for (number, name) in [(11, "SEGV"), (6, "ABRT"), (9, "KILL"), (15, "TERM")] {
+        let (site, attempt, exo) = per_item(&format!("kill -{name} $$; sleep 1000"), "");
+        assert_eq!(attempt.signal, Some(number));
+        crashed((site, attempt, exo), &format!("signal {number}"));
+    }
+}
+
+#[test]
+fn one_that_eats_memory_up_to_its_limit_costs_one_item() {
+    let deed = "exec perl -e 'my @all; push @all, \"x\" x (1 << 22) while 1'";
+    let (site, attempt, exo) = per_item(deed, "limits: {memory: 256MiB}\n");
+    assert_ne!(attempt.fault, Some(Fault::NONE), "{attempt:?}");
+    assert!(attempt.peak_kib.unwrap() < 256 << 10, "{attempt:?}");
+    nothing_stays(&site, exo);
+}
+
+#[test]
+fn one_that_opens_descriptors_up_to_its_limit_costs_one_item() {
+    let deed = "exec perl -e 'my @all; while (open my $f, \"<\", \"/dev/null\") { push @all, $f } \
+                print STDERR \"$!\"; exit 4'";
+    let (site, attempt, exo) = per_item(deed, "limits: {files: 64}\n");
+    assert_eq!(attempt.fault, Some(Fault(4)));
+    assert!(attempt.text.unwrap().contains("Too many open files"));
+    nothing_stays(&site, exo);
+}
+
+#[test]
+fn one_that_forks_up_to_its_limit_costs_one_item() {
+    // The limit counts all processes of the user, those of other tests too.
+    let deed = "exec perl -e '1 while defined fork; sleep 1000'";
+    let (site, attempt, exo) = per_item(deed, "limits: {processes: 300}\n");
+    took_too_long((site, attempt, exo));
+}
+
+#[test]
+fn one_that_answers_without_end_costs_one_item() {
+    let more = "item-limit: 1MiB\n";
+    took_too_long(per_item("exec cat /dev/zero >&3", more));
+}
+
+#[test]
+fn one_that_sends_items_without_end_and_hears_nothing_costs_one_item() {
+    let item = host::item("further", "{}").replace("0_1", "'$n'");
+    let deed = format!(
+        "n=0; while :; do n=$((n + 1))\nsay '{{\"type\":\"forward\",\"ticket\":1,\"queue\":\"q\",\"item\":{item}}}'\ndone"
+    );
+    took_too_long(persistent(&deed, ""));
+}
+
+#[test]
+fn one_that_closes_all_that_it_was_given_costs_nothing() {
+    let (site, attempt, exo) = per_item("exec 0<&- 1>&- 2>&- 3>&-; exit 0", "");
+    assert_eq!(attempt.fault, Some(Fault::NONE));
+    nothing_stays(&site, exo);
+}
+
+#[test]
+fn one_that_never_reads_its_item_costs_nothing() {
+    let site = Site::per_item(host::DONE, "");
+    let exo = site.exo();
+    let large = format!("{{\"x\":\"{}\"}}", "y".repeat(4 << 20));
+    assert_eq!(site.work("w", &large).fault, Some(Fault::NONE));
+    nothing_stays(&site, exo);
+}
+
+#[test]
+fn one_that_floods_its_host_with_words_costs_one_item_and_control_is_answered_meanwhile() {
+    let deed = "yes \"{\\\"type\\\":\\\"progress\\\",\\\"id\\\":$id,\\\"done\\\":0.5}\" >&3";
+    let site = Site::persistent(&but_for_one(deed), &LIMITS.replace("2s", "4s"));
+    let exo = site.exo();
+    site.submit("bad", "{}");
+    site.until(|| site.instance()["progress"]["done"] == 0.5);
+    let (_, attempts) = site.stopped("bad");
+    assert_eq!(attempts[0].fault, Some(Fault::TIMED_OUT));
+    assert_eq!(site.work("good", "{}").fault, Some(Fault::NONE));
+    nothing_stays(&site, exo);
+}
+
+#[test]
+fn one_that_never_says_hello_or_speaks_another_version_gets_no_item() {
+    for hello in ["", "echo '{\"type\":\"hello\",\"protocol\":99}' >&3"] {
+        let site = Site::per_item(
+            &format!("#!/bin/sh\n{hello}\nsleep 1000\n"),
+            "mode: persistent\nrestart: {first: 20ms, longest: 50ms}\nstart-limit: 200ms\n\
+             cancel-grace: 100ms\nshutdown-grace: 1s\n",
+        );
+        let exo = site.exo();
+        site.submit("w", "{}");
+        let mut seen = std::collections::HashSet::new();
+        site.until(|| {
+            seen.extend(exo.participants());
+            seen.len() > 3
+        });
+        let job = site.job("w").expect("the item");
+        assert_eq!((job.tries, job.subject.count), (0, 0), "{job:?}");
+        nothing_stays(&site, exo);
+    }
+}
+
+/// What a participant tries that wants more than it may have, in Perl; each line of its output is an
+/// attempt and what came of it.
+const ATTACKS: &str = r#"
+use Socket;
+sub tried { my ($what, $done) = @_; print $done ? "$what: DONE\n" : "$what: $!\n" }
+my ($store, $etc, $socket, $run) = @ARGV;
+my $keeper = getppid();
+my $of = sub { open(my $f, "<", "/proc/$keeper/task/$keeper/children") or return (); split " ", <$f> };
+my ($worker) = $of->();
+tried("store read", open(my $a, "<", "$store/work.sqlite"));
+tried("store list", opendir(my $b, $store));
+tried("store made", open(my $c, ">", "$store/mine"));
+tried("secret read", open(my $d, "<", "$etc/secret"));
+tried("socket removed", unlink($socket));
+tried("socket replaced", open(my $e, ">", "$run/mine"));
+socket(my $s, PF_UNIX, SOCK_STREAM, 0);
+my $answer = connect($s, sockaddr_un($socket)) && syswrite($s, "{\"command\":\"drain\"}\n")
+    && defined(my $line = readline($s));
+tried("control", $answer);
+my ($limit, $old) = (pack("QQ", 3, 3), "\0" x 16);
+for my $pid ($keeper + 0, $worker + 0) {
+    tried("signal", kill(9, $pid));
+    tried("stop", kill("STOP", $pid));
+    tried("memory", open(my $f, "+<", "/proc/$pid/mem"));
+    tried("environment", open(my $g, "<", "/proc/$pid/environ"));
+    tried("descriptors", opendir(my $h, "/proc/$pid/fd"));
+    tried("trace", syscall(101, 16, $pid, 0, 0) == 0);
+    tried("seize", syscall(101, 0x4206, $pid, 0, 0) == 0);
+    tried("limits", syscall(302, $pid, 7, $limit, $old) == 0);
+    tried("descriptor taken", do { my $p = syscall(434, $pid, 0); $p >= 0 && syscall(438, $p, 0, 0) >= 0 });
+}
+print "through\n";
+"#;
+
+#[test]
+fn one_that_attacks_store_secrets_control_and_exo_gets_nowhere() {
+    let site = Site::per_item(host::DONE, "");
+    site.script("attack.pl", ATTACKS);
+    let at = |name: &str| site.join(name).display().to_string();
+    let arguments = [at("store"), at("etc"), site.socket().display().to_string(), at("run")];
+    site.script("work", &format!("#!/bin/sh\nexec perl attack.pl {}\n", arguments.join(" ")));
+    std::fs::write(site.join("etc/secret"), "password").unwrap();
+    let only_ours = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(site.join("etc/secret"), only_ours).unwrap();
+    let mut exo = site.exo();
+    let worker = exo.worker();
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE), "{}", site.log());
+    site.until(|| site.log().contains("p_0 w/1: through\n"));
+    let log = site.log();
+    let tries: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("p_0 w/1: ")).collect();
+    assert_eq!(tries.len(), 7 + 2 * 9 + 1, "{log}");
+    let done: Vec<_> = tries.iter().filter(|line| line.ends_with("DONE")).collect();
+    assert!(done.is_empty(), "{done:?}");
+    assert!(exo.is_running() && children(exo.pid()).contains(&worker));
+    assert_eq!(site.status().unwrap()["state"], "running");
+    assert!(log.contains("asked for control; refused") || log.contains("control: Permission"));
+    nothing_stays(&site, exo);
+}
+
+/// However fast it prints, it is ended, nothing is asked in vain and exo stays small. Empty lines are
+/// the worst: most of what is written of them is exo's own.
+#[test]
+fn one_that_prints_forever_costs_one_item_and_exo_no_memory() {
+    let bad = "b".repeat(128);
+    for print in ["cat /dev/zero & exec yes", "yes '' >&2 & exec yes ''"] {
+        let work = format!("#!/bin/sh\n[ $SKYNET_WFID = {bad} ] || exit 0\n{print}\n");
+        let site = Site::per_item(&work, LIMITS);
+        let null = std::fs::File::options().write(true).open("/dev/null").unwrap();
+        let mut command = site.command(&[]);
+        command.stdout(null.try_clone().unwrap()).stderr(null);
+        let exo = Exo::new(command.spawn().unwrap());
+        site.until(|| site.status().is_some());
+        let worker = exo.worker();
+        site.submit(&bad, "{}");
+        site.running(&bad);
+        let (mut kib, mut slowest) = (0, Duration::ZERO);
+        site.until(|| {
+            let asked = Instant::now();
+            assert!(site.status().is_some());
+            kib = kib.max(host::private_kib(worker));
+            slowest = slowest.max(asked.elapsed());
+            site.job(&bad).is_some_and(|job| job.subject.state == machine::work::State::Stop)
+        });
+        println!("{print}: {kib} KiB; the slowest answer took {slowest:?}");
+        assert_eq!(site.attempts(&bad)[0].fault, Some(Fault::TIMED_OUT));
+        assert_eq!(site.work("good", "{}").fault, Some(Fault::NONE));
+        assert!(kib < 64 << 10, "{print}: {kib} KiB");
+        nothing_stays(&site, exo);
+    }
+}
