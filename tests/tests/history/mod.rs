@@ -7,7 +7,7 @@ pub(crate) mod lives;
 
 use crate::host::{Site, item};
 use exo::worker::Clocks;
-use machine::work::{Fault, State};
+use machine::work::{Fault, Kind, State};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -81,6 +81,8 @@ pub(crate) struct Sums {
     pub(crate) failed: usize,
     /// Items that were tried as often as they may be.
     pub(crate) exhausted: usize,
+    /// Items that were cancelled.
+    pub(crate) cancelled: usize,
     /// Attempts at all of them.
     pub(crate) attempts: usize,
     /// Of these, those that said or showed that they failed, which may be tried again.
@@ -109,7 +111,7 @@ pub(crate) fn adds_up(sender: &Sender, store: &Path, tries: usize, context: &str
     let answers = answers(&reader, context);
     let dead = reader.dead(u32::MAX).unwrap();
     let dead: HashSet<_> = dead.into_iter().filter_map(|dead| dead.job).collect();
-    let mut sums = Sums::default();
+    let (mut sums, mut expected) = (Sums::default(), 0);
     for (id, wfid) in &sender.jobs {
         let context = format!("{context}: {wfid}");
         let job = reader.job(*id).unwrap();
@@ -121,11 +123,14 @@ pub(crate) fn adds_up(sender: &Sender, store: &Path, tries: usize, context: &str
         let is_dead = job.subject.fault == Fault::EXHAUSTED;
         assert_eq!(dead.contains(id), is_dead, "{context}: {job:?}");
         let answered = answers.get(&**wfid).copied().unwrap_or(0);
-        assert_eq!(answered, 1, "{context} has {answered} answers");
+        // Who cancels waits no longer.
+        let is_wanted = job.subject.fault.kind() != Kind::Cancelled;
+        assert_eq!(answered, usize::from(is_wanted), "{context} has {answered} answers");
+        expected += usize::from(is_wanted);
     }
-    let expected = sender.jobs.len();
     assert_eq!(answers.values().sum::<usize>(), expected, "{context}: other answers");
-    assert_eq!(sums.done + sums.failed + sums.exhausted, expected, "{context}: {sums:?}");
+    let settled = sums.done + sums.failed + sums.exhausted + sums.cancelled;
+    assert_eq!(settled, sender.jobs.len(), "{context}: {sums:?}");
     // Each attempt but an item's last failed, or met somebody's death or end.
     let last = sums.done + sums.failed;
     let told = last + sums.faults + sums.lost + sums.interrupted;
@@ -162,13 +167,17 @@ impl Sums {
                 Some("ended") if (1..10).contains(&fault.0) => {
                     (self.faults, counted) = (self.faults + 1, counted + 1);
                 }
-                Some("ended") if is_last => counted += 1,
+                Some("ended" | "overdue") if is_last => counted += 1,
                 _ => panic!("ended before its end: {}", context()),
             }
         }
         assert!(counted <= tries, "tried {counted} times: {}", context());
         self.attempts += attempts.len();
         let last = attempts.last().and_then(|last| last.fault);
+        if fault.kind() == Kind::Cancelled && last != Some(fault) {
+            self.cancelled += 1;
+            return;
+        }
         match fault {
             Fault::EXHAUSTED => {
                 self.exhausted += 1;

@@ -1,0 +1,307 @@
+//! exo asked and told by its control socket, signals and readiness, end to end.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod history;
+mod host;
+
+use history::{Sender, adds_up, progress};
+use host::{DONE, ECHO, SOON, Site, item};
+use machine::work::{Fault, State};
+use serde_json::json;
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+/// A process for one item that works until it is told to stop, and then says so.
+const BUSY: &str = "#!/bin/sh\ntrap 'echo told >&2; exit 17' TERM\n\
+                    echo begun\nwhile :; do sleep 0.01; done\n";
+
+/// A persistent one that works on each item until it is cancelled, and answers with the flavour.
+const LISTENS: &str = "while hear; do\ncase $type in\nshutdown) exit 0 ;;\n\
+    cancel) echo \"$line\"; say \"{\\\"type\\\":\\\"cancelled\\\",\\\"id\\\":$id}\" ;;\nesac\ndone\n";
+
+fn cancel(wfid: &str, flavour: &str) -> serde_json::Value {
+    json!({ "command": "cancel", "wfid": wfid, "flavour": flavour })
+}
+
+#[test]
+fn each_flavour_of_a_cancel_ends_the_work_and_is_what_is_recorded() {
+    for (flavour, fault) in
+        [("cancel", Fault::CANCELLED), ("kill", Fault::KILLED), ("timeout", Fault::GIVEN_UP)]
+    {
+        let site = Site::per_item(BUSY, "");
+        let _exo = site.exo();
+        site.submit("w", "{}");
+        site.until(|| site.log().contains("p_0 w/1: begun"));
+        let answer = site.ask(&cancel("w", flavour));
+        assert_eq!(answer, json!({ "ok": true, "cancelled": 1, "refused": [] }));
+        let (job, attempts) = site.stopped("w");
+        assert_eq!((job.subject.fault, attempts.len()), (fault, 1), "{attempts:?}");
+        let was_told = site.log().contains("p_0 w/1: told");
+        assert_eq!(was_told, flavour != "kill", "{}", site.log());
+        assert_eq!(site.instance()["state"], "idle");
+    }
+}
+
+#[test]
+fn a_persistent_participant_is_told_the_flavour_and_works_on_the_next_item() {
+    for (flavour, fault) in [("cancel", Fault::CANCELLED), ("timeout", Fault::GIVEN_UP)] {
+        let site = Site::persistent(LISTENS, "");
+        let exo = site.exo();
+        site.submit("w", "{}");
+        site.running("w");
+        let pids = exo.participants();
+        assert_eq!(site.ask(&cancel("w", flavour))["cancelled"], 1);
+        assert_eq!(site.stopped("w").0.subject.fault, fault);
+        let told = format!("\"flavour\":\"{flavour}\"}}");
+        site.until(|| site.log().contains(&told));
+        site.submit("next", "{}");
+        site.running("next");
+        assert_eq!(exo.participants(), pids);
+    }
+}
+
+#[test]
+fn who_does_not_stop_when_it_is_cancelled_is_killed_after_its_grace() {
+    let site = Site::persistent("while :; do sleep 1; done\n", "cancel-grace: 300ms\n");
+    let exo = site.exo();
+    site.submit("w", "{}");
+    // It says hello before it stops listening.
+    site.running("w");
+    let before = exo.participants();
+    assert_eq!(site.ask(&cancel("w", "cancel"))["cancelled"], 1);
+    let (job, attempts) = site.stopped("w");
+    assert_eq!(job.subject.fault, Fault::CANCELLED);
+    assert_eq!(attempts[0].how.as_deref(), Some("overdue"), "{attempts:?}");
+    site.until(|| exo.participants().iter().all(|pid| !before.contains(pid)));
+}
+
+#[test]
+fn a_cancel_is_of_all_places_of_a_process_or_of_one_and_of_items_that_wait_too() {
+    let site = Site::per_item(BUSY, "");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    site.until(|| site.log().contains("p_0 w/1: begun"));
+    for place in ["0_2", "0_3", "0_4"] {
+        site.drop_into("p", item("w", "{}").replace("0_1", place).as_bytes());
+    }
+    let jobs = || site.reader().jobs_of("w").unwrap();
+    site.until(|| jobs().len() == 4);
+    let one = json!({ "command": "cancel", "wfid": "w", "expid": "0_3" });
+    assert_eq!(site.ask(&one)["cancelled"], 1);
+    let stopped = || jobs().into_iter().filter(|job| job.subject.state == State::Stop).count();
+    site.until(|| stopped() == 1);
+    assert_eq!(site.ask(&one)["ok"], false);
+    assert_eq!(site.ask(&cancel("w", "cancel"))["cancelled"], 3);
+    site.until(|| stopped() == 4);
+    assert!(jobs().iter().all(|job| job.subject.fault == Fault::CANCELLED));
+    let none = site.ask(&cancel("nobody", "cancel"));
+    assert_eq!(none["error"], "no item of nobody waits or is worked on here");
+}
+
+#[test]
+fn drained_it_finishes_what_it_has_and_takes_nothing_until_it_is_resumed() {
+    let site = Site::per_item(DONE, "");
+    let gate = site.open_folder("gate");
+    let open = gate.join("open").display().to_string();
+    site.script("work", &format!("#!/bin/sh\nuntil [ -e {open} ]; do sleep 0.01; done\n"));
+    let _exo = site.exo();
+    site.submit("first", "{}");
+    site.running("first");
+    assert_eq!(site.ask(&json!({ "command": "drain" })), json!({ "ok": true }));
+    assert_eq!(site.status().unwrap()["state"], "draining");
+    site.submit("second", "{}");
+    fs::write(&open, "").unwrap();
+    assert_eq!(site.stopped("first").0.subject.fault, Fault::NONE);
+    site.until(|| site.job("second").is_some());
+    assert_eq!(site.instance()["state"], "idle");
+    assert_eq!(site.job("second").unwrap().tries, 0);
+    assert_eq!(site.ask(&json!({ "command": "resume" })), json!({ "ok": true }));
+    assert_eq!(site.stopped("second").0.subject.fault, Fault::NONE);
+}
+
+#[test]
+fn a_busy_exo_answers_and_the_command_of_the_same_name_asks_it() {
+    let noisy = "#!/bin/sh\nwhile :; do echo noise; done\n";
+    let site = Site::per_item(noisy, "instances: 4\ncancel-grace: 100ms\nshutdown-grace: 1s\n");
+    let exo = site.exo();
+    for n in 0..4 {
+        site.submit(&format!("w{n}"), "{}");
+        site.running(&format!("w{n}"));
+    }
+    let mut slowest = Duration::ZERO;
+    for _ in 0..200 {
+        let begun = Instant::now();
+        assert_eq!(site.status().unwrap()["instances"].as_array().unwrap().len(), 4);
+        slowest = slowest.max(begun.elapsed());
+    }
+    println!("the slowest of 200 answers took {slowest:?}");
+    let control = |words: &[&str]| {
+        let mut command = site.command(&["control"]);
+        command.args(words);
+        testkit::run(&mut command)
+    };
+    for (words, code) in [
+        (&["status"][..], 0),
+        (&["drain"], 0),
+        (&["resume"], 0),
+        (&["cancel", "nobody"], 1),
+        (&["cancel", "w1", "--flavour", "kill"], 0),
+        (&["cancel", "w2", "--flavour", "never"], 100),
+        (&["dance"], 100),
+    ] {
+        let output = control(words);
+        assert_eq!(output.verdict().0, Some(code), "{words:?}: {output:?}");
+        if code == 0 {
+            let answer: serde_json::Value = serde_json::from_str(&output.out()).unwrap();
+            assert_eq!(answer["ok"], true, "{words:?}");
+        }
+    }
+    assert_eq!(site.stopped("w1").0.subject.fault, Fault::KILLED);
+    assert!(exo.end().success());
+    assert_eq!(control(&["status"]).verdict().0, Some(3));
+}
+
+#[test]
+fn an_odd_or_silent_client_hinders_no_other() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixStream;
+    let site = Site::per_item(DONE, "");
+    let _exo = site.exo();
+    let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(site.socket()).unwrap()).collect();
+    for odd in [
+        &b"status\n"[..],
+        b"\n",
+        b"{}\n",
+        b"\xff\n",
+        b"{\"command\":\"cancel\",\"wfid\":\"w\",\"x\":1}\n",
+    ] {
+        let mut socket = UnixStream::connect(site.socket()).unwrap();
+        socket.write_all(odd).unwrap();
+        let mut line = String::new();
+        BufReader::new(&socket).read_line(&mut line).unwrap();
+        assert!(line.starts_with("{\"error\":\"not understood: "), "{line}");
+        assert!(line.ends_with("\"ok\":false}\n"), "{line}");
+    }
+    let mut endless = UnixStream::connect(site.socket()).unwrap();
+    let _ = endless.write_all(&[b'x'; 1 << 16]);
+    assert_eq!(site.status().unwrap()["state"], "running");
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE));
+    drop(silent);
+}
+
+#[test]
+fn term_gives_items_back_at_once_and_they_do_not_count() {
+    // Told to end it dies of TERM, or it ends well before.
+    for (persistent, work) in
+        [(true, "while hear; do :; done\n"), (false, "#!/bin/sh\nsleep 1000\n")]
+    {
+        let more = "instances: 3\nshutdown-grace: 300ms\n";
+        let site =
+            if persistent { Site::persistent(work, more) } else { Site::per_item(work, more) };
+        let exo = site.exo();
+        for n in 0..5 {
+            site.submit(&format!("w{n}"), "{}");
+        }
+        let running = || (0..5).filter(|n| is(&site, *n, State::Run)).count();
+        site.until(|| running() == 3);
+        assert!(exo.end().success(), "{}", site.log());
+        for n in 0..5 {
+            let job = site.job(&format!("w{n}")).unwrap();
+            let ready = State::Ready { leased: false };
+            assert_eq!((job.subject.state, job.subject.count), (ready, 0), "{job:?}");
+        }
+    }
+}
+
+fn is(site: &Site, number: usize, state: State) -> bool {
+    site.job(&format!("w{number}")).is_some_and(|job| job.subject.state == state)
+}
+
+#[test]
+fn it_says_that_it_is_ready_to_a_socket_and_a_descriptor_once_it_takes_items() {
+    use std::io::Read;
+    for work in ["", "sleep 0.3\n"] {
+        // A persistent one is ready when its participant is.
+        let site = Site::per_item(
+            &format!("#!/bin/sh\n{work}{}{ECHO}", host::WORDS),
+            "mode: persistent\nready-fd: 5\n",
+        );
+        let notify = UnixDatagram::bind(site.join("notify")).unwrap();
+        notify.set_read_timeout(Some(Duration::from_secs(SOON))).unwrap();
+        let (mut from, to) = std::io::pipe().unwrap();
+        let mut command = std::process::Command::new("/bin/bash");
+        let raw = std::os::fd::AsRawFd::as_raw_fd(&to);
+        let inherited = linux::fd::duplicate(raw).unwrap();
+        let script = format!("exec \"$0\" 5>&{} {}>&-", inherited.raw(), inherited.raw());
+        command.args(["-c", &script]).arg(testkit::program("exo"));
+        site.prepare(&mut command);
+        command.env("NOTIFY_SOCKET", site.join("notify"));
+        let exo = site.spawn(&mut command);
+        drop((to, inherited));
+        let mut told = [0; 64];
+        let len = notify.recv(&mut told).unwrap();
+        assert_eq!(&told[..len], b"READY=1\n");
+        let mut line = String::new();
+        from.read_to_string(&mut line).unwrap();
+        assert_eq!(line, "\n");
+        assert_eq!(site.instance()["state"], "idle");
+        assert!(exo.end().success());
+    }
+}
+
+/// A cancel of each item is asked for while it is being done, as close to its end as chance has it.
+#[test]
+fn of_cancel_and_completion_racing_one_is_the_outcome_everywhere() {
+    let count = if std::env::var_os("SKYNET_LONG").is_some() { 100_000 } else { 10_000 };
+    let site = Site::persistent_program(&["perl", "race.pl"], "instances: 4\ncancel-grace: 5s\n");
+    site.script("race.pl", RACER);
+    let mut sender = Sender::new(&site);
+    let exo = site.exo();
+    let wfids: Vec<String> = (0..count).map(|n| format!("w{n}")).collect();
+    let begun = Instant::now();
+    let mut asked = (0, 0);
+    for some in wfids.chunks(4) {
+        sender.submit(some);
+        for wfid in some {
+            let answer = site.ask(&cancel(wfid, "cancel"));
+            asked =
+                if answer["ok"] == true { (asked.0 + 1, asked.1) } else { (asked.0, asked.1 + 1) };
+        }
+    }
+    site.until(|| progress(&site.join("store")) == (count as u64, 0));
+    let sums = adds_up(&sender, &site.join("store"), 3, "races");
+    println!(
+        "{count} races in {:?}: {} cancels in time, {} too late; {sums:?}",
+        begun.elapsed(),
+        asked.0,
+        asked.1
+    );
+    // What was done before it heard of the cancel is done.
+    let cancelled = sums.cancelled;
+    assert!(sums.done >= asked.1 && cancelled <= asked.0, "{sums:?}");
+    assert!(sums.done * 50 > count && cancelled * 50 > count, "no race: {sums:?}");
+    assert!(exo.end().success(), "{}", site.log());
+}
+
+/// Does every item at once or a little later, unless a cancel comes before.
+const RACER: &str = r#"#!/usr/bin/perl
+open(my $s, "+<&=3") or die; my $in = ""; $| = 1;
+sub hear {
+    my $end;
+    while (($end = index $in, "\n") < 0) { sysread($s, $in, 65536, length $in) or exit 0 }
+    return substr $in, 0, $end + 1, "";
+}
+hear(); syswrite($s, "{\"type\":\"hello\",\"protocol\":1}\n");
+while (1) {
+    my $line = hear();
+    exit 0 if $line =~ /"type":"shutdown"/;
+    next unless $line =~ /"type":"work","id":(\d+)/;
+    my ($id, $heard) = ($1, "");
+    vec($heard, 3, 1) = 1;
+    my $is_cancelled = rand() < 0.7 && select($heard, undef, undef, rand(0.002));
+    my $type = $is_cancelled ? "cancelled" : "result";
+    syswrite($s, "{\"type\":\"$type\",\"id\":$id}\n");
+}
+"#;
