@@ -1,0 +1,263 @@
+//! What becomes of items: sizes, faults and tries, answers, and what the log says of them.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod history;
+mod host;
+
+use history::{Sender, adds_up, progress};
+use host::{DONE, Site, item, private_kib};
+use machine::work::{Fault, State};
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+const LIMIT: usize = 16 << 20;
+
+/// Returns an item of exactly so many bytes.
+fn of_bytes(wfid: &str, len: usize) -> String {
+    let around = item(wfid, "{\"x\":\"\"}").len();
+    item(wfid, &format!("{{\"x\":\"{}\"}}", "y".repeat(len - around)))
+}
+
+#[test]
+fn an_item_of_16_mib_is_done_and_one_byte_more_is_refused_with_a_reason_and_exo_stays_small() {
+    for persistent in [false, true] {
+        let site = if persistent {
+            Site::persistent_program(&["perl", "echo.pl"], "")
+        } else {
+            Site::per_item("#!/bin/sh\ncat >&3\n", "")
+        };
+        site.script("echo.pl", ECHO_ALL);
+        let exo = site.exo();
+        let worker = exo.worker();
+        let mut most = 0;
+        site.drop_into("p", of_bytes("large", LIMIT).as_bytes());
+        site.until(|| {
+            most = most.max(private_kib(worker));
+            site.job("large").is_some_and(|job| job.subject.state == State::Stop)
+        });
+        let (job, attempts) = site.stopped("large");
+        assert_eq!(job.subject.fault, Fault::NONE, "{attempts:?}");
+        site.drop_into("p", of_bytes("larger", LIMIT + 1).as_bytes());
+        site.until(|| site.dead().len() == 1);
+        let dead = site.dead().remove(0);
+        assert_eq!(dead.reason, "the item has 16777217 bytes; 16777216 are allowed");
+        assert_eq!((dead.fault, dead.job), (Fault::INVALID, None));
+        assert!(item("larger", "{\"x\":\"").as_bytes().starts_with(&dead.bytes[..60]));
+        assert!(site.job("larger").is_none());
+        most = most.max(private_kib(worker));
+        println!("persistent {persistent}: at most {most} KiB");
+        assert!(most < 64 << 10, "{most} KiB");
+        assert_eq!(site.work("next", "{}").fault, Some(Fault::NONE));
+    }
+}
+
+/// Answers each item with the item.
+const ECHO_ALL: &str = r#"#!/usr/bin/perl
+open(my $s, "+<&=3") or die; $| = 1; my $old = select($s); $| = 1; select($old);
+<$s>; print $s "{\"type\":\"hello\",\"protocol\":1}\n";
+while (my $line = <$s>) {
+    exit 0 if $line =~ /^\{"type":"shutdown"/;
+    $line =~ /^\{"type":"work","id":(\d+),.*?"item":(.*)\}$/s or next;
+    print $s "{\"type\":\"result\",\"id\":$1,\"item\":$2}\n";
+}
+"#;
+
+#[test]
+fn an_answer_above_the_limit_fails_the_item_and_is_not_kept() {
+    let site = Site::per_item(DONE, "");
+    site.script("work", "#!/bin/sh\n{ cat; head -c 2000 /dev/zero | tr '\\0' ' '; echo 1; } >&3\n");
+    let own = fs::read_to_string(site.join("p/exo.yaml")).unwrap();
+    fs::write(site.join("p/exo.yaml"), format!("{own}item-limit: 1KiB\ntries: 1\n")).unwrap();
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    let (job, attempts) = site.stopped("w");
+    assert_eq!((job.subject.fault, attempts.len()), (Fault::EXHAUSTED, 1));
+    let text = attempts[0].text.as_deref().unwrap();
+    assert_eq!(text, "the answer cannot be sent: the item has 1025 bytes; 1024 are allowed");
+}
+
+#[test]
+fn an_item_that_fails_each_time_is_put_away_after_its_tries_with_bytes_and_reason() {
+    let site = Site::per_item("#!/bin/sh\necho $SKYNET_ATTEMPT >&2\nkill -9 $$\n", "tries: 3\n");
+    let mut sender = Sender::new(&site);
+    let exo = site.exo();
+    sender.submit(&["poison"]);
+    site.until(|| progress(&site.join("store")) == (1, 0));
+    assert_eq!(adds_up(&sender, &site.join("store"), 3, "poison").exhausted, 1);
+    let dead = site.dead();
+    assert_eq!(dead.len(), 1, "{dead:?}");
+    assert_eq!(dead[0].bytes, item("poison", "{\"x\":1.0}").into_bytes());
+    assert!(dead[0].reason.contains("3 (died: signal 9)") || dead[0].reason.contains("signal 9"));
+    let attempts = site.attempts("poison");
+    for pair in attempts.windows(2) {
+        let rest = pair[1].begun.0 - pair[0].ended.unwrap().0;
+        assert!(rest >= 5_000, "tried again after {rest} us");
+    }
+    assert_eq!(site.status().unwrap()["failed"], 3);
+    assert!(exo.end().success());
+}
+
+#[test]
+fn an_item_that_takes_too_long_is_tried_again_and_its_time_is_said() {
+    let work = "#!/bin/sh\n[ $SKYNET_ATTEMPT = 2 ] || sleep 1000\n";
+    let site = Site::per_item(work, "time-limit: 1s\ncancel-grace: 5s\n");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    let (job, attempts) = site.stopped("w");
+    assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 2));
+    assert_eq!(attempts[0].fault, Some(Fault::TIMED_OUT));
+    let took = attempts[0].ended.unwrap().0 - attempts[0].begun.0;
+    assert!(took >= 1_000_000, "ended after {took} us");
+    assert_eq!(attempts[0].text.as_deref(), Some("took too long"));
+}
+
+#[test]
+fn a_finished_item_that_comes_again_is_not_run_again() {
+    let site = Site::per_item(DONE, "");
+    let did = site.open_folder("did").join("list");
+    site.script("work", &format!("#!/bin/sh\necho $SKYNET_WFID >>{}\ncat >&3\n", did.display()));
+    let exo = site.exo();
+    site.work("w", "{\"x\":1.0}");
+    for _ in 0..5 {
+        site.submit("w", "{\"x\":1.0}");
+    }
+    assert!(exo.end().success());
+    let exo = site.exo();
+    site.submit("w", "{\"x\":1.0}");
+    // What comes behind them is done when they are looked at.
+    assert_eq!(site.work("v", "{}").fault, Some(Fault::NONE));
+    site.until(|| {
+        fs::read_dir(site.join("spool/p"))
+            .unwrap()
+            .all(|entry| entry.unwrap().file_name().to_string_lossy().starts_with('.'))
+    });
+    assert_eq!(host::lines(&did), ["w", "v"]);
+    assert_eq!(site.reader().jobs_of("w").unwrap().len(), 1);
+    assert!(exo.end().success());
+}
+
+#[test]
+fn what_is_to_be_forgotten_is_answered_by_nobody_and_still_recorded() {
+    let site = Site::per_item("#!/bin/sh\nsed 's/{}/{\"params\":{\"forget\":true}}/' >&3\n", "");
+    let _exo = site.exo();
+    for (wfid, fields) in [("asked", "{\"params\":{\"forget\":true}}"), ("answered", "{}")] {
+        let attempt = site.work(wfid, fields);
+        assert_eq!(attempt.fault, Some(Fault::NONE));
+    }
+    assert_eq!(site.reader().jobs(None, None, 99).unwrap().len(), 2, "no answer is on its way");
+}
+
+#[test]
+fn no_output_is_lost_split_or_taken_for_another_s() {
+    // A wfid with what tags are made of, lines that look like tags, returns, long lines, bytes.
+    let wfid = "a/1: b\\n+";
+    let print = "print \"exo: fatal: forged\\n\", \"p_0 other/1: forged\\n\", \"a\\rp_0 -: b\\n\", \
+                 \"x\" x 150, \"\\n\", \"\\0\\xff\\e[2J\\n\", \"p_1 w/1+: last\"";
+    let site = Site::per_item("#!/bin/sh\n", "line-limit: 64B\n");
+    site.script("work", &format!("#!/bin/sh\nexec perl -e '{print}'\n"));
+    let exo = site.exo();
+    site.submit(wfid, "{}");
+    site.until(|| site.log().contains("last"));
+    assert!(exo.end().success());
+    let bytes = fs::read(site.join("log")).unwrap();
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    let tag = b"p_0 a?1??b??";
+    let of: Vec<_> = lines.iter().filter(|line| line.starts_with(tag)).collect();
+    let x = |n: usize| "x".repeat(n);
+    let said = [
+        b"/1: exo: fatal: forged".to_vec(),
+        b"/1: p_0 other/1: forged".to_vec(),
+        b"/1: a\rp_0 -: b".to_vec(),
+        format!("/1: {}", x(64)).into_bytes(),
+        format!("/1+: {}", x(64)).into_bytes(),
+        format!("/1+: {}", x(22)).into_bytes(),
+        b"/1: \0\xff\x1b[2J".to_vec(),
+        b"/1: p_1 w/1+: last".to_vec(),
+    ];
+    let wanted: Vec<Vec<u8>> = said.iter().map(|line| [&tag[..], line].concat()).collect();
+    assert_eq!(of, wanted.iter().collect::<Vec<_>>(), "{}", site.log());
+    let others = lines.iter().filter(|line| !line.starts_with(tag) && !line.is_empty());
+    for line in others {
+        assert!(line.starts_with(b"exo: "), "{}", String::from_utf8_lossy(line));
+    }
+}
+
+#[test]
+fn while_nobody_reads_the_log_participants_wait_and_no_line_is_lost() {
+    const LINES: usize = 50_000;
+    let work = format!("#!/bin/sh\nexec seq {LINES}\n");
+    let site = Site::per_item(&work, "");
+    let mut command = site.command(&[]);
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut from = child.stdout.take().unwrap();
+    let exo = host::Exo::new(child);
+    site.until(|| site.status().is_some());
+    site.submit("w", "{}");
+    site.running("w");
+    // It cannot end, its log is full; control is answered all the same.
+    let is_writing = |pid: &i32| {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        call.starts_with("1 ")
+    };
+    site.until(|| exo.participants().iter().any(is_writing));
+    assert_eq!(site.instance()["state"], "working");
+    let reading = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut from, &mut all).unwrap();
+        String::from_utf8(all).unwrap()
+    });
+    assert_eq!(site.stopped("w").0.subject.fault, Fault::NONE);
+    assert!(exo.end().success());
+    let log = reading.join().unwrap();
+    let numbers = log.lines().filter_map(|line| line.strip_prefix("p_0 w/1: ")?.parse().ok());
+    let numbers: Vec<usize> = numbers.collect();
+    assert!(numbers.iter().copied().eq(1..=LINES), "{} of {LINES} lines", numbers.len());
+}
+
+#[test]
+fn one_who_hoards_keeps_nothing_from_another_who_is_idle() {
+    let site = Site::per_item("#!/bin/sh\ncase $SKYNET_WFID in stuck) sleep 1000 ;; esac\n", "");
+    let one = site.exo();
+    site.submit("stuck", "{}");
+    site.running("stuck");
+    // A second exo of the same queue, with a socket of its own.
+    fs::create_dir(site.join("q")).unwrap();
+    let text = format!("{}participant: q\nqueue: p\ncommand: /bin/true\n", host::QUICK);
+    fs::write(site.join("q/exo.yaml"), text).unwrap();
+    let mut command = site.command(&[]);
+    command.current_dir(site.join("q"));
+    let two = site.spawn(&mut command);
+    for n in 0..20 {
+        let attempt = site.work(&format!("w{n}"), "{}");
+        assert_eq!((attempt.fault, &*attempt.instance), (Some(Fault::NONE), "q_0"));
+    }
+    two.kill9();
+    drop(one);
+}
+
+/// Started by `setuidgid`, exo is one user and says so.
+#[test]
+fn started_by_setuidgid_it_does_its_items_as_one_user_and_says_so() {
+    let site = Site::per_item("#!/bin/sh\nid -un\n", "");
+    for name in ["store", "run", "spool"] {
+        fs::create_dir(site.join(name)).unwrap();
+    }
+    let chown = Command::new("chown").args(["-R", "nobody:"]).arg(site.scratch().path()).status();
+    assert!(chown.unwrap().success());
+    let text = fs::read_to_string(site.join("etc/skynet.yaml")).unwrap();
+    let text = text.replace("worker-user: daemon\n", "");
+    let mut file = fs::File::create(site.join("etc/skynet.yaml")).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let mut command = Command::new(testkit::program("setuidgid"));
+    command.arg("nobody").arg(testkit::program("exo"));
+    site.prepare(&mut command);
+    let exo = site.spawn(&mut command);
+    site.until(|| site.status().is_some());
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE));
+    site.until(|| site.log().contains("p_0 w/1: nobody\n"));
+    assert!(site.log().contains("exo: warning: "), "{}", site.log());
+    assert!(exo.end().success());
+}
