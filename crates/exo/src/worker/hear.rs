@@ -16,6 +16,9 @@ use sys::linux::socket;
 use sys::program::TROUBLE;
 use work::{Event as Heard, Lease, NewJob, Refused};
 
+/// The other end is gone, and with it what was not read.
+const ECONNRESET: i32 = 104;
+
 /// What a forwarded item is answered to: which slot, which start of its process, and its ticket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forwarded {
@@ -110,7 +113,8 @@ impl Worker {
         let mut bytes = [0; REPORT];
         loop {
             match socket::receive(self.keeper.raw(), &mut bytes) {
-                Ok((0, _)) => {
+                // The latter where it left something unread.
+                Ok((0, _)) | Err(Errno(ECONNRESET)) => {
                     if self.phase != Phase::Stopping {
                         error!("the keeper is gone");
                     }

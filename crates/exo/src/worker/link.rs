@@ -419,7 +419,7 @@ mod tests {
     fn who_sends_never_stops_the_one_who_reads() {
         let (mut talk, theirs) = talk(1 << 20);
         let mut room = vec![0; 1 << 10];
-        fd::write_all(theirs.raw(), &[b'x'; 64 << 10]).unwrap();
+        fd::write_all(theirs.raw(), &vec![b'x'; 64 << 10]).unwrap();
         talk.read(&mut room, 8 << 10);
         assert_eq!(talk.incoming.len(), 8 << 10);
     }
@@ -463,7 +463,7 @@ mod tests {
     #[test]
     fn output_is_taken_up_to_what_it_becomes() {
         let (mut ends, others) = make(100, 100, None).unwrap();
-        fd::write_all(others[1].raw(), &[b'\n'; 60 << 10]).unwrap();
+        fd::write_all(others[1].raw(), &vec![b'\n'; 60 << 10]).unwrap();
         let (mut room, mut out) = (vec![0; AT_ONCE], Vec::new());
         let tag = "t".repeat(98);
         ends.out.take(&mut room, 1, &tag, &mut out);
