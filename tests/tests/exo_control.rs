@@ -185,7 +185,7 @@ fn an_odd_or_silent_client_hinders_no_other() {
         assert!(line.ends_with("\"ok\":false}\n"), "{line}");
     }
     let mut endless = UnixStream::connect(site.socket()).unwrap();
-    let _ = endless.write_all(&[b'x'; 1 << 16]);
+    let _ = endless.write_all(&[b'x'; 8 << 10]);
     assert_eq!(site.status().unwrap()["state"], "running");
     assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE));
     drop(silent);

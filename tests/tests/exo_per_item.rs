@@ -138,7 +138,8 @@ fn what_a_failed_item_says_goes_back_with_it() {
 
 #[test]
 fn the_environment_says_which_item_and_which_attempt_it_is() {
-    let site = Site::per_item("#!/bin/sh\n", "tries: 2\n");
+    let site =
+        Site::per_item("#!/bin/sh\n", "tries: 2\nconfig: {one: 1.0, big: 12345678901234567890}\n");
     let seen = site.open_folder("seen");
     let work = format!("#!/bin/sh\nenv | sort >{}/$SKYNET_ATTEMPT\nexit 1\n", seen.display());
     site.script("work", &work);
@@ -149,8 +150,13 @@ fn the_environment_says_which_item_and_which_attempt_it_is() {
         let lines = host::lines(&seen.join(attempt));
         let ours: Vec<&String> = lines.iter().filter(|l| l.starts_with("SKYNET_")).collect();
         let number = format!("SKYNET_ATTEMPT={attempt}");
-        let wanted =
-            [&number, "SKYNET_INSTANCE=p_0", "SKYNET_PARTICIPANT=p", "SKYNET_WFID=20261122-abc"];
+        let wanted = [
+            &number,
+            "SKYNET_INSTANCE=p_0",
+            "SKYNET_PARTICIPANT=p",
+            "SKYNET_SETTINGS={\"big\":12345678901234567890,\"one\":1.0}",
+            "SKYNET_WFID=20261122-abc",
+        ];
         assert_eq!(ours, wanted);
     }
 }

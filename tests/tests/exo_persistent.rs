@@ -21,7 +21,7 @@ fn it_is_told_its_name_and_configuration_and_then_gets_items() {
     let site = Site::per_item("#!/bin/sh\n", &format!("mode: persistent\n{more}"));
     let seen = site.open_folder("seen");
     let work = format!(
-        "#!/bin/sh\nread -r first <&3\necho \"$first\" >{0}/first\n\
+        "#!/bin/sh\nenv | grep ^SKYNET_ | sort >{0}/env\nread -r first <&3\necho \"$first\" >{0}/first\n\
          echo '{{\"type\":\"hello\",\"protocol\":1,\"more\":\"is no matter\"}}' >&3\n\
          read -r second <&3\necho \"$second\" >{0}/second\nread -r third <&3\n",
         seen.display()
@@ -33,6 +33,8 @@ fn it_is_told_its_name_and_configuration_and_then_gets_items() {
     let first = "{\"type\":\"start\",\"protocol\":1,\"participant\":\"p\",\"instance\":\"p_0\",\
                  \"config\":{\"big\":123456789012345678901234567890,\"one\":1.0,\"pool\":4}}";
     assert_eq!(lines(&seen.join("first")), [first]);
+    let environment = ["SKYNET_INSTANCE=p_0", "SKYNET_PARTICIPANT=p"];
+    assert_eq!(lines(&seen.join("env")), environment);
     let second = &lines(&seen.join("second"))[0];
     let (head, rest) = second.split_once(",\"attempt\":1,").unwrap();
     assert!(head.starts_with("{\"type\":\"work\",\"id\":"), "{second}");
