@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Write};
 
 /// What an item asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,20 +116,46 @@ pub fn summary(item: &[u8]) -> String {
     words.join(" ")
 }
 
-/// Returns an item as `debug_dump` asks for it: sorted keys, four spaces.
+/// Most bytes of an item that are shown in order, and most bytes that this may become: a list of
+/// numbers gets a line for each.
+const SHOWN: usize = 64 << 10;
+
+/// Takes bytes up to a limit.
+struct Limited(Vec<u8>);
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > SHOWN {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns an item as `debug_dump` asks for it: sorted keys, four spaces. One of more than 64 KiB is
+/// cut there and says so; one that becomes as large that way stays as it came.
 #[must_use]
 pub fn dump(item: &[u8]) -> Vec<u8> {
+    if item.len() > SHOWN {
+        let said = format!("\n(cut: {} bytes in all)", item.len());
+        return [&item[..SHOWN], said.as_bytes()].concat();
+    }
     // Its maps are sorted.
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(item) else {
         return item.to_vec();
     };
-    let mut out = Vec::new();
+    let mut out = Limited(Vec::new());
     let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut writer = serde_json::Serializer::with_formatter(&mut out, form);
     if serde::Serialize::serialize(&value, &mut writer).is_err() {
         return item.to_vec();
     }
-    out
+    out.0
 }
 
 #[cfg(test)]
@@ -170,5 +197,17 @@ mod tests {
             String::from_utf8(text).unwrap(),
             "{\n    \"a\": {\n        \"c\": []\n    },\n    \"b\": 1\n}"
         );
+    }
+    #[test]
+    fn no_dump_is_much_larger_than_what_is_shown_in_order() {
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        let many = format!("[{}0]", "0,".repeat(20_000));
+        let bushy = format!("[{}{deep}]", format!("{deep},").repeat(300));
+        for item in [many, bushy, format!("\"{}\"", "x".repeat(1 << 20))] {
+            let text = dump(item.as_bytes());
+            assert!(text.len() <= SHOWN + 100, "{}", text.len());
+            let is_whole = item.len() <= SHOWN && text == item.as_bytes();
+            assert!(is_whole || text.ends_with(b" bytes in all)"));
+        }
     }
 }
