@@ -282,6 +282,18 @@ impl Reader {
         self.all(&format!("{JOB} WHERE wfid = ?1 ORDER BY j.id"), [wfid], job)
     }
 
+    /// Returns the jobs of a process in one queue that have not stopped, oldest first, at most
+    /// `at_most`.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn open_jobs(&self, wfid: &str, queue: &str, at_most: u32) -> Result<Vec<Job>, Trouble> {
+        let sql = format!(
+            "{JOB} WHERE wfid = ?1 AND queue = ?2 AND state <> 'stop' ORDER BY j.id LIMIT ?3"
+        );
+        self.all(&sql, rusqlite::params![wfid, queue, at_most], job)
+    }
+
     /// Returns jobs, newest first: at most `at_most`, numbered below `before`. `queue`: of this one
     /// only.
     ///

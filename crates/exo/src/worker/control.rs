@@ -10,7 +10,7 @@ use machine::time::{Mono, earlier};
 use machine::work::{Fault, State};
 use participant::protocol::Flavour;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd, PollFd};
@@ -25,6 +25,8 @@ const CLIENTS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the queue may take to record a cancel before the client is told that it does.
 const PROMPT: Duration = Duration::from_millis(800);
+/// Items of a process that one question cancels; it may be asked again.
+const CANCELLED_AT_ONCE: u32 = 10_000;
 /// Longest question.
 const LONGEST: usize = 4096;
 
@@ -39,7 +41,7 @@ struct Client {
 }
 
 struct Pending {
-    tickets: Vec<u64>,
+    tickets: HashSet<u64>,
     taken: u32,
     refused: Vec<String>,
     until: Mono,
@@ -102,10 +104,12 @@ impl Control {
 
     pub(super) fn interests(&self, list: &mut Vec<PollFd>) {
         list.extend(self.clients.iter().map(|client| {
-            if client.answer.is_empty() {
+            if !client.answer.is_empty() {
+                PollFd::writable(client.socket.raw())
+            } else if client.pending.is_none() {
                 PollFd::readable(client.socket.raw())
             } else {
-                PollFd::writable(client.socket.raw())
+                PollFd::none()
             }
         }));
     }
@@ -123,10 +127,14 @@ impl Control {
         while self.clients.len() < CLIENTS {
             let Ok(socket) = socket::accept(listening.raw()) else { return };
             let Ok(peer) = socket::peer(socket.raw()) else { continue };
-            let is_ours = identity::descends_from(peer.pid.cast_unsigned(), self.keeper_pid);
-            if is_ours.unwrap_or(true) {
-                warn!("a participant (process {}) asked for control; refused", peer.pid);
-                continue;
+            match identity::descends_from(peer.pid.cast_unsigned(), self.keeper_pid) {
+                Ok(false) => {}
+                Ok(true) => {
+                    warn!("a participant (process {}) asked for control; refused", peer.pid);
+                    continue;
+                }
+                // It has gone, or nobody can tell who it is.
+                Err(_) => continue,
             }
             let (asked, answer) = (Vec::new(), Vec::new());
             let until = now().after(PATIENCE);
@@ -137,10 +145,9 @@ impl Control {
     pub(super) fn cancel_taken(&mut self, ticket: u64, refused: Option<&Refused>) {
         for client in &mut self.clients {
             let Some(pending) = &mut client.pending else { continue };
-            let Some(at) = pending.tickets.iter().position(|known| *known == ticket) else {
+            if !pending.tickets.remove(&ticket) {
                 continue;
-            };
-            pending.tickets.swap_remove(at);
+            }
             match refused {
                 None => pending.taken += 1,
                 Some(why) => pending.refused.push(why.to_string()),
@@ -173,25 +180,34 @@ impl Client {
         self.answer = answer.line();
     }
 
-    /// Reads a question; `Err` where none will come.
-    fn question(&mut self) -> Result<Option<Request>, ()> {
+    /// Reads what it says; `Err` where nothing more will come, or only what is no question.
+    fn hear(&mut self) -> Result<(), ()> {
         let mut room = [0; LONGEST];
         match fd::read(self.socket.raw(), &mut room) {
             Ok(0) => return Err(()),
             Ok(n) => self.asked.extend_from_slice(&room[..n]),
-            Err(Errno(EAGAIN)) => return Ok(None),
+            Err(Errno(EAGAIN)) => {}
             Err(_) => return Err(()),
         }
+        let is_endless = self.asked.len() > LONGEST && !self.asked.contains(&b'\n');
+        if is_endless { Err(()) } else { Ok(()) }
+    }
+
+    /// Takes the next question out of what was heard. One that is none is answered.
+    fn question(&mut self) -> Option<Request> {
         if let Some(end) = self.asked.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.asked.drain(..=end).collect();
             match Request::read(&line) {
-                Ok(request) => return Ok(Some(request)),
+                Ok(request) => return Some(request),
                 Err(why) => self.say(&Answer::failed(&why)),
             }
-        } else if self.asked.len() > LONGEST {
-            return Err(());
         }
-        Ok(None)
+        None
+    }
+
+    /// Tells whether its last question was answered, and the answer has gone.
+    fn may_ask(&self) -> bool {
+        self.answer.is_empty() && self.pending.is_none()
     }
 
     /// Writes the answer; `false` where it has gone, or cannot.
@@ -225,25 +241,30 @@ impl Worker {
         }
     }
 
+    /// Serves a client; `false` where it is gone.
     fn serve_client(&mut self, at: usize) -> bool {
         let Some(client) = self.control.clients.get_mut(at) else { return true };
         if !client.answer.is_empty() {
-            return client.write();
-        }
-        match client.question() {
-            Ok(Some(request)) => {
-                client.until = now().after(PATIENCE);
-                let peer = client.peer;
-                if let Some(answer) = self.answer(at, peer, &request)
-                    && let Some(client) = self.control.clients.get_mut(at)
-                {
-                    client.say(&answer);
-                }
-                true
+            if !client.write() {
+                return false;
             }
-            Ok(None) => true,
-            Err(()) => false,
+        } else if client.may_ask() && client.hear().is_err() {
+            return false;
         }
+        // It may have asked several things at once.
+        while let Some(client) = self.control.clients.get_mut(at)
+            && client.may_ask()
+            && let Some(request) = client.question()
+        {
+            client.until = now().after(PATIENCE);
+            let peer = client.peer;
+            if let Some(answer) = self.answer(at, peer, &request)
+                && let Some(client) = self.control.clients.get_mut(at)
+            {
+                client.say(&answer);
+            }
+        }
+        true
     }
 
     /// Does what is asked; `None` where the answer follows.
@@ -289,11 +310,11 @@ impl Worker {
             Flavour::Kill => Fault::KILLED,
             Flavour::Timeout => Fault::GIVEN_UP,
         };
-        let mut tickets = Vec::new();
+        let mut tickets = HashSet::new();
         for job in jobs {
             let ticket = self.control.ticket();
             self.broker.cancel(ticket, *job, why);
-            tickets.push(ticket);
+            tickets.insert(ticket);
         }
         if let Some(client) = self.control.clients.get_mut(at) {
             let until = now().after(PROMPT);
@@ -303,14 +324,17 @@ impl Worker {
 
     /// Returns what can be cancelled of a process: in hand here, or in our queue.
     fn jobs_of(&self, wfid: &str, expid: Option<&str>) -> Result<Vec<JobId>, String> {
+        if wfid.is_empty() {
+            return Err("which process? Its wfid is missing".to_owned());
+        }
         let reader = Reader::open(&self.control.store).map_err(|why| why.to_string())?;
-        let all = reader.jobs_of(wfid).map_err(|why| why.to_string())?;
+        let open = reader.open_jobs(wfid, &self.settings.queue, CANCELLED_AT_ONCE);
+        let open = open.map_err(|why| why.to_string())?;
         let is_meant = |job: &work::read::Job| {
-            job.queue == self.settings.queue
-                && !matches!(job.subject.state, State::Stop | State::Cancelling)
+            job.subject.state != State::Cancelling
                 && expid.is_none_or(|expid| job.identity.split('!').next() == Some(expid))
         };
-        Ok(all.into_iter().filter(is_meant).map(|job| job.id).collect())
+        Ok(open.into_iter().filter(is_meant).map(|job| job.id).collect())
     }
 
     fn status(&self) -> Value {
