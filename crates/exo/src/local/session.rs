@@ -3,10 +3,11 @@
 use super::FAILED;
 use super::input::Input;
 use crate::control::Request;
-use crate::settings::Settings;
+use crate::settings::{Mode, Settings};
 use crate::worker::Clocks;
 use crate::{ask, keeper, worker};
 use log::LevelFilter;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::os::fd::AsRawFd;
@@ -37,6 +38,7 @@ pub(super) struct Session {
     open: BTreeMap<JobId, usize>,
     failed: usize,
     socket: PathBuf,
+    is_persistent: bool,
     _scratch: Scratch,
 }
 
@@ -126,7 +128,18 @@ impl Session {
         let answers = answers?;
         let reader = Reader::open(&place)?;
         let socket = settings.run.join(format!("{}.sock", settings.participant));
-        Ok(Self { exo, signals, answers, reader, open, failed: 0, socket, _scratch: scratch })
+        let is_persistent = settings.mode == Mode::Persistent;
+        Ok(Self {
+            exo,
+            signals,
+            answers,
+            reader,
+            open,
+            failed: 0,
+            socket,
+            is_persistent,
+            _scratch: scratch,
+        })
     }
 
     /// Waits for the end of all items and prints their answers.
@@ -166,9 +179,18 @@ impl Session {
     /// while exo waits; here somebody waits for exo.
     fn start_failure(&self) -> Option<String> {
         let answer = ask::ask(&self.socket, &Request::Status).ok()?;
-        let instances = answer.get("status")?.get("instances")?.as_array()?;
-        let why = instances.iter().find_map(|instance| instance.get("start_failure")?.as_str())?;
-        Some(format!("unable to start the participant: {why}"))
+        let status = answer.get("status")?;
+        let instances = status.get("instances")?.as_array()?;
+        if let Some(why) =
+            instances.iter().find_map(|instance| instance.get("start_failure")?.as_str())
+        {
+            return Some(format!("unable to start the participant: {why}"));
+        }
+        // It rests after a death; one that has done something may end, and is started again.
+        let is_new = status["done"] == 0 && status["failed"] == 0;
+        let is_resting = |instance: &Value| instance["state"] == "resting";
+        (self.is_persistent && is_new && instances.iter().all(is_resting))
+            .then(|| "the participant ends before it has done anything".to_owned())
     }
 
     /// An answer only says that there is something to look at.
