@@ -85,7 +85,10 @@ struct Event<'a> {
     id: Option<&'a RawValue>,
 }
 
-/// Returns the line that `debug_trace` asks for.
+/// Bytes of the longest summary.
+const LONGEST: usize = 2000;
+
+/// Returns the line that `debug_trace` asks for, cut where it is very long.
 #[must_use]
 pub fn summary(item: &[u8]) -> String {
     let Ok(Traced { fields, participant_name }) = serde_json::from_slice(item) else {
@@ -113,7 +116,13 @@ pub fn summary(item: &[u8]) -> String {
             add(key, value.get());
         }
     }
-    words.join(" ")
+    let mut line = words.join(" ");
+    if line.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|end| line.is_char_boundary(*end));
+        line.truncate(end.unwrap_or(0));
+        line.push_str("...");
+    }
+    line
 }
 
 /// Most bytes of an item that are shown in order, and most bytes that this may become: a list of
@@ -188,6 +197,13 @@ mod tests {
         );
         assert_eq!(summary(b"{\"fields\":{}}"), "work item");
         assert_eq!(summary(b"7"), "work item of an unusual shape");
+    }
+
+    #[test]
+    fn a_summary_is_no_longer_than_a_line() {
+        let item = format!("{{\"fields\":{{\"params\":{{\"a\":\"{}\"}}}}}}", "é".repeat(5000));
+        let line = summary(item.as_bytes());
+        assert!(line.len() <= LONGEST + 3 && line.ends_with("é..."), "{}", line.len());
     }
 
     #[test]

@@ -5,6 +5,12 @@ const KEPT: usize = 8;
 /// Bytes of each of them.
 const KEPT_LEN: usize = 400;
 
+/// Bytes of the longest line, with tag and end: a pipe takes as many in one piece, so that what
+/// others write to the same pipe never stands inside a line.
+pub const PAGE: usize = 4096;
+/// Bytes of the longest tag, and more: an instance's name, a wfid, an attempt.
+const TAG: usize = 256;
+
 /// Splits one stream into tagged lines.
 ///
 /// A line longer than the limit goes on in a line of its own, whose tag has the mark `+`.
@@ -18,10 +24,16 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Begins a stream; `limit` bytes of a line stay in one line of the log.
+    /// Begins a stream; `limit` bytes of a line stay in one line of the log, unless that becomes
+    /// longer than a [`PAGE`] with its tag.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), partial: Vec::new(), goes_on: false, last: Vec::new() }
+        Self {
+            limit: limit.clamp(1, PAGE - TAG),
+            partial: Vec::new(),
+            goes_on: false,
+            last: Vec::new(),
+        }
     }
 
     /// Takes bytes; appends the lines that they complete to `out`, each behind `tag`.
@@ -141,15 +153,27 @@ mod tests {
 
     #[test]
     fn a_line_without_end_takes_no_more_memory_than_the_limit() {
-        let (mut lines, mut out) = (Lines::new(8192), Vec::new());
+        let (mut lines, mut out) = (Lines::new(PAGE), Vec::new());
         let mut total = 0;
         for _ in 0..1000 {
             lines.take(&[b'x'; 4096], "t", &mut out);
             total += String::from_utf8_lossy(&out).matches('x').count();
             out.clear();
-            assert!(lines.partial.capacity() <= 2 * 8192);
+            assert!(lines.partial.capacity() <= 2 * PAGE);
         }
         assert_eq!(total + lines.partial.len(), 1000 * 4096);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_what_a_pipe_takes_in_one_piece() {
+        let long = "x".repeat(1000);
+        let tag = tag(&format!("{}_999", &long[..64]), Some((&long, u32::MAX)));
+        assert!(tag.len() + "+: \n".len() <= TAG, "{}", tag.len());
+        let (mut lines, mut out) = (Lines::new(usize::MAX), Vec::new());
+        lines.take(&[b'x'; 3 * PAGE], &tag, &mut out);
+        lines.end(&tag, &mut out);
+        let lengths: Vec<usize> = out.split_inclusive(|b| *b == b'\n').map(<[u8]>::len).collect();
+        assert!(lengths.len() >= 3 && lengths.iter().all(|len| *len <= PAGE), "{lengths:?}");
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub(super) const LEVELS: [(&str, LevelFilter); 4] = [
     ("debug", LevelFilter::Debug),
 ];
 
+/// Most bytes of a line's text in the log: with what stands before it, it is no longer than a page.
+const LINE: u64 = 3 << 10;
+
 /// So many problems of a file are enough for one time.
 const MOST: usize = 20;
 
@@ -75,7 +78,7 @@ impl Draft {
             tries: 3,
             backoff: Backoff { first: seconds(10), longest: seconds(3600) },
             item_limit: LARGEST,
-            line_limit: 8 << 10,
+            line_limit: 3 << 10,
             environment: Vec::new(),
             path: "/usr/local/bin:/usr/bin:/bin".into(),
             limits: Limits { core: Some(0), ..Limits::default() },
@@ -173,7 +176,7 @@ impl Draft {
             "item-limit" => {
                 put(&mut s.item_limit, field.size(1024..=LARGEST as u64).map(|n| n as usize))
             }
-            "line-limit" => put(&mut s.line_limit, field.size(64..=1 << 20).map(|n| n as usize)),
+            "line-limit" => put(&mut s.line_limit, field.size(64..=LINE).map(|n| n as usize)),
             "path" => put(&mut s.path, field.search_path()),
             "umask" => put(&mut s.umask, field.mask()),
             "error-class" => put(&mut s.error_class, field.line()),

@@ -52,7 +52,7 @@ fn a_command_is_all_that_a_file_needs() {
         (seconds(1), seconds(60), None)
     );
     assert_eq!((s.backoff.first, s.backoff.longest), (seconds(10), seconds(3600)));
-    assert_eq!((s.item_limit, s.line_limit, s.umask), (16 << 20, 8 << 10, 0o077));
+    assert_eq!((s.item_limit, s.line_limit, s.umask), (16 << 20, 3 << 10, 0o077));
     assert_eq!(s.limits, crate::settings::Limits { core: Some(0), ..Default::default() });
     assert_eq!((s.config.get(), s.safety, s.log_level), ("{}", Safety::Power, LevelFilter::Info));
     assert_eq!((s.ready_fd, s.secrets), (None, vec![PathBuf::from("/etc/skynet")]));

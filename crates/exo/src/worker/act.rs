@@ -3,6 +3,7 @@
 use super::settle::{self, Form};
 use super::{Worker, now};
 use crate::flags;
+use crate::lines::Lines;
 use crate::order::Signal;
 use ::log::warn;
 use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Why};
@@ -107,13 +108,14 @@ impl Worker {
         slot.begin(key, flags::flags);
         let Some(work) = &slot.work else { return };
         let mut out = Vec::new();
+        let mut lines = Lines::new(self.settings.line_limit);
         if work.flags.trace {
-            out.extend(line_of(&slot.tag, flags::summary(&work.item).as_bytes()));
+            lines.take(flags::summary(&work.item).as_bytes(), &slot.tag, &mut out);
+            lines.end(&slot.tag, &mut out);
         }
         if work.flags.dump {
-            for line in flags::dump(&work.item).split(|byte| *byte == b'\n') {
-                out.extend(line_of(&slot.tag, line));
-            }
+            lines.take(&flags::dump(&work.item), &slot.tag, &mut out);
+            lines.end(&slot.tag, &mut out);
         }
         self.log.put(&out);
     }
@@ -177,8 +179,4 @@ impl Worker {
             self.broker.finish(delivery, outcome);
         }
     }
-}
-
-fn line_of(tag: &str, text: &[u8]) -> Vec<u8> {
-    [tag.as_bytes(), b": ", text, b"\n"].concat()
 }

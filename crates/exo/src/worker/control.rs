@@ -283,7 +283,9 @@ impl Worker {
             Request::Resume => {
                 info!("told by user {} to take items again", peer.uid);
                 self.phase = Phase::Running;
-                self.tell_all(Event::Resume);
+                if !self.log.is_full() {
+                    self.tell_all(Event::Resume);
+                }
                 Some(Answer::done())
             }
             Request::Cancel { wfid, expid, flavour } => {

@@ -1,5 +1,6 @@
 //! exo's descriptor 1, where participants' lines go: never waited for in the middle of something.
 
+use crate::lines::PAGE;
 use machine::time::Mono;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use sys::linux::file::flags::EAGAIN;
 
 /// Bytes that wait before participants' output is not read any more.
 const HIGH: usize = 64 << 10;
-/// Bytes written at once. A pipe that poll(2) calls writable has room for as many.
-const PAGE: usize = 4096;
+/// Bytes that wait before no item is taken any more: what a dead process left is read all the same.
+const FULL: usize = 256 << 10;
 /// Between two tries at a file that takes nothing.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Where lines go.
@@ -26,6 +27,8 @@ pub(super) struct Log {
     is_closed: bool,
     /// Nothing is written before this.
     again: Option<Mono>,
+    /// So much waited that no item is taken until it has gone.
+    is_full: bool,
 }
 
 impl Log {
@@ -42,6 +45,18 @@ impl Log {
         self.waiting.len() < HIGH
     }
 
+    /// Returns whether no item is to be taken, where that has changed.
+    pub(super) fn heed(&mut self) -> Option<bool> {
+        let limit = if self.is_full { HIGH } else { FULL };
+        let is_full = self.waiting.len() >= limit;
+        (std::mem::replace(&mut self.is_full, is_full) != is_full).then_some(is_full)
+    }
+
+    /// Tells whether no item is to be taken.
+    pub(super) const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// Writes where that is needed for room. Tells whether more output may be read.
     pub(super) fn makes_room(&mut self, now: Mono) -> bool {
         if !self.has_room() {
@@ -56,15 +71,16 @@ impl Log {
         self.again.filter(|_| !self.waiting.is_empty())
     }
 
-    /// Writes what can be written without waiting.
+    /// Writes what can be written without waiting, at most a page at once: a pipe that poll(2) calls
+    /// writable has room for as many. Whole lines, since others write to the same pipe.
     pub(super) fn flush(&mut self, now: Mono) {
         if self.again.is_some_and(|at| at > now) {
             return;
         }
         self.again = None;
         while !self.waiting.is_empty() && is_writable() {
-            let (first, _) = self.waiting.as_slices();
-            match fd::write(STDOUT, &first[..first.len().min(PAGE)]) {
+            let mut page = [0; PAGE];
+            match fd::write(STDOUT, self.first_lines(&mut page)) {
                 Ok(n) => drop(self.waiting.drain(..n)),
                 Err(Errno(EAGAIN)) => return,
                 Err(Errno(EPIPE)) => {
@@ -83,6 +99,17 @@ impl Log {
         }
     }
 
+    fn first_lines<'a>(&self, page: &'a mut [u8; PAGE]) -> &'a [u8] {
+        let mut len = 0;
+        for (to, from) in page.iter_mut().zip(&self.waiting) {
+            *to = *from;
+            len += 1;
+        }
+        let whole = page[..len].iter().rposition(|byte| *byte == b'\n');
+        // After a page that a file took in part the rest of a line comes first.
+        &page[..whole.map_or(len, |end| end + 1)]
+    }
+
     /// Returns what to wait for, if anything waits.
     #[must_use]
     pub(super) fn interest(&self) -> Option<PollFd> {
@@ -93,4 +120,36 @@ impl Log {
 
 fn is_writable() -> bool {
     matches!(fd::poll(&mut [PollFd::writable(STDOUT)], Some(0)), Ok(1..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_at_once_ends_with_a_line() {
+        let mut log = Log::default();
+        let line = [b'x'; 999];
+        for _ in 0..5 {
+            log.put(&[&line[..], b"\n"].concat());
+        }
+        let mut page = [0; PAGE];
+        assert_eq!(log.first_lines(&mut page).len(), 4000);
+        log.waiting.drain(..3990);
+        assert_eq!(log.first_lines(&mut page).len(), 1010);
+    }
+
+    #[test]
+    fn no_item_is_taken_from_much_waiting_to_little() {
+        let mut log = Log::default();
+        let mut put = |bytes: usize| {
+            log.put(&vec![b'\n'; bytes]);
+            log.heed()
+        };
+        assert_eq!((put(FULL - 1), put(1), put(1)), (None, Some(true), None));
+        log.waiting.truncate(HIGH);
+        assert_eq!(log.heed(), None);
+        log.waiting.truncate(HIGH - 1);
+        assert_eq!((log.heed(), log.is_full()), (Some(false), false));
+    }
 }

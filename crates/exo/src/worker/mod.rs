@@ -197,6 +197,7 @@ impl Worker {
             self.hear_broker();
             self.decide();
             self.log.flush(now());
+            self.heed_log();
             if let Some(code) = self.over {
                 return code;
             }
@@ -236,6 +237,17 @@ impl Worker {
             while let Some(action) = actions.pop() {
                 self.perform(slot, action);
             }
+        }
+    }
+
+    /// Takes no item while much that was printed waits for a reader: a process for one item leaves
+    /// some, whether there is room or not.
+    fn heed_log(&mut self) {
+        if let Some(is_full) = self.log.heed()
+            && self.phase == Phase::Running
+        {
+            self.tell_all(if is_full { Event::Drain } else { Event::Resume });
+            self.decide();
         }
     }
 
