@@ -17,7 +17,9 @@ fn ask_at_once(site: &Site, questions: &[Value]) -> Vec<Value> {
     let mut socket = UnixStream::connect(site.socket()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut text = Vec::new();
-    questions.iter().for_each(|question| writeln!(text, "{question}").unwrap());
+    for question in questions {
+        writeln!(text, "{question}").unwrap();
+    }
     socket.write_all(&text).unwrap();
     let lines = BufReader::new(socket).lines().take(questions.len());
     lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()

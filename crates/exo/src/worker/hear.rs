@@ -192,7 +192,8 @@ impl Worker {
             };
             warn!("{} ended: {how}", slot_ref.name);
         }
-        self.events.push_back((slot, Event::Died { well }));
+        let unread = self.slots[slot].item_was_unread();
+        self.events.push_back((slot, Event::Died { well, unread }));
         // The machine settles what is in hand while the process is still known.
         self.decide();
     }

@@ -32,13 +32,19 @@ pub(super) enum Came {
     Nothing,
     /// None ever again.
     End,
+    /// None ever again, and not all of what was written was read.
+    Unread,
 }
+
+/// A socket was closed by its other end, which had not read everything.
+const ECONNRESET: i32 = 104;
 
 fn read(from: &Fd, room: &mut [u8]) -> Came {
     match fd::read(from.raw(), room) {
         Ok(0) => Came::End,
         Ok(n) => Came::Bytes(n),
         Err(Errno(flags::EAGAIN)) => Came::Nothing,
+        Err(Errno(ECONNRESET)) => Came::Unread,
         Err(_) => Came::End,
     }
 }
@@ -66,7 +72,7 @@ impl Printed {
             match read(from, &mut room[..piece]) {
                 Came::Bytes(n) => self.lines.take(&room[..n], tag, out),
                 Came::Nothing => return,
-                Came::End => self.from = None,
+                Came::End | Came::Unread => self.from = None,
             }
         }
     }
@@ -185,7 +191,7 @@ impl OneItem {
                     self.bytes.extend_from_slice(&room[..n.min(free)]);
                 }
                 Came::Nothing => return,
-                Came::End => self.answer = None,
+                Came::End | Came::Unread => self.answer = None,
             }
         }
     }
@@ -232,6 +238,10 @@ pub(super) struct Talk {
     most: usize,
     /// What it says is not read any more.
     is_deaf: bool,
+    /// It ended without having read everything.
+    was_unread: bool,
+    /// Nothing was said since an item was handed over.
+    item_is_last: bool,
 }
 
 impl Talk {
@@ -246,6 +256,8 @@ impl Talk {
             looked: 0,
             unanswered: 0,
             is_deaf: false,
+            was_unread: false,
+            item_is_last: false,
         }
     }
 
@@ -260,6 +272,13 @@ impl Talk {
         self.say(message);
     }
 
+    /// Tells whether its other end was closed before an item was read that was said last.
+    pub(super) fn item_was_unread(&self) -> bool {
+        // Where it had closed before, nothing was written at all.
+        let is_unsaid = self.socket.is_none() && !self.outgoing.is_empty();
+        (self.was_unread || is_unsaid) && self.item_is_last
+    }
+
     /// Listens no more: what it says has no sense.
     pub(super) fn give_up(&mut self) {
         // Its end stays open: it waits to be killed, rather than to die of a closed one.
@@ -272,12 +291,14 @@ impl Talk {
     pub(super) fn say(&mut self, message: &ToParticipant<'_>) {
         let mut line = Vec::new();
         message.write(&mut line);
+        self.item_is_last = false;
         self.outgoing.push_back(Piece::Words(line));
         self.write();
     }
 
     /// Hands an item over, without a copy of it.
     pub(super) fn hand_over(&mut self, head: Vec<u8>, item: Rc<Vec<u8>>, tail: &[u8]) {
+        self.item_is_last = true;
         self.outgoing.push_back(Piece::Words(head));
         self.outgoing.push_back(Piece::Item(item));
         self.outgoing.push_back(Piece::Words(tail.to_vec()));
@@ -297,7 +318,10 @@ impl Talk {
                 Ok(n) => self.written += n,
                 Err(Errno(flags::EAGAIN)) => return,
                 // Its end is read, too; that is what counts.
-                Err(_) => self.outgoing.clear(),
+                Err(_) => {
+                    self.was_unread = true;
+                    self.outgoing.clear();
+                }
             }
         }
     }
@@ -318,6 +342,7 @@ impl Talk {
                 }
                 Came::Nothing => return,
                 Came::End => self.socket = None,
+                Came::Unread => (self.socket, self.was_unread) = (None, true),
             }
         }
     }
@@ -443,6 +468,33 @@ mod tests {
             talk.write();
         }
         assert!(heard(&talk));
+    }
+
+    #[test]
+    fn what_was_not_read_is_noticed() {
+        for (reads, unread) in [(0, true), (3, true), (6, false)] {
+            let (mut talk, theirs) = talk(1000);
+            talk.hand_over(b"<".to_vec(), Rc::new(b"item".to_vec()), b">");
+            let mut room = [0; 16];
+            if reads > 0 {
+                fd::read(theirs.raw(), &mut room[..reads]).unwrap();
+            }
+            fd::write(theirs.raw(), b"{}\n").unwrap();
+            drop(theirs);
+            talk.read(&mut room, 100);
+            assert_eq!(talk.line().as_deref(), Some(&b"{}"[..]));
+            talk.read(&mut room, 100);
+            assert_eq!((talk.is_over(), talk.item_was_unread()), (true, unread), "{reads}");
+        }
+        for is_read_first in [false, true] {
+            let (mut talk, theirs) = talk(1000);
+            drop(theirs);
+            if is_read_first {
+                talk.read(&mut [0; 16], 100);
+            }
+            talk.hand_over(b"<".to_vec(), Rc::new(b"item".to_vec()), b">");
+            assert!(talk.item_was_unread());
+        }
     }
 
     #[test]

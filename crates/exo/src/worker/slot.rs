@@ -102,6 +102,8 @@ pub(super) struct Slot {
     pub(super) start_failure: Option<String>,
     /// Resident peak as it was read last, and when.
     pub(super) peak: Option<(Mono, u64)>,
+    /// Job whose item the last process did not read.
+    unread: Option<i64>,
 }
 
 impl Slot {
@@ -120,6 +122,7 @@ impl Slot {
             serial: 0,
             start_failure: None,
             peak: None,
+            unread: None,
         }
     }
 
@@ -247,6 +250,14 @@ impl Slot {
         if let Some(talk) = self.talk() {
             talk.hand_over(head, item, participant::protocol::WORK_TAIL);
         }
+    }
+
+    /// Tells whether a participant that is dead had not read the item in hand: it ended by itself
+    /// while that was on its way. Once for an item: it may be that it cannot be read.
+    pub(super) fn item_was_unread(&mut self) -> bool {
+        let was_unread = self.talk().is_some_and(|talk| talk.item_was_unread());
+        let job = self.work.as_ref().map(|work| work.job).filter(|_| was_unread);
+        job.is_some() && std::mem::replace(&mut self.unread, job) != job
     }
 
     /// Returns the talk with a persistent participant; with another there is none.

@@ -123,7 +123,7 @@ impl Instance {
                     self.process = Process::Up;
                 }
             }
-            Event::Died { well } => self.died(well, now, out),
+            Event::Died { well, unread } => self.died(well, unread, now, out),
             Event::Answered { key, well } => self.answered(key, well, now, out),
             Event::Broken => self.broken(now, out),
             Event::Arrived { key, begun } => self.arrived(key, begun, now, out),
@@ -475,13 +475,16 @@ impl Instance {
         self.gone(now, true);
     }
 
-    fn died(&mut self, well: bool, now: Mono, out: &mut Actions) {
+    fn died(&mut self, well: bool, unread: bool, now: Mono, out: &mut Actions) {
         let Some(hand) = self.hand else { return self.gone(now, self.is_persistent()) };
         let told_to_end = matches!(self.phase, Phase::Stopping { notice: None, .. })
             || self.is_stopping() && self.is_persistent();
         let said = if self.is_persistent() { How::Died } else { How::Said };
         match hand.stop {
-            None | Some(Stop { why: Why::Broken, killed: false, .. }) if told_to_end && !well => {
+            // The item is as good as it was.
+            None | Some(Stop { why: Why::Broken, killed: false, .. })
+                if told_to_end && !well || unread =>
+            {
                 self.hand = None;
                 out.push(Action::Interrupt(hand.key));
             }

@@ -194,7 +194,11 @@ impl World {
         let o = &self.outside;
         let mut events = vec![Event::Drain, Event::Resume, Event::Shutdown, Event::Tick];
         if o.alive {
-            events.extend([Event::Died { well: true }, Event::Died { well: false }]);
+            let died = |well, unread| Event::Died { well, unread };
+            events.extend([died(true, false), died(false, false)]);
+            if self.instance.is_persistent() {
+                events.push(died(false, true));
+            }
             if o.fresh {
                 events.push(Event::NotStarted);
             }
@@ -254,7 +258,7 @@ impl World {
         while !self.instance.is_finished() {
             let is_over = self.outside.killed && self.instance.hand.is_none();
             if is_over {
-                self.step(Event::Died { well: false });
+                self.step(Event::Died { well: false, unread: false });
             } else {
                 let next = self.instance.deadline();
                 self.now = next.unwrap_or_else(|| panic!("stuck: {:?}", self.instance));
@@ -392,13 +396,16 @@ fn an_item_that_takes_too_long_is_stopped_then_killed_then_settled_in_five_secon
 fn a_crash_is_told_as_a_crash_even_where_the_socket_closes_first() {
     let mut world = working(Mode::Persistent);
     assert_eq!(world.step(Event::Broken), [Action::Cancel(Key(0), Why::Broken)]);
-    let all = world.step(Event::Died { well: false });
+    let all = world.step(Event::Died { well: false, unread: false });
     assert_eq!(all[0], Action::Finish(Key(0), How::Died));
     let mut world = working(Mode::Persistent);
     world.step(Event::Broken);
     world.now = world.now.after(CLOSED);
     assert_eq!(world.step(Event::Tick), [Action::Kill]);
-    assert_eq!(world.step(Event::Died { well: false })[0], Action::Finish(Key(0), How::Broken));
+    assert_eq!(
+        world.step(Event::Died { well: false, unread: false })[0],
+        Action::Finish(Key(0), How::Broken)
+    );
 }
 
 #[test]
@@ -411,13 +418,13 @@ fn work_that_a_shutdown_cuts_short_is_interrupted_and_what_ends_in_time_counts()
         assert_eq!(world.step(Event::Tick), [Action::TellEnd]);
         world.now = world.instance.deadline().unwrap();
         assert_eq!(world.step(Event::Tick), [Action::Kill, Action::Interrupt(Key(0))]);
-        world.step(Event::Died { well: false });
+        world.step(Event::Died { well: false, unread: false });
         assert!(world.instance.is_finished());
     }
     let mut world = working(Mode::PerItem);
     world.step(Event::Shutdown);
     // Of its own, before it was told anything.
-    let all = world.step(Event::Died { well: false });
+    let all = world.step(Event::Died { well: false, unread: false });
     assert_eq!(all, [Action::Finish(Key(0), How::Said)]);
 }
 

@@ -73,6 +73,8 @@ pub enum Event {
     Died {
         /// In per-item mode: exit code 0 and an answer that can be sent.
         well: bool,
+        /// In persistent mode: it had not read the item in hand.
+        unread: bool,
     },
     /// The participant said how the work on an item ended. `well`: it is done.
     Answered {
