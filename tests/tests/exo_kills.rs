@@ -6,8 +6,7 @@
 mod history;
 mod host;
 
-use history::lives::{From, Life, Part, site};
-use std::fs;
+use history::lives::{Life, Part, from, points, site, spread};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,29 +15,13 @@ use testkit::calls::{self, Call};
 /// Points of each part that are tried when `SKYNET_LONG` does not ask for all.
 const SPREAD: usize = 8;
 
-fn from(part: Part) -> From {
-    // The thread does nothing before its store is open.
-    if part == Part::Store { From::Idle } else { From::Birth }
-}
-
-/// Returns the system calls of a life that nobody ends.
-fn points(persistent: bool, part: Part) -> Vec<Call> {
-    let site = site(persistent, "");
-    let trace = site.join("trace");
-    let mut life = Life::begin(site, part, from(part), &trace, &[]);
-    let ended = life.live();
-    assert!(ended.success(), "{ended:?}: {}", life.site.log());
-    life.examine("undisturbed");
-    calls::of(&fs::read_to_string(trace).unwrap())
-}
-
 /// Kills at one call. Returns whether exo died of it.
 fn is_killed_at(persistent: bool, part: Part, point: &Call) -> bool {
     let rule = format!("{}:signal=KILL:when={}", point.0, point.1);
     let context = format!("{part:?} killed at {} number {}", point.0, point.1);
     let null = Path::new("/dev/null");
     let mut life = Life::begin(site(persistent, ""), part, from(part), null, &[&rule]);
-    let ended = life.live();
+    let ended = life.live(&context);
     let killed = ended.signal() == Some(9) || ended.code() == Some(111);
     assert!(killed || ended.success(), "{context}: {ended:?}: {}", life.site.log());
     life.go_on(&context);
@@ -50,9 +33,8 @@ fn at_many_points(persistent: bool, part: Part) {
     let points = points(persistent, part);
     let count = points.len();
     assert!(count > 60, "{count} system calls are no life");
-    let all = std::env::var_os("SKYNET_LONG").is_some();
-    let tried = if all { count } else { SPREAD.min(count) };
-    let points: Vec<Call> = (0..tried).map(|i| points[i * count / tried].clone()).collect();
+    let points = spread(points, SPREAD);
+    let tried = points.len();
     let died = AtomicUsize::new(0);
     calls::each_at_once(&points, |point| {
         let died_now = is_killed_at(persistent, part, point);

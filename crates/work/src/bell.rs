@@ -68,7 +68,8 @@ impl Bells {
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
                 Rung::Dead
             }
-            // Without descriptors or memory nobody knows: its lease will tell.
+            // Without descriptors or memory nobody knows: its lease will tell, and it never sleeps
+            // for long.
             Ok(_) | Err(_) => Rung::Heard,
         }
     }
@@ -82,12 +83,12 @@ pub(crate) struct Bell {
 
 impl Bell {
     /// Sleeps until it is rung, at the latest until the time is over, and takes all rings there
-    /// are. `None` = for ever.
-    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<()> {
+    /// are.
+    pub(crate) fn wait(&self, limit: Duration) -> io::Result<()> {
         // A time-out of nothing means none to the kernel.
-        let limit = limit.map(|limit| limit.max(Duration::from_micros(1)));
+        let limit = limit.max(Duration::from_micros(1));
         self.socket.set_nonblocking(false)?;
-        self.socket.set_read_timeout(limit)?;
+        self.socket.set_read_timeout(Some(limit))?;
         let mut byte = [0; 1];
         match self.socket.recv(&mut byte) {
             Err(e) if is_nothing(&e) => return Ok(()),

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 /// A file up to this size is checked each time it is opened, a larger one once per boot.
 const CHECKED_ALWAYS: u64 = 64 << 20;
@@ -17,6 +18,9 @@ const CACHE_KIB: i32 = 512;
 
 /// Bytes of a page. With 4096, the default, an item costs a fifth more.
 const PAGE: u32 = 2048;
+
+/// For a lock that somebody has who does not know of the gate.
+const LOCKED: Duration = Duration::from_secs(1);
 
 /// What a change survives once it is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +66,8 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
             check_whole(&conn, &path)?;
         }
     }
+    // Whoever has the gate waits for nobody else, as a rule.
+    conn.busy_timeout(LOCKED).map_err(sql)?;
     let synchronous = if safety == Safety::Power { "full" } else { "normal" };
     conn.pragma_update(None, "synchronous", synchronous).map_err(sql)?;
     schema::migrate(&mut conn, schema::MIGRATIONS).map_err(sql)?;

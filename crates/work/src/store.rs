@@ -70,7 +70,11 @@ impl From<Trouble> for Error {
 /// }
 /// ```
 pub struct Store {
-    conn: Connection,
+    /// `None` = it was locked, and is opened anew for the next change: where a call that unlocks
+    /// has failed, it holds its own locks against itself for ever.
+    conn: Option<Connection>,
+    place: Place,
+    safety: Safety,
     gate: Gate,
     bells: Bells,
     clock: Arc<dyn Clock>,
@@ -100,7 +104,8 @@ impl Store {
         let now = clock.now();
         first_in_boot(&mut conn, &path, now, &bells, &mut own, &boot)?;
         drop(entered);
-        Ok(Self { conn, gate, bells, clock, own, path, damage: None })
+        let (conn, place) = (Some(conn), place.clone());
+        Ok(Self { conn, place, safety, gate, bells, clock, own, path, damage: None })
     }
 
     /// Makes one change. When this returns it is safe on disk, as far as [`Safety`] says.
@@ -132,16 +137,26 @@ impl Store {
         if let Err(trouble) = &made {
             // Takers that were to be opened are not.
             self.own.truncate(own);
-            if let Trouble::Damaged { what, .. } = trouble {
-                self.damage = Some(what.clone());
-            }
+            self.had(trouble);
         }
         made
     }
 
+    fn had(&mut self, trouble: &Trouble) {
+        match trouble {
+            Trouble::Damaged { what, .. } => self.damage = Some(what.clone()),
+            Trouble::Locked { .. } => self.conn = None,
+            _ => {}
+        }
+    }
+
     fn transact(&mut self, changes: &[Change]) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
-        let Self { conn, gate, bells, clock, own, path, .. } = self;
+        let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
         let _entered = gate.enter()?;
+        let conn = match conn {
+            Some(conn) => conn,
+            None => conn.insert(open::writer(place, *safety, &clock.boot())?),
+        };
         let sql = |error: rusqlite::Error| Trouble::database(path, &error);
         let stop = |stop| match stop {
             Stop::Sql(error) => sql(error),
@@ -176,17 +191,20 @@ impl Store {
 
     /// Returns what a taker works on and is to stop, with the reason's code. Waits for whoever
     /// writes: it is rung for before it is committed.
-    pub(crate) fn cancelled(&self, taker: TakerId) -> Result<Vec<(Lease, Fault)>, Trouble> {
+    pub(crate) fn cancelled(&mut self, taker: TakerId) -> Result<Vec<(Lease, Fault)>, Trouble> {
         let sql = "SELECT id, lease, fault FROM job WHERE holder = ?1 AND state = 'cancelling'";
         let read = |row: &Row<'_>| {
             let (job, number) = (JobId(row.get(0)?), row.get(1)?);
             Ok((Lease { job, taker, number }, Fault(row.get(2)?)))
         };
-        let _entered = self.gate.enter()?;
+        let Some(conn) = &self.conn else { return Ok(Vec::new()) };
+        let entered = self.gate.enter()?;
         let found = || -> rusqlite::Result<Vec<_>> {
-            self.conn.prepare_cached(sql)?.query_map([taker.0], read)?.collect()
+            conn.prepare_cached(sql)?.query_map([taker.0], read)?.collect()
         };
-        found().map_err(|error| Trouble::database(&self.path, &error))
+        let found = found().map_err(|error| Trouble::database(&self.path, &error));
+        drop(entered);
+        found.inspect_err(|trouble| self.had(trouble))
     }
 
     /// Returns the moment it is, by the store's clock.

@@ -44,6 +44,13 @@ pub enum Trouble {
         /// The database.
         path: PathBuf,
     },
+    /// The database is locked, though it is our turn: nothing was written.
+    Locked {
+        /// The database.
+        path: PathBuf,
+        /// Why not, in its own words.
+        what: String,
+    },
     /// Anything else that the database could not do.
     Database {
         /// The database.
@@ -64,6 +71,9 @@ impl Trouble {
             Some(ErrorCode::DatabaseCorrupt) => Self::Damaged { path, what },
             Some(ErrorCode::NotADatabase) => Self::NotOurs { path },
             Some(ErrorCode::DiskFull) => Self::Full { path },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::FileLockingProtocolFailed) => {
+                Self::Locked { path, what }
+            }
             // A value that is not of the kind that we write.
             None if is_of_wrong_kind(error) => Self::Damaged { path, what },
             _ => Self::Database { path, what },
@@ -110,7 +120,9 @@ impl fmt::Display for Trouble {
             Self::Full { path } => {
                 write!(f, "unable to write {}: no space left on device", path.display())
             }
-            Self::Database { path, what } => write!(f, "unable to use {}: {what}", path.display()),
+            Self::Locked { path, what } | Self::Database { path, what } => {
+                write!(f, "unable to use {}: {what}", path.display())
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
-use testkit::calls;
+use testkit::calls::{self, Call};
 use testkit::until;
 use testkit::wait::holds_within;
 
@@ -87,6 +87,32 @@ pub(crate) enum From {
     Idle,
 }
 
+/// Returns from when on a part's calls are looked at.
+pub(crate) fn from(part: Part) -> From {
+    // The thread does nothing before its store is open.
+    if part == Part::Store { From::Idle } else { From::Birth }
+}
+
+/// Returns the system calls of a life that nobody disturbs.
+#[track_caller]
+pub(crate) fn points(persistent: bool, part: Part) -> Vec<Call> {
+    let site = site(persistent, "");
+    let trace = site.join("trace");
+    let mut life = Life::begin(site, part, from(part), &trace, &[]);
+    let ended = life.live("undisturbed");
+    assert!(ended.success(), "{ended:?}: {}", life.site.log());
+    life.examine("undisturbed");
+    calls::of(&fs::read_to_string(trace).unwrap())
+}
+
+/// Returns all points where `SKYNET_LONG` asks for them, else `wanted` of them.
+pub(crate) fn spread(points: Vec<Call>, wanted: usize) -> Vec<Call> {
+    if std::env::var_os("SKYNET_LONG").is_some() || points.len() <= wanted {
+        return points;
+    }
+    (0..wanted).map(|i| points[i * points.len() / wanted].clone()).collect()
+}
+
 /// One life.
 pub(crate) struct Life {
     pub(crate) site: Site,
@@ -141,9 +167,11 @@ impl Life {
 
     /// Lives on until all items are settled, then is told to end. Returns how exo ended.
     #[track_caller]
-    pub(crate) fn live(&mut self) -> ExitStatus {
-        let all = || !self.exo.is_running() || progress(&self.site.join("store")) == (4, 0);
-        assert!(holds_within(Duration::from_secs(60), all), "{}", self.site.log());
+    pub(crate) fn live(&mut self, context: &str) -> ExitStatus {
+        let over = holds_within(Duration::from_secs(60), || {
+            !self.exo.is_running() || progress(&self.site.join("store")) == (4, 0)
+        });
+        assert!(over, "{context}: {}", self.story());
         if self.exo.is_running() {
             let _ = linux::signal::kill(self.exo.pid(), 15);
         }

@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::file::flags::EAGAIN;
+use sys::linux::file::flags::{EAGAIN, EPIPE};
 use sys::linux::process::{self, Ended};
 use sys::linux::signal::{self, numbers};
 use sys::linux::{identity, socket, time};
@@ -193,13 +193,16 @@ impl Keeper {
             match socket::send(to.raw(), bytes, &[]) {
                 Ok(()) => drop(self.reports.pop_front()),
                 Err(Errno(EAGAIN)) => return,
-                Err(_) => self.hang_up(),
+                Err(why) => self.hang_up(Some(why)),
             }
         }
     }
 
-    /// The worker's end is closed: it is dead, or as good as dead.
-    fn hang_up(&mut self) {
+    /// The worker's end is closed, or of no more use: it is dead, or as good as dead.
+    fn hang_up(&mut self, why: Option<Errno>) {
+        if let Some(why) = why.filter(|why| *why != Errno(EPIPE)) {
+            EXO.warning(&[OsStr::new("unable to speak with the worker, which has to end")], why);
+        }
         self.socket = None;
         self.reports.clear();
         self.worker_deadline.get_or_insert(after(PATIENCE));
@@ -214,7 +217,8 @@ impl Keeper {
             let Some(from) = self.socket.as_ref().filter(|_| may_read) else { return };
             let (len, fds) = match socket::receive(from.raw(), &mut bytes) {
                 Err(Errno(EAGAIN)) => return,
-                Ok((0, _)) | Err(_) => return self.hang_up(),
+                Ok((0, _)) => return self.hang_up(None),
+                Err(why) => return self.hang_up(Some(why)),
                 Ok(received) => received,
             };
             let with = fds.iter().flatten().count();

@@ -36,15 +36,13 @@ pub(super) enum Came {
     Unread,
 }
 
-/// A socket was closed by its other end, which had not read everything.
-const ECONNRESET: i32 = 104;
-
 fn read(from: &Fd, room: &mut [u8]) -> Came {
     match fd::read(from.raw(), room) {
         Ok(0) => Came::End,
         Ok(n) => Came::Bytes(n),
         Err(Errno(flags::EAGAIN)) => Came::Nothing,
-        Err(Errno(ECONNRESET)) => Came::Unread,
+        // Closed by the other end, which had not read everything.
+        Err(Errno(flags::ECONNRESET)) => Came::Unread,
         Err(_) => Came::End,
     }
 }
@@ -170,9 +168,10 @@ impl OneItem {
             match fd::write(to.raw(), rest) {
                 _ if rest.is_empty() => self.stdin = None,
                 Ok(n) => self.written += n,
-                Err(Errno(flags::EAGAIN)) => return,
                 // It does not want to know.
-                Err(_) => self.stdin = None,
+                Err(Errno(flags::EPIPE)) => self.stdin = None,
+                // No room in the pipe, or no memory for it: poll says when it is worth another try.
+                Err(_) => return,
             }
         }
     }
@@ -316,12 +315,13 @@ impl Talk {
             }
             match fd::write(to.raw(), rest) {
                 Ok(n) => self.written += n,
-                Err(Errno(flags::EAGAIN)) => return,
                 // Its end is read, too; that is what counts.
-                Err(_) => {
+                Err(Errno(flags::EPIPE | flags::ECONNRESET)) => {
                     self.was_unread = true;
                     self.outgoing.clear();
                 }
+                // No room in the socket, or no memory for it: poll says when to try again.
+                Err(_) => return,
             }
         }
     }

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Between two tries at what could not be done.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Longest sleep: a ring for which there was no memory is never heard.
+const LONGEST: Duration = Duration::from_secs(5);
 /// Changes in one transaction: enough to share its cost, few enough for others to have a turn.
 const AT_ONCE: usize = 256;
 
@@ -182,9 +184,9 @@ impl Thread {
             earlier(look, self.renew_at.filter(|_| !self.held.is_empty()))
         };
         let now = self.store.now().mono;
-        let limit = deadline.map(|at| Duration::from_nanos(at.nanos_from(now)));
+        let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
         // Wishes that came meanwhile have rung.
-        if self.bell.wait(limit).is_err() {
+        if self.bell.wait(limit.min(LONGEST)).is_err() {
             self.again_at = Some(now.after(AGAIN));
             return;
         }
