@@ -7,7 +7,7 @@ use crate::svpath::Paths;
 use ondisk::names::{DOWN, OK, RECORD, STATUS};
 use ondisk::record::{Identity, Phase, Record};
 use ondisk::status::{State, Status};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd};
 use sys::linux::file::{self, HERE};
@@ -242,6 +242,15 @@ impl Boot {
         if !self.0.is_known() {
             self.0 = identity::Boot::this().unwrap_or_default();
         }
+    }
+
+    /// Returns the argument by which a supervise that is started now need not ask; `None` where it
+    /// is not known.
+    #[must_use]
+    pub fn argument(&mut self) -> Option<CString> {
+        self.learn();
+        let text = self.0.is_known().then(|| self.0.tell())?;
+        CString::new([&b"--boot="[..], &text].concat()).ok()
     }
 
     /// Tells whether `record` was written in this boot, by a supervise that has not let go.

@@ -5,6 +5,7 @@ use crate::errno::{Errno, OrLasting, Result};
 use crate::fd;
 use crate::file::{self, HERE};
 use crate::time::{self, SECOND};
+use crate::{hex, process};
 use core::ffi::CStr;
 
 /// Returns the length of a clock tick of `/proc/PID/stat` in nanoseconds.
@@ -90,7 +91,7 @@ fn listed_children(each: &mut impl FnMut(i32)) -> Result<bool> {
 }
 
 fn children_of_all(each: &mut impl FnMut(i32)) -> Result<()> {
-    let own = crate::process::pid() as u32;
+    let own = process::pid() as u32;
     let all = file::open(HERE, c"/proc", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     let end = crate::directory::for_each(all.raw(), |name| {
         let pid = decimal::parse(name.to_bytes()).and_then(|pid| u32::try_from(pid).ok())?;
@@ -164,6 +165,9 @@ pub struct Boot {
 }
 
 impl Boot {
+    /// Digits of [`Boot::tell`].
+    pub const TOLD: usize = 2 * (16 + 8 + 8 + 4);
+
     /// Asks which boot this is.
     ///
     /// Two time namespaces that are apart by other than whole clock ticks may see two boots.
@@ -175,9 +179,9 @@ impl Boot {
         let mut boot = Self::default();
         let read = read_file(c"/proc/sys/kernel/random/boot_id", &mut text);
         let Some(n) = read.or_lasting()? else { return Ok(boot) };
-        let digits = text[..n].iter().filter_map(|b| (*b as char).to_digit(16));
-        for (i, digit) in digits.take(32).enumerate() {
-            boot.id[i / 2] |= (digit as u8) << (4 * (1 - i % 2));
+        let digits = text[..n].iter().copied().filter(|byte| *byte != b'-');
+        if hex::read(digits, boot.id.iter_mut()).is_none() {
+            return Ok(Self::default());
         }
         // Kernels without time namespaces have no such file.
         let mut text = [0; 128];
@@ -208,6 +212,37 @@ impl Boot {
     /// `ENOENT` where there is no such process; `EINVAL` where /proc says something else.
     pub fn started(&self, pid: u32) -> Result<u64> {
         Ok(self.of_kernel(start_ticks(pid)?.saturating_mul(tick())))
+    }
+
+    /// Returns it as a text for a child that is run now, which need not ask itself: the bytes of id,
+    /// lead, moment and our pid in hex digits.
+    #[must_use]
+    pub fn tell(&self) -> [u8; Self::TOLD] {
+        let [ahead, now] = [self.ahead.to_le_bytes(), self.now().to_le_bytes()];
+        let bytes = self.id.into_iter().chain(ahead).chain(now).chain(process::pid().to_le_bytes());
+        let mut text = [0; Self::TOLD];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+            pair.copy_from_slice(&hex::digits(byte));
+        }
+        text
+    }
+
+    /// Reads such a text, if our parent told it within the last second by our clock. One that was
+    /// copied, or that came through a program with other clocks or pids, would make strangers of our
+    /// processes, and ours of strangers.
+    #[must_use]
+    pub fn told(text: &[u8]) -> Option<Self> {
+        Self::told_by(process::parent(), text)
+    }
+
+    fn told_by(parent: i32, text: &[u8]) -> Option<Self> {
+        let mut boot = Self::default();
+        let ([mut ahead, mut at], mut by) = ([[0; 8]; 2], [0; 4]);
+        let bytes = boot.id.iter_mut().chain(&mut ahead).chain(&mut at).chain(&mut by);
+        hex::read(text.iter().copied(), bytes)?;
+        boot.ahead = i64::from_le_bytes(ahead);
+        let age = boot.now().checked_sub(u64::from_le_bytes(at))?;
+        (age < SECOND && i32::from_le_bytes(by) == parent).then_some(boot)
     }
 
     fn of_kernel(&self, ours: u64) -> u64 {
@@ -250,7 +285,7 @@ mod tests {
 
     #[test]
     fn whoever_we_started_descends_from_us_and_we_not_from_them() {
-        let own = crate::process::pid() as u32;
+        let own = process::pid() as u32;
         assert_eq!(descends_from(own, own), Ok(true));
         assert_eq!(descends_from(own, parent(own).unwrap()), Ok(true));
         assert_eq!(descends_from(1, own), Ok(false));
@@ -261,12 +296,12 @@ mod tests {
     #[test]
     fn a_child_is_found_among_all_processes() {
         let (from, to) = fd::pipe().unwrap();
-        let pid = match crate::process::fork().unwrap() {
-            crate::process::Fork::Parent(pid) => pid,
-            crate::process::Fork::Child => {
+        let pid = match process::fork().unwrap() {
+            process::Fork::Parent(pid) => pid,
+            process::Fork::Child => {
                 drop(to);
                 let _ = fd::read(from.raw(), &mut [0]);
-                crate::process::exit(0)
+                process::exit(0)
             }
         };
         let (mut listed, mut looked_at, mut found) = (0, 0, 0);
@@ -274,7 +309,7 @@ mod tests {
         children_of_all(&mut |child| looked_at += i32::from(child == pid)).unwrap();
         for_each_child(|child| found += i32::from(child == pid)).unwrap();
         drop(to);
-        let _ = crate::process::wait(pid, true);
+        let _ = process::wait(pid, true);
         assert_eq!((listed, looked_at, found), (i32::from(lists), 1, 1));
     }
 
@@ -299,9 +334,31 @@ mod tests {
     fn our_own_start_lies_in_the_past_of_this_boot() {
         let boot = Boot::this().unwrap();
         assert!(boot.is_known());
-        assert!(boot.started(crate::process::pid() as u32).unwrap() <= boot.now());
+        assert!(boot.started(process::pid() as u32).unwrap() <= boot.now());
         assert_eq!(boot.started(u32::MAX), Err(Errno(libc::ENOENT)));
         assert!(!Boot::default().is_known());
+    }
+
+    #[test]
+    fn a_child_believes_what_its_parent_has_just_told_it() {
+        let ours = process::pid();
+        for ahead in [0, 5_000_000_000, -5] {
+            let boot = Boot { id: *b"\x00\xff0123456789abcd", ahead };
+            let text = boot.tell();
+            assert_eq!(Boot::told_by(ours, &text), Some(boot));
+            // Not what somebody else told, or another clock shows to be old or of the future.
+            assert_eq!(Boot::told(&text), None);
+            for later in [SECOND as i64, -60 * SECOND as i64] {
+                let mut text = text;
+                let moment = boot.now().saturating_add_signed(-later).to_le_bytes();
+                for (pair, byte) in text[48..64].chunks_exact_mut(2).zip(moment) {
+                    pair.copy_from_slice(&hex::digits(byte));
+                }
+                assert_eq!(Boot::told_by(ours, &text), None);
+            }
+            assert_eq!(Boot::told_by(ours, &text[2..]), None);
+            assert_eq!(Boot::told_by(ours, b""), None);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod fd;
 pub mod file;
 pub mod folder;
 pub mod getopt;
+pub mod hex;
 pub mod home;
 pub mod identity;
 pub mod ids;

@@ -3,6 +3,7 @@
 use crate::decimal::Decimal;
 use crate::errno::Errno;
 use crate::fd::{self, PollFd};
+use crate::hex;
 use crate::terminal::is_terminal;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -63,10 +64,9 @@ impl Line {
     }
 
     fn push_hex(&mut self, bytes: &[u8]) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |n: u8| DIGITS[usize::from(n & 15)];
-        for b in bytes {
-            self.push(&[b'\\', b'x', digit(b >> 4), digit(*b)]);
+        for byte in bytes {
+            self.push(b"\\x");
+            self.push(&hex::digits(*byte));
         }
     }
 

@@ -163,8 +163,7 @@ pub fn gain_no_rights() -> Result<()> {
 pub fn die_with(parent: i32) -> Result<()> {
     // SAFETY: this prctl takes a number and touches no memory.
     cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0_u64, 0_u64, 0_u64) })?;
-    // SAFETY: getppid takes nothing and cannot fail.
-    if unsafe { libc::getppid() } == parent { Ok(()) } else { Err(Errno(libc::ESRCH)) }
+    if self::parent() == parent { Ok(()) } else { Err(Errno(libc::ESRCH)) }
 }
 
 /// Keeps other processes of the same user from reading this one's memory, and leaves no core file of
@@ -195,6 +194,13 @@ pub fn setsid() -> Result<()> {
 pub fn pid() -> i32 {
     // SAFETY: getpid takes nothing and cannot fail.
     unsafe { libc::getpid() }
+}
+
+/// Returns the pid of the process whose child this one is; 0 where that has no pid here.
+#[must_use]
+pub fn parent() -> i32 {
+    // SAFETY: getppid takes nothing and cannot fail.
+    unsafe { libc::getppid() }
 }
 
 /// Returns the effective user id.

@@ -2,6 +2,7 @@
 
 use crate::replace::Inherited;
 use core::ffi::CStr;
+use linux::identity::Boot;
 use linux::{fd, message};
 
 /// What supervise was asked to do.
@@ -12,6 +13,8 @@ pub(crate) struct Args {
     pub(crate) paired: bool,
     /// svscan ends with this service: a first life is `o`, not `u`.
     pub(crate) once: bool,
+    /// Which boot this is, where svscan has just told us.
+    pub(crate) boot: Option<Boot>,
     /// Descriptors that the program we replace held.
     pub(crate) inherited: Inherited,
 }
@@ -20,6 +23,8 @@ pub(crate) struct Args {
 const PAIR: &[u8] = b"--pair";
 /// Likewise, behind it.
 const ONCE: &[u8] = b"--once";
+/// Likewise, see [`Boot::tell`]; HUP does not pass it on.
+const BOOT: &[u8] = b"--boot=";
 /// Our own, before the rest: see [`crate::replace`].
 pub(crate) const RESUME: &[u8] = b"--resume=";
 
@@ -31,14 +36,16 @@ impl Args {
         let mut inherited = Inherited::default();
         let mut paired = false;
         let mut once = false;
+        let mut boot = None;
         // An option as the last argument is a directory of that name.
         while let Some(option) = args.get(next).filter(|_| next + 1 < args.len()) {
             match option.to_bytes() {
                 PAIR => paired = true,
                 ONCE => once = true,
-                other => match other.strip_prefix(RESUME) {
-                    Some(list) => inherited = Inherited::parse(list),
-                    None => break,
+                other => match (other.strip_prefix(RESUME), other.strip_prefix(BOOT)) {
+                    (Some(list), _) => inherited = Inherited::parse(list),
+                    (_, Some(text)) => boot = Boot::told(text),
+                    _ => break,
                 },
             }
             next += 1;
@@ -47,7 +54,7 @@ impl Args {
             Some(dir) if args.len() == next + 1 => match dir.to_bytes() {
                 b"--help" => Err(tell(b"usage: supervise dir\n")),
                 b"--version" => Err(tell(VERSION.as_bytes())),
-                _ => Ok(Self { dir, paired, once, inherited }),
+                _ => Ok(Self { dir, paired, once, boot, inherited }),
             },
             _ => {
                 message::plain(crate::NAME, "usage", &[b"supervise dir"]);

@@ -385,7 +385,8 @@ fn try_to_enter(
     let encore = rules_encore();
     let signals = block(encore).map_err(|why| ("create pipe for ", why))?;
     // What is not known now may be wrongly known: a service could be taken for a stranger.
-    let boot = Boot::this().map_err(|why| ("learn the boot for ", why))?;
+    let boot = args.boot.map_or_else(Boot::this, Ok);
+    let boot = boot.map_err(|why| ("learn the boot for ", why))?;
     let origin = origin.take().ok_or(("open current directory for ", Errno(flags::ENOENT)))?;
     Ok(Entered { origin, encore, signals, boot })
 }

@@ -212,12 +212,14 @@ impl Scanner {
         let is_log = self.log.as_ref().filter(|log| log.name.as_c_str() == name);
         let once = self.once.as_ref().is_some_and(|once| once.name.as_c_str() == name);
         let mut argv = vec![c"supervise".as_ptr()];
+        let boot = self.boot.argument().filter(|_| is_log.is_none());
         if is_log.is_none() {
             argv.push(c"--pair".as_ptr());
         }
         if once {
             argv.push(c"--once".as_ptr());
         }
+        argv.extend(boot.as_deref().map(CStr::as_ptr));
         argv.extend([name.as_ptr(), std::ptr::null()]);
         let child = Child {
             path: &path,
