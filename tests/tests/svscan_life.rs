@@ -146,7 +146,7 @@ fn a_logger_that_somebody_else_keeps_is_asked_for_quietly() {
     add_logger(&dir);
     let mut other = scratch.supervise(Suite::Original, "service/pair/log");
     let scan = running(&scratch);
-    scan.until(|| starts(&dir) == 1);
+    scan.until(|| starts(&dir) == 1 && starts(&dir.join("log")) > 0);
     assert_eq!(starts(&dir.join("log")), 1);
     let waits = supervise_of(&scratch, &dir).unwrap();
     svc(scan.folder(), &["-dx", "pair/log"]);
