@@ -15,7 +15,7 @@ use testkit::{Scratch, run, until};
 const SIGHUP: i32 = 1;
 
 /// Prints a line for each USR1; has left its directory, so that only its record tells of it.
-const PRINTER: &str = "#!/bin/sh\necho >>starts\ntrap 'echo told' USR1\n: >ready\ncd /\n\
+const PRINTER: &str = "#!/bin/sh\necho >>starts\ntrap 'echo told' USR1\n: >ready\ncd ..\n\
                        while :; do sleep 1000000 & wait $!; kill $!; done\n";
 
 fn starts(dir: &Path) -> usize {

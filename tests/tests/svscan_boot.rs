@@ -15,7 +15,7 @@ use testkit::{Scratch, program, run, until};
 const AHEAD: [&str; 6] = ["unshare", "--time", "--monotonic", "1000000", "--boottime", "1000000"];
 
 /// Nothing but its record tells of a service that has left its directory.
-const GONE: &str = "#!/bin/sh\necho $$ >>starts\ncd /\nexec sleep 1000000\n";
+const GONE: &str = "#!/bin/sh\necho $$ >>starts\ncd ..\nexec sleep 1000000\n";
 
 fn services(scratch: &Scratch, names: &[&str]) -> Vec<PathBuf> {
     names.iter().map(|name| scratch.service(&format!("service/{name}"), GONE)).collect()

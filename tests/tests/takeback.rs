@@ -5,9 +5,11 @@
 use ondisk::record::Exit;
 use std::fs;
 use std::path::{Path, PathBuf};
-use testkit::keeper::{is_alive, kill9, record, running, send, status, svstat, until_down};
+use testkit::keeper::{
+    is_alive, kill9, record, running, send, status, supervise, svstat, until_down,
+};
 use testkit::scratch::{SLEEPER, script};
-use testkit::{Keeper, Scratch, Suite, until};
+use testkit::{Keeper, Scratch, Suite, run, until};
 
 const SIGHUP: i32 = 1;
 
@@ -191,6 +193,58 @@ fn a_stranger_with_the_recorded_pid_is_never_signalled() {
 }
 
 /// The record's pid is this very test's: it would not survive a mistake.
+/// Leaves its directory at once, so that only its record tells of it.
+const GONE: &str = "#!/bin/sh\necho $$ >>starts\ncd ..\nexec sleep 1000000\n";
+
+#[test]
+fn a_service_whose_directory_was_renamed_is_taken_back_by_its_new_name_and_no_other() {
+    let scratch = Scratch::new();
+    let (old, new) = (scratch.service("old", GONE), scratch.join("new"));
+    let keeper = Keeper::plain(&scratch, "old");
+    until(10, || starts(&old) == 1);
+    let pid = keeper.service();
+    fs::rename(&old, &new).unwrap();
+    assert!(svstat(&new).starts_with(&format!("up (pid {pid}) ")), "{}", svstat(&new));
+    assert_eq!(run(&mut supervise(&scratch, "new", false)).code, Some(111));
+    // Another service gets the name, with a record of its own.
+    let old = scratch.service("old", GONE);
+    let other = Keeper::plain(&scratch, "old");
+    until(10, || starts(&old) == 1);
+    let other_pid = other.service();
+    assert_ne!(other_pid, pid);
+    other.kill9();
+    keeper.kill9();
+    for (name, pid) in [("new", pid), ("old", other_pid)] {
+        let keeper = Keeper::plain(&scratch, name);
+        assert_eq!((keeper.service(), starts(keeper.dir())), (pid, 1), "{name}");
+        send(keeper.dir(), b"d");
+        until_down(keeper.dir());
+        assert!(!is_alive(pid), "{name}");
+    }
+}
+
+#[test]
+fn a_deleted_directory_s_supervise_and_one_of_a_new_directory_of_its_name_leave_each_other_alone() {
+    let scratch = Scratch::new();
+    let dir = counted(&scratch, "web");
+    let mut first = Keeper::pair(&scratch, "web");
+    let pid = first.service();
+    fs::remove_dir_all(&dir).unwrap();
+    let dir = counted(&scratch, "web");
+    let second = Keeper::pair(&scratch, "web");
+    until(10, || starts(&dir) == 1);
+    let other = second.service();
+    assert!(other != pid && is_alive(pid));
+    // Asked to end, the first ends its own.
+    first.signal(15);
+    assert_eq!(first.end_within(10).code(), Some(0));
+    assert!(!is_alive(pid));
+    second.kill9();
+    let third = Keeper::pair(&scratch, "web");
+    assert_eq!((third.service(), starts(&dir)), (other, 1));
+    assert!(!dir.join("twice").exists());
+}
+
 #[test]
 fn a_record_without_checksum_or_of_another_version_is_not_believed() {
     let scratch = Scratch::new();
