@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -140,7 +140,7 @@ fn left_in_the_middle(scratch: &Scratch) -> u64 {
     60
 }
 
-fn write(path: &std::path::Path, bytes: &[u8], mode: u32) {
+fn write(path: &Path, bytes: &[u8], mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     fs::write(path, bytes).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -174,8 +174,17 @@ fn live(logger: &mut Logger, pipe: &Pipe) -> bool {
     logger.ended().is_some_and(|status| status.success())
 }
 
+/// Tells whether nobody writes to a log directory. A processor that a killed logger was about to
+/// run has the lock until it is run.
+fn is_free(dir: &Path) -> bool {
+    let Ok(lock) = fs::File::open(dir.join("lock")) else { return true };
+    // Closing alone would leave it to any process that another test makes just now.
+    lock.try_lock().is_ok() && lock.unlock().is_ok()
+}
+
 /// The next logger reads to the end of the pipe; then all must be there.
 fn settle(life: &Life, scratch: &Scratch, pipe: Pipe, context: &str) {
+    until(20, || life.logs.iter().all(|(dir, _)| is_free(&scratch.join(dir))));
     let end = pipe.reader();
     let mut next = Logger::read(&mut multilog(scratch, Suite::Ours, life.script), end);
     drop(pipe);
