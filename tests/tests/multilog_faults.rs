@@ -60,6 +60,41 @@ fn on_a_full_disk_it_waits_and_goes_on_when_there_is_room() {
     }
 }
 
+/// Where lines are stamped it begins with a spool, for which there is no room either.
+#[test]
+fn a_logger_that_starts_on_a_full_disk_waits_or_drops_what_is_old_as_it_is_told() {
+    for (full, stamped) in [(":full=wait", true), (":full=drop", true), (":full=drop", false)] {
+        let scratch = Scratch::new();
+        let disk = Disk::mount(&scratch, "size=1m");
+        let pipe = Pipe::new(&scratch, "pipe");
+        let stamp = if stamped { Stamp::Tai64n } else { Stamp::None };
+        let begin: &[&str] = if stamped { STAMPED } else { PLAIN };
+        let script = [begin, &[full, "./disk/d"]].concat();
+        pipe.write(&lines(0..500));
+        start(&scratch, &pipe, &script).finish(&pipe);
+        let dir = scratch.join("disk/d");
+        let before = files(&dir);
+        disk.fill();
+        pipe.write(&lines(500..900));
+        let mut logger = start(&scratch, &pipe, &script);
+        if full == ":full=wait" {
+            says(&scratch, "out of disk space\n");
+            assert!(!pipe.is_empty() && files(&dir)[0] == before[0]);
+            disk.free();
+            logger.finish(&pipe);
+            assert_holds(&dir, stamp, 900, |_| true, full);
+        } else {
+            logger.finish(&pipe);
+            let held = content(&dir);
+            let rest = judge(&held, stamp, 900, |_| true);
+            // What is lost is what was dropped: the oldest.
+            assert!(!rest.lost.is_empty() && rest.found > 100, "{rest}");
+            let oldest = rest.lost.len() as u64;
+            assert!(judge(&held, stamp, 900, |n| n >= oldest).is_fine(), "{rest}");
+        }
+    }
+}
+
 /// `enospc_term_obeyed`
 #[test]
 fn on_a_full_disk_it_ends_when_it_is_told_to_and_the_next_loses_nothing() {

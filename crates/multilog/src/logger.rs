@@ -52,6 +52,11 @@ impl Way {
             Self::Lines(input) => input.spool.as_mut(),
         }
     }
+
+    /// Returns the same once it has begun: that notes all places.
+    fn begun_spool(&mut self) -> Option<&mut Spool> {
+        self.spool_mut().filter(|spool| !spool.is_new())
+    }
 }
 
 /// The logger.
@@ -238,7 +243,7 @@ impl Logger {
 
     /// Makes sure that the spool knows where the next byte of a log goes.
     fn note(&mut self, i: usize, now: u64) -> bool {
-        let Some(spool) = self.way.spool() else { return true };
+        let Some(spool) = self.way.begun_spool() else { return true };
         let (log, total, place) = (&self.logs[i], spool.totals[i], &spool.places[i]);
         let is_known = (place.dev, place.ino) == log.id()
             && place.start.wrapping_add(total.wrapping_sub(place.before)) == log.len();
@@ -248,7 +253,7 @@ impl Logger {
     /// Says in the spool how much a log has got, whatever becomes of its file: before a rotation,
     /// since a processor may put another file in its place before the next byte comes.
     fn leave_file(&mut self, i: usize, now: u64) -> bool {
-        let Some(spool) = self.way.spool_mut() else { return true };
+        let Some(spool) = self.way.begun_spool() else { return true };
         let (log, total) = (&self.logs[i], spool.totals[i]);
         let place = &mut spool.places[i];
         let known = *place;
@@ -285,8 +290,7 @@ impl Logger {
 
     /// Says what is wrong and pauses, or makes room; false.
     fn trouble(&mut self, what: &str, why: Errno, now: u64) -> bool {
-        let is_full = matches!(why, Errno(flags::ENOSPC | flags::EDQUOT));
-        if let Some(log) = self.logs.first_mut().filter(|log| is_full && log.drops_when_full()) {
+        if let Some(log) = self.logs.first_mut().filter(|log| log.drops_for(why)) {
             log.failed(why, now);
             return false;
         }

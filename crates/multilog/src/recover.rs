@@ -30,16 +30,18 @@ pub struct Resume<'a> {
 
 impl Resume<'_> {
     /// Loads what an earlier multilog left in the spool and finds out how much of its output each
-    /// log has got; without that it begins a new spool.
+    /// log has got. Nothing is written: a disk that is full now is trouble like any later one, and
+    /// the logger begins the spool, or notes its places, before it writes a byte.
     ///
     /// # Errors
     /// As the calls on the spool's files; `ENOMEM`.
     pub fn run(&mut self, input: &mut Input, arena: &mut Arena) -> Result<()> {
         let Some(spool) = &mut input.spool else { return Ok(()) };
-        let Some(left) = spool.left()? else { return self.begin(input) };
+        let Some(left) = spool.left()? else { return Ok(()) };
         if left.len > input::LEN as u64 {
+            spool.refuse();
             self.warn(b"has a spool that is none of ours");
-            return self.begin(input);
+            return Ok(());
         }
         input.load_left()?;
         let is_same = left.header.script == self.sum && left.logs == self.logs.len();
@@ -48,13 +50,10 @@ impl Resume<'_> {
         } else if left.len > 0 {
             self.warn(b"was written by another script before: some lines may be there twice");
         }
-        let Some(spool) = &mut input.spool else { return Ok(()) };
-        spool.adopt(&left, is_same);
-        self.note(spool)
-    }
-
-    fn begin(&mut self, input: &mut Input) -> Result<()> {
-        begin(input, self.logs, self.outputs, *self.lines)
+        if let Some(spool) = &mut input.spool {
+            spool.adopt(&left, is_same);
+        }
+        Ok(())
     }
 
     fn warn(&self, what: &[u8]) {
@@ -72,7 +71,8 @@ impl Resume<'_> {
         for (i, log) in self.logs.iter_mut().enumerate() {
             let place = spool.places[i];
             spool.totals[i] = match log.find((place.dev, place.ino))? {
-                Some(size) => place.before + size.saturating_sub(place.start),
+                // Less than `start` where a recovery cut a line back there.
+                Some(size) => place.before.saturating_add(size).saturating_sub(place.start),
                 // Somebody took it, or a processor made another of it: rather twice than never
                 // what is not known to be behind us.
                 None => place.before,
@@ -104,14 +104,6 @@ impl Resume<'_> {
             }
             self.outputs.logs[i].skip = spool.totals[i];
         }
-    }
-
-    /// Says in the spool where the logs stand now.
-    fn note(&mut self, spool: &mut Spool) -> Result<()> {
-        for (i, log) in self.logs.iter().enumerate() {
-            spool.places[i] = place(log, spool.totals[i], self.outputs.logs[i].in_line);
-        }
-        spool.note()
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Spool {
     active: usize,
     /// [`crate::folder::Folder::entries`] of the directory that has the files.
     entries: u32,
-    /// [`Spool::begin`] is due: the files are new.
+    /// [`Spool::begin`] is due: the files are new, or what is in them is not ours.
     is_new: bool,
     header: Header,
     /// Raw bytes in the active file.
@@ -38,20 +38,25 @@ pub struct Left {
 }
 
 impl Spool {
-    /// Opens the files in the directory `dir`, and makes them where they are missing. `script`
-    /// tells our script from others; the lists have an item for each log.
+    /// Opens the files in the directory `dir`, and makes them where they are missing.
     ///
     /// # Errors
     /// As openat(2); `EINVAL` where there is something else of that name.
-    pub fn open(
-        dir: i32,
+    pub fn open_files(dir: i32) -> Result<[Fd; 2]> {
+        Ok([open(dir, 0)?, open(dir, 1)?])
+    }
+
+    /// Makes a spool of files of [`Spool::open_files`]. `script` tells our script from others; the
+    /// lists have an item for each log.
+    #[must_use]
+    pub fn new(
+        files: [Fd; 2],
         script: u64,
         places: &'static mut [Place],
         totals: &'static mut [u64],
-    ) -> Result<Self> {
-        let files = [open(dir, 0)?, open(dir, 1)?];
+    ) -> Self {
         let header = Header { script, ..Header::default() };
-        Ok(Self { files, active: 0, entries: 1, is_new: false, header, taken: 0, places, totals })
+        Self { files, active: 0, entries: 1, is_new: true, header, taken: 0, places, totals }
     }
 
     /// Tells whether [`Spool::begin`] must be called, again if it failed, before more is taken.
@@ -66,7 +71,7 @@ impl Spool {
     /// on with ours.
     ///
     /// # Errors
-    /// As [`Spool::open`] and renameat2(2); `EEXIST` where some were put aside before. Then this
+    /// As [`Spool::open_files`] and renameat2(2); `EEXIST` where some were put aside before. Then this
     /// is still the spool of the other directory.
     pub fn follow(&mut self, dir: i32, entries: u32) -> Result<bool> {
         if self.entries == entries {
@@ -179,10 +184,19 @@ impl Spool {
         Ok(())
     }
 
-    /// Goes on with the spool that was left, and, where it is of the same script, with the line in
-    /// which it may begin.
+    /// Goes on with the spool that was left. Where it `is_same`, of the same script, its line and its
+    /// places are ours; else the places are not known before [`Spool::note`] is called.
     pub fn adopt(&mut self, left: &Left, is_same: bool) {
+        self.is_new = false;
         self.header.in_line = is_same && left.header.in_line;
+        if !is_same {
+            self.places.fill(Place::default());
+        }
+    }
+
+    /// Leaves what is in the files alone until [`Spool::begin`] takes its place.
+    pub fn refuse(&mut self) {
+        self.taken = 0;
     }
 
     /// Removes both files: everything was written.

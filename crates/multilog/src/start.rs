@@ -10,7 +10,7 @@ use crate::recover::Resume;
 use crate::script::{Action, Mistake, Script, Whole};
 use crate::spool::Spool;
 use crate::stamp::{self, Lead};
-use crate::wait::{self, Wait};
+use crate::wait::{self, Signals, Wait};
 use crate::{FATAL, MULTILOG, NAME};
 use core::ffi::CStr;
 use linux::entry::Args;
@@ -56,16 +56,18 @@ fn start(args: Args) -> core::result::Result<Logger, i32> {
     let n = paths(actions).count();
     // Before anything is made: a signal that comes from now on ends us in good order.
     let polls = list(&mut arena, wait::list_len(n), |_| Ok(PollFd::none()))?;
-    let wait =
-        Wait::new(polls).map_err(|why| MULTILOG.fatal(&[b"unable to watch signals"], why))?;
+    let signals =
+        Signals::wait().map_err(|why| MULTILOG.fatal(&[b"unable to watch signals"], why))?;
     let files = open_files(&mut arena, actions)?;
     let mut logs = paths(actions);
     let logs = list(&mut arena, n, |_| {
         let (path, settings) = logs.next().ok_or(TROUBLE)?;
         Folder::open(path, settings)
     })?;
+    // After the directories: without descriptors it fails at the same place as the original.
+    let wait = Wait::new(signals, polls).map_err(cannot_begin)?;
     let parts = Parts { script: actions, whole, files, logs, wait };
-    parts.assemble(&mut arena).map_err(|why| MULTILOG.fatal(&[b"unable to begin"], why))
+    parts.assemble(&mut arena)
 }
 
 /// What a logger is made of.
@@ -78,7 +80,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn assemble(self, arena: &mut Arena) -> Result<Logger> {
+    fn assemble(self, arena: &mut Arena) -> core::result::Result<Logger, i32> {
         let mut outputs = Outputs { logs: &mut [], files: self.files };
         let mut lines = Lines::default();
         let mut lead = Lead::new(self.whole.stamp, self.whole.prefix);
@@ -89,33 +91,54 @@ impl Parts {
         let way = if is_direct {
             Way::Direct(Direct::default())
         } else {
-            outputs.logs = open_outputs(arena, self.logs.len())?;
-            let spool = match &*self.logs {
-                [log, ..] if is_pipe && self.whole.is_exact && self.logs.len() <= MOST => {
-                    Some(open_spool(arena, log.directory(), self.whole.sum, self.logs.len())?)
-                }
-                _ => None,
-            };
-            let mut input = Input::new(spool)?;
-            Resume {
+            outputs.logs = open_outputs(arena, self.logs.len()).map_err(cannot_begin)?;
+            let spool = if is_pipe { open_spool(&self.whole, self.logs, arena)? } else { None };
+            let mut input = Input::new(spool).map_err(cannot_begin)?;
+            let mut resume = Resume {
                 script: self.script,
                 sum: self.whole.sum,
                 lead: lead.bytes(),
                 logs: self.logs,
                 outputs: &mut outputs,
                 lines: &mut lines,
-            }
-            .run(&mut input, arena)?;
+            };
+            resume.run(&mut input, arena).map_err(|why| no_spool(self.logs, why))?;
             Way::Lines(input)
         };
         Ok(Logger::new(self.script, lead, self.logs, outputs, lines, way, self.wait))
     }
 }
 
-fn open_spool(arena: &mut Arena, dir: i32, sum: u64, logs: usize) -> Result<Spool> {
-    let places = arena.list(logs, |_| Ok::<_, Errno>(Place::default()))??;
-    let totals = arena.list(logs, |_| Ok::<_, Errno>(0))??;
-    Spool::open(dir, sum, places, totals)
+/// Opens a spool in the first log, where there is to be one.
+fn open_spool(
+    whole: &Whole,
+    logs: &mut [Folder],
+    arena: &mut Arena,
+) -> core::result::Result<Option<Spool>, i32> {
+    let n = logs.len();
+    let [log, ..] = &mut *logs else { return Ok(None) };
+    if !whole.is_exact || n > MOST {
+        return Ok(None);
+    }
+    let files = loop {
+        match Spool::open_files(log.directory()) {
+            // It takes two inodes; who drops what is old makes room for them, too.
+            Err(why) if log.is_ready() && log.drops_for(why) => log.failed(why, time::monotonic()),
+            answer => break answer.map_err(|why| no_spool(logs, why))?,
+        }
+    };
+    let places = list(arena, n, |_| Ok(Place::default()))?;
+    let totals = list(arena, n, |_| Ok(0))?;
+    Ok(Some(Spool::new(files, whole.sum, places, totals)))
+}
+
+fn cannot_begin(why: Errno) -> i32 {
+    MULTILOG.fatal(&[b"unable to begin"], why)
+}
+
+fn no_spool(logs: &[Folder], why: Errno) -> i32 {
+    let name = logs.first().map_or(&b""[..], Folder::name);
+    MULTILOG.fatal(&[b"unable to open spool in ", name], why)
 }
 
 /// Makes a buffer for each log.
@@ -157,7 +180,7 @@ fn list<T>(
     len: usize,
     make: impl FnMut(usize) -> core::result::Result<T, i32>,
 ) -> core::result::Result<&'static mut [T], i32> {
-    arena.list(len, make).map_err(|why| MULTILOG.fatal(&[b"unable to begin"], why))?
+    arena.list(len, make).map_err(cannot_begin)?
 }
 
 fn mistake((action, why): Mistake) -> i32 {

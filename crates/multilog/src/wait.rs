@@ -30,10 +30,26 @@ pub struct Events {
 /// the kernel; processors, which come and go, are waited on the ordinary way while there are any.
 pub struct Wait {
     always: Epoll,
-    signals: Fd,
+    signals: Signals,
     timer: Timer,
     input: Input,
     list: &'static mut [PollFd],
+}
+
+/// TERM and ALRM, which wait until they are asked for.
+pub struct Signals(Fd);
+
+impl Signals {
+    /// Makes them wait from now on.
+    ///
+    /// # Errors
+    /// As signalfd(2).
+    pub fn wait() -> Result<Self> {
+        signal::ignore(numbers::SIGPIPE);
+        let set = Set::of(&[numbers::SIGTERM, numbers::SIGALRM]);
+        set.block_only();
+        set.descriptor().and_then(fd::beyond_standard).map(Self)
+    }
 }
 
 /// How descriptor 0 is waited on.
@@ -54,17 +70,13 @@ pub const fn list_len(logs: usize) -> usize {
 }
 
 impl Wait {
-    /// Makes signals wait until they are asked for.
+    /// Prepares the wait.
     ///
     /// # Errors
-    /// As signalfd(2), `timerfd_create(2)` and `epoll_create1(2)`.
-    pub fn new(list: &'static mut [PollFd]) -> Result<Self> {
-        signal::ignore(numbers::SIGPIPE);
-        let set = Set::of(&[numbers::SIGTERM, numbers::SIGALRM]);
-        set.block_only();
-        let signals = set.descriptor().and_then(fd::beyond_standard)?;
+    /// As `timerfd_create(2)` and `epoll_create1(2)`.
+    pub fn new(signals: Signals, list: &'static mut [PollFd]) -> Result<Self> {
         let (always, timer) = (Epoll::new()?, Timer::new()?);
-        always.add(signals.raw())?;
+        always.add(signals.0.raw())?;
         always.add(timer.raw())?;
         Ok(Self { always, signals, timer, input: Input::Unwanted, list })
     }
@@ -99,8 +111,8 @@ impl Wait {
         let (failed, ready) = (ready.is_err(), ready.unwrap_or_default());
         let has_input = failed || ready.has(STDIN) || self.list[1].is_ready();
         let mut events = Events { input: input && has_input, ..Events::default() };
-        if failed || ready.has(self.signals.raw()) {
-            while let Some(signal) = signal::next(&self.signals) {
+        if failed || ready.has(self.signals.0.raw()) {
+            while let Some(signal) = signal::next(&self.signals.0) {
                 events.stop |= signal == numbers::SIGTERM;
                 events.rotate |= signal == numbers::SIGALRM;
             }

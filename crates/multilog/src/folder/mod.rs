@@ -187,10 +187,10 @@ impl Folder {
         self.dir.as_ref().map_or(-1, Fd::raw)
     }
 
-    /// Tells whether the oldest rotated file makes room on a full disk.
+    /// Tells whether the oldest rotated file makes room after this failure: of a disk that is full.
     #[must_use]
-    pub fn drops_when_full(&self) -> bool {
-        self.settings.drop_when_full
+    pub fn drops_for(&self, why: Errno) -> bool {
+        self.settings.drop_when_full && class(why) == Failure::Full
     }
 
     /// Returns how often a directory was taken over; with each, it is another one.
