@@ -5,12 +5,18 @@
 use machine::queue::Queue;
 use machine::supervise::{Action, Actions, Event, Kill, Machine, Obstacle, Restored, Which};
 use machine::time::Mono;
+use multilog::lines::{Lines, Sink};
 use multilog::pattern::{self, Kind};
+use multilog::script::Script;
+use multilog::stamp::Lead;
 use ondisk::control::{COMMANDS, Command, Signal};
 use ondisk::envfile::{self, Value};
 use ondisk::names;
 use ondisk::record::{Exit, Phase, Record};
 use ondisk::status::{State, Status, Want};
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
+use std::sync::{Mutex, PoisonError};
 
 /// A status file.
 pub(crate) fn status(bytes: &[u8]) {
@@ -75,6 +81,140 @@ pub(crate) fn pattern(bytes: &[u8]) {
             assert_eq!(matches, pattern == line);
         }
         Kind::Shell => {}
+    }
+}
+
+/// A script of multilog's, a word a line, up to an empty line, and lines behind it. What is a mistake
+/// is told with the word it is in; else the first log gets the lines that the words before it select,
+/// whatever pieces they come in (some times the last word).
+pub(crate) fn script(bytes: &[u8]) {
+    let end = bytes.windows(2).position(|pair| pair == b"\n\n").unwrap_or(bytes.len());
+    let words: Vec<&'static CStr> = bytes[..end].split(|byte| *byte == b'\n').map(word).collect();
+    let raw = bytes.get(end + 2..).unwrap_or_default();
+    let find = |i: usize| words.get(i.checked_sub(1)?).copied();
+    let mut script = Script::new(&find);
+    let mut actions = Vec::new();
+    let wrong = loop {
+        match script.action() {
+            Ok(Some(action)) => actions.push(action),
+            Ok(None) => break None,
+            Err((word, why)) => break Some((word, why)),
+        }
+    };
+    let telling = |word: &&&CStr| word.to_bytes().first().is_some_and(|c| b"-+e=./".contains(c));
+    if let Some((word, why)) = wrong {
+        assert!(words.contains(&word) && !why.is_empty());
+        assert!(matches!(word.to_bytes(), [b':' | b'w', ..]), "{word:?}: {why}");
+        return;
+    }
+    assert_eq!(actions.len(), words.iter().filter(telling).count());
+    let whole = script.whole();
+    let lead = Lead::new(whole.stamp, whole.prefix);
+    assert!(lead.bytes().len() <= 228);
+    for action in &actions {
+        if let multilog::script::Action::Log(_, settings) = action {
+            assert!(settings.size >= 4096 && settings.keep >= 2);
+            assert!(settings.code.as_bytes() != b"u" && !settings.code.as_bytes().contains(&b'/'));
+        }
+    }
+    let piece = words.last().map_or(1, |word| 8 * word.to_bytes().len().max(1));
+    let got = logged(&actions, lead.bytes(), raw, piece);
+    assert!(got == selected(&actions, lead.bytes(), raw), "{words:?}");
+}
+
+/// Returns a word that lives on: each only once.
+fn word(bytes: &[u8]) -> &'static CStr {
+    static KNOWN: Mutex<BTreeSet<&'static CStr>> = Mutex::new(BTreeSet::new());
+    let text: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+    let text = CString::new(text).expect("no NUL");
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.get(text.as_c_str()).copied().unwrap_or_else(|| {
+        let new: &'static CStr = Box::leak(text.into_boxed_c_str());
+        known.insert(new);
+        new
+    })
+}
+
+/// What the first log gets of `raw`, which comes in pieces.
+fn logged(actions: &[multilog::script::Action], lead: &[u8], raw: &[u8], piece: usize) -> Vec<u8> {
+    let (mut lines, mut log) = (Lines::default(), FirstLog::default());
+    let (mut from, mut to) = (0, 0);
+    loop {
+        let at_end = to == raw.len();
+        let n = lines.feed(actions, lead, &raw[from..to], at_end, &mut log);
+        from += n;
+        if at_end && n == 0 {
+            assert_eq!((from, lines.in_line), (raw.len(), false));
+            return log.text;
+        }
+        to = raw.len().min(to + piece);
+    }
+}
+
+/// The same, line by line after multilog(8): the first 1000 bytes of a line are matched.
+fn selected(actions: &[multilog::script::Action], lead: &[u8], raw: &[u8]) -> Vec<u8> {
+    use multilog::script::Action::{Alert, Log, Select, Status};
+    let mut text = Vec::new();
+    let lines = raw.strip_suffix(b"\n").unwrap_or(raw);
+    for line in lines.split(|byte| *byte == b'\n').filter(|_| !raw.is_empty()) {
+        let head = &line[..line.len().min(1000 - lead.len())];
+        let mut is_selected = true;
+        for action in actions {
+            match action {
+                Select(to, kind, pattern) if pattern::matches(*kind, pattern, [lead, head]) => {
+                    is_selected = *to;
+                }
+                Select(..) | Alert | Status(_) => {}
+                Log(..) => {
+                    if is_selected {
+                        text.extend([lead, line, b"\n"].concat());
+                    }
+                    break;
+                }
+            }
+        }
+    }
+    text
+}
+
+/// Takes what the first log gets.
+#[derive(Default)]
+struct FirstLog {
+    text: Vec<u8>,
+    goes_on: bool,
+}
+
+impl Sink for FirstLog {
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn head(&mut self, log: usize, line: [&[u8]; 2], ends: bool) {
+        if log == 0 {
+            self.text.extend(line.concat());
+            self.goes_on = !ends;
+            self.text.extend(ends.then_some(b'\n'));
+        }
+    }
+
+    fn rest(&mut self, bytes: &[u8], ends: bool) {
+        if self.goes_on {
+            self.text.extend(bytes);
+            self.text.extend(ends.then_some(b'\n'));
+            self.goes_on = !ends;
+        }
+    }
+
+    fn alert(&mut self, line: [&[u8]; 2]) {
+        assert!(line.concat().len() <= 1000);
+    }
+
+    fn status(&mut self, _: usize, line: [&[u8]; 2]) {
+        assert!(line.concat().len() <= 1000);
+    }
+
+    fn whole(&mut self, _: &[u8], _: &[u8], _: usize) -> usize {
+        0
     }
 }
 

@@ -109,6 +109,11 @@ fn no_pattern_of_the_logger_matches_but_by_its_rule() {
     holds("pattern", 5, properties::pattern);
 }
 
+#[test]
+fn no_script_of_the_logger_selects_but_by_its_words() {
+    holds("script", 7, properties::script);
+}
+
 /// One that tries again for each star would not come to its end while anybody waits: a thousand
 /// bytes give 32 stars more than 10^50 ways.
 #[test]
