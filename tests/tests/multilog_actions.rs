@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -240,6 +241,38 @@ fn rotated_files_are_compressed_and_then_the_logger_sleeps() {
     logger.finish(&pipe);
     assert!(!dir.join("reworking").exists());
     assert_unpacked(&dir, 500);
+}
+
+/// The file is mostly a hole behind its first block, so that it takes no room.
+#[test]
+fn files_of_more_than_four_gibibytes_are_carried_on_with_and_end_at_their_size() {
+    const SIZE: u64 = 5 << 30;
+    for (words, stamp) in [(&[][..], Stamp::None), (&["t"], Stamp::Tai64n)] {
+        let scratch = Scratch::new();
+        let dir = scratch.join("d");
+        fs::create_dir(&dir).unwrap();
+        let current = dir.join("current");
+        fs::write(&current, vec![b'x'; 8192]).unwrap();
+        let file = fs::File::options().write(true).open(&current).unwrap();
+        file.set_len(SIZE - 5000).unwrap();
+        file.set_permissions(fs::Permissions::from_mode(0o744)).unwrap();
+        let pipe = Pipe::new(&scratch, "pipe");
+        let most = format!("s{SIZE}");
+        let mut logger = again(&scratch, &pipe, &[words, &[&most, "./d"]].concat());
+        pipe.write(&lines(0..200));
+        logger.finish(&pipe);
+        let all = rotated(&dir);
+        assert_eq!(all.len(), 1, "{}", messages(&scratch));
+        let len = size(&all[0]);
+        assert!((SIZE - 2000..=SIZE).contains(&len), "{len}");
+        let mut text = Vec::new();
+        let mut file = fs::File::open(&all[0]).unwrap();
+        file.seek(SeekFrom::Start(SIZE - 5000)).unwrap();
+        file.read_to_end(&mut text).unwrap();
+        text.extend(fs::read(&current).unwrap());
+        let verdict = judge(&text, stamp, 200, |_| true);
+        assert!(verdict.is_fine(), "{verdict}");
+    }
 }
 
 /// A background processor that waits until the file `go` is there.
