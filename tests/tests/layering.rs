@@ -32,7 +32,11 @@ const LAYERS: &[Layer] = &[
     bare("multilog", &["machine", "ondisk", "linux"]),
     // libc for its constants; the calls are in `linux`.
     layer("daemontools", &["machine", "ondisk", "sys", "libc"]),
-    layer("work", &["machine", "rusqlite", "lapin", "tokio", "serde", "serde_json", "thiserror"]),
+    // libc for its constants here, too.
+    layer(
+        "work",
+        &["machine", "rusqlite", "lapin", "tokio", "serde", "serde_json", "thiserror", "libc"],
+    ),
     // Below exo, which speaks its protocol. `linux` for descriptor 3, which std opens for nobody.
     layer("participant", &["linux", "serde", "serde_json"]),
     // A template of a participant and an example of one: what any author may need.

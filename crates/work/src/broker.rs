@@ -150,7 +150,8 @@ pub enum Event {
         /// Why not.
         refused: Option<Refused>,
     },
-    /// Nothing goes on until this is mended; wishes are kept, and tried again by themselves.
+    /// Something does not go on until this is mended, items from the drop folder or everything;
+    /// wishes are kept, and tried again by themselves.
     Trouble {
         /// What is wrong, after "unable to".
         what: String,

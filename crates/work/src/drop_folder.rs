@@ -7,10 +7,10 @@ use crate::store::{Error, Store};
 use crate::trouble::Trouble;
 use machine::work::Fault;
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry, File};
-use std::io::{ErrorKind, Read};
+use std::fs::{self, DirEntry, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Everybody may put a file there; only the folder's owner can list it or take another's away;
@@ -37,7 +37,7 @@ pub struct Collected {
     pub submitted: usize,
     /// Items that had been jobs before.
     pub known: usize,
-    /// Files that are no items, or too long: dead items now.
+    /// Files that are no items, too long, or not to be read: dead items now.
     pub buried: usize,
     /// What is no file, or has a second name: removed, or left where that cannot be.
     pub odd: usize,
@@ -63,10 +63,11 @@ impl DropFolder {
     /// Makes jobs of the files that are there.
     ///
     /// A file is moved to a folder of ours, recorded, and removed, in this order: whoever dies in
-    /// between leaves it to be found again, and it is recorded under the same name.
+    /// between leaves it to be found again, and it is recorded under the same name. What is wrong
+    /// with one file ends with that file: it is a dead item, with the reason.
     ///
     /// # Errors
-    /// [`Trouble`]: what was not recorded is still there.
+    /// [`Trouble`] of the machine or of the folder: what was not recorded is still there.
     pub fn collect(&self, store: &mut Store) -> Result<Collected, Trouble> {
         let mut collected = Collected::default();
         // Left by a life that was killed, or another's who is at it right now.
@@ -112,7 +113,11 @@ impl DropFolder {
             Ok(()) => Ok(Some(taken)),
             // Another exo of the queue was faster, or its owner took it back.
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Trouble::io("move", &path, e)),
+            Err(e) if is_of_machine(&e) => Err(Trouble::io("move", &path, e)),
+            Err(_) => {
+                collected.odd += 1;
+                Ok(None)
+            }
         }
     }
 
@@ -128,16 +133,18 @@ impl DropFolder {
             collected.odd += 1;
             return remove(path);
         }
-        let mut bytes = Vec::new();
-        let most = self.limit as u64 + 1;
-        let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
-        match read {
+        let mut change = match read(path, self.limit) {
+            Ok(bytes) => self.change(path, &found, bytes),
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(Trouble::io("read", path, e)),
-            Ok(_) => {}
+            Err(e) if is_of_machine(&e) => return Err(Trouble::io("read", path, e)),
+            Err(e) => self.burial(&found, format!("unable to read it: {e}"), &[]),
+        };
+        let mut made = store.apply(&change);
+        if let (Err(Error::Refused(why)), Change::Submit(job)) = (&made, &change) {
+            change = self.burial(&found, why.to_string(), &job.item);
+            made = store.apply(&change);
         }
-        let change = self.change(path, found.uid(), found.len(), bytes);
-        match store.apply(&change) {
+        match made {
             Ok(Applied::Known(_)) => collected.known += 1,
             Ok(Applied::Buried(_)) => collected.buried += 1,
             Ok(_) => collected.submitted += 1,
@@ -148,31 +155,53 @@ impl DropFolder {
     }
 
     /// Returns what is to be recorded of a file's bytes.
-    fn change(&self, path: &Path, owner: u32, size: u64, bytes: Vec<u8>) -> Change {
+    fn change(&self, path: &Path, found: &Metadata, bytes: Vec<u8>) -> Change {
         let kept = bytes.get(..KEPT).unwrap_or(&bytes).to_vec();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let owner = Some(owner);
+        let owner = Some(found.uid());
         match NewJob::from_item(&self.queue, bytes, self.limit, &format!("drop!{name}")) {
             Ok(job) => Change::Submit(Box::new(NewJob { owner, ..job })),
             Err(why) => {
                 let why = match why {
                     // No more was read than shows that it is too long.
                     Invalid::TooLong { limit, .. } => {
-                        let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+                        let bytes = usize::try_from(found.len()).unwrap_or(usize::MAX);
                         Invalid::TooLong { bytes, limit }
                     }
                     other @ Invalid::NotAnItem(_) => other,
                 };
-                Change::Bury {
-                    queue: self.queue.clone(),
-                    owner,
-                    fault: Fault::INVALID,
-                    reason: why.to_string(),
-                    bytes: kept,
-                }
+                self.burial(found, why.to_string(), &kept)
             }
         }
     }
+
+    /// Returns how a file is kept that becomes no job.
+    fn burial(&self, found: &Metadata, reason: String, bytes: &[u8]) -> Change {
+        Change::Bury {
+            queue: self.queue.clone(),
+            owner: Some(found.uid()),
+            fault: Fault::INVALID,
+            reason,
+            bytes: bytes.get(..KEPT).unwrap_or(bytes).to_vec(),
+        }
+    }
+}
+
+/// Reads a file, at most one byte more than an item may have.
+fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    // Its owner could have us wait: by a lease on it, which must not be waited for.
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Tells whether it is the machine that cannot, rather than that the one file is odd.
+fn is_of_machine(error: &io::Error) -> bool {
+    use libc::{EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS};
+    const ALL: [i32; 7] = [EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS];
+    error.raw_os_error().is_some_and(|code| ALL.contains(&code))
 }
 
 fn remove(path: &Path) -> Result<(), Trouble> {

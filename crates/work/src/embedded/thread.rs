@@ -51,6 +51,15 @@ impl Answer {
     }
 }
 
+/// What may be in trouble, each by itself.
+#[derive(Clone, Copy)]
+enum Part {
+    /// The store: nothing goes on.
+    Store,
+    /// The drop folder: all else goes on.
+    Drops,
+}
+
 pub(super) struct Thread {
     shared: Arc<Shared>,
     store: Store,
@@ -64,7 +73,10 @@ pub(super) struct Thread {
     /// Leases that are ours; `true`: a cancel was told.
     held: HashMap<Lease, bool>,
     collect: bool,
-    troubled: bool,
+    /// Not before this: the last time it could not be done.
+    collect_at: Option<Mono>,
+    /// Of each [`Part`].
+    troubled: [bool; 2],
     /// The queue may be looked at again.
     look: bool,
     /// When to look without being rung.
@@ -94,8 +106,9 @@ impl Thread {
             asks: VecDeque::new(),
             changes: VecDeque::new(),
             held: HashMap::new(),
-            collect: settings.drop_folder.is_some(),
-            troubled: false,
+            collect: true,
+            collect_at: None,
+            troubled: [false; 2],
             look: true,
             next_look: None,
             renew_at: None,
@@ -111,7 +124,7 @@ impl Thread {
                 return self.close();
             }
             if let Err(trouble) = self.work() {
-                self.trouble(&trouble);
+                self.stop(&trouble);
             }
             if self.is_idle() {
                 self.rest();
@@ -171,7 +184,7 @@ impl Thread {
     fn is_idle(&self) -> bool {
         self.again_at.is_some()
             || self.lasting
-            || self.changes.is_empty() && !self.look && !self.collect
+            || self.changes.is_empty() && !self.look && (!self.collect || self.collect_at.is_some())
     }
 
     fn rest(&mut self) {
@@ -181,7 +194,8 @@ impl Thread {
             self.again_at
         } else {
             let look = self.next_look.filter(|_| !self.asks.is_empty());
-            earlier(look, self.renew_at.filter(|_| !self.held.is_empty()))
+            let renew = self.renew_at.filter(|_| !self.held.is_empty());
+            earlier(earlier(look, renew), self.collect_at)
         };
         let now = self.store.now().mono;
         let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
@@ -202,17 +216,17 @@ impl Thread {
             return Ok(());
         }
         self.again_at = None;
-        if self.collect
-            && let Some(folder) = self.settings.drop_folder.clone()
-        {
-            self.collect = folder.collect(&mut self.store)?.more;
-            self.look = true;
-        }
         let (batch, answers) = self.batch(now);
         if batch.is_empty() {
             self.look = false;
-            return self.hear_of_cancels();
+        } else {
+            self.make(batch, answers)?;
         }
+        self.collect(now)?;
+        self.hear_of_cancels()
+    }
+
+    fn make(&mut self, batch: Vec<Change>, answers: Vec<Answer>) -> Result<(), Trouble> {
         let made = match self.store.apply_all(&batch) {
             Ok(made) => made,
             Err(trouble) => {
@@ -223,7 +237,7 @@ impl Thread {
                 return Err(trouble);
             }
         };
-        self.well();
+        self.well(Part::Store);
         self.look = false;
         let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
         for (answer, applied) in answers.into_iter().zip(made) {
@@ -232,7 +246,32 @@ impl Thread {
         if gone {
             self.reopen();
         }
-        self.hear_of_cancels()
+        Ok(())
+    }
+
+    /// Takes a portion of what is in the drop folder. Where that cannot be, all else goes on.
+    fn collect(&mut self, now: Mono) -> Result<(), Trouble> {
+        if !self.collect || self.collect_at.is_some_and(|at| at > now) {
+            return Ok(());
+        }
+        let Some(folder) = &self.settings.drop_folder else {
+            self.collect = false;
+            return Ok(());
+        };
+        match folder.collect(&mut self.store) {
+            Ok(collected) => {
+                self.collect = collected.more;
+                self.collect_at = None;
+                self.look = true;
+                self.well(Part::Drops);
+            }
+            Err(trouble) if trouble.is_lasting() => return Err(trouble),
+            Err(trouble) => {
+                self.collect_at = Some(now.after(AGAIN));
+                self.trouble(Part::Drops, &trouble);
+            }
+        }
+        Ok(())
     }
 
     /// Returns the changes to be made now: what was wished first, so that what that makes ready
@@ -315,7 +354,7 @@ impl Thread {
                 (self.taker, self.bell) = (taker, bell);
                 self.look = true;
             }
-            Err(trouble) => self.trouble(&trouble),
+            Err(trouble) => self.stop(&trouble),
         }
     }
 
@@ -335,18 +374,23 @@ impl Thread {
         Ok(())
     }
 
-    fn trouble(&mut self, trouble: &Trouble) {
+    /// Lets everything rest, since the store cannot be changed.
+    fn stop(&mut self, trouble: &Trouble) {
         self.lasting = trouble.is_lasting();
         self.again_at = Some(self.store.now().mono.after(AGAIN));
-        if !self.troubled {
-            self.troubled = true;
+        self.trouble(Part::Store, trouble);
+    }
+
+    fn trouble(&mut self, part: Part, trouble: &Trouble) {
+        let told = std::mem::replace(&mut self.troubled[part as usize], true);
+        if !told {
             self.tell(Event::Trouble { what: trouble.to_string(), lasting: self.lasting });
         }
     }
 
-    fn well(&mut self) {
-        if self.troubled {
-            self.troubled = false;
+    fn well(&mut self, part: Part) {
+        let was = std::mem::take(&mut self.troubled[part as usize]);
+        if was && self.troubled == [false; 2] {
             self.tell(Event::Well);
         }
     }

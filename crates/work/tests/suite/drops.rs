@@ -1,11 +1,16 @@
 //! The folder in which everybody may leave an item.
 
-use crate::support::{World, item};
+use crate::conformance::{arrived, done, event, send, settled};
+use crate::embedded::settings;
+use crate::support::{Moved, World, item, place};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use testkit::Scratch;
-use work::{Collected, DropFolder};
+use work::embedded::Settings;
+use work::{Ask, Broker, Collected, DropFolder, Embedded, Event, Reader};
 
 const LIMIT: usize = 100;
 
@@ -24,7 +29,7 @@ fn a_file_becomes_a_job_of_its_owner_and_is_gone() {
     fs::write(path.join(".unfinished"), item("b")).unwrap();
     let collected = folder.collect(&mut world.store).unwrap();
     assert_eq!(collected, Collected { submitted: 1, ..Collected::default() });
-    let taken = world.take(work::Ask::Now).unwrap();
+    let taken = world.take(Ask::Now).unwrap();
     assert_eq!((taken.item, taken.owner, &*taken.wfid), (item("a"), Some(54_321), "w"));
     assert!(!path.join("mine").exists() && path.join(".unfinished").exists());
 }
@@ -92,8 +97,8 @@ fn links_folders_and_pipes_harm_nothing() {
     assert_eq!(fs::read(&secret).unwrap(), item("secret"));
     let left: Vec<_> = fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
-    assert_eq!(world.take(work::Ask::Now).unwrap().identity, "good!!");
-    assert_eq!(world.take(work::Ask::Now), None);
+    assert_eq!(world.take(Ask::Now).unwrap().identity, "good!!");
+    assert_eq!(world.take(Ask::Now), None);
 }
 
 #[test]
@@ -109,4 +114,79 @@ fn a_flood_is_taken_in_portions_and_nothing_of_it_is_lost() {
     }
     assert!(portions >= 2, "{portions}");
     assert_eq!(world.reader().jobs(None, None, 999).unwrap().len(), 150);
+}
+
+/// Opens a queue that has this drop folder.
+fn opened(scratch: &Scratch, folder: DropFolder) -> Embedded {
+    let settings = Settings { drop_folder: Some(folder), ..settings(scratch, &Moved::new()) };
+    Embedded::open(&settings).unwrap()
+}
+
+/// Run by the test below as a user who may not read every file.
+#[test]
+#[ignore = "run by another test, as another user"]
+fn works_although_a_file_cannot_be_read() {
+    let scratch = Scratch::new();
+    let folder = std::env::var_os("WORK_DROPS").expect("named");
+    let mut broker = opened(&scratch, DropFolder::open(Path::new(&folder), "q", LIMIT).unwrap());
+    broker.ask(Ask::Now, "q_0");
+    let good = arrived(&mut broker);
+    assert_eq!(good.job().item, item("good"));
+    broker.finish(good, done());
+    settled(&mut broker);
+    let reader = Reader::open(&place(&scratch)).unwrap();
+    testkit::until(20, || reader.dead(9).unwrap().len() == 1);
+    let dead = reader.dead(9).unwrap().remove(0);
+    assert_eq!((dead.owner, &*dead.queue, dead.bytes.len()), (Some(0), "q", 0));
+    assert!(dead.reason.contains("Permission denied"), "{}", dead.reason);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_dead_item_and_all_else_goes_on() {
+    const WORKER: u32 = 54_321;
+    let scratch = Scratch::new();
+    let (_, path) = folder(&scratch);
+    for of_worker in [path.clone(), path.join(".taken")] {
+        chown(of_worker, Some(WORKER), Some(WORKER)).unwrap();
+    }
+    fs::write(path.join("secret"), item("secret")).unwrap();
+    fs::set_permissions(path.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(path.join("good"), item("good")).unwrap();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    // The worker may not reach where it was built.
+    let program = scratch.join("program");
+    let built = std::env::current_exe().unwrap();
+    assert!(Command::new("cp").arg(built).arg(&program).status().unwrap().success());
+    let mut command = Command::new(program);
+    command.args(["--exact", "drops::works_although_a_file_cannot_be_read", "--ignored"]);
+    command.env("WORK_DROPS", &path).env("RUST_BACKTRACE", "0").current_dir("/");
+    let ran = testkit::run(command.uid(WORKER).gid(WORKER));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let left =
+        fs::read_dir(&path).unwrap().count() + fs::read_dir(path.join(".taken")).unwrap().count();
+    assert_eq!(left, 1, "only .taken");
+}
+
+#[test]
+fn a_drop_folder_that_is_gone_holds_up_nothing_and_is_used_again_when_it_is_back() {
+    let scratch = Scratch::new();
+    let (gone, path) = folder(&scratch);
+    let mut broker = opened(&scratch, gone);
+    broker.ask(Ask::Now, "q_0");
+    send(&mut broker, "first");
+    let first = arrived(&mut broker);
+    fs::remove_dir_all(&path).unwrap();
+    broker.collect();
+    let what = event(&mut broker, |event| match event {
+        Event::Trouble { what, lasting: false } => Some(what),
+        other => panic!("{other:?}"),
+    });
+    assert!(what.contains("drop/.taken"), "{what}");
+    broker.finish(first, done());
+    settled(&mut broker);
+    folder(&scratch);
+    fs::write(path.join("late"), item("late")).unwrap();
+    event(&mut broker, |event| matches!(event, Event::Well).then_some(()));
+    broker.ask(Ask::Now, "q_0");
+    assert_eq!(arrived(&mut broker).job().item, item("late"));
 }
