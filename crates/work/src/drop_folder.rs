@@ -7,8 +7,9 @@ use crate::store::{Error, Store};
 use crate::trouble::Trouble;
 use machine::work::Fault;
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry, Metadata, OpenOptions};
+use std::fs::{self, DirEntry, Metadata, OpenOptions, ReadDir};
 use std::io::{self, ErrorKind, Read};
+use std::iter::Chain;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,17 +18,26 @@ use std::path::{Path, PathBuf};
 /// the files' group is the folder's.
 const FOLDER_MODE: u32 = 0o3733;
 const TAKEN_MODE: u32 = 0o700;
-/// Files that are taken in one go: a flood keeps nobody from their turn.
+/// Names that are looked at in one go: a flood of whatever kind keeps nobody from their turn.
 const AT_ONCE: usize = 64;
 /// Of what is no item, this much is kept with the reason.
 const KEPT: usize = 64 << 10;
 
 /// A queue's drop folder.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DropFolder {
     path: PathBuf,
     queue: String,
     limit: usize,
+    /// What is left of the look that is under way: what is in `.taken`, then what is in the folder.
+    rest: Option<Chain<ReadDir, ReadDir>>,
+}
+
+impl Clone for DropFolder {
+    /// The copy looks for itself.
+    fn clone(&self) -> Self {
+        Self { path: self.path.clone(), queue: self.queue.clone(), limit: self.limit, rest: None }
+    }
 }
 
 /// What was found in a drop folder.
@@ -41,7 +51,7 @@ pub struct Collected {
     pub buried: usize,
     /// What is no file, or has a second name: removed, or left where that cannot be.
     pub odd: usize,
-    /// There may be more.
+    /// The look at the folder is not over: the next call goes on with it.
     pub more: bool,
 }
 
@@ -53,14 +63,21 @@ impl DropFolder {
     pub fn open(path: &Path, queue: &str, limit: usize) -> Result<Self, Trouble> {
         make_folder(path, FOLDER_MODE)?;
         make_folder(&path.join(".taken"), TAKEN_MODE)?;
-        Ok(Self { path: path.to_owned(), queue: queue.to_owned(), limit })
+        Ok(Self { path: path.to_owned(), queue: queue.to_owned(), limit, rest: None })
     }
 
     fn taken(&self) -> PathBuf {
         self.path.join(".taken")
     }
 
-    /// Makes jobs of the files that are there.
+    /// Tells whether a look at the folder was begun and is not over. It may miss files that came
+    /// since: whoever hears of such looks again.
+    #[must_use]
+    pub const fn is_under_way(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Makes jobs of the files that are there: of a portion of them with each call.
     ///
     /// A file is moved to a folder of ours, recorded, and removed, in this order: whoever dies in
     /// between leaves it to be found again, and it is recorded under the same name. What is wrong
@@ -68,25 +85,40 @@ impl DropFolder {
     ///
     /// # Errors
     /// [`Trouble`] of the machine or of the folder: what was not recorded is still there.
-    pub fn collect(&self, store: &mut Store) -> Result<Collected, Trouble> {
+    pub fn collect(&mut self, store: &mut Store) -> Result<Collected, Trouble> {
         let mut collected = Collected::default();
-        // Left by a life that was killed, or another's who is at it right now.
-        for entry in list(&self.taken())? {
-            self.record(&entry.path(), store, &mut collected)?;
+        let mut rest = match self.rest.take() {
+            Some(rest) => rest,
+            // In `.taken`: left by a life that was killed, or another's who is at it right now.
+            None => list(&self.taken())?.chain(list(&self.path)?),
+        };
+        // What cannot be taken away stands before the others each time, so a look goes on where
+        // the last portion ended.
+        for _ in 0..AT_ONCE {
+            let Some(entry) = rest.next() else { return Ok(collected) };
+            let entry = entry.map_err(|e| Trouble::io("read", &self.path, e))?;
+            self.look_at(&entry, store, &mut collected)?;
         }
-        for entry in list(&self.path)? {
-            if entry.file_name().as_bytes().starts_with(b".") {
-                continue;
-            }
-            if collected.submitted + collected.known + collected.buried >= AT_ONCE {
-                collected.more = true;
-                break;
-            }
-            if let Some(taken) = self.take_away(&entry, &mut collected)? {
-                self.record(&taken, store, &mut collected)?;
-            }
+        self.rest = Some(rest);
+        Ok(Collected { more: true, ..collected })
+    }
+
+    fn look_at(
+        &self,
+        entry: &DirEntry,
+        store: &mut Store,
+        collected: &mut Collected,
+    ) -> Result<(), Trouble> {
+        let path = entry.path();
+        if path.parent() == Some(&self.taken()) {
+            self.record(&path, store, collected)
+        } else if entry.file_name().as_bytes().starts_with(b".") {
+            Ok(())
+        } else if let Some(taken) = self.take_away(entry, collected)? {
+            self.record(&taken, store, collected)
+        } else {
+            Ok(())
         }
-        Ok(collected)
     }
 
     /// Moves a file to where nobody else can touch its name. `None` = there is nothing to record.
@@ -211,7 +243,6 @@ fn remove(path: &Path) -> Result<(), Trouble> {
     }
 }
 
-fn list(folder: &Path) -> Result<impl Iterator<Item = DirEntry>, Trouble> {
-    let entries = fs::read_dir(folder).map_err(|e| Trouble::io("read", folder, e))?;
-    Ok(entries.filter_map(Result::ok))
+fn list(folder: &Path) -> Result<ReadDir, Trouble> {
+    fs::read_dir(folder).map_err(|e| Trouble::io("read", folder, e))
 }

@@ -4,6 +4,7 @@ use super::{Settings, Shared, open_taker};
 use crate::bell::Bell;
 use crate::broker::{Delivery, Event};
 use crate::change::{Applied, Ask, Change, Lease, Refused, TakerId};
+use crate::drop_folder::DropFolder;
 use crate::store::Store;
 use crate::trouble::Trouble;
 use machine::time::{Mono, earlier};
@@ -72,6 +73,7 @@ pub(super) struct Thread {
     changes: VecDeque<(Change, Answer)>,
     /// Leases that are ours; `true`: a cancel was told.
     held: HashMap<Lease, bool>,
+    /// A look at the drop folder was wished.
     collect: bool,
     /// Not before this: the last time it could not be done.
     collect_at: Option<Mono>,
@@ -249,24 +251,28 @@ impl Thread {
         Ok(())
     }
 
+    fn wants_drops(&self) -> bool {
+        let is_under_way = |folder: &DropFolder| self.collect || folder.is_under_way();
+        self.settings.drop_folder.as_ref().is_some_and(is_under_way)
+    }
+
     /// Takes a portion of what is in the drop folder. Where that cannot be, all else goes on.
     fn collect(&mut self, now: Mono) -> Result<(), Trouble> {
-        if !self.collect || self.collect_at.is_some_and(|at| at > now) {
+        if !self.wants_drops() || self.collect_at.is_some_and(|at| at > now) {
             return Ok(());
         }
-        let Some(folder) = &self.settings.drop_folder else {
-            self.collect = false;
-            return Ok(());
-        };
+        let Some(folder) = &mut self.settings.drop_folder else { return Ok(()) };
+        // What is wished while a look is under way is for the one after it.
+        self.collect &= folder.is_under_way();
         match folder.collect(&mut self.store) {
-            Ok(collected) => {
-                self.collect = collected.more;
+            Ok(_) => {
                 self.collect_at = None;
                 self.look = true;
                 self.well(Part::Drops);
             }
             Err(trouble) if trouble.is_lasting() => return Err(trouble),
             Err(trouble) => {
+                self.collect = true;
                 self.collect_at = Some(now.after(AGAIN));
                 self.trouble(Part::Drops, &trouble);
             }

@@ -22,7 +22,7 @@ fn folder(scratch: &Scratch) -> (DropFolder, PathBuf) {
 #[test]
 fn a_file_becomes_a_job_of_its_owner_and_is_gone() {
     let mut world = World::new();
-    let (folder, path) = folder(&world.scratch);
+    let (mut folder, path) = folder(&world.scratch);
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o3733);
     fs::write(path.join("mine"), item("a")).unwrap();
     chown(path.join("mine"), Some(54_321), None).unwrap();
@@ -37,7 +37,7 @@ fn a_file_becomes_a_job_of_its_owner_and_is_gone() {
 #[test]
 fn an_item_without_a_name_is_named_by_its_file() {
     let mut world = World::new();
-    let (folder, path) = folder(&world.scratch);
+    let (mut folder, path) = folder(&world.scratch);
     for _ in 0..2 {
         fs::write(path.join("x"), b"{\"fields\":{}}").unwrap();
         let collected = folder.collect(&mut world.store).unwrap();
@@ -50,7 +50,7 @@ fn an_item_without_a_name_is_named_by_its_file() {
 #[test]
 fn what_is_no_item_or_too_long_is_a_dead_item_with_the_reason() {
     let mut world = World::new();
-    let (folder, path) = folder(&world.scratch);
+    let (mut folder, path) = folder(&world.scratch);
     fs::write(path.join("bad"), b"nonsense").unwrap();
     fs::write(path.join("long"), format!("{{\"fields\":{{\"x\":\"{}\"}}}}", "y".repeat(LIMIT)))
         .unwrap();
@@ -66,7 +66,7 @@ fn what_is_no_item_or_too_long_is_a_dead_item_with_the_reason() {
 #[test]
 fn what_was_moved_away_and_not_yet_removed_is_not_recorded_twice() {
     let mut world = World::new();
-    let (folder, path) = folder(&world.scratch);
+    let (mut folder, path) = folder(&world.scratch);
     let left = path.join(".taken/77.1.2.x");
     for expected in [
         Collected { submitted: 1, ..Collected::default() },
@@ -81,7 +81,7 @@ fn what_was_moved_away_and_not_yet_removed_is_not_recorded_twice() {
 #[test]
 fn links_folders_and_pipes_harm_nothing() {
     let mut world = World::new();
-    let (folder, path) = folder(&world.scratch);
+    let (mut folder, path) = folder(&world.scratch);
     let secret = world.scratch.join("secret");
     fs::write(&secret, item("secret")).unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
@@ -90,7 +90,7 @@ fn links_folders_and_pipes_harm_nothing() {
     fs::create_dir_all(path.join("full/of")).unwrap();
     fs::create_dir(path.join("empty")).unwrap();
     let fifo = path.join("fifo");
-    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     fs::write(path.join("good"), item("good")).unwrap();
     let collected = folder.collect(&mut world.store).unwrap();
     assert_eq!(collected, Collected { submitted: 1, odd: 5, ..Collected::default() });
@@ -104,7 +104,7 @@ fn links_folders_and_pipes_harm_nothing() {
 #[test]
 fn a_flood_is_taken_in_portions_and_nothing_of_it_is_lost() {
     let mut world = World::new();
-    let (folder, path) = folder(&world.scratch);
+    let (mut folder, path) = folder(&world.scratch);
     for n in 0..150 {
         fs::write(path.join(n.to_string()), item(&n.to_string())).unwrap();
     }
@@ -114,6 +114,33 @@ fn a_flood_is_taken_in_portions_and_nothing_of_it_is_lost() {
     }
     assert!(portions >= 2, "{portions}");
     assert_eq!(world.reader().jobs(None, None, 999).unwrap().len(), 150);
+}
+
+#[test]
+fn a_flood_of_links_folders_and_unfinished_files_is_looked_at_in_portions() {
+    let mut world = World::new();
+    let (mut folder, path) = folder(&world.scratch);
+    for n in 0..100 {
+        symlink("nowhere", path.join(format!("link {n}"))).unwrap();
+        // These stay where they are.
+        fs::create_dir_all(path.join(format!("full {n}/of"))).unwrap();
+        fs::write(path.join(format!(".unfinished {n}")), "{").unwrap();
+    }
+    fs::write(path.join("good"), item("good")).unwrap();
+    for look in 0..2 {
+        let (mut portions, mut odd, mut submitted) = (1, 0, 0);
+        loop {
+            let portion = folder.collect(&mut world.store).unwrap();
+            assert!(portion.odd <= 64, "{portion:?}");
+            (odd, submitted) = (odd + portion.odd, submitted + portion.submitted);
+            if !portion.more {
+                break;
+            }
+            portions += 1;
+        }
+        assert!(portions >= 4 - look && portions <= 6, "{portions}");
+        assert_eq!((odd, submitted), if look == 0 { (200, 1) } else { (100, 0) });
+    }
 }
 
 /// Opens a queue that has this drop folder.
