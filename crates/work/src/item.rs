@@ -140,6 +140,16 @@ pub fn with_error(item: &[u8], error: ErrorReply<'_>) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Returns an item that has nothing but its name, in the place of one that is lost.
+pub(crate) fn stand_in(wfid: &str, rest: &str) -> Vec<u8> {
+    let mut parts = rest.split('!');
+    let mut part = || parts.next().unwrap_or_default();
+    let (expid, subid, dispatched) = (part(), part(), part());
+    let fei = serde_json::json!({ "wfid": wfid, "expid": expid, "subid": subid });
+    let fields = serde_json::json!({ "dispatched_at": dispatched });
+    serde_json::json!({ "fei": fei, "fields": fields }).to_string().into_bytes()
+}
+
 /// Sums up bytes so that a flipped one is noticed. FNV-1a of 64 bits: each step can be undone, so
 /// two texts that differ in one byte never have the same sum.
 pub(crate) fn checksum(bytes: &[u8]) -> i64 {
@@ -160,6 +170,13 @@ mod tests {
         assert_eq!((&*found.wfid, &*found.rest), ("20261122-0807-bakugi", "0_1_0!7f3c!now"));
         let old = r#"{"fei":{"wfid":"w","expid":"0","subid":"","sub_wfid":"s"},"fields":{}}"#;
         assert_eq!(identity(old.as_bytes(), LARGEST).unwrap().unwrap().rest, "0!s!");
+    }
+
+    #[test]
+    fn a_stand_in_has_the_name_of_what_it_stands_for() {
+        let named = identity(ITEM.as_bytes(), LARGEST).unwrap().unwrap();
+        let stand_in = stand_in(&named.wfid, &named.rest);
+        assert_eq!(identity(&stand_in, LARGEST), Ok(Some(named)));
     }
 
     #[test]

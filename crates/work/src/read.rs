@@ -328,7 +328,7 @@ impl Reader {
         if item::checksum(bytes) == sum {
             return Ok(());
         }
-        Err(Trouble::Damaged { path: self.path.clone(), what: what() })
+        Err(Trouble::Spoilt { path: self.path.clone(), what: what() })
     }
 
     /// Returns the attempts at a job, the first one first.

@@ -25,6 +25,13 @@ pub enum Trouble {
         /// What the check found first.
         what: String,
     },
+    /// One item or answer is not what it was when it was written. All others can be used.
+    Spoilt {
+        /// The database.
+        path: PathBuf,
+        /// Which.
+        what: String,
+    },
     /// The file was not made by skynet.
     NotOurs {
         /// The file.
@@ -83,7 +90,10 @@ impl Trouble {
     /// Tells whether trying again is in vain until somebody has mended the file.
     #[must_use]
     pub const fn is_lasting(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::NotOurs { .. } | Self::Newer { .. })
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Spoilt { .. } | Self::NotOurs { .. } | Self::Newer { .. }
+        )
     }
 }
 
@@ -109,6 +119,9 @@ impl fmt::Display for Trouble {
                 "unable to use {}: the file is damaged: {what}; put a copy in its place, or move it away to start anew",
                 path.display()
             ),
+            Self::Spoilt { path, what } => {
+                write!(f, "unable to use {what} in {}: it is damaged", path.display())
+            }
             Self::NotOurs { path } => {
                 write!(f, "unable to use {}: not a store of skynet", path.display())
             }

@@ -101,17 +101,23 @@ impl Tx<'_> {
         let job = self.job(id)?;
         match job.subject.state {
             State::Ready { leased: false } if self.waits(&job)? => Ok(Applied::Elsewhere(id)),
-            // What was tried in vain is not for having at hand.
-            State::Ready { leased: false } if job.subject.wary || job.subject.count > 0 => {
-                self.seize(job, taker, Ask::Now, instance, policy)
+            State::Ready { leased: false } => {
+                // What was tried in vain is not for having at hand.
+                let in_vain = job.subject.wary || job.subject.count > 0;
+                let ask = if in_vain { Ask::Now } else { ask };
+                match self.seize(job, taker, ask, instance, policy)? {
+                    Some(taken) => Ok(taken),
+                    None => self.finished(&self.job(id)?),
+                }
             }
-            State::Ready { leased: false } => self.seize(job, taker, ask, instance, policy),
-            State::Stop => {
-                let answer = if job.answered { None } else { self.last_output(&job)? };
-                Ok(Applied::Finished { job: id, fault: job.subject.fault, answer })
-            }
+            State::Stop => self.finished(&job),
             _ => Ok(Applied::Elsewhere(id)),
         }
+    }
+
+    fn finished(&self, job: &Job) -> Result<Applied, Stop> {
+        let answer = if job.answered { None } else { self.last_output(job)? };
+        Ok(Applied::Finished { job: job.id, fault: job.subject.fault, answer })
     }
 
     /// Tells whether a job rests, or its lock is somebody's.
@@ -138,7 +144,11 @@ impl Tx<'_> {
             Some((sum, Some(output), _)) if Some(item::checksum(&output)) == sum => {
                 Ok(Some(output))
             }
-            Some(_) => Err(self.damaged(format!("the answer of job {}", job.id.0))),
+            Some(_) => {
+                let text = Some("the store's copy of the answer is damaged".to_owned());
+                let ended = Ended { fault: Fault::SYSTEM, text, ..Ended::default() };
+                self.plain_answer(job, &ended)
+            }
         }
     }
 

@@ -22,6 +22,16 @@ const FIRST: &str = "
         AND (key IS NULL OR NOT EXISTS (SELECT 1 FROM lock WHERE name = j.key))
     ORDER BY priority DESC, id LIMIT 1";
 
+/// What is said of an item that does not have its sum any more.
+const SPOILT_ITEM: &str = "the store's copy of the item is damaged";
+
+/// An item as it is stored.
+struct Stored {
+    bytes: Vec<u8>,
+    /// It is what was submitted.
+    is_whole: bool,
+}
+
 impl Tx<'_> {
     pub(super) fn take(
         &mut self,
@@ -36,12 +46,15 @@ impl Tx<'_> {
             params![queue, now],
         )?;
         let labels = "SELECT id FROM label WHERE active = 1 ORDER BY known DESC, priority DESC, id";
+        let wary_too = ask == Ask::Now;
         for label in self.all(labels, [], |row| row.get::<_, i64>(0))? {
-            let wary_too = ask == Ask::Now;
-            let found = self.first(FIRST, params![queue, label, wary_too], |row| row.get(0))?;
-            if let Some(id) = found {
+            while let Some(id) =
+                self.first(FIRST, params![queue, label, wary_too], |row| row.get(0))?
+            {
                 let job = self.job(JobId(id))?;
-                return self.seize(job, taker, ask, instance, policy);
+                if let Some(taken) = self.seize(job, taker, ask, instance, policy)? {
+                    return Ok(taken);
+                }
             }
         }
         let next = self.next_change(&queue, taker)?;
@@ -62,6 +75,7 @@ impl Tx<'_> {
     }
 
     /// Gives a ready job to a taker: holder, lease number, lock, and the attempt where it begins.
+    /// `None` = its item is damaged, and it has stopped.
     pub(super) fn seize(
         &mut self,
         job: Job,
@@ -69,8 +83,12 @@ impl Tx<'_> {
         ask: Ask,
         instance: &str,
         policy: Policy,
-    ) -> Result<Applied, Stop> {
-        let item = self.item(job.id)?;
+    ) -> Result<Option<Applied>, Stop> {
+        let Stored { bytes: item, is_whole } = self.stored(job.id)?;
+        if !is_whole {
+            self.spoil(job, &item, taker, instance, policy)?;
+            return Ok(None);
+        }
         let leased = step(job.subject, Event::Leased, policy.limit)?;
         let next = match (ask, leased.subject()) {
             (Ask::Now, Some(leased)) => step(leased, Event::Begun, policy.limit)?,
@@ -91,7 +109,7 @@ impl Tx<'_> {
         self.put(&seized, next, policy)?;
         self.prolong(taker, policy)?;
         self.run_request(&seized)?;
-        Ok(Applied::Taken(Box::new(Taken {
+        Ok(Some(Applied::Taken(Box::new(Taken {
             lease,
             attempt,
             begun: ask == Ask::Now,
@@ -101,17 +119,43 @@ impl Tx<'_> {
             stage: seized.stage,
             owner: seized.owner,
             item,
-        })))
+        }))))
     }
 
-    fn item(&self, job: JobId) -> Result<Vec<u8>, Stop> {
+    /// Ends a job whose item is not what was submitted: nobody could work on it. What is left of
+    /// the item is kept with the dead.
+    fn spoil(
+        &mut self,
+        job: Job,
+        left: &[u8],
+        taker: TakerId,
+        instance: &str,
+        policy: Policy,
+    ) -> Result<(), Stop> {
+        let leased = step(job.subject, Event::Leased, policy.limit)?;
+        let begun = step(leased.subject().unwrap_or(job.subject), Event::Begun, policy.limit)?;
+        let subject = begun.subject().unwrap_or(job.subject);
+        let mut job = Job { subject, holder: Some(taker.0), lease: job.lease + 1, ..job };
+        self.open_attempt(&mut job, taker, instance)?;
+        let ended = Ended {
+            fault: Fault::SYSTEM,
+            text: Some(SPOILT_ITEM.to_owned()),
+            signature: Some("damaged item".to_owned()),
+            ..Ended::default()
+        };
+        let next = step(job.subject, Event::Ended(ended.fault), policy.limit)?;
+        self.bury(&job.queue, job.owner, Some(job.id), ended.fault, SPOILT_ITEM, left)?;
+        self.close(&job, "ended", &ended, next, policy)?;
+        Ok(())
+    }
+
+    /// Reads a job's item, also where it is not what was submitted any more.
+    fn stored(&self, job: JobId) -> Result<Stored, Stop> {
         let sql = "SELECT sum, bytes FROM item WHERE job = ?1";
-        let found =
-            self.first(sql, [job.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-        match found {
-            Some((sum, bytes)) if item::checksum(&bytes) == sum => Ok(bytes),
-            _ => Err(self.damaged(format!("the item of job {}", job.0))),
-        }
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        // One that is gone is damaged, too: nothing has another sum.
+        let (sum, bytes): (i64, Vec<u8>) = self.first(sql, [job.0], read)?.unwrap_or_default();
+        Ok(Stored { is_whole: item::checksum(&bytes) == sum, bytes })
     }
 
     /// Records an attempt; the job is to be put with it.
@@ -230,8 +274,8 @@ impl Tx<'_> {
         }
         if let Next::Bury(_) = next {
             let reason = ended.text.as_deref().unwrap_or("it failed as often as it may");
-            let bytes = self.item(job.id)?;
-            self.bury(&job.queue, job.owner, Some(job.id), ended.fault, reason, &bytes)?;
+            let left = self.stored(job.id)?.bytes;
+            self.bury(&job.queue, job.owner, Some(job.id), ended.fault, reason, &left)?;
         }
         let retry = self.put(job, next, policy)?;
         let to = next.subject().unwrap_or(job.subject);
@@ -278,13 +322,17 @@ impl Tx<'_> {
     /// Returns the answer where whoever worked on the item left none: the item as it came, with
     /// the error where it failed.
     pub(super) fn plain_answer(&self, job: &Job, ended: &Ended) -> Result<Option<Vec<u8>>, Stop> {
-        let item = self.item(job.id)?;
-        if ended.fault.kind() == Kind::Done {
-            return Ok(Some(item));
+        let Stored { mut bytes, is_whole } = self.stored(job.id)?;
+        let mut message = ended.text.as_deref().unwrap_or("it failed");
+        if !is_whole {
+            // Its name stands elsewhere: by that its sender knows which it was.
+            bytes = item::stand_in(&job.wfid, &job.identity);
+            message = SPOILT_ITEM;
+        } else if ended.fault.kind() == Kind::Done {
+            return Ok(Some(bytes));
         }
-        let message = ended.text.as_deref().unwrap_or("it failed");
         let error = ErrorReply { class: item::ERROR_CLASS, message, trace: &[] };
-        Ok(item::with_error(&item, error))
+        Ok(item::with_error(&bytes, error))
     }
 
     pub(super) fn answered(&mut self, job: JobId) -> Result<Applied, Stop> {

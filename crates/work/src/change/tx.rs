@@ -214,10 +214,6 @@ impl<'a> Tx<'a> {
             self.first(sql, [taker.0], |row| Ok((row.get(0)?, super::row::policy(row)?)))?;
         Ok(found.ok_or(Refused::Absent("taker"))?)
     }
-
-    pub(super) fn damaged(&self, what: String) -> Stop {
-        Stop::Trouble(Trouble::Damaged { path: self.path.to_owned(), what })
-    }
 }
 
 impl Lease {

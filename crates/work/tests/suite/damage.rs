@@ -183,16 +183,76 @@ fn of_flipped_bytes_each_is_refused_or_harmless_and_no_item_is_ever_another() {
     assert!(refused > flips / 20, "only {refused} of {flips} were refused");
 }
 
+fn spoil(world: &World, sql: &str) {
+    Connection::open(place(&world.scratch).database()).unwrap().execute_batch(sql).unwrap();
+}
+
+/// Returns the answers that were sent, the newest first.
+fn replies(world: &World) -> Vec<String> {
+    let reader = world.reader();
+    let jobs = reader.jobs(Some("replies"), None, 99).unwrap();
+    let item = |job: &work::read::Job| reader.item(job.id).unwrap().unwrap();
+    jobs.iter().map(|job| String::from_utf8(item(job)).unwrap()).collect()
+}
+
+fn asked(name: &str) -> NewJob {
+    NewJob { reply_to: Some("replies".to_owned()), ..job(name) }
+}
+
 #[test]
-fn a_store_whose_items_are_spoilt_while_it_is_open_says_so_and_writes_no_more() {
-    let mut world = World::new();
-    world.submit(job("a"));
-    let spoiler = Connection::open(place(&world.scratch).database()).unwrap();
-    spoiler.execute("UPDATE item SET bytes = x'00'", []).unwrap();
-    let take = Change::Take { taker: world.taker, ask: Ask::Now, instance: String::new() };
-    for change in [take, Change::Submit(Box::new(job("b")))] {
-        let said = world.store.apply(&change).expect_err("refused").to_string();
-        assert!(said.contains("damaged: the item of job 1"), "{said}");
+fn a_job_whose_item_is_spoilt_ends_alone_and_its_sender_and_the_dead_items_tell() {
+    for ask in [Ask::Now, Ask::Ahead] {
+        let mut world = World::new();
+        let id = world.submit(asked("a"));
+        let gone = world.submit(asked("b"));
+        world.submit(job("c"));
+        spoil(
+            &world,
+            "UPDATE item SET bytes = x'0041' WHERE job = 1; DELETE FROM item WHERE job = 2",
+        );
+        let next = world.take(ask).expect("what is whole").identity;
+        assert_eq!(next, "c");
+        for id in [id, gone] {
+            assert_eq!(world.state(id), ("stop", 10, 1));
+        }
+        let dead = world.reader().dead(9).unwrap();
+        assert_eq!((dead[1].job, &*dead[1].bytes), (Some(id), &b"\0A"[..]));
+        assert_eq!((dead[0].job, &*dead[0].bytes), (Some(gone), &b""[..]));
+        assert!(dead.iter().all(|dead| dead.reason.contains("damaged")), "{dead:?}");
+        let replies = replies(&world);
+        assert!(replies[1].contains(r#""expid":"a""#), "{replies:?}");
+        assert!(replies.iter().all(|reply| reply.contains("\"error\":{")), "{replies:?}");
+        world.submit(job("d"));
     }
-    assert_eq!(world.reader().jobs(None, None, 9).unwrap().len(), 1);
+}
+
+#[test]
+fn an_item_that_is_spoilt_while_it_is_worked_on_stops_nothing_either() {
+    let mut world = World::new();
+    for code in [0, 10, 3] {
+        world.submit(asked(&code.to_string()));
+        let lease = world.taken();
+        spoil(&world, &format!("UPDATE item SET bytes = x'00' WHERE job = {}", lease.job.0));
+        world.end(lease, fault(code));
+        let expected = if code == 3 { "ready" } else { "stop" };
+        assert_eq!(world.state(lease.job).0, expected);
+        if code != 3 {
+            assert!(replies(&world)[0].contains("damaged"), "{:?}", replies(&world));
+        }
+    }
+    world.submit(job("e"));
+}
+
+#[test]
+fn an_answer_that_is_spoilt_is_answered_with_an_error() {
+    let mut world = World::new();
+    let (taker, instance) = (world.taker, String::new());
+    let arrive = Change::Arrive { job: Box::new(job("a")), taker, ask: Ask::Now, instance };
+    let work::Applied::Taken(taken) = world.apply(&arrive) else { panic!("not taken") };
+    world.end(taken.lease, Ended { output: Some(b"{}".to_vec()), ..Ended::default() });
+    spoil(&world, "UPDATE attempt SET output = x'7b20'");
+    let again = world.apply(&arrive);
+    let work::Applied::Finished { answer: Some(answer), .. } = again else { panic!("{again:?}") };
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("\"expid\":\"a\"") && answer.contains("damaged"), "{answer}");
 }
