@@ -6,7 +6,7 @@ use super::{
     Applied, Ask, Ended, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId,
 };
 use crate::item;
-use machine::work::{Event, Fault, Kind, State};
+use machine::work::{Event, Fault, Kind, Reach, State};
 use rusqlite::params;
 
 impl Tx<'_> {
@@ -25,6 +25,7 @@ impl Tx<'_> {
             return Err(Refused::Senseless("a job needs a queue and a name").into());
         }
         if let Some(known) = self.find(&job.wfid, &job.identity, &job.queue)? {
+            self.asked_again(known, job)?;
             return Ok(Applied::Known(known));
         }
         self.check_references(job)?;
@@ -58,6 +59,48 @@ impl Tx<'_> {
         self.put_item(id, &job.item)?;
         self.ring_later(Ring::Queue(job.queue.clone()));
         Ok(Applied::Submitted { job: id, label_unknown: !known })
+    }
+
+    /// Sees to it that whoever submits a job once more gets the answer that is recorded, or the one
+    /// that will be. An answer that still waits for its taker is not sent twice.
+    fn asked_again(&mut self, known: JobId, new: &NewJob) -> Result<(), Stop> {
+        let job = self.job(known)?;
+        // An answer is for who asked, not for who knows a name.
+        if job.owner != new.owner || job.reply_to.is_none() && new.reply_to.is_none() {
+            return Ok(());
+        }
+        let name = job.answer_name();
+        let sent = match &job.reply_to {
+            Some(queue) => self.find(&job.wfid, &name, queue)?,
+            None => None,
+        };
+        let reply_to = new.reply_to.clone().or_else(|| job.reply_to.clone());
+        let is_moved = reply_to != job.reply_to;
+        if is_moved {
+            let sql = "UPDATE job SET reply_to = ?2 WHERE id = ?1";
+            self.execute(sql, params![job.id.0, reply_to])?;
+        }
+        let is_over = job.subject.state == State::Stop;
+        if !is_over || job.subject.fault.kind() == Kind::Cancelled {
+            return Ok(());
+        }
+        match sent {
+            Some(answer) if !is_moved => self.send_again(answer),
+            // Nobody was to be answered.
+            None if job.answered => Ok(()),
+            _ => match self.last_output(&job)? {
+                Some(output) => self.send_answer(&Job { reply_to, ..job }, &output),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Has an answer taken once more that somebody took before.
+    fn send_again(&mut self, answer: JobId) -> Result<(), Stop> {
+        if self.job(answer)?.subject.state == State::Stop {
+            self.steer_job(answer, Steer::Requeue(Reach::Any))?;
+        }
+        Ok(())
     }
 
     fn check_references(&self, job: &NewJob) -> Result<(), Stop> {

@@ -290,26 +290,29 @@ impl Tx<'_> {
         Ok(Applied::Ended { fault: to.fault, retry })
     }
 
-    /// Sends the answer: here it is an item of the queue that wants it.
+    /// Sends the answer, if somebody wants it.
     fn answer(&mut self, job: &Job, ended: &Ended) -> Result<(), Stop> {
-        let Some(reply_to) = &job.reply_to else { return Ok(()) };
+        if job.reply_to.is_none() {
+            return Ok(());
+        }
         let made = match &ended.output {
             Some(_) => None,
             None => self.plain_answer(job, ended)?,
         };
-        let Some(output) = ended.output.as_ref().or(made.as_ref()) else { return Ok(()) };
+        match ended.output.as_ref().or(made.as_ref()) {
+            Some(output) => self.send_answer(job, output),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts an answer into the queue that wants it: here it is an item of that.
+    pub(super) fn send_answer(&mut self, job: &Job, output: &[u8]) -> Result<(), Stop> {
+        let Some(reply_to) = &job.reply_to else { return Ok(()) };
         self.execute(
             "INSERT OR IGNORE INTO job (queue, wfid, identity, label, priority, state, fault,
                 count, wary, lease, tries, owner, answered, submitted_at, changed_at)
                 VALUES (?1, ?2, ?3, ?4, 0, 'ready', 0, 0, 0, 0, 0, ?5, 0, ?6, ?6)",
-            params![
-                reply_to,
-                job.wfid,
-                format!("{}#{}", job.identity, job.tries),
-                job.label,
-                job.owner,
-                self.now.wall.0
-            ],
+            params![reply_to, job.wfid, job.answer_name(), job.label, job.owner, self.now.wall.0],
         )?;
         if self.conn.changes() > 0 {
             self.put_item(JobId(self.conn.last_insert_rowid()), output)?;

@@ -28,6 +28,13 @@ pub(super) struct Job {
     pub(super) label: i64,
 }
 
+impl Job {
+    /// Returns what names its answer in the queue that wants it: the attempt is told, too.
+    pub(super) fn answer_name(&self) -> String {
+        format!("{}#{}", self.identity, self.tries)
+    }
+}
+
 const COLUMNS: &str = "id, queue, wfid, identity, state, fault, count, wary, holder, lease, tries,
     attempt, request, parent, key, owner, reply_to, answered, stage, label";
 

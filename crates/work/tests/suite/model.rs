@@ -1,6 +1,6 @@
 //! The life of a job in the store.
 
-use crate::support::{World, fault, item, job};
+use crate::support::{World, fault, item, job, opened};
 use machine::work::{Fault, Limit, Reach};
 use std::time::Duration;
 use work::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Refused, Steer, Subject, Wall};
@@ -288,4 +288,66 @@ fn an_item_of_another_broker_is_run_once_and_then_answered_from_the_record() {
     let again = world.apply(&arrive());
     assert!(matches!(again, Applied::Finished { answer: None, .. }), "{again:?}");
     assert_eq!(world.reader().attempts(job).unwrap().len(), 1);
+}
+
+#[test]
+fn who_submits_a_finished_job_again_gets_its_answer_again_and_it_is_not_run() {
+    let mut world = World::new();
+    let asked = |name: &str| NewJob { reply_to: Some("replies".to_owned()), ..job(name) };
+    let again = |world: &mut World, job: NewJob| {
+        let known = world.apply(&Change::Submit(Box::new(job)));
+        assert!(matches!(known, Applied::Known(_)), "{known:?}");
+    };
+    let answers = |world: &World, queue: &str| {
+        let jobs = world.reader().jobs(Some(queue), None, 9).unwrap();
+        let ready = jobs.iter().filter(|job| job.subject.state.name() == "ready");
+        let ready: Vec<_> = ready.map(|job| job.id).collect();
+        (jobs.len(), ready)
+    };
+    world.submit(asked("a"));
+    again(&mut world, asked("a"));
+    let lease = world.taken();
+    world.end(lease, Ended { output: Some(b"{\"z\":3}".to_vec()), ..Ended::default() });
+    again(&mut world, asked("a"));
+    let (count, ready) = answers(&world, "replies");
+    assert_eq!((count, ready.len()), (1, 1), "it is on its way already");
+    let sender = opened(&mut world.store, "replies", Policy::default());
+    for _ in 0..3 {
+        let take = Change::Take { taker: sender, ask: Ask::Now, instance: String::new() };
+        let Applied::Taken(reply) = world.apply(&take) else { panic!("no answer") };
+        assert_eq!((&*reply.item, &*reply.identity), (&b"{\"z\":3}"[..], "a#1"));
+        world.end(reply.lease, Ended::default());
+        assert!(answers(&world, "replies").1.is_empty());
+        again(&mut world, asked("a"));
+    }
+    let elsewhere = NewJob { reply_to: Some("others".to_owned()), ..job("a") };
+    again(&mut world, NewJob { owner: Some(7), ..elsewhere.clone() });
+    assert_eq!(answers(&world, "others").0, 0, "it is not his");
+    again(&mut world, elsewhere);
+    assert_eq!(answers(&world, "others").1.len(), 1);
+    assert_eq!(world.take(Ask::Now), None, "nothing is run again");
+}
+
+#[test]
+fn what_is_cancelled_forgotten_or_unasked_is_answered_to_who_asks_only() {
+    let mut world = World::new();
+    let asked = |name: &str| NewJob { reply_to: Some("replies".to_owned()), ..job(name) };
+    let count = |world: &World| world.reader().jobs(Some("replies"), None, 9).unwrap().len();
+    world.submit(asked("forgotten"));
+    let lease = world.taken();
+    world.end(lease, Ended { forget: true, ..Ended::default() });
+    let id = world.submit(asked("cancelled"));
+    world.apply(&Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED)));
+    world.submit(job("unasked"));
+    let lease = world.taken();
+    world.end(lease, Ended::default());
+    for name in ["forgotten", "cancelled", "unasked"] {
+        world.apply(&Change::Submit(Box::new(job(name))));
+    }
+    for name in ["forgotten", "cancelled"] {
+        world.apply(&Change::Submit(Box::new(asked(name))));
+    }
+    assert_eq!(count(&world), 0);
+    world.apply(&Change::Submit(Box::new(asked("unasked"))));
+    assert_eq!(count(&world), 1, "now somebody asks");
 }
