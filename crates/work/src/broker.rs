@@ -35,15 +35,15 @@ pub trait Broker {
     fn give_back(&mut self, delivery: Delivery);
 
     /// Gives a delivery back that was begun, because we shut down. It is ready for others at once
-    /// and the try does not count.
-    fn interrupt(&mut self, delivery: Delivery);
+    /// and the try does not count. What is known of the attempt is recorded all the same.
+    fn interrupt(&mut self, delivery: Delivery, ended: Ended);
 
     /// Ends a delivery: recorded, answered, settled, in this order. Then [`Event::Settled`], or
     /// [`Event::Overtaken`] where it was not ours any more.
     fn finish(&mut self, delivery: Delivery, ended: Ended);
 
     /// Ends a delivery that was cancelled and did not stop by itself within its time.
-    fn overdue(&mut self, delivery: Delivery);
+    fn overdue(&mut self, delivery: Delivery, ended: Ended);
 
     /// Records how far the work on a delivery has come, for the next attempt.
     fn stage(&mut self, delivery: &Delivery, stage: Option<String>);

@@ -253,8 +253,9 @@ pub enum Change {
     },
     /// Gives a job back that was not begun.
     GiveBack(Lease),
-    /// Gives a job back that was begun: we are told to shut down.
-    Interrupt(Lease),
+    /// Gives a job back that was begun: we are told to shut down. What is said of the attempt is
+    /// recorded but for its fault, since there is none.
+    Interrupt(Lease, Box<Ended>),
     /// Records how far an attempt has come, for the next.
     Stage {
         /// Of what.
@@ -264,8 +265,9 @@ pub enum Change {
     },
     /// Records the end of an attempt and what follows. [`Applied::Ended`].
     End(Lease, Box<Ended>),
-    /// Who was asked to stop did not, and was ended.
-    CancelOverdue(Lease),
+    /// Who was asked to stop did not, and was ended. What is said of the attempt is recorded but
+    /// for its fault, which is the cancel's.
+    CancelOverdue(Lease, Box<Ended>),
     /// The sender has the answer for sure.
     Answered(JobId),
     /// Sets a label's priority, and whether its jobs may be taken.

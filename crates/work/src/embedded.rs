@@ -181,9 +181,9 @@ impl Broker for Embedded {
         self.change(Change::GiveBack(lease), Answer::Return(lease));
     }
 
-    fn interrupt(&mut self, delivery: Delivery) {
+    fn interrupt(&mut self, delivery: Delivery, ended: Ended) {
         let lease = delivery.key();
-        self.change(Change::Interrupt(lease), Answer::Return(lease));
+        self.change(Change::Interrupt(lease, Box::new(ended)), Answer::Return(lease));
     }
 
     fn finish(&mut self, delivery: Delivery, ended: Ended) {
@@ -191,9 +191,9 @@ impl Broker for Embedded {
         self.change(Change::End(lease, Box::new(ended)), Answer::Settle(lease));
     }
 
-    fn overdue(&mut self, delivery: Delivery) {
+    fn overdue(&mut self, delivery: Delivery, ended: Ended) {
         let lease = delivery.key();
-        self.change(Change::CancelOverdue(lease), Answer::Settle(lease));
+        self.change(Change::CancelOverdue(lease, Box::new(ended)), Answer::Settle(lease));
     }
 
     fn stage(&mut self, delivery: &Delivery, stage: Option<String>) {

@@ -28,9 +28,10 @@ impl Worker {
                 }
             }
             Action::Interrupt(key) => {
+                let outcome = self.outcome(slot, key, None);
                 self.end_work(slot, key);
                 if let Some(delivery) = self.slots[slot].take(key) {
-                    self.broker.interrupt(delivery);
+                    self.broker.interrupt(delivery, outcome);
                 }
             }
             Action::Begin(key) => {
@@ -148,22 +149,30 @@ impl Worker {
         }
     }
 
-    fn finish(&mut self, slot: usize, key: Key, how: How) {
+    /// Returns what is recorded of the work in hand. `how`: its end; `None` = it is interrupted.
+    fn outcome(&mut self, slot: usize, key: Key, how: Option<How>) -> Outcome {
         let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
-        let mut outcome = Outcome::default();
-        // The last words of what it printed are part of it.
-        let slot_ref = &mut self.slots[slot];
-        if slot_ref.work.as_ref().is_some_and(|work| work.key == key)
-            && let Some(mut work) = slot_ref.work.take()
-        {
-            outcome = settle::of_end(how, &mut work, slot_ref, form);
-            if slot_ref.machine.mode() == Mode::Persistent {
-                let used = slot_ref.cpu().saturating_sub(work.cpu_before) / 1000;
-                outcome.cpu_us = outcome.cpu_us.or(i64::try_from(used).ok());
-                outcome.peak_kib = outcome.peak_kib.or_else(|| settle::peak(slot_ref, now()));
-            }
-            slot_ref.work = Some(work);
+        let slot = &mut self.slots[slot];
+        let Some(mut work) = slot.work.take_if(|work| work.key == key) else {
+            return Outcome::default();
+        };
+        let mut outcome = match how {
+            Some(how) => settle::of_end(how, &mut work, slot, form),
+            None => settle::of_interrupt(&mut work, slot),
+        };
+        // The keeper tells what a dead one used.
+        if slot.machine.mode() == Mode::Persistent || how.is_none() {
+            let used = slot.cpu().saturating_sub(work.cpu_before) / 1000;
+            outcome.cpu_us = outcome.cpu_us.or(i64::try_from(used).ok());
+            outcome.peak_kib = outcome.peak_kib.or_else(|| settle::peak(slot, now()));
         }
+        slot.work = Some(work);
+        outcome
+    }
+
+    fn finish(&mut self, slot: usize, key: Key, how: How) {
+        // The last words of what it printed are part of it.
+        let outcome = self.outcome(slot, key, Some(how));
         let work = self.end_work(slot, key);
         // Its own words before ours about them.
         self.log.flush(now());
@@ -174,7 +183,7 @@ impl Worker {
         }
         let Some(delivery) = self.slots[slot].take(key) else { return };
         if how == How::Overdue {
-            self.broker.overdue(delivery);
+            self.broker.overdue(delivery, outcome);
         } else {
             self.broker.finish(delivery, outcome);
         }

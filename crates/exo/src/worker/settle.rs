@@ -176,7 +176,12 @@ pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> 
     let (code, signal) = ended.map_or((None, None), numbers);
     let last = slot.last_line();
     let outcome = match how {
-        How::Said | How::Overdue => work.said.take().unwrap_or_default(),
+        How::Said => work.said.take().unwrap_or_default(),
+        How::Overdue => {
+            let said = work.said.take().unwrap_or_else(|| stopped("did not stop", last));
+            let (code, signal) = (said.code.or(code), said.signal.or(signal));
+            Outcome { fault: Fault::CANCELLED, code, signal, ..said }
+        }
         How::Died => {
             let how = match ended {
                 Some(Ended::Code(code)) => format!("died: exit {code}"),
@@ -197,6 +202,23 @@ pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> 
         }
     };
     Outcome { log: Some(place(work.begun)), ..outcome }
+}
+
+/// Returns what is recorded of an attempt that we break off because we shut down.
+#[must_use]
+pub(super) fn of_interrupt(work: &mut Work, slot: &Slot) -> Outcome {
+    let ended = slot.process.as_ref().and_then(|process| process.ended);
+    let (code, signal) = ended.map_or((None, None), numbers);
+    let said = work.said.take().unwrap_or_else(|| stopped("told to shut down", slot.last_line()));
+    let (code, signal) = (said.code.or(code), said.signal.or(signal));
+    // That it failed is nobody's fault.
+    let log = Some(place(work.begun));
+    Outcome { fault: Fault::NONE, signature: None, code, signal, log, ..said }
+}
+
+fn stopped(why: &str, last: Option<String>) -> Outcome {
+    let text = last.map_or_else(|| why.to_owned(), |last| format!("{last} ({why})"));
+    Outcome { text: Some(text), ..Outcome::default() }
 }
 
 /// Returns the stamp that multilog puts before a line of this moment, by which svlog finds it.

@@ -211,11 +211,12 @@ impl Tx<'_> {
         Ok(Applied::Done)
     }
 
-    pub(super) fn interrupt(&mut self, lease: Lease) -> Result<Applied, Stop> {
+    pub(super) fn interrupt(&mut self, lease: Lease, ended: &Ended) -> Result<Applied, Stop> {
         let job = self.held(lease)?;
         let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::Interrupted, policy.limit)?;
-        self.close_attempt(&job, "interrupted", &Ended::default())?;
+        let ended = Ended { fault: Fault::NONE, ..ended.clone() };
+        self.close_attempt(&job, "interrupted", &ended)?;
         self.put(&job, next, policy)?;
         Ok(Applied::Done)
     }
@@ -233,11 +234,11 @@ impl Tx<'_> {
         self.close(&job, "ended", ended, next, policy)
     }
 
-    pub(super) fn cancel_overdue(&mut self, lease: Lease) -> Result<Applied, Stop> {
+    pub(super) fn cancel_overdue(&mut self, lease: Lease, ended: &Ended) -> Result<Applied, Stop> {
         let job = self.held(lease)?;
         let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::CancelOverdue, policy.limit)?;
-        let ended = Ended { fault: job.subject.fault, ..Ended::default() };
+        let ended = Ended { fault: job.subject.fault, ..ended.clone() };
         self.close(&job, "overdue", &ended, next, policy)
     }
 

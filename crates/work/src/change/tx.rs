@@ -111,10 +111,10 @@ impl<'a> Tx<'a> {
             }
             Change::Begin { lease, instance } => self.begin(*lease, instance),
             Change::GiveBack(lease) => self.give_back(*lease),
-            Change::Interrupt(lease) => self.interrupt(*lease),
+            Change::Interrupt(lease, ended) => self.interrupt(*lease, ended),
             Change::Stage { lease, stage } => self.stage(*lease, stage.as_deref()),
             Change::End(lease, ended) => self.end(*lease, ended),
-            Change::CancelOverdue(lease) => self.cancel_overdue(*lease),
+            Change::CancelOverdue(lease, ended) => self.cancel_overdue(*lease, ended),
             Change::Answered(job) => self.answered(*job),
             Change::SetLabel { name, priority, active } => self.set_label(name, *priority, *active),
             Change::Need { kind, name, component, checker } => {

@@ -154,7 +154,11 @@ impl Thread {
             if let Event::Arrived(delivery) = event {
                 let lease = delivery.key();
                 let begun = delivery.taken.begun;
-                let change = if begun { Change::Interrupt(lease) } else { Change::GiveBack(lease) };
+                let change = if begun {
+                    Change::Interrupt(lease, Box::default())
+                } else {
+                    Change::GiveBack(lease)
+                };
                 self.changes.push_back((change, Answer::Return(lease)));
             }
         }

@@ -151,7 +151,7 @@ fn what_is_interrupted_is_ready_for_another(rig: &impl Rig) {
     let delivery = arrived(&mut first);
     second.ask(Ask::Now, "q_0");
     silent(&mut second);
-    first.interrupt(delivery);
+    first.interrupt(delivery, Ended::default());
     let again = arrived(&mut second);
     assert_eq!(again.job().attempt, 2);
     second.finish(again, done());

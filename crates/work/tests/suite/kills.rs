@@ -100,7 +100,7 @@ impl Life {
             self.end(tried.lease, 3);
         }
         let c = self.take(taker, Ask::Now);
-        self.apply(&Change::Interrupt(c.lease));
+        self.apply(&Change::Interrupt(c.lease, Box::default()));
         self.take(taker, Ask::Now);
         self.take(taker, Ask::Ahead);
         self.tell("lived");

@@ -138,7 +138,7 @@ fn an_orderly_shutdown_gives_back_at_once_and_counts_nothing() {
     for attempt in 1..=5 {
         let taken = world.take(Ask::Now).unwrap();
         assert_eq!(taken.attempt, attempt);
-        world.apply(&Change::Interrupt(taken.lease));
+        world.apply(&Change::Interrupt(taken.lease, Box::default()));
         assert_eq!(world.state(id), ("ready", 0, 0));
     }
     let attempts = world.reader().attempts(id).unwrap();
@@ -178,7 +178,7 @@ fn cancel_ends_what_waits_at_once_and_asks_who_works_to_stop() {
     let overdue = world.submit(job("c"));
     let lease = world.taken();
     world.apply(&cancel(overdue));
-    world.apply(&Change::CancelOverdue(lease));
+    world.apply(&Change::CancelOverdue(lease, Box::default()));
     assert_eq!(world.state(overdue), ("stop", 900, 1));
     assert!(matches!(world.refused(&cancel(overdue)), Refused::NotNow(_)));
 }
@@ -350,4 +350,35 @@ fn what_is_cancelled_forgotten_or_unasked_is_answered_to_who_asks_only() {
     assert_eq!(count(&world), 0);
     world.apply(&Change::Submit(Box::new(asked("unasked"))));
     assert_eq!(count(&world), 1, "now somebody asks");
+}
+
+#[test]
+fn history_keeps_what_is_known_of_interrupted_and_overdue_attempts() {
+    let mut world = World::new();
+    let known = Ended {
+        fault: Fault::CRASHED,
+        signal: Some(9),
+        text: Some("half way".to_owned()),
+        log: Some("@4 12".to_owned()),
+        cpu_us: Some(1200),
+        peak_kib: Some(77),
+        output: Some(b"{}".to_vec()),
+        ..Ended::default()
+    };
+    let id = world.submit(job("a"));
+    let lease = world.taken();
+    world.apply(&Change::Interrupt(lease, Box::new(known.clone())));
+    let lease = world.taken();
+    world.apply(&Change::Steer(Subject::Job(id), Steer::Cancel(Fault::KILLED)));
+    world.apply(&Change::CancelOverdue(lease, Box::new(known)));
+    let attempts = world.reader().attempts(id).unwrap();
+    let how: Vec<_> = attempts.iter().map(|a| (a.how.as_deref(), a.fault)).collect();
+    let expected = [("interrupted", Fault::NONE), ("overdue", Fault::KILLED)];
+    assert_eq!(how, expected.map(|(how, fault)| (Some(how), Some(fault))));
+    for a in attempts {
+        assert_eq!((a.signal, a.cpu_us, a.peak_kib), (Some(9), Some(1200), Some(77)));
+        assert_eq!((a.log.as_deref(), a.text.as_deref()), (Some("@4 12"), Some("half way")));
+        assert_eq!(a.output.as_deref(), Some(&b"{}"[..]));
+    }
+    assert_eq!(world.state(id), ("stop", 901, 1), "an interrupted try does not count");
 }

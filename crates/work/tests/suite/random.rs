@@ -105,14 +105,14 @@ fn random_change(random: &mut Random, takers: &[TakerId], leases: &[Lease], jobs
         }
         6 => Change::Begin { lease, instance },
         7 => Change::GiveBack(lease),
-        8 => Change::Interrupt(lease),
+        8 => Change::Interrupt(lease, Box::default()),
         9..12 => {
             let code = [0, 0, 1, 7, 10, 42, 900][random.below(7)];
             Change::End(lease, Box::new(Ended { output: Some(vec![b'1']), ..fault(code) }))
         }
         12 => Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED)),
         13 => Change::Steer(Subject::Job(id), Steer::Requeue(Reach::Failed)),
-        14 => Change::CancelOverdue(lease),
+        14 => Change::CancelOverdue(lease, Box::default()),
         _ => Change::Sweep(taker),
     }
 }

@@ -100,7 +100,7 @@ fn a_reader_cannot_write_and_changes_are_seen_by_it_at_once() {
     let id = world.submit(job("a"));
     assert!(reader.job(id).unwrap().is_some());
     let lease = world.taken();
-    world.apply(&Change::Interrupt(lease));
+    world.apply(&Change::Interrupt(lease, Box::default()));
     assert_eq!(reader.attempts(id).unwrap().len(), 1);
     // The same way of opening, with nothing of ours in between.
     let raw = crate::random::raw(&world.scratch);
