@@ -54,7 +54,7 @@ pub struct Lease {
 pub struct NewJob {
     /// Queue that takers of its kind take from: the participant's.
     pub queue: String,
-    /// Process that the item belongs to.
+    /// Process that the item belongs to. One that is empty reads as `job-NUMBER` from then on.
     pub wfid: String,
     /// The rest of its name; submitted twice to one queue it is recorded once.
     pub identity: String,
@@ -354,7 +354,7 @@ pub struct Taken {
     pub begun: bool,
     /// For which instance it was asked.
     pub instance: String,
-    /// Process it belongs to.
+    /// Process it belongs to; `job-NUMBER` where its item names none.
     pub wfid: String,
     /// The rest of its name.
     pub identity: String,

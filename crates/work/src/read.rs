@@ -45,7 +45,7 @@ pub struct Job {
     pub id: JobId,
     /// Its queue.
     pub queue: String,
-    /// Process it belongs to.
+    /// Process it belongs to; `job-NUMBER` where its item names none.
     pub wfid: String,
     /// The rest of its name.
     pub identity: String,
@@ -193,7 +193,7 @@ const REASONS: [Waiting; 9] = [
     Waiting::Lock,
 ];
 
-const JOB: &str = "SELECT j.id, queue, wfid, identity, state, fault, count, wary, holder, tries,
+const JOB: &str = "SELECT j.id, queue, iif(wfid = '', 'job-' || j.id, wfid), identity, state, fault, count, wary, holder, tries,
     owner, l.name, j.priority, stage, submitted_at, changed_at, due_at
     FROM job j JOIN label l ON l.id = j.label";
 
@@ -274,12 +274,14 @@ impl Reader {
         self.first(&format!("{JOB} WHERE j.id = ?1"), [id.0], job)
     }
 
-    /// Returns the jobs of a process, oldest first.
+    /// Returns the jobs of a process, oldest first; the one job that goes by `job-NUMBER`, too.
     ///
     /// # Errors
     /// [`Trouble`].
     pub fn jobs_of(&self, wfid: &str) -> Result<Vec<Job>, Trouble> {
-        self.all(&format!("{JOB} WHERE wfid = ?1 ORDER BY j.id"), [wfid], job)
+        let number = wfid.strip_prefix("job-").and_then(|number| number.parse::<i64>().ok());
+        let sql = format!("{JOB} WHERE wfid = ?1 OR wfid = '' AND j.id = ?2 ORDER BY j.id");
+        self.all(&sql, rusqlite::params![Some(wfid).filter(|w| !w.is_empty()), number], job)
     }
 
     /// Returns the jobs of a process in one queue that have not stopped, oldest first, at most

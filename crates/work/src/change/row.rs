@@ -35,7 +35,7 @@ impl Job {
     }
 }
 
-const COLUMNS: &str = "id, queue, wfid, identity, state, fault, count, wary, holder, lease, tries,
+const COLUMNS: &str = "id, queue, iif(wfid = '', 'job-' || id, wfid), identity, state, fault, count, wary, holder, lease, tries,
     attempt, request, parent, key, owner, reply_to, answered, stage, label";
 
 /// Reads state, fault, count and wary from four columns; `leased` is known from elsewhere.

@@ -382,3 +382,28 @@ fn history_keeps_what_is_known_of_interrupted_and_overdue_attempts() {
     }
     assert_eq!(world.state(id), ("stop", 901, 1), "an interrupted try does not count");
 }
+
+#[test]
+fn an_item_that_names_no_process_goes_by_the_number_of_its_job() {
+    let mut world = World::new();
+    let reply_to = Some("replies".to_owned());
+    let nameless = NewJob { wfid: String::new(), reply_to, ..job("dropped") };
+    world.submit(job("a"));
+    let id = world.submit(nameless.clone());
+    let again = world.apply(&Change::Submit(Box::new(nameless)));
+    assert_eq!(again, Applied::Known(id), "its name is as before");
+    world.taken();
+    let taken = world.take(Ask::Now).unwrap();
+    assert_eq!((&*taken.wfid, &*taken.identity), ("job-2", "dropped"));
+    let reader = world.reader();
+    let ids = |wfid: &str| -> Vec<JobId> {
+        reader.jobs_of(wfid).unwrap().iter().map(|job| job.id).collect()
+    };
+    assert_eq!(ids("job-2"), [id]);
+    assert_eq!(reader.job(id).unwrap().unwrap().wfid, "job-2");
+    for other in ["", "job-1", "job-", "job-3"] {
+        assert_eq!(ids(other), [], "{other}");
+    }
+    world.end(taken.lease, Ended::default());
+    assert_eq!(ids("job-2").len(), 2, "its answer is of the same process");
+}
