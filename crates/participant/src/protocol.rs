@@ -14,6 +14,9 @@ pub const VERSION: u32 = 1;
 /// Descriptor of a participant that the socket is, or in per-item mode the pipe for the answer.
 pub const DESCRIPTOR: i32 = 3;
 
+/// Longest stage, in bytes.
+pub const STAGE: usize = 4096;
+
 /// Why an item is not wanted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -281,7 +284,13 @@ impl<'a> FromParticipant<'a> {
                 queue: need(line.queue, "queue", kind)?,
                 item: need(line.item, "item", kind)?,
             },
-            "stage" => Self::Stage { id: id?, stage: line.stage },
+            "stage" => match line.stage {
+                Some(stage) if stage.len() > STAGE => {
+                    let bytes = stage.len();
+                    return Err(Nonsense(format!("a stage of {bytes} bytes; {STAGE} are allowed")));
+                }
+                stage => Self::Stage { id: id?, stage },
+            },
             _ => return Err(Nonsense(format!("unknown type {kind:?}"))),
         })
     }
@@ -390,6 +399,16 @@ mod tests {
             pieces.extend_from_slice(item.get().as_bytes());
             pieces.extend_from_slice(WORK_TAIL);
             assert_eq!(pieces, whole);
+        }
+    }
+
+    #[test]
+    fn a_stage_is_no_place_to_keep_things() {
+        for (bytes, is_taken) in [(STAGE, true), (STAGE + 1, false)] {
+            let stage = "x".repeat(bytes);
+            let mut line = Vec::new();
+            FromParticipant::Stage { id: 1, stage: Some(stage.into()) }.write(&mut line);
+            assert_eq!(FromParticipant::read(&line).is_ok(), is_taken);
         }
     }
 

@@ -444,6 +444,8 @@ pub enum Refused {
     NotNow(Refusal),
     /// The lock is somebody's.
     Locked(String),
+    /// There can be no queue of this name, and why.
+    Queue(String, &'static str),
     /// The value makes no sense, and why.
     Senseless(&'static str),
 }
@@ -457,6 +459,7 @@ impl fmt::Display for Refused {
             Self::NotNow(Refusal::Done) => f.write_str("it is done"),
             Self::NotNow(Refusal::WrongFault) => f.write_str("the code does not mean that"),
             Self::Locked(by) => write!(f, "locked by {by}"),
+            Self::Queue(name, flaw) => write!(f, "the name of a queue, {name:?}, {flaw}"),
             Self::Senseless(why) => f.write_str(why),
         }
     }

@@ -121,23 +121,70 @@ pub struct ErrorReply<'a> {
 /// Returns the item with `error` in it, as its sender expects one that failed; the rest is kept
 /// byte for byte. What is no object cannot be answered: `None`.
 ///
+/// Where that has more than `limit` bytes, the trace is left out, then all of the item but its name.
+///
 /// Source: wire format of the engine, section 6.
 #[must_use]
-pub fn with_error(item: &[u8], error: ErrorReply<'_>) -> Option<Vec<u8>> {
+pub fn with_error(item: &[u8], error: ErrorReply<'_>, limit: usize) -> Option<Vec<u8>> {
     let whole: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(item).ok()?;
-    // Beside the item there is one copy of it, however large it is.
-    let mut out = Vec::with_capacity(item.len() + 256);
+    let untraced = ErrorReply { trace: &[], ..error };
+    if let Some(out) = joined(&whole, error, limit).or_else(|| joined(&whole, untraced, limit)) {
+        return Some(out);
+    }
+    let message = format!(
+        "{}; the fields are left out: with the error there are more than {limit} bytes",
+        cut(error.message, SHORT)
+    );
+    let short = ErrorReply { message: &message, ..untraced };
+    let fields = serde_json::value::to_raw_value(&serde_json::Map::new()).ok()?;
+    let mut named = BTreeMap::from([(Cow::Borrowed("fields"), &*fields)]);
+    let nameless = named.clone();
+    named.extend(whole.get("fei").map(|fei| (Cow::Borrowed("fei"), *fei)));
+    joined(&named, short, limit).or_else(|| joined(&nameless, short, usize::MAX))
+}
+
+/// Bytes of a message in an answer that has no room.
+const SHORT: usize = 200;
+
+/// Returns an object of these keys and the error; `None` where it has more than `limit` bytes.
+fn joined(
+    keys: &BTreeMap<Cow<'_, str>, &RawValue>,
+    error: ErrorReply<'_>,
+    limit: usize,
+) -> Option<Vec<u8>> {
+    let error = serde_json::to_vec(&error).ok()?;
+    let kept = keys.iter().filter(|(key, _)| *key != "error");
+    let least = kept.clone().map(|(key, value)| key.len() + value.get().len() + 4);
+    let least = least.sum::<usize>() + error.len();
+    // Looked at before: beside the item there is one copy of it, however large it is.
+    if least > limit {
+        return None;
+    }
+    let mut out = Vec::with_capacity(least + 256);
     out.push(b'{');
-    for (key, value) in whole.iter().filter(|(key, _)| *key != "error") {
+    for (key, value) in kept {
         serde_json::to_writer(&mut out, key).ok()?;
         out.push(b':');
         out.extend_from_slice(value.get().as_bytes());
         out.push(b',');
     }
     out.extend_from_slice(b"\"error\":");
-    serde_json::to_writer(&mut out, &error).ok()?;
+    out.extend_from_slice(&error);
     out.push(b'}');
-    Some(out)
+    (out.len() <= limit).then_some(out)
+}
+
+/// What stands where a text was cut.
+pub const CUT: &str = " [...]";
+
+/// Returns a text of at most `most` bytes; one that was longer ends with [`CUT`].
+#[must_use]
+pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(most.saturating_sub(CUT.len()));
+    Cow::Owned(format!("{}{CUT}", &text[..end]))
 }
 
 /// Returns an item that has nothing but its name, in the place of one that is lost.
@@ -205,14 +252,42 @@ mod tests {
     fn an_error_is_added_and_every_number_stays_as_it_was() {
         let trace = ["f.py:1: in `g'".to_owned()];
         let error = ErrorReply { class: "RuntimeError", message: "it broke", trace: &trace };
-        let whole = with_error(ITEM.as_bytes(), error).unwrap();
+        let whole = with_error(ITEM.as_bytes(), error, LARGEST).unwrap();
         let text = String::from_utf8(whole).unwrap();
         assert!(text.contains("12345678901234567890123") && text.contains("\"x\":1.0"), "{text}");
         assert!(text.contains(r#""error":{"class":"RuntimeError","message":"it broke""#), "{text}");
         assert!(text.ends_with(r#""trace":["f.py:1: in `g'"]}}"#), "{text}");
-        let twice = with_error(text.as_bytes(), error).unwrap();
+        let twice = with_error(text.as_bytes(), error, LARGEST).unwrap();
         assert_eq!(String::from_utf8(twice).unwrap(), text);
-        assert_eq!(with_error(b"[]", error), None);
+        assert_eq!(with_error(b"[]", error, LARGEST), None);
+    }
+
+    #[test]
+    fn an_answer_is_no_longer_than_it_may_be_and_keeps_the_name_to_the_last() {
+        let item = format!(
+            r#"{{"fei":{{"wfid":"w","expid":"0"}},"fields":{{"x":"{}"}}}}"#,
+            "x".repeat(1000)
+        );
+        let trace = ["t".repeat(500)];
+        let error = ErrorReply { class: "C", message: "it broke", trace: &trace };
+        let answer = |limit| {
+            let answer = with_error(item.as_bytes(), error, limit).unwrap();
+            assert!(answer.len() <= limit, "{} of {limit}", answer.len());
+            String::from_utf8(answer).unwrap()
+        };
+        assert!(answer(2000).contains("ttt"));
+        let untraced = answer(1200);
+        assert!(untraced.contains("xxx") && !untraced.contains("ttt"), "{untraced}");
+        let bare = answer(1024);
+        assert!(bare.contains(r#""fei":{"wfid":"w""#) && bare.contains(r#""fields":{}"#), "{bare}");
+        assert!(bare.contains("it broke; the fields are left out"), "{bare}");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters_and_says_so() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("a long text", 10), "a lo [...]");
+        assert_eq!(cut("äöüäöü", 9), "ä [...]");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod drop_folder;
 pub mod embedded;
 mod gate;
 pub mod item;
+pub mod name;
 mod open;
 mod place;
 pub mod read;

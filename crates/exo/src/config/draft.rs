@@ -296,7 +296,7 @@ impl Draft {
         s.environment = self.environment.into_iter().collect();
         let name = s.directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         s.participant = self.participant.unwrap_or_else(|| name.to_owned());
-        if let Some(flaw) = super::values::name_flaw(&s.participant) {
+        if let Some(flaw) = work::name::flaw(&s.participant) {
             let why = format!("the directory's name, \"{name}\", {flaw}; set participant: NAME");
             problems.push(Problem::missing("participant", why));
         }

@@ -7,6 +7,7 @@ use std::ffi::CString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+use work::name;
 
 /// A value that was asked for as one thing and is another.
 type Result<T> = std::result::Result<T, Problem>;
@@ -63,7 +64,7 @@ impl<'a> Field<'a> {
     /// A name that can be a file's: of a participant, or of a queue.
     pub(super) fn name(self) -> Result<String> {
         let text = self.word(64)?;
-        match name_flaw(text) {
+        match name::flaw(text) {
             None => Ok(text.to_owned()),
             Some(flaw) => self.wrong(format!("\"{text}\" {flaw}")),
         }
@@ -203,19 +204,5 @@ impl<'a> Field<'a> {
                 self.wrong("keys and values are expected here")
             }
         }
-    }
-}
-
-/// Says why a name cannot be a participant's.
-pub(super) fn name_flaw(name: &str) -> Option<&'static str> {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if name.is_empty() || name.len() > 64 {
-        Some("has not between 1 and 64 characters")
-    } else if name.starts_with('.') {
-        Some("begins with a dot")
-    } else if !name.bytes().all(is_good) {
-        Some("holds something else than letters, digits, -, _ and .")
-    } else {
-        None
     }
 }

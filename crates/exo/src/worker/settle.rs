@@ -16,6 +16,10 @@ use work::item::{self, ErrorReply};
 /// How long a peak that was read is good enough.
 const PEAK_AGE: Duration = Duration::from_secs(1);
 
+/// Longest text of a fault, and longest trace, in bytes.
+const TEXT: usize = 4096;
+const TRACE: usize = 64 << 10;
+
 /// What answers look like.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form<'a> {
@@ -41,9 +45,14 @@ impl Failure<'_> {
     /// item and this text.
     fn outcome(self, work: &Work, form: Form<'_>) -> Outcome {
         let Self { fault, how, text, trace, item } = self;
-        let is_plain = item.is_none() && trace.is_empty() && form.class == item::ERROR_CLASS;
+        let text = item::cut(&text, TEXT).into_owned();
+        let trace = &cut_trace(trace);
+        // What JSON makes of a character has six at most.
+        let fits = work.item.len() + 6 * text.len() + 256 <= form.limit;
+        let is_plain =
+            fits && item.is_none() && trace.is_empty() && form.class == item::ERROR_CLASS;
         let error = ErrorReply { class: form.class, message: &text, trace };
-        let answer = || item::with_error(item.unwrap_or(&work.item), error);
+        let answer = || item::with_error(item.unwrap_or(&work.item), error, form.limit);
         Outcome {
             fault,
             signature: Some(signature(&how, trace, &text)),
@@ -53,6 +62,24 @@ impl Failure<'_> {
             ..Outcome::default()
         }
     }
+}
+
+/// Returns the last lines of a trace, which tell most; what was left out is told by a mark.
+fn cut_trace(trace: &[String]) -> Vec<String> {
+    let mut room = TRACE;
+    let mut kept = Vec::new();
+    for line in trace.iter().rev() {
+        let line = item::cut(line, TEXT);
+        // An empty one takes room, too.
+        if room < line.len() + 4 {
+            kept.push(item::CUT.trim().to_owned());
+            break;
+        }
+        room -= line.len() + 4;
+        kept.push(line.into_owned());
+    }
+    kept.reverse();
+    kept
 }
 
 /// Returns why an answer cannot be sent, if so: it is no item, too long, or another's.
@@ -244,4 +271,22 @@ pub(super) fn peak(slot: &mut Slot, now: Mono) -> Option<i64> {
     let peak = line.split_whitespace().next()?.parse().ok()?;
     slot.peak = Some((now, peak));
     i64::try_from(peak).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_trace_the_end_is_kept_and_a_mark_tells() {
+        let line = |n: usize| format!("{n}: {}", "x".repeat(996));
+        let long: Vec<String> = (0..1000).map(line).collect();
+        let kept = cut_trace(&long);
+        assert!(kept.iter().map(String::len).sum::<usize>() <= TRACE);
+        assert_eq!((&*kept[0], kept.last()), ("[...]", long.last()));
+        assert_eq!(cut_trace(&long[..9]), long[..9]);
+        let one = cut_trace(&["y".repeat(1 << 20)]);
+        assert!(one[0].len() == TEXT && one[0].ends_with(" [...]"));
+        assert!(cut_trace(&vec![String::new(); 1 << 20]).len() < TRACE);
+    }
 }

@@ -7,6 +7,10 @@ use crate::item;
 use machine::work::Fault;
 use rusqlite::params;
 
+/// Most classes of faults of a queue: from then on, new ones are of the class [`OTHER`].
+const CLASSES: u32 = 1000;
+const OTHER: &str = "other";
+
 const DAY_US: i64 = 86_400_000_000;
 
 impl Tx<'_> {
@@ -14,6 +18,7 @@ impl Tx<'_> {
     pub(super) fn note_fault(&mut self, queue: &str, ended: &Ended) -> Result<(), Stop> {
         let of_code = || format!("fault {}", ended.fault.0);
         let signature = ended.signature.clone().unwrap_or_else(of_code);
+        let signature = self.class(queue, signature)?;
         let text = ended.text.as_deref().unwrap_or("");
         self.execute(
             "INSERT INTO fault (queue, signature, code, text, count, first_at, last_at)
@@ -27,6 +32,17 @@ impl Tx<'_> {
             params![queue, signature, self.now.wall.0.div_euclid(DAY_US)],
         )?;
         Ok(())
+    }
+
+    /// Returns the class that a signature is of. Whoever makes a new one up each time fills nothing.
+    fn class(&self, queue: &str, signature: String) -> Result<String, Stop> {
+        let known = "SELECT 1 FROM fault WHERE queue = ?1 AND signature = ?2";
+        if self.first(known, [queue, &signature], |_| Ok(()))?.is_some() {
+            return Ok(signature);
+        }
+        let count = "SELECT count(*) FROM fault WHERE queue = ?1";
+        let count: u32 = self.first(count, [queue], |row| row.get(0))?.unwrap_or_default();
+        Ok(if count < CLASSES { signature } else { OTHER.to_owned() })
     }
 
     pub(super) fn blame(

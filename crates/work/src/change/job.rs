@@ -5,7 +5,7 @@ use super::tx::{Ring, Stop, Tx};
 use super::{
     Applied, Ask, Ended, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId,
 };
-use crate::item;
+use crate::{item, name};
 use machine::work::{Event, Fault, Kind, Reach, State};
 use rusqlite::params;
 
@@ -21,8 +21,14 @@ impl Tx<'_> {
         request: Option<RequestId>,
         state: &str,
     ) -> Result<Applied, Stop> {
-        if job.queue.is_empty() || job.identity.is_empty() && job.wfid.is_empty() {
-            return Err(Refused::Senseless("a job needs a queue and a name").into());
+        if job.identity.is_empty() && job.wfid.is_empty() {
+            return Err(Refused::Senseless("a job needs a name").into());
+        }
+        for queue in [Some(&job.queue), job.reply_to.as_ref()].into_iter().flatten() {
+            if let Some(flaw) = name::flaw(queue) {
+                let shown = item::cut(queue, 100).into_owned();
+                return Err(Refused::Queue(shown, flaw).into());
+            }
         }
         if let Some(known) = self.find(&job.wfid, &job.identity, &job.queue)? {
             self.asked_again(known, job)?;

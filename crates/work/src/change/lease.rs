@@ -336,7 +336,7 @@ impl Tx<'_> {
             return Ok(Some(bytes));
         }
         let error = ErrorReply { class: item::ERROR_CLASS, message, trace: &[] };
-        Ok(item::with_error(&bytes, error))
+        Ok(item::with_error(&bytes, error, item::LARGEST))
     }
 
     pub(super) fn answered(&mut self, job: JobId) -> Result<Applied, Stop> {

@@ -407,3 +407,32 @@ fn an_item_that_names_no_process_goes_by_the_number_of_its_job() {
     world.end(taken.lease, Ended::default());
     assert_eq!(ids("job-2").len(), 2, "its answer is of the same process");
 }
+
+#[test]
+fn a_queue_is_named_as_a_participant_may_be_and_so_is_the_one_for_the_answer() {
+    let mut world = World::new();
+    let long = "x".repeat(65);
+    for name in ["", ".hidden", "a/b", "a b", "../q", &long, "\u{fc}"] {
+        let queue = NewJob { queue: name.to_owned(), ..job("a") };
+        let reply = NewJob { reply_to: Some(name.to_owned()), ..job("a") };
+        for job in [queue, reply] {
+            let refused = world.refused(&Change::Submit(Box::new(job)));
+            assert!(refused.to_string().starts_with("the name of a queue, "), "{refused}");
+        }
+    }
+    world.submit(NewJob { queue: "x".repeat(64), ..job("a") });
+}
+
+#[test]
+fn who_makes_up_a_signature_for_each_fault_fills_one_class_from_the_thousandth_on() {
+    let mut world = World::new();
+    for n in 0..1010 {
+        world.submit(job(&n.to_string()));
+        let lease = world.taken();
+        world.end(lease, Ended { signature: Some(format!("new {n}")), ..fault(10) });
+    }
+    let classes = world.reader().classes().unwrap();
+    assert_eq!(classes.len(), 1001);
+    let other = classes.iter().find(|class| class.signature == "other").unwrap();
+    assert_eq!(other.count, 10);
+}

@@ -171,7 +171,7 @@ fn of_cancel_and_completion_exactly_one_is_the_outcome_the_same_everywhere() {
     let mut world = World::new();
     let mut seen = [0; 2];
     for race in 0..if long { 10_000 } else { 500 } {
-        let new = NewJob { reply_to: Some(format!("replies {race}")), ..job(&race.to_string()) };
+        let new = NewJob { reply_to: Some(format!("replies-{race}")), ..job(&race.to_string()) };
         let id = world.submit(new);
         let lease = world.taken();
         let cancel = Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED));
@@ -189,7 +189,7 @@ fn of_cancel_and_completion_exactly_one_is_the_outcome_the_same_everywhere() {
         }
         let (state, stands, _) = world.state(id);
         assert_eq!(state, "stop");
-        let replies = world.reader().jobs(Some(&format!("replies {race}")), None, 9).unwrap();
+        let replies = world.reader().jobs(Some(&format!("replies-{race}")), None, 9).unwrap();
         let cancelled = stands == 900;
         assert_eq!(replies.len(), usize::from(!cancelled), "race {race}");
         assert!(cancelled || stands == code, "race {race}: {stands}");
