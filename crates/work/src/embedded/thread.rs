@@ -190,7 +190,9 @@ impl Thread {
     fn is_idle(&self) -> bool {
         self.again_at.is_some()
             || self.lasting
-            || self.changes.is_empty() && !self.look && (!self.collect || self.collect_at.is_some())
+            || self.changes.is_empty()
+                && !self.look
+                && (!self.wants_drops() || self.collect_at.is_some())
     }
 
     fn rest(&mut self) {
