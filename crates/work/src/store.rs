@@ -166,7 +166,7 @@ impl Store {
             }
         };
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-        let mut within = Tx::new(&tx, path, clock.now(), bells, own);
+        let mut within = Tx::new(&tx, clock.now(), bells, own);
         let mut answers = Vec::with_capacity(changes.len());
         for change in changes {
             answers.push(match within.make(change) {
@@ -234,7 +234,7 @@ fn first_in_boot(
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-    let mut within = Tx::new(&tx, path, now, bells, own);
+    let mut within = Tx::new(&tx, now, bells, own);
     within.new_boot(boot).map_err(|stop| match stop {
         Stop::Sql(error) => sql(error),
         Stop::Trouble(trouble) => trouble,

@@ -7,7 +7,6 @@ use crate::trouble::Trouble;
 use machine::time::Mono;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 /// Why a change was not made.
@@ -60,7 +59,6 @@ pub(crate) struct Own {
 /// What the functions of all changes work with.
 pub(crate) struct Tx<'a> {
     pub(super) conn: &'a Connection,
-    pub(super) path: &'a Path,
     pub(super) now: Now,
     pub(super) bells: &'a Bells,
     pub(super) own: &'a mut Vec<Own>,
@@ -70,12 +68,11 @@ pub(crate) struct Tx<'a> {
 impl<'a> Tx<'a> {
     pub(crate) fn new(
         conn: &'a Connection,
-        path: &'a Path,
         now: Now,
         bells: &'a Bells,
         own: &'a mut Vec<Own>,
     ) -> Self {
-        Self { conn, path, now, bells, own, rings: BTreeSet::new() }
+        Self { conn, now, bells, own, rings: BTreeSet::new() }
     }
 
     /// Makes one change. A refused one has changed nothing.
