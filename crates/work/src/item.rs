@@ -183,8 +183,9 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
     }
-    let end = text.floor_char_boundary(most.saturating_sub(CUT.len()));
-    Cow::Owned(format!("{}{CUT}", &text[..end]))
+    let most = most.saturating_sub(CUT.len());
+    let whole = (0..=most).rev().find_map(|end| text.get(..end));
+    Cow::Owned(format!("{}{CUT}", whole.unwrap_or_default()))
 }
 
 /// Returns an item that has nothing but its name, in the place of one that is lost.
