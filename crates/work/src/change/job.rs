@@ -155,7 +155,7 @@ impl Tx<'_> {
                 let in_vain = job.subject.wary || job.subject.count > 0;
                 let ask = if in_vain { Ask::Now } else { ask };
                 match self.seize(job, taker, ask, instance, policy)? {
-                    Some(taken) => Ok(taken),
+                    Some(applied) => Ok(applied),
                     None => self.finished(&self.job(id)?),
                 }
             }
