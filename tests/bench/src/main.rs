@@ -1,5 +1,5 @@
-//! Benchmarks of the suite beside daemontools, runit and s6: `tests/bench/run`, and of its logger
-//! beside theirs: `tests/bench/run logger`.
+//! Benchmarks of the suite beside daemontools, runit and s6: `tests/bench/run`; of its logger
+//! beside theirs: `tests/bench/run logger`; of exo beside huey: `tests/bench/run queue`.
 //!
 //! A row ([`rows`]) measures one suite ([`peer`]) once, on a [`stage`] of its own; the suites take
 //! turns, round after round, and the [`report`] shows medians.
@@ -12,11 +12,14 @@ mod namespace;
 mod options;
 mod peer;
 mod processes;
+mod queue;
 mod report;
 mod rows;
 mod stage;
 mod stamps;
+mod table;
 mod trouble;
+mod workers;
 
 use options::Options;
 use peer::{Folders, Peer};
@@ -25,6 +28,7 @@ use rows::Row;
 use stage::Lab;
 use std::path::Path;
 use std::process::ExitCode;
+use table::Table;
 use trouble::{Result, Trouble};
 
 fn main() -> ExitCode {
@@ -32,7 +36,7 @@ fn main() -> ExitCode {
         Ok(Some(options)) => options,
         Ok(None) => {
             println!("{}\n", options::USAGE);
-            for row in rows::ALL.iter().chain(rows::LOGGER) {
+            for row in Table::ALL.into_iter().flat_map(Table::rows) {
                 println!("  {:<12} {}", row.name, row.measures[0].title.replace("{n}", "N"));
             }
             return ExitCode::SUCCESS;
@@ -58,8 +62,7 @@ fn main() -> ExitCode {
 /// Measures all rows and shows the table; returns the exit code.
 fn measure(options: &Options, scratch: &Path) -> Result<i32> {
     let folders = Folders::known();
-    let peers =
-        if options.logger { loggers::installed(&folders) } else { peer::installed(&folders) };
+    let peers = options.table.peers(&folders);
     if peers.is_empty() {
         return Err(Trouble::new("no suite is here; tests/bench/prepare gets them"));
     }

@@ -1,24 +1,25 @@
 //! The command line.
 
-use crate::rows::{self, Row};
+use crate::rows::Row;
+use crate::table::Table;
 use crate::trouble::{Result, Trouble};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// What `--help` says.
 pub(crate) const USAGE: &str = "\
-usage: tests/bench/run [ logger | row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ] [ --out FOLDER ]
+usage: tests/bench/run [ suite | logger | queue | row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ] [ --out FOLDER ]
 
-Measures the suite beside daemontools, runit and s6 and prints a table, which is also kept in
-tests/bench/out. Without a row: all of them but the logger's, which have a table of their own;
-logger: all of these. Needs root: a run lives in namespaces of its own.
+Measures the suite beside daemontools, runit and s6, its logger beside theirs, or exo beside huey,
+and prints a table, which is also kept in tests/bench/out. Each of the three has rows of its own;
+without a row: all of the suite's. Needs root: a run lives in namespaces of its own.
 
   --rounds N      how often each peer has its turn (5)
   --services N    how many services are many (1000)
   --idle SECONDS  how long idle suites are watched for context switches (20)
-  --huge          lets the growth row go on to 10,000 services
-  --write         writes the table to packaging/doc/benchmarks.md as well, the logger's
-                  to packaging/doc/benchmarks-logger.md
+  --huge          lets the growth row go on to 10,000 services, the queue's to 1,000,000 items
+  --write         writes the table to packaging/doc as well: benchmarks.md,
+                  benchmarks-logger.md, benchmarks-queue.md
   --out FOLDER    keeps the table there instead of tests/bench/out
   --help          says this and lists the rows";
 
@@ -26,8 +27,8 @@ logger: all of these. Needs root: a run lives in namespaces of its own.
 pub(crate) struct Options {
     /// The rows, in the order of the table.
     pub(crate) rows: Vec<&'static Row>,
-    /// Whether they are the logger's.
-    pub(crate) logger: bool,
+    /// Which table they are of.
+    pub(crate) table: Table,
     /// How often each peer has its turn.
     pub(crate) rounds: usize,
     /// How many services are many.
@@ -48,7 +49,7 @@ pub(crate) struct Options {
 pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Options>> {
     let mut options = Options {
         rows: Vec::new(),
-        logger: false,
+        table: Table::Suite,
         rounds: 5,
         services: 1000,
         idle_seconds: 20,
@@ -68,35 +69,37 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Optio
             "--help" => return Ok(None),
             "--out" => options.out = folder(&arg, args.next())?,
             "--inside" => options.inside = args.next().map(PathBuf::from),
-            "logger" => options.rows.extend(rows::LOGGER),
-            name => options.rows.push(row(name, &arg)?),
+            name => options.rows.extend(rows(name, &arg)?),
         }
     }
     if options.rows.is_empty() {
-        options.rows = rows::ALL.iter().collect();
+        options.rows = Table::Suite.rows().iter().collect();
     }
     let place = |row: &&Row| known_rows().position(|known| known.name == row.name);
     options.rows.sort_by_key(place);
     options.rows.dedup_by_key(|row| row.name);
-    let of_logger = |row: &&&Row| rows::LOGGER.iter().any(|known| known.name == row.name);
-    let count = options.rows.iter().filter(of_logger).count();
-    options.logger = count > 0;
-    if options.logger && count < options.rows.len() {
-        return Err(Trouble::new("the logger's rows have a table of their own"));
+    options.table = options.rows.first().map_or(Table::Suite, |row| Table::of(row));
+    if options.rows.iter().any(|row| Table::of(row) != options.table) {
+        return Err(Trouble::new("these rows have tables of their own"));
     }
     Ok(Some(options))
 }
 
-/// Returns the rows of both tables, in their order.
+/// Returns the rows of all tables, in their order.
 fn known_rows() -> impl Iterator<Item = &'static Row> {
-    rows::ALL.iter().chain(rows::LOGGER)
+    Table::ALL.into_iter().flat_map(Table::rows)
 }
 
-fn row(name: &str, arg: &OsString) -> Result<&'static Row> {
-    known_rows().find(|row| row.name == name).ok_or_else(|| {
+/// Returns the row of this name, or all of the table that it means.
+fn rows(name: &str, arg: &OsString) -> Result<Vec<&'static Row>> {
+    if let Some(table) = Table::ALL.into_iter().find(|table| table.word() == name) {
+        return Ok(table.rows().iter().collect());
+    }
+    let row = known_rows().find(|row| row.name == name).ok_or_else(|| {
         let known: Vec<_> = known_rows().map(|row| row.name).collect();
         Trouble::new(format!("no row or option {}; rows: {}", arg.display(), known.join(" ")))
-    })
+    })?;
+    Ok(vec![row])
 }
 
 fn folder(option: &OsString, value: Option<OsString>) -> Result<PathBuf> {
@@ -123,9 +126,9 @@ mod tests {
         let options = parsed("status idle --rounds 2 status").unwrap().unwrap();
         assert_eq!(options.rows.iter().map(|row| row.name).collect::<Vec<_>>(), ["idle", "status"]);
         assert_eq!(options.rounds, 2);
-        assert_eq!(parsed("").unwrap().unwrap().rows.len(), rows::ALL.len());
+        assert_eq!(parsed("").unwrap().unwrap().rows.len(), Table::Suite.rows().len());
         let logger = parsed("logger logger-select").unwrap().unwrap();
-        assert!(logger.logger && logger.rows.len() == rows::LOGGER.len());
+        assert!(logger.table == Table::Logger && logger.rows.len() == Table::Logger.rows().len());
     }
 
     #[test]
@@ -138,6 +141,7 @@ mod tests {
             "no-such-row",
             "--no-such-option",
             "up logger",
+            "logger queue",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

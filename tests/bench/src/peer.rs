@@ -148,6 +148,16 @@ impl Peer {
         }
     }
 
+    /// Returns who works off items, with the programs in `folder`.
+    pub(crate) fn worker(name: &'static str, folder: &Path) -> Self {
+        Self {
+            family: Family::Daemontools,
+            ours: name == crate::workers::EXO,
+            folder: folder.to_owned(),
+            ..Self::limit(name)
+        }
+    }
+
     /// Returns the command that runs its logger, without arguments.
     pub(crate) fn logger(&self) -> Option<Command> {
         self.logger.as_ref().map(|path| self.command_of(path))

@@ -4,6 +4,7 @@ use crate::loggers;
 use crate::options::Options;
 use crate::peer::{Family, Peer};
 use crate::rows::{Figures, Goal, Measure, Row, median};
+use crate::table::Table;
 use crate::trouble::{Result, Unable};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -43,7 +44,7 @@ impl<'a> Report<'a> {
     pub(crate) fn publish(&self) -> Result<i32> {
         let text = self.text();
         println!("{text}");
-        let name = if self.options.logger { "benchmarks-logger.md" } else { "benchmarks.md" };
+        let name = self.options.table.file();
         write(&self.options.out.join(name), &text)?;
         if self.options.write {
             let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/doc");
@@ -53,19 +54,16 @@ impl<'a> Report<'a> {
     }
 
     fn text(&self) -> String {
+        let (title, reading) = self.options.table.heading();
         let mut text = format!(
             "# {}\n\n\
-             Medians of {} rounds in which the suites take turns, on {}. Behind each figure, in \
+             Medians of {} rounds in which all take turns, on {}. Behind each figure, in \
              brackets, how it compares with {}. {} measures again.\n\n",
-            if self.options.logger { "Benchmarks of the logger" } else { "Benchmarks" },
+            title,
             self.options.rounds,
             machine(),
             if self.base().is_some_and(|peer| peer.ours) { "ours" } else { "the first suite's" },
-            if self.options.logger {
-                "More is better where it says per second, less elsewhere. `tests/bench/run logger`"
-            } else {
-                "Less is better everywhere. `tests/bench/run`"
-            },
+            reading,
         );
         text += "| measure |";
         for peer in self.peers {
@@ -81,8 +79,8 @@ impl<'a> Report<'a> {
                 self.line(measure, &mut text);
             }
         }
-        // What stands in for parts of a suite has no part in the loggers.
-        let suites = if self.options.logger { &[] } else { self.peers };
+        // What stands in for parts of a suite has no part in the others.
+        let suites = if self.options.table == Table::Suite { self.peers } else { &[] };
         for note in suites.iter().flat_map(Peer::notes) {
             let _ = write!(text, "\n{note}\n");
         }
@@ -183,6 +181,13 @@ impl<'a> Report<'a> {
                 (format!("≤ {times} × best"), bar.map(|bar| bar * times))
             }
             Goal::Faster(times, share) => return self.faster(measure, times, share),
+            Goal::More(times, name) => {
+                let others = self.peers.iter().filter(|peer| peer.name.starts_with(name));
+                let most = others.filter_map(|peer| self.median(measure, peer));
+                let bar = most.max_by(f64::total_cmp).map(|most| most * times);
+                (format!("≥ {times} × {name}"), bar)
+            }
+            Goal::AtLeast(bar) => return (format!("≥ {}", figure(Some(bar))), Some(bar)),
             Goal::AtMost(bar) => return (format!("≤ {}", figure(Some(bar))), Some(bar)),
             Goal::PerService(bar) => {
                 let bar = bar * self.options.services as f64;
@@ -197,7 +202,7 @@ impl<'a> Report<'a> {
 fn reached(goal: Goal, ours: f64, bar: f64) -> bool {
     match goal {
         Goal::BelowBest => ours < bar,
-        Goal::Faster(..) => ours >= bar,
+        Goal::Faster(..) | Goal::More(..) | Goal::AtLeast(_) => ours >= bar,
         _ => ours <= bar,
     }
 }

@@ -4,6 +4,7 @@ mod control;
 mod growth;
 mod logger;
 mod memory;
+mod queue;
 mod start;
 mod stop;
 mod tools;
@@ -11,6 +12,7 @@ mod tools;
 use crate::peer::Peer;
 use crate::stage::Lab;
 use crate::trouble::Result;
+use crate::workers::{FLOOR, HUEY};
 
 /// What one measurement of a row says: a figure for each of its measures, `None` where the suite
 /// has no such thing, infinity for what never happened, not-a-number for what failed.
@@ -53,6 +55,10 @@ pub(crate) enum Goal {
     Faster(f64, f64),
     /// At most this.
     AtMost(f64),
+    /// At least this.
+    AtLeast(f64),
+    /// At least so many times what the best has whose name begins so.
+    More(f64, &'static str),
     /// At most so much for each of the services.
     PerService(f64),
 }
@@ -241,6 +247,64 @@ pub(crate) const LOGGER: &[Row] = &[
     },
 ];
 
+/// The rows of exo and its queue, in the order of their table.
+pub(crate) const QUEUE: &[Row] = &[
+    Row {
+        name: "queue-power",
+        measures: &[
+            measure("items a second, power-safe, one participant", Goal::More(1.3, HUEY)),
+            measure("items a second, power-safe, 8 participants", Goal::More(3.0, HUEY)),
+        ],
+        run: queue::power,
+    },
+    Row {
+        name: "queue-kill",
+        measures: &[
+            measure("items a second, kill-safe, one participant", Goal::More(1.2, HUEY)),
+            measure("items a second, kill-safe, 8 participants", Goal::None),
+        ],
+        run: queue::kill,
+    },
+    Row {
+        name: "queue-item",
+        measures: &[measure(
+            "items a second, power-safe, a process for each",
+            Goal::More(0.8, FLOOR),
+        )],
+        run: queue::per_item,
+    },
+    Row {
+        name: "queue-latency",
+        measures: &[
+            measure("submit to answer, idle, median, ms", Goal::None),
+            measure("submit to answer, idle, 99 of 100, ms", Goal::AtMost(5.0)),
+        ],
+        run: queue::latency,
+    },
+    Row {
+        name: "queue-memory",
+        measures: &[
+            measure("private memory of keeper and worker, KiB", Goal::AtMost(4096.0)),
+            measure(
+                "its growth from the first tenth of the items to the last, KiB",
+                Goal::AtMost(128.0),
+            ),
+        ],
+        run: queue::memory,
+    },
+    Row { name: "queue-depth", measures: queue::DEPTH, run: queue::depth },
+    Row {
+        name: "queue-fair",
+        measures: &[
+            measure("10 exos, a queue for each, the least share, of a tenth", Goal::AtLeast(0.8)),
+            measure("10 exos, a queue for each, the largest share, of a tenth", Goal::None),
+            measure("10 exos, one queue, the least share, of a tenth", Goal::AtLeast(0.8)),
+            measure("10 exos, one queue, the largest share, of a tenth", Goal::None),
+        ],
+        run: queue::fair,
+    },
+];
+
 /// Returns the middle of `values`, the mean of the two in the middle of an even number.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -277,7 +341,7 @@ mod tests {
 
     #[test]
     fn no_two_rows_have_one_name_and_no_two_lines_one_title() {
-        let all: Vec<&Row> = ALL.iter().chain(LOGGER).collect();
+        let all: Vec<&Row> = ALL.iter().chain(LOGGER).chain(QUEUE).collect();
         for (i, row) in all.iter().enumerate() {
             assert!(all[..i].iter().all(|other| other.name != row.name), "{}", row.name);
         }

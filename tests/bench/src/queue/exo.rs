@@ -1,0 +1,221 @@
+//! exo at work on a store.
+
+use super::{Bed, Safe, wait_until};
+use crate::peer::Peer;
+use crate::processes;
+use crate::stage::Lab;
+use crate::trouble::{Result, Trouble, Unable};
+use nix::unistd::{Gid, Uid, User, chown};
+use rusqlite::{Connection, OpenFlags};
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Who keeps the store, and who the participants are.
+const KEEPER: &str = "daemon";
+const PARTICIPANT: &str = "nobody";
+/// The program beside this one that submits.
+const SUBMIT: &str = "bench-queue";
+/// The one that is a participant.
+const NOOP: &str = "bench-noop";
+
+/// How the participants of an exo are started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// One for all items, by the crate for authors.
+    Persistent,
+    /// One for each: a program that ends at once.
+    PerItem,
+}
+
+/// A store, and whatever works on it.
+pub(crate) struct Exo<'a> {
+    peer: &'a Peer,
+    bed: Bed,
+    nothing: PathBuf,
+    account: (Uid, Gid),
+}
+
+impl<'a> Exo<'a> {
+    /// Begins with an empty store.
+    pub(crate) fn new(lab: &Lab, peer: &'a Peer, safe: Safe) -> Result<Self> {
+        let bed = Bed::new(lab)?;
+        let found = User::from_name(KEEPER).unable(|| format!("find the account {KEEPER}"))?;
+        let user = found.ok_or_else(|| Trouble::new(format!("no account {KEEPER}")))?;
+        let account = (user.uid, user.gid);
+        for folder in [bed.disk.clone(), bed.memory.join("spool"), bed.memory.join("run")] {
+            fs::create_dir_all(&folder).unable(|| format!("make {}", folder.display()))?;
+            chown(&folder, Some(account.0), Some(account.1))
+                .unable(|| format!("give {} away", folder.display()))?;
+        }
+        let safety = if safe == Safe::Power { "power" } else { "kill" };
+        let (store, memory) = (bed.disk.join("store"), bed.memory.display());
+        let site = format!(
+            "store: {}\nspool: {memory}/spool\nrun: {memory}/run\nworker-user: {KEEPER}\nsafety: {safety}\n",
+            store.display()
+        );
+        write(&bed.memory.join("etc"), "skynet.yaml", &site)?;
+        for name in [NOOP, SUBMIT] {
+            let (from, to) = (beside(name)?, bed.memory.join(name));
+            fs::copy(&from, &to).unable(|| format!("copy {}", from.display()))?;
+        }
+        Ok(Self { peer, bed, nothing: lab.tiny("next"), account })
+    }
+
+    /// Starts an exo with so many participants for a queue.
+    pub(crate) fn start(&self, name: &str, queue: &str, mode: Mode, instances: u32) -> Result<()> {
+        let (mode, command) = match mode {
+            Mode::Persistent => ("persistent", self.bed.memory.join(NOOP)),
+            Mode::PerItem => ("per-item", self.nothing.clone()),
+        };
+        let dir = self.bed.memory.join("services").join(name);
+        let text = format!(
+            "participant: {name}\nqueue: {queue}\nmode: {mode}\ncommand: {}\nuser: {PARTICIPANT}\ninstances: {instances}\n",
+            command.display()
+        );
+        write(&dir, "exo.yaml", &text)?;
+        let missing = || Trouble::new("no exo; tests/build makes it");
+        let mut exo = self.peer.command("exo").ok_or_else(missing)?;
+        exo.current_dir(&dir).env("SKYNET_CONFIG", self.bed.memory.join("etc"));
+        // Its warnings are for whoever runs this. The bed ends it.
+        exo.env("RUST_BACKTRACE", "0").stderr(self.log(name)?);
+        exo.spawn().unable(|| "run exo".into()).map(|_| ())
+    }
+
+    fn log(&self, name: &str) -> Result<Stdio> {
+        let path = self.bed.memory.join(format!("{name}.log"));
+        fs::File::create(&path).map(Stdio::from).unable(|| format!("make {}", path.display()))
+    }
+
+    fn submit(&self, mode: &str, queue: &str, count: u64) -> Result<String> {
+        let mut command = Command::new(self.bed.memory.join(SUBMIT));
+        command.arg(mode).arg(self.bed.disk.join("store")).args([queue, &count.to_string()]);
+        command.uid(self.account.0.as_raw()).gid(self.account.1.as_raw());
+        command.env_clear().stderr(Stdio::inherit());
+        let output = command.output().unable(|| format!("run {SUBMIT}"))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(Trouble::new(format!("{SUBMIT} {mode}: {}", output.status)))
+    }
+
+    /// Puts items into a queue.
+    pub(crate) fn fill(&self, queue: &str, count: u64) -> Result<()> {
+        self.submit("fill", queue, count).map(|_| ())
+    }
+
+    /// Puts finished items into the store.
+    pub(crate) fn finish(&self, queue: &str, count: u64) -> Result<()> {
+        self.submit("finish", queue, count).map(|_| ())
+    }
+
+    /// Asks so often; returns how long each answer took, in milliseconds.
+    pub(crate) fn ask(&self, queue: &str, count: u64) -> Result<Vec<f64>> {
+        let said = self.submit("ask", queue, count)?;
+        let times: Vec<f64> = said.lines().filter_map(|line| line.parse().ok()).collect();
+        if times.len() as u64 == count {
+            return Ok(times);
+        }
+        Err(Trouble::new(format!("{} answers to {count} items", times.len())))
+    }
+
+    fn open(&self) -> Result<Connection> {
+        let path = self.bed.disk.join("store/work.db");
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        Connection::open_with_flags(&path, flags).unable(|| format!("open {}", path.display()))
+    }
+
+    /// Waits until so many items were begun.
+    pub(crate) fn wait_for_tries(&self, count: u64) -> Result<()> {
+        let sql = "SELECT coalesce(max(id), 0) >= ?1 FROM attempt";
+        self.wait_for(sql, count)
+    }
+
+    /// Waits until nothing is ready and nothing in hand any more of so many items.
+    pub(crate) fn wait_for_end(&self, count: u64) -> Result<()> {
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM job WHERE holder IS NOT NULL)
+            AND (SELECT coalesce(max(id), 0) >= ?1 FROM attempt)
+            AND NOT EXISTS (SELECT 1 FROM job
+                WHERE state = 'ready' AND holder IS NULL AND due IS NULL)";
+        self.wait_for(sql, count)
+    }
+
+    fn wait_for(&self, sql: &str, count: u64) -> Result<()> {
+        let conn = self.open()?;
+        let mut look = conn.prepare(sql).unable(|| "look into the store".into())?;
+        wait_until(count, || {
+            look.query_row([count.cast_signed()], |row| row.get(0))
+                .unable(|| "look into the store".into())
+        })
+    }
+
+    /// Returns which taker ended a try, and when, in microseconds; those of `finish` are none.
+    fn ends(&self) -> Result<Vec<(i64, i64)>> {
+        let conn = self.open()?;
+        let sql = "SELECT a.taker, a.ended_at FROM attempt a JOIN job j ON j.id = a.job
+            WHERE j.wfid LIKE 'new-%' AND how = 'ended' AND a.fault = 0 ORDER BY 2";
+        let ends = || -> rusqlite::Result<Vec<_>> {
+            conn.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        ends().unable(|| "read the store".into())
+    }
+
+    /// Waits until all of `count` items are done; returns how many were done a second. The first
+    /// tenth is none of it.
+    pub(crate) fn rate(&self, count: u64) -> Result<f64> {
+        self.wait_for_end(count)?;
+        let ends = self.ends()?;
+        let first = (count / 10) as usize;
+        match (ends.get(first), ends.last()) {
+            (Some((_, first_at)), Some((_, last_at))) if ends.len() as u64 == count => {
+                Ok((ends.len() - 1 - first) as f64 * 1e6 / (last_at - first_at) as f64)
+            }
+            _ => Err(Trouble::new(format!("{} of {count} items were done", ends.len()))),
+        }
+    }
+
+    /// Waits likewise; returns what share of the items each taker had, of 1, while all of them were
+    /// at work.
+    pub(crate) fn shares(&self, count: u64) -> Result<Vec<f64>> {
+        self.wait_for_end(count)?;
+        let ends = self.ends()?;
+        let mut spans: HashMap<i64, (i64, i64)> = HashMap::new();
+        for &(taker, at) in &ends {
+            spans.entry(taker).or_insert((at, at)).1 = at;
+        }
+        let begun = spans.values().map(|span| span.0).max().unwrap_or(0);
+        let ended = spans.values().map(|span| span.1).min().unwrap_or(0);
+        let mut counts: HashMap<i64, f64> = spans.keys().map(|taker| (*taker, 0.0)).collect();
+        for (taker, at) in &ends {
+            if (begun..ended).contains(at)
+                && let Some(count) = counts.get_mut(taker)
+            {
+                *count += 1.0;
+            }
+        }
+        let all: f64 = counts.values().sum();
+        Ok(counts.into_values().map(|count| count / all).collect())
+    }
+
+    /// Returns the KiB that only exo's processes have.
+    pub(crate) fn memory(&self) -> Result<u64> {
+        let mut sum = 0;
+        for process in processes::all()?.iter().filter(|process| process.name.starts_with("exo")) {
+            sum += process.memory()?.private;
+        }
+        Ok(sum)
+    }
+}
+
+fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().unable(|| "find this program".into())?;
+    Ok(own.with_file_name(name))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    let done = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
+    done.unable(|| format!("write {}", path.display()))
+}

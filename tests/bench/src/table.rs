@@ -1,0 +1,78 @@
+//! The tables: each has rows and peers of its own.
+
+use crate::peer::{self, Folders, Peer};
+use crate::rows::{self, Row};
+use crate::{loggers, workers};
+
+/// A table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    /// The suite beside other suites.
+    Suite,
+    /// Its logger beside theirs.
+    Logger,
+    /// exo and its queue beside what else works off items on one machine.
+    Queue,
+}
+
+impl Table {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Suite, Self::Logger, Self::Queue];
+
+    /// Returns its rows, in their order.
+    pub(crate) const fn rows(self) -> &'static [Row] {
+        match self {
+            Self::Suite => rows::ALL,
+            Self::Logger => rows::LOGGER,
+            Self::Queue => rows::QUEUE,
+        }
+    }
+
+    /// Returns which table a row belongs to.
+    pub(crate) fn of(row: &Row) -> Self {
+        let has = |table: &Self| table.rows().iter().any(|known| known.name == row.name);
+        Self::ALL.into_iter().find(has).unwrap_or(Self::Suite)
+    }
+
+    /// Returns the word on the command line that means all of its rows.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Suite => "suite",
+            Self::Logger => "logger",
+            Self::Queue => "queue",
+        }
+    }
+
+    /// Returns the file that it is kept in.
+    pub(crate) const fn file(self) -> &'static str {
+        match self {
+            Self::Suite => "benchmarks.md",
+            Self::Logger => "benchmarks-logger.md",
+            Self::Queue => "benchmarks-queue.md",
+        }
+    }
+
+    /// Returns its title, and how to read it and make it again.
+    pub(crate) const fn heading(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Suite => ("Benchmarks", "Less is better everywhere. `tests/bench/run`"),
+            Self::Logger => (
+                "Benchmarks of the logger",
+                "More is better where it says per second, less elsewhere. `tests/bench/run logger`",
+            ),
+            Self::Queue => (
+                "Benchmarks of exo and its queue",
+                "More is better where it says a second or least share, less elsewhere. `tests/bench/run queue`",
+            ),
+        }
+    }
+
+    /// Returns whoever is compared and is on this machine, ours first.
+    pub(crate) fn peers(self, folders: &Folders) -> Vec<Peer> {
+        match self {
+            Self::Suite => peer::installed(folders),
+            Self::Logger => loggers::installed(folders),
+            Self::Queue => workers::installed(folders),
+        }
+    }
+}
