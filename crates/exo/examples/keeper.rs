@@ -74,6 +74,7 @@ fn defaults() -> Settings {
         error_class: String::new(),
         store: PathBuf::new(),
         safety: Safety::default(),
+        keep: None,
         spool: PathBuf::new(),
         run: PathBuf::new(),
         secrets: Vec::new(),

@@ -97,6 +97,8 @@ pub struct Settings {
     pub store: PathBuf,
     /// What its changes survive.
     pub safety: Safety,
+    /// How long jobs that have stopped are kept, and classes of faults; `None` = for ever.
+    pub keep: Option<Duration>,
     /// Folder in which drop folders are; that of a queue has its name.
     pub spool: PathBuf,
     /// Folder of the control socket, which is called `NAME.sock`.

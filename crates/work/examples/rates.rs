@@ -59,6 +59,7 @@ fn settings(folder: &Path, safety: Safety) -> Settings {
         queue: "q".to_owned(),
         policy: Policy::default(),
         drop_folder: None,
+        keep: None,
     }
 }
 

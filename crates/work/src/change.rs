@@ -332,7 +332,8 @@ pub enum Change {
         /// Where it is written down.
         bug: Option<String>,
     },
-    /// Removes jobs that stopped before a moment. [`Applied::Cleaned`]
+    /// Removes jobs that stopped before a moment; where it begins with the first job, classes of
+    /// faults that were not seen since, too. [`Applied::Cleaned`]
     Clean {
         /// By the wall clock.
         before: Wall,
@@ -427,7 +428,7 @@ pub enum Applied {
     Cleaned {
         /// How many.
         removed: u32,
-        /// Where to go on; `None` = all were looked at.
+        /// Where to go on; `None` = all that may be old enough were looked at.
         next: Option<JobId>,
     },
 }

@@ -3,6 +3,7 @@
 //! One thread has the store; it waits for the gate and for the disk, so that exo's loop never
 //! does. Whatever was wished while a commit ran is in the next one, together.
 
+mod retention;
 mod thread;
 
 use crate::bell::Bell;
@@ -21,6 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use thread::{Answer, Thread, Wish};
 
 /// How an embedded queue is opened.
@@ -38,6 +40,9 @@ pub struct Settings {
     pub policy: Policy,
     /// Where others leave items for it.
     pub drop_folder: Option<DropFolder>,
+    /// How long jobs that have stopped are kept, and classes of faults after their last one;
+    /// `None` = for ever.
+    pub keep: Option<Duration>,
 }
 
 /// A queue that is the store itself.

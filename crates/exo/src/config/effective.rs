@@ -54,6 +54,7 @@ struct Effective<'a> {
     worker_user: Option<&'a str>,
     store: String,
     safety: &'a str,
+    keep: String,
     spool: String,
     run: String,
 }
@@ -91,6 +92,7 @@ pub fn json(s: &Settings) -> String {
         worker_user: s.worker_user.as_deref(),
         store: s.store.display().to_string(),
         safety: word(&SAFETIES, &s.safety),
+        keep: s.keep.map_or_else(none, span),
         spool: s.spool.display().to_string(),
         run: s.run.display().to_string(),
     };

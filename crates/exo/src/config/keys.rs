@@ -28,7 +28,7 @@ const SITE: &[Scope] = &[Scope::Site];
 const LEVEL: &[Scope] = &[Scope::Site, Scope::Own];
 
 /// All of them, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 30] = [
+pub(crate) const KEYS: [Key; 31] = [
     key("participant", OWN),
     key("queue", EACH),
     key("mode", EACH),
@@ -56,6 +56,7 @@ pub(crate) const KEYS: [Key; 30] = [
     key("worker-user", SITE),
     key("store", SITE),
     key("safety", SITE),
+    key("keep", SITE),
     key("spool", SITE),
     key("run", SITE),
     key("participants", SITE),
@@ -74,7 +75,7 @@ impl Key {
 }
 
 /// Other words for a key that people write.
-const MEANT: [(&str, &str); 16] = [
+const MEANT: [(&str, &str); 17] = [
     ("name", "participant"),
     ("code", "command"),
     ("run", "command"),
@@ -87,6 +88,7 @@ const MEANT: [(&str, &str); 16] = [
     ("retries", "tries"),
     ("attempts", "tries"),
     ("loglevel", "log-level"),
+    ("retention", "keep"),
     ("nofile", "files"),
     ("nproc", "processes"),
     ("as", "memory"),

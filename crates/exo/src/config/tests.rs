@@ -57,6 +57,7 @@ fn a_command_is_all_that_a_file_needs() {
     assert_eq!((s.config.get(), s.safety, s.log_level), ("{}", Safety::Power, LevelFilter::Info));
     assert_eq!((s.ready_fd, s.secrets), (None, vec![PathBuf::from("/etc/skynet")]));
     assert_eq!(s.store, Path::new("/var/lib/skynet"));
+    assert_eq!(s.keep, Some(seconds(30 * 86_400)));
 }
 
 #[test]
@@ -94,13 +95,14 @@ fn every_key_is_read() {
     let loaded = layers(&[
         (
             Scope::Site,
-            "store: /s\nspool: /p\nrun: /r\nworker-user: w\nsafety: kill\nlog-level: warning\n",
+            "store: /s\nspool: /p\nrun: /r\nworker-user: w\nsafety: kill\nkeep: none\nlog-level: warning\n",
         ),
         (Scope::Own, "exoskeleton: [./exo.sh, -v]\n"),
     ]);
     let s = loaded.settings;
     assert_eq!([s.store, s.spool, s.run], ["/s", "/p", "/r"].map(PathBuf::from));
     assert_eq!((s.worker_user.as_deref(), s.safety), (Some("w"), Safety::Kill));
+    assert_eq!(s.keep, None);
     assert_eq!(s.exoskeleton, Some(vec![c"./exo.sh".to_owned(), c"-v".to_owned()]));
     assert_eq!((s.log_level, s.command.len()), (LevelFilter::Warn, 0));
 }
@@ -148,11 +150,12 @@ fn what_is_shown_says_where_each_value_comes_from_and_reads_as_it_was() {
         "  \"big\": 123456789012345678901234567890 # /file1:2",
         "  \"first\": \"10s\" # default",
         "store: \"/s\" # /file0:2",
+        "keep: \"30d\" # default",
         "mode: \"per-item\" # default",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
-    let site = ["worker-user", "store", "safety", "spool", "run"];
+    let site = ["worker-user", "store", "safety", "keep", "spool", "run"];
     let own: Vec<&str> = text
         .lines()
         .filter(|line| !site.iter().any(|key| line.starts_with(&format!("{key}: "))))

@@ -124,6 +124,7 @@ impl Session {
             queue: "answers".to_owned(),
             policy: Policy::default(),
             drop_folder: None,
+            keep: None,
         });
         let answers = answers?;
         let reader = Reader::open(&place)?;

@@ -147,6 +147,7 @@ fn open(settings: &Settings) -> Result<Box<dyn Broker>, String> {
         queue: settings.queue.clone(),
         policy: Policy { limit, backoff: settings.backoff, ..Policy::default() },
         drop_folder: Some(drop_folder),
+        keep: settings.keep,
     });
     Ok(Box::new(broker.map_err(|trouble| trouble.to_string())?))
 }

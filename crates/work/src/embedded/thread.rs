@@ -1,5 +1,6 @@
 //! The thread that has the store.
 
+use super::retention::Retention;
 use super::{Settings, Shared, open_taker};
 use crate::bell::Bell;
 use crate::broker::{Delivery, Event};
@@ -44,11 +45,13 @@ pub(super) enum Answer {
     Take,
     /// One of our own.
     Keep,
+    /// One of our own.
+    Clean,
 }
 
 impl Answer {
     const fn is_wished(self) -> bool {
-        !matches!(self, Self::Take | Self::Keep)
+        !matches!(self, Self::Take | Self::Keep | Self::Clean)
     }
 }
 
@@ -84,6 +87,7 @@ pub(super) struct Thread {
     /// When to look without being rung.
     next_look: Option<Mono>,
     renew_at: Option<Mono>,
+    retention: Retention,
     again_at: Option<Mono>,
     lasting: bool,
     /// Woken since cancels were looked for.
@@ -98,6 +102,7 @@ impl Thread {
         waker: UnixStream,
         settings: &Settings,
     ) -> Self {
+        let retention = Retention::new(settings.keep, store.now().mono);
         Self {
             shared,
             store,
@@ -114,6 +119,7 @@ impl Thread {
             look: true,
             next_look: None,
             renew_at: None,
+            retention,
             again_at: None,
             lasting: false,
             rung: false,
@@ -188,11 +194,12 @@ impl Thread {
     }
 
     fn is_idle(&self) -> bool {
-        self.again_at.is_some()
-            || self.lasting
-            || self.changes.is_empty()
-                && !self.look
-                && (!self.wants_drops() || self.collect_at.is_some())
+        if self.again_at.is_some() || self.lasting {
+            return true;
+        }
+        let may_collect = self.wants_drops() && self.collect_at.is_none();
+        let is_cleaning = self.retention.step(self.store.now()).is_some();
+        self.changes.is_empty() && !self.look && !may_collect && !is_cleaning
     }
 
     fn rest(&mut self) {
@@ -203,7 +210,8 @@ impl Thread {
         } else {
             let look = self.next_look.filter(|_| !self.asks.is_empty());
             let renew = self.renew_at.filter(|_| !self.held.is_empty());
-            earlier(earlier(look, renew), self.collect_at)
+            let own = earlier(self.collect_at, self.retention.deadline());
+            earlier(earlier(look, renew), own)
         };
         let now = self.store.now().mono;
         let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
@@ -307,6 +315,9 @@ impl Thread {
                 own(Change::Take { taker, ask, instance }, Answer::Take);
             }
         }
+        if let Some(step) = self.retention.step(self.store.now()) {
+            own(step, Answer::Clean);
+        }
         (batch, answers)
     }
 
@@ -346,7 +357,10 @@ impl Thread {
                 self.tell(Event::CancelTaken { ticket, refused: applied.err() });
             }
             (Answer::Keep, _) => self.plan_renewal(),
-            (Answer::Settle(_) | Answer::Begin(_) | Answer::Take, _) => {}
+            (Answer::Clean, Ok(Applied::Cleaned { next, .. })) => {
+                self.retention.stepped(next, self.store.now().mono);
+            }
+            (Answer::Settle(_) | Answer::Begin(_) | Answer::Take | Answer::Clean, _) => {}
         }
     }
 

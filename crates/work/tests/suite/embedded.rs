@@ -22,6 +22,7 @@ pub(crate) fn settings(scratch: &Scratch, clock: &Arc<Moved>) -> Settings {
         queue: "q".to_owned(),
         policy: Policy::default(),
         drop_folder: None,
+        keep: None,
     }
 }
 
@@ -228,4 +229,64 @@ fn a_taker_whose_socket_was_removed_begins_a_new_life() {
         Ok(delivery) => broker.finish(delivery, done()),
         Err(what) => assert!(what.contains("takers"), "{what}"),
     }
+}
+
+#[test]
+fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_are_not() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let rig = local();
+    let mut store = open(&rig.scratch, &rig.clock);
+    let taker = opened(&mut store, "q", Policy::default());
+    let mut live = |name: &str, code: u16| {
+        store.apply(&Change::Submit(Box::new(job(name)))).unwrap();
+        let take = Change::Take { taker, ask: Ask::Now, instance: String::new() };
+        let Applied::Taken(taken) = store.apply(&take).unwrap() else { panic!("nothing") };
+        let ended = Ended { fault: Fault(code), ..done() };
+        store.apply(&Change::End(taken.lease, Box::new(ended))).unwrap();
+    };
+    // More than one step.
+    for n in 0..100 {
+        live(&format!("old {n}"), if n == 7 { 10 } else { 0 });
+    }
+    rig.clock.pass(31 * DAY);
+    live("young", 11);
+    for n in 0..40 {
+        live(&format!("young {n}"), 0);
+    }
+    let bury = Change::Bury {
+        queue: "q".to_owned(),
+        owner: None,
+        fault: Fault::INVALID,
+        reason: "of old".to_owned(),
+        bytes: Vec::new(),
+    };
+    store.apply(&bury).unwrap();
+    drop(store);
+    let keep = |keep| Settings { keep, ..settings(&rig.scratch, &rig.clock) };
+    let reader = Reader::open(&place(&rig.scratch)).unwrap();
+    let left = || {
+        let jobs = reader.jobs(None, None, 999).unwrap();
+        let classes = reader.classes().unwrap();
+        let codes: Vec<u16> = classes.iter().map(|class| class.code.0).collect();
+        (jobs.len(), codes)
+    };
+    let mut broker = Embedded::open(&keep(None)).unwrap();
+    send(&mut broker, "waits");
+    drop(broker);
+    assert_eq!(left(), (142, vec![11, 10]), "none: for ever");
+    let broker = Embedded::open(&keep(Some(30 * DAY))).unwrap();
+    until(20, || left() == (42, vec![11]));
+    drop(broker);
+    rig.clock.pass(31 * DAY);
+    let mut broker = Embedded::open(&keep(Some(30 * DAY))).unwrap();
+    until(20, || left() == (1, vec![]));
+    assert_eq!(reader.dead(9).unwrap().len(), 1);
+    // An hour later it looks again, whoever wakes it.
+    broker.ask(Ask::Now, "q_0");
+    let delivery = arrived(&mut broker);
+    broker.finish(delivery, done());
+    settled(&mut broker);
+    rig.clock.pass(31 * DAY);
+    broker.collect();
+    until(20, || reader.jobs(Some("q"), None, 9).unwrap().is_empty());
 }

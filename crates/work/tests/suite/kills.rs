@@ -350,6 +350,7 @@ fn a_worker() {
         queue: "q".to_owned(),
         policy: policy(),
         drop_folder: None,
+        keep: None,
     };
     let mut broker = Embedded::open(&settings).expect("the queue");
     broker.ask(Ask::Now, "q_0");
