@@ -9,7 +9,7 @@
 //! - `signal INSTANCE SERIAL term|kill`
 //! - `ready`
 //! - `raw HEX DESCRIPTORS`: these bytes, with so many descriptors
-//! - `flood COUNT`: so many starts of instance 0, whose reports are not read until all are sent
+//! - `flood COUNT`: a start of so many instances, whose reports are not read while more can be sent
 //! - `close`, `exit CODE`: ends the conversation, the worker
 
 #![allow(clippy::expect_used, clippy::panic)]
@@ -222,7 +222,7 @@ impl Worker {
     fn flood(&self, count: u32) {
         let mut was_full = false;
         for serial in 0..count {
-            while let Err(why) = self.start(0, serial, &[]) {
+            while let Err(why) = self.start(serial as u16, serial, &[]) {
                 assert_eq!(why, Errno(EAGAIN));
                 was_full = true;
                 assert!(self.hear());

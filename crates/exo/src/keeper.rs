@@ -8,6 +8,7 @@ mod people;
 mod places;
 mod ready;
 mod serve;
+mod status;
 
 use crate::settings::Settings;
 use launch::Launcher;

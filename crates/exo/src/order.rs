@@ -95,6 +95,12 @@ impl Step {
         Self::Run,
     ];
 
+    /// Returns the step that has this number.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte)).copied()
+    }
+
     /// Returns what could not be done, in words.
     #[must_use]
     pub const fn words(self) -> &'static str {
@@ -311,7 +317,7 @@ impl Report {
         let report = match (kind, detail) {
             (kind::STARTED, 0) => Self::Started { instance, serial, pid: value },
             (kind::NOT_STARTED, step) => {
-                let step = *Step::ALL.get(usize::from(step))?;
+                let step = Step::from_byte(step)?;
                 Self::NotStarted { instance, serial, step, errno: value }
             }
             (kind::ENDED, 0) => ended(Ended::Code(value)),

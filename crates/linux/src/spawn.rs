@@ -34,27 +34,28 @@ pub enum Outcome {
 /// Bytes of the child's stack: it makes a dozen system calls; code without optimisation needs more.
 const STACK: usize = if cfg!(debug_assertions) { 8192 } else { 1280 };
 
-/// What the child stands on until it runs its program: by default enough for [`spawn`]. Its place is
-/// the caller's choice, since a page that is touched once stays with the process.
+/// What the child stands on until it runs its program. Its place is the caller's choice, since a
+/// page that is touched once stays with the process.
 #[repr(align(16))]
-pub struct Stack<const N: usize = STACK>([core::mem::MaybeUninit<u8>; N]);
+pub struct Stack([core::mem::MaybeUninit<u8>; STACK]);
 
-impl<const N: usize> Default for Stack<N> {
+impl Default for Stack {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const N: usize> Stack<N> {
+impl Stack {
     /// Returns one that no child has stood on yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self([core::mem::MaybeUninit::uninit(); N])
+        Self([core::mem::MaybeUninit::uninit(); STACK])
     }
 }
 
-struct Shared<'a> {
-    in_child: &'a mut dyn FnMut() -> Errno,
+struct Shared<'a, 'b> {
+    child: &'a Child<'b>,
+    before_exec: &'a mut dyn FnMut(i32),
     failure: i32,
 }
 
@@ -68,29 +69,15 @@ pub fn spawn(
     stack: &mut Stack,
     before_exec: &mut dyn FnMut(i32),
 ) -> Result<Outcome> {
-    spawn_with(stack, &mut || prepare_and_exec(child, before_exec))
-}
-
-/// Starts a child that does what `in_child` does, which ends by running a program; it returns only
-/// where that, or anything before it, failed.
-///
-/// Until then the child has a copy of our descriptors and shares our memory, on a stack of N bytes,
-/// while we stand still: `in_child` must do no more than system calls, neither allocate nor panic,
-/// and what it writes to our variables stays.
-///
-/// # Errors
-/// As clone(2): no process was made.
-pub fn spawn_with<const N: usize>(
-    stack: &mut Stack<N>,
-    in_child: &mut dyn FnMut() -> Errno,
-) -> Result<Outcome> {
-    let top = stack.0.as_mut_ptr_range().end;
-    let mut shared = Shared { in_child, failure: 0 };
+    let mut shared = Shared { child, before_exec, failure: 0 };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
     // SAFETY: the stack grows down from its aligned top, is borrowed by nobody else, and, like
     // `shared`, outlives the child's use of it: CLONE_VFORK holds us until it has run its program
     // or ended. The child touches no libc state but errno, and leaves by execve or _exit.
-    let pid = cvt(unsafe { libc::clone(run_child, top.cast(), flags, (&raw mut shared).cast()) })?;
+    let pid = cvt(unsafe {
+        let top = stack.0.as_mut_ptr().add(STACK);
+        libc::clone(in_child, top.cast(), flags, (&raw mut shared).cast())
+    })?;
     // SAFETY: the child wrote the field while we stood still; a volatile read sees that.
     let failure = unsafe { core::ptr::read_volatile(&raw const shared.failure) };
     if failure == 0 {
@@ -100,10 +87,10 @@ pub fn spawn_with<const N: usize>(
     Ok(Outcome::NotRun(Errno(failure)))
 }
 
-extern "C" fn run_child(shared: *mut libc::c_void) -> i32 {
-    // SAFETY: `spawn_with` passes a valid `Shared` that nobody else uses while the child runs.
-    let shared = unsafe { &mut *shared.cast::<Shared<'_>>() };
-    let failure = (shared.in_child)();
+extern "C" fn in_child(shared: *mut libc::c_void) -> i32 {
+    // SAFETY: `spawn` passes a valid `Shared` that nobody else uses while the child runs.
+    let shared = unsafe { &mut *shared.cast::<Shared<'_, '_>>() };
+    let failure = prepare_and_exec(shared.child, shared.before_exec);
     // SAFETY: as above; volatile, since only the parent reads it.
     unsafe { core::ptr::write_volatile(&raw mut shared.failure, failure.0) };
     process::exit(111)
@@ -146,7 +133,7 @@ mod tests {
     /// build, whose stack is the small one, is tested by `cargo test --release -p linux`.
     #[test]
     fn a_child_leaves_a_quarter_of_its_stack_untouched() {
-        let mut stack: Stack = Stack([MaybeUninit::new(PAINT); STACK]);
+        let mut stack = Stack([MaybeUninit::new(PAINT); STACK]);
         let null = file::open(file::HERE, c"/dev/null", libc::O_RDWR, 0).unwrap();
         let mut seen = 0;
         let mut before = |pid: i32| {
@@ -173,23 +160,5 @@ mod tests {
         let untouched = stack.0.iter().take_while(|byte| unsafe { byte.assume_init() } == PAINT);
         let untouched = untouched.count();
         assert!(untouched >= STACK / 4, "only {untouched} of {STACK} bytes are left");
-    }
-
-    #[test]
-    fn a_child_of_the_callers_own_making_runs_or_says_why_not() {
-        let mut stack = Stack::<16384>::new();
-        let argv = [c"x".as_ptr(), core::ptr::null()];
-        let mut seen = 0;
-        let outcome = spawn_with(&mut stack, &mut || {
-            seen = process::pid();
-            process::exec_with(c"/nowhere/x", &argv, &argv[1..])
-        });
-        assert_eq!(outcome, Ok(Outcome::NotRun(Errno(libc::ENOENT))));
-        assert!(seen > 0 && seen != process::pid());
-        let outcome =
-            spawn_with(&mut stack, &mut || process::exec_with(c"/bin/true", &argv, &argv[1..]));
-        let Ok(Outcome::Running(pid)) = outcome else { panic!("{outcome:?}") };
-        let ended = process::Waited::Ended(pid, process::Ended::Code(0));
-        assert_eq!(process::wait(pid, true), ended);
     }
 }

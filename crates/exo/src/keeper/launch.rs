@@ -1,9 +1,13 @@
-//! A start of the participant: everything is prepared here, so that the child, which shares our
-//! memory until it runs its program, makes nothing but system calls.
+//! A start of the participant: everything is prepared here, so that the child makes nothing but
+//! system calls until it runs its program.
+//!
+//! The child is a plain copy of the keeper, which is small and goes on meanwhile: whoever shares
+//! another's memory until then makes it wait, for as long as others keep the child from going on.
 
 use super::Trouble;
 use super::environment::Environment;
 use super::people::Person;
+use super::status::{self, Status, Teller};
 use crate::order::{DESCRIPTORS, Start, Step};
 use crate::settings::{Limits, Settings};
 use std::ffi::{CStr, CString, c_char};
@@ -12,13 +16,10 @@ use sys::confine::Confinement;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::file::flags::{EACCES, ENOENT, ENOTDIR, EPERM};
 use sys::linux::limit::{self, Limit, Resource};
+use sys::linux::process::{self, Fork};
 use sys::linux::signal::{self, Set};
-use sys::linux::spawn::{Outcome, Stack, spawn_with};
-use sys::linux::{fd, file, ids, process};
+use sys::linux::{fd, file, ids};
 use sys::privilege;
-
-/// Bytes of the child's stack; optimised code needs less than a tenth of it.
-const STACK: usize = 16 * 1024;
 
 /// Whatever is the same for every start.
 #[derive(Debug)]
@@ -64,13 +65,13 @@ impl Launcher {
         })
     }
 
-    /// Starts the participant. `descriptors`, all of them beyond those that it will have, become its
-    /// 0 to 3.
+    /// Begins a start of the participant: returns the child's pid, and where it says how it goes.
+    /// `descriptors`, all of them beyond those that it will have, become its 0 to 3.
     pub(super) fn start(
         &mut self,
         start: &Start,
         descriptors: [i32; DESCRIPTORS],
-    ) -> std::result::Result<i32, (Step, Errno)> {
+    ) -> Result<(i32, Status)> {
         let variables = self.environment.of(start);
         let variables = variables.pointers();
         let arguments = pointers(self.arguments.iter());
@@ -104,23 +105,25 @@ struct Child<'a> {
     descriptors: [i32; DESCRIPTORS],
 }
 
-fn launch(mut child: Child<'_>) -> std::result::Result<i32, (Step, Errno)> {
-    let mut step = Step::Descriptors;
-    let outcome = spawn_with(&mut Stack::<STACK>::new(), &mut || match child.prepare(&mut step) {
-        Ok(()) => child.run(),
-        Err(why) => why,
-    });
-    match outcome {
-        Ok(Outcome::Running(pid)) => Ok(pid),
-        Ok(Outcome::NotRun(why)) => Err((step, why)),
-        Err(why) => Err((Step::Fork, why)),
+fn launch(mut child: Child<'_>) -> Result<(i32, Status)> {
+    let (status, mut teller) = status::pair()?;
+    match process::fork()? {
+        Fork::Parent(pid) => Ok((pid, status)),
+        Fork::Child => {
+            let why = match child.prepare(&mut teller) {
+                Ok(()) => child.run(),
+                Err(why) => why,
+            };
+            teller.fail(why);
+            process::exit(111)
+        }
     }
 }
 
 impl Child<'_> {
     /// In the child. The order counts: what needs rights, then the rights go, and only then is
     /// anything touched that is the participant's.
-    fn prepare(&mut self, step: &mut Step) -> Result<()> {
+    fn prepare(&mut self, teller: &mut Teller) -> Result<()> {
         // A fresh child leads no group, so this cannot fail.
         let _ = process::setsid();
         signal::reset_all();
@@ -128,12 +131,12 @@ impl Child<'_> {
             fd::dup_to(from, to)?;
         }
         fd::close_on_exec_from(DESCRIPTORS as u32);
-        *step = Step::Limits;
+        teller.begin(Step::Limits);
         for (resource, limit) in self.limits {
             limit::set(*resource, *limit)?;
         }
         file::set_umask(self.umask);
-        *step = Step::User;
+        teller.begin(Step::User);
         match &mut self.person {
             Some((person, room)) => {
                 privilege::become_user_with(person.uid, person.gid, &person.groups, room)
@@ -141,16 +144,16 @@ impl Child<'_> {
             }
             None => ids::drop_capabilities()?,
         }
-        *step = Step::Confine;
+        teller.begin(Step::Confine);
         process::gain_no_rights()?;
         // Behind the change of the user, which would undo it.
         process::die_with(self.keeper)?;
         if let Some(confinement) = self.confinement {
             confinement.enter()?;
         }
-        *step = Step::Directory;
+        teller.begin(Step::Directory);
         file::chdir(self.directory)?;
-        *step = Step::Run;
+        teller.begin(Step::Run);
         // Last: until here no signal can reach code that is not ours.
         Set::of(&[]).block_only();
         Ok(())

@@ -3,13 +3,14 @@
 use super::EXO;
 use super::launch::Launcher;
 use super::ready::Ready;
+use super::status::{Progress, Status};
 use crate::order::{DESCRIPTORS, LONGEST, Order, REPORT, Report, Signal, Start, Step};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::time::Duration;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::file::flags::{EAGAIN, EPIPE};
+use sys::linux::file::flags::{EAGAIN, EPIPE, ETIMEDOUT};
 use sys::linux::process::{self, Ended};
 use sys::linux::signal::{self, numbers};
 use sys::linux::{identity, socket, time};
@@ -18,14 +19,27 @@ use sys::linux::{identity, socket, time};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For what a participant leaves behind to be dead, before its end is told.
 const LEFTOVERS: Duration = Duration::from_secs(2);
+/// For a start, from the fork until the program runs.
+const START: Duration = Duration::from_secs(10);
 /// Orders that are read in one go: signals have their turn whatever the worker sends.
 const AT_ONCE: usize = 64;
 
 /// A participant that runs, or is dead and not reaped: the pid means it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Running {
     pid: i32,
     serial: u32,
+    /// While it does not run its program yet; and when that is given up.
+    start: Option<(Status, u64)>,
+}
+
+impl Running {
+    /// Signals its group, or the process where it has not made one yet.
+    fn signal(&self, number: i32) {
+        if signal::kill(-self.pid, number).is_err() {
+            let _ = signal::kill(self.pid, number);
+        }
+    }
 }
 
 /// Everything that the keeper knows.
@@ -40,7 +54,7 @@ pub(super) struct Keeper {
     /// `None` = the worker has closed its end.
     socket: Option<Fd>,
     instances: Vec<Option<Running>>,
-    /// What the worker has no room for; it grows no longer than there are instances, since no order
+    /// What the worker has no room for; it grows no longer than twice the instances, since no order
     /// is read meanwhile.
     reports: VecDeque<[u8; REPORT]>,
     /// The end of the last one that ran, until what it left behind is dead too.
@@ -68,7 +82,7 @@ impl Keeper {
             worker,
             ended: None,
             socket: Some(socket),
-            instances: vec![None; usize::from(instances)],
+            instances: (0..instances).map(|_| None).collect(),
             reports: VecDeque::new(),
             held: None,
             is_told_to_end: false,
@@ -93,6 +107,7 @@ impl Keeper {
                 self.kill_all();
                 self.worker_deadline = None;
             }
+            self.settle_all();
             self.release();
             self.flush();
             self.obey();
@@ -102,7 +117,7 @@ impl Keeper {
     }
 
     fn wait(&self) {
-        let mut waits = [PollFd::readable(self.signals.raw()), PollFd::none()];
+        let mut waits = vec![PollFd::readable(self.signals.raw()), PollFd::none()];
         if let Some(socket) = &self.socket {
             waits[1] = if !self.reports.is_empty() {
                 PollFd::writable(socket.raw())
@@ -113,7 +128,10 @@ impl Keeper {
             };
         }
         let held = self.held.as_ref().map(|(_, deadline)| *deadline);
-        let deadline = [self.worker_deadline, held].into_iter().flatten().min();
+        let starts = self.instances.iter().flatten().filter_map(|running| running.start.as_ref());
+        waits.extend(starts.clone().map(|(status, _)| PollFd::hung_up(status.raw())));
+        let given_up = starts.map(|(_, deadline)| *deadline).min();
+        let deadline = [self.worker_deadline, held, given_up].into_iter().flatten().min();
         let _ = fd::poll(&mut waits, deadline.map(|at| at.saturating_sub(time::monotonic())));
     }
 
@@ -142,20 +160,20 @@ impl Keeper {
 
     /// Reaps one that is dead; false = it could not be.
     fn bury(&mut self, pid: i32) -> bool {
-        let place = self.instances.iter_mut().enumerate().find_map(|(instance, place)| {
-            let running = (*place).filter(|running| running.pid == pid)?;
-            *place = None;
-            Some((instance as u16, running.serial))
-        });
-        if place.is_some() {
+        let is_it = |place: &Option<Running>| place.as_ref().is_some_and(|one| one.pid == pid);
+        let instance = self.instances.iter().position(is_it);
+        // How its start went comes before its end, and may be all that there is to tell.
+        instance.into_iter().for_each(|instance| self.settle(instance));
+        let place = instance.and_then(|i| Some((i as u16, self.instances[i].take()?)));
+        if let Some((_, running)) = &place {
             // Not reaped yet, so this is still its group.
-            let _ = signal::kill(-pid, numbers::SIGKILL);
+            running.signal(numbers::SIGKILL);
         }
         let Some((how, usage)) = process::reap(pid) else { return false };
         if pid == self.worker {
             self.ended = Some(how);
         }
-        if let Some((instance, serial)) = place {
+        if let Some((instance, Running { serial, .. })) = place {
             let process::Usage { cpu_us, peak_kib } = usage;
             let report = Report::Ended { instance, serial, how, cpu_us, peak_kib };
             if self.somebody_runs() {
@@ -165,6 +183,31 @@ impl Keeper {
             }
         }
         true
+    }
+
+    fn settle_all(&mut self) {
+        (0..self.instances.len()).for_each(|instance| self.settle(instance));
+    }
+
+    /// Tells how a start went, if it is over, and gives it up where it takes too long: others may
+    /// have stopped it, or what it waits for does not answer.
+    fn settle(&mut self, instance: usize) {
+        let place = &mut self.instances[instance];
+        let Some(running) = place else { return };
+        let Some((status, deadline)) = &mut running.start else { return };
+        let (instance, pid, serial) = (instance as u16, running.pid, running.serial);
+        let (step, Errno(errno)) = match status.progress() {
+            Progress::At(_) if !is_over(Some(*deadline)) => return,
+            Progress::At(step) => (step, Errno(ETIMEDOUT)),
+            Progress::Failed(step, why) => (step, why),
+            Progress::Over => {
+                running.start = None;
+                return self.report(&Report::Started { instance, serial, pid });
+            }
+        };
+        running.signal(numbers::SIGKILL);
+        *place = None;
+        self.report(&Report::NotStarted { instance, serial, step, errno });
     }
 
     fn somebody_runs(&self) -> bool {
@@ -235,22 +278,24 @@ impl Keeper {
 
     fn start(&mut self, start: &Start, fds: &[Option<Fd>; DESCRIPTORS]) {
         let Start { instance, serial, .. } = *start;
-        let Some(None) = self.instances.get(usize::from(instance)) else {
+        let Some(place @ None) = self.instances.get_mut(usize::from(instance)) else {
             return self.refuse("an order to start what runs, or is none of ours");
         };
-        let pid = match beyond_its_own(fds) {
-            Ok(fds) => self.launcher.start(start, [0, 1, 2, 3].map(|i: usize| fds[i].raw())),
-            Err(why) => Err((Step::Descriptors, why)),
+        let failed = match beyond_its_own(fds) {
+            Ok(fds) => {
+                match self.launcher.start(start, [0, 1, 2, 3].map(|i: usize| fds[i].raw())) {
+                    Ok((pid, status)) => {
+                        let start = Some((status, after(START)));
+                        *place = Some(Running { pid, serial, start });
+                        return;
+                    }
+                    Err(why) => (Step::Fork, why),
+                }
+            }
+            Err(why) => (Step::Descriptors, why),
         };
-        match pid {
-            Ok(pid) => {
-                self.instances[usize::from(instance)] = Some(Running { pid, serial });
-                self.report(&Report::Started { instance, serial, pid });
-            }
-            Err((step, Errno(errno))) => {
-                self.report(&Report::NotStarted { instance, serial, step, errno });
-            }
-        }
+        let (step, Errno(errno)) = failed;
+        self.report(&Report::NotStarted { instance, serial, step, errno });
     }
 
     /// An order for one that has ended meanwhile is late, not wrong.
@@ -258,15 +303,15 @@ impl Keeper {
         let Some(place) = self.instances.get(usize::from(instance)) else {
             return self.refuse("an order to signal what is none of ours");
         };
-        let Some(running) = place.filter(|running| running.serial == serial) else { return };
+        let Some(running) = place.as_ref().filter(|running| running.serial == serial) else {
+            return;
+        };
         let numbers: &[i32] = match signal {
             // One that is stopped would not see it.
             Signal::Term => &[numbers::SIGTERM, numbers::SIGCONT],
             Signal::Kill => &[numbers::SIGKILL],
         };
-        for number in numbers {
-            let _ = signal::kill(-running.pid, *number);
-        }
+        numbers.iter().for_each(|number| running.signal(*number));
     }
 
     /// Says so the first time, the second, the fourth, ...: a flood must not fill the log.
@@ -279,9 +324,7 @@ impl Keeper {
     }
 
     fn kill_all(&self) {
-        for running in self.instances.iter().flatten() {
-            let _ = signal::kill(-running.pid, numbers::SIGKILL);
-        }
+        self.instances.iter().flatten().for_each(|running| running.signal(numbers::SIGKILL));
     }
 
     /// Kills and reaps whatever is left, and what that leaves behind.

@@ -7,6 +7,7 @@
 
 mod deaths;
 mod exo;
+mod frozen;
 mod places;
 mod rights;
 mod talk;

@@ -1,0 +1,109 @@
+//! Starts that somebody else keeps from going on.
+
+use crate::exo::{Exo, Plan, is_alive};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use sys::linux::signal;
+use testkit::until;
+
+const SLEEPER: &[&str] = &["sleep", "1000000"];
+
+/// Whoever stops all processes of its user that it may, for ever, but itself.
+struct Stopper(Child);
+
+impl Stopper {
+    fn start(uid: u32) -> Self {
+        let script = "[ $(id -u) = $1 ] || exit 1; while :; do kill -STOP -1; done";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh", &uid.to_string()]).uid(uid).gid(uid);
+        Self(shell.stderr(std::process::Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Stopper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Plans a keeper that sees one account more, which nobody but this test uses.
+fn with_account(uid: u32) -> Plan {
+    let plan = Plan::new();
+    let accounts = fs::read_to_string("/etc/passwd").unwrap();
+    let own = plan.base.join("passwd");
+    fs::write(&own, format!("{accounts}frozen:x:{uid}:{uid}::/:/bin/sh\n")).unwrap();
+    let script = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
+    let words = ["unshare", "-m", "sh", "-c", script, own.to_str().unwrap()];
+    plan.wrapped(&words).with("user=frozen").with("shutdown=0")
+}
+
+/// Starts instance 0 and returns what became of it.
+fn start(exo: &mut Exo, serial: u32) -> String {
+    exo.tell(&format!("start 0 {serial}"));
+    let line = exo.line();
+    if line.starts_with("Started") {
+        exo.tell(&format!("signal 0 {serial} kill"));
+        assert_eq!(exo.ended(0, serial).0, "Signal(9)");
+    }
+    line
+}
+
+#[test]
+fn a_user_who_stops_all_of_its_processes_stops_no_keeper() {
+    let uid = 61_234;
+    let mut exo = with_account(uid).with("instances=2").start(SLEEPER);
+    let stopper = Stopper::start(uid);
+    // Some are stopped when they run their program already, which is no concern of the keeper's.
+    let (mut serial, mut line) = (0, String::new());
+    while !line.starts_with("NotStarted") {
+        serial += 1;
+        line = start(&mut exo, serial);
+        assert!(serial < 10_000, "none was stopped on its way");
+    }
+    assert!(line.ends_with("errno: 110 }"), "{line}");
+    // With one more on its way, as long as nobody waits for it.
+    exo.tell(&format!("start 1 {serial}"));
+    signal::kill(exo.keeper, 15).unwrap();
+    while exo.line() != "Shutdown" {}
+    exo.tell("exit 0");
+    assert_eq!(exo.code(), Some(0), "{}", exo.said());
+    drop(stopper);
+}
+
+#[test]
+fn a_start_that_hangs_keeps_nobody_waiting_and_is_given_up_at_its_step() {
+    for (call, step) in [("chdir", "Directory"), ("execve", "Run")] {
+        let mut exo = Plan::new().with("instances=2").start(SLEEPER);
+        let keeper = exo.keeper.to_string();
+        let trace = exo.base.join("trace").display().to_string();
+        let rule = format!("--inject={call}:delay_enter=100000000:when=1");
+        let words = ["-ff", "-q", "-I", "2", "-o", &trace, &rule, "-p", &keeper];
+        let mut strace = Command::new("strace");
+        let strace = strace.args(words).stderr(std::process::Stdio::null()).spawn();
+        until(30, || testkit::calls::tracer(exo.keeper) != 0);
+        exo.tell("start 0 1");
+        exo.tell("start 1 2");
+        exo.tell("signal 1 2 kill");
+        // It can be killed on its way like any other,
+        assert!(exo.line().starts_with("Started { instance: 1, serial: 2"));
+        assert_eq!(exo.ended(1, 2).0, "Signal(9)");
+        // and the other one is not forgotten.
+        let wanted = format!("NotStarted {{ instance: 0, serial: 1, step: {step}, errno: 110 }}");
+        assert_eq!(exo.line(), wanted, "{call}");
+        let pids = children(&exo);
+        // Whom strace holds back it keeps from dying too.
+        let mut strace = strace.unwrap();
+        strace.kill().unwrap();
+        strace.wait().unwrap();
+        until(30, || !pids.iter().any(|pid| *pid != exo.worker && is_alive(*pid)));
+        exo.end();
+    }
+}
+
+fn children(exo: &Exo) -> Vec<i32> {
+    let path = format!("/proc/{0}/task/{0}/children", exo.keeper);
+    let list = fs::read_to_string(path).unwrap();
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
