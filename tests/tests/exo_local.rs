@@ -169,7 +169,7 @@ fn watched_it_runs_again_after_each_change_until_it_is_told_to_end() {
         let is_said = || said().contains(text);
         assert!(holds_within(std::time::Duration::from_secs(SOON), is_said), "{}", said());
     };
-    says("work_0 -/1: first");
+    says("work_0 job-1/1: first");
     says("exit code 0; waiting for a change");
     script(&scratch.join("work"), "#!/bin/sh\necho second\nexit 3\n");
     says("second");

@@ -1,4 +1,4 @@
-//! Who works off items on one machine: exo, huey on SQLite, a plain loop on SQLite, and the least
+//! Who works off items on one machine: exo, huey on `SQLite`, a plain loop on `SQLite`, and the least
 //! that it can cost.
 
 use crate::peer::{Folders, Peer};

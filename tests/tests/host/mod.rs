@@ -340,10 +340,11 @@ pub(crate) fn name_of(pid: i32) -> String {
     name.trim_end().to_owned()
 }
 
-/// Returns the private memory of a process, in KiB; 0 = it is gone.
+/// Returns the memory that is a process's own, in KiB; 0 = it is gone. Its program is not: whether
+/// another process runs the same one is chance.
 pub(crate) fn private_kib(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let lines = text.lines().filter(|line| line.starts_with("Private_"));
+    let lines = text.lines().filter(|line| line.starts_with("Private_Dirty:"));
     lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
 }
 

@@ -163,7 +163,9 @@ impl Keeper {
         let is_it = |place: &Option<Running>| place.as_ref().is_some_and(|one| one.pid == pid);
         let instance = self.instances.iter().position(is_it);
         // How its start went comes before its end, and may be all that there is to tell.
-        instance.into_iter().for_each(|instance| self.settle(instance));
+        if let Some(instance) = instance {
+            self.settle(instance);
+        }
         let place = instance.and_then(|i| Some((i as u16, self.instances[i].take()?)));
         if let Some((_, running)) = &place {
             // Not reaped yet, so this is still its group.
@@ -311,7 +313,9 @@ impl Keeper {
             Signal::Term => &[numbers::SIGTERM, numbers::SIGCONT],
             Signal::Kill => &[numbers::SIGKILL],
         };
-        numbers.iter().for_each(|number| running.signal(*number));
+        for number in numbers {
+            running.signal(*number);
+        }
     }
 
     /// Says so the first time, the second, the fourth, ...: a flood must not fill the log.

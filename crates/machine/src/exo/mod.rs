@@ -410,10 +410,16 @@ impl Instance {
     }
 
     fn cancelled(&mut self, key: Key, hurry: bool, now: Mono, out: &mut Actions) {
-        if self.hand.is_some_and(|hand| hand.key == key) {
-            let grace = if hurry { Duration::ZERO } else { self.rules.cancel };
-            self.stop(Why::Cancelled, now.after(grace), out);
-            self.tick_stop(now, out);
+        if let Some(hand) = self.hand.filter(|hand| hand.key == key) {
+            if hurry && !hand.stop.is_some_and(|stop| stop.killed) {
+                // Not asked first: it could answer that.
+                let why = hand.stop.map_or(Why::Cancelled, |stop| stop.why);
+                self.set_stop(Stop { why, until: now.after(UNDYING), killed: true });
+                out.push(Action::Kill);
+            } else if !hurry {
+                self.stop(Why::Cancelled, now.after(self.rules.cancel), out);
+                self.tick_stop(now, out);
+            }
         } else if let Some(next) = self.next.filter(|next| next.key == key) {
             self.next = None;
             give_away(next.key, next.begun, out);

@@ -128,6 +128,7 @@ fn ask(place: &Place, queue: &str, count: u64) -> Result<()> {
         queue: ANSWERS.to_owned(),
         policy: Policy::default(),
         drop_folder: None,
+        keep: None,
     })?;
     for number in 0..count {
         answers.ask(Ask::Now, "asker");
@@ -140,7 +141,7 @@ fn ask(place: &Place, queue: &str, count: u64) -> Result<()> {
                 break delivery;
             }
         };
-        println!("{}", (monotonic() - asked) as f64 / 1e6);
+        println!("{}", Duration::from_nanos(monotonic() - asked).as_secs_f64() * 1e3);
         answers.finish(delivery, Ended { forget: true, ..Ended::default() });
         while !matches!(hear(&mut answers)?, Event::Settled { .. }) {}
     }
@@ -155,6 +156,6 @@ fn hear(broker: &mut Embedded) -> Result<Event> {
         }
         let left = until.checked_sub(monotonic()).ok_or("no answer came")?;
         let mut wait = [PollFd::readable(broker.wakeup().as_raw_fd())];
-        fd::poll(&mut wait, Some(left)).map_err(|e| e.text())?;
+        fd::poll(&mut wait, Some(left)).map_err(linux::errno::Errno::text)?;
     }
 }

@@ -200,7 +200,7 @@ impl<'a> Exo<'a> {
     }
 
     /// Returns the KiB that only exo's processes have.
-    pub(crate) fn memory(&self) -> Result<u64> {
+    pub(crate) fn memory() -> Result<u64> {
         let mut sum = 0;
         for process in processes::all()?.iter().filter(|process| process.name.starts_with("exo")) {
             sum += process.memory()?.private;

@@ -1,4 +1,4 @@
-//! huey, driven by python/huey_bench.py.
+//! huey, driven by `python/huey_bench.py`.
 
 use super::{Bed, Safe};
 use crate::peer::Peer;

@@ -83,7 +83,7 @@ fn exo_rate(
     exo.rate(count)
 }
 
-/// Items a second with a process for each. The floor starts one and appends to a file; SQLite
+/// Items a second with a process for each. The floor starts one and appends to a file; `SQLite`
 /// takes, starts one and finishes.
 pub(super) fn per_item(lab: &Lab, peer: &Peer) -> Result<Figures> {
     let nothing = lab.tiny("next");
@@ -129,9 +129,9 @@ pub(super) fn memory(lab: &Lab, peer: &Peer) -> Result<Figures> {
     exo.fill(QUEUE, count)?;
     exo.start(QUEUE, QUEUE, Mode::Persistent, 1)?;
     exo.wait_for_tries(MANY / 10)?;
-    let early = exo.memory()?;
+    let early = Exo::memory()?;
     exo.wait_for_end(count)?;
-    let late = exo.memory()?;
+    let late = Exo::memory()?;
     Ok(vec![Some(early.max(late) as f64), Some(late as f64 - early as f64)])
 }
 
