@@ -15,7 +15,6 @@ pub mod other;
 pub mod say;
 pub mod settings;
 pub mod signature;
-pub mod units;
 pub mod worker;
 
 use settings::Settings;

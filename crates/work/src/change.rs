@@ -12,6 +12,7 @@ pub(crate) mod tx;
 pub(crate) use row::subject as row_subject;
 
 use crate::clock::Wall;
+use crate::envelope;
 use crate::item::{self, Identity, Invalid};
 use machine::time::Mono;
 use machine::work::{Backoff, Fault, Limit, Reach, Refusal};
@@ -79,7 +80,8 @@ pub struct NewJob {
 }
 
 impl NewJob {
-    /// Makes a job of a work item, which names it; one without `fei` is named `otherwise`.
+    /// Makes a job of a work item, which names it; one without `fei` is named `otherwise`. The item
+    /// may be in an envelope that says how it is treated, see participant-protocol(7).
     ///
     /// # Errors
     /// [`Invalid`]: it is no work item, or has more than `limit` bytes.
@@ -89,10 +91,11 @@ impl NewJob {
         limit: usize,
         otherwise: &str,
     ) -> Result<Self, Invalid> {
-        let named = item::identity(&item, limit)?;
+        let job = envelope::open(item)?;
+        let named = item::identity(&job.item, limit)?;
         let unnamed = || Identity { wfid: String::new(), rest: otherwise.to_owned() };
         let Identity { wfid, rest } = named.unwrap_or_else(unnamed);
-        Ok(Self { queue: queue.to_owned(), wfid, identity: rest, item, ..Self::default() })
+        Ok(Self { queue: queue.to_owned(), wfid, identity: rest, ..job })
     }
 }
 

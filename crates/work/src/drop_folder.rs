@@ -1,6 +1,7 @@
 //! The folder in which everybody may leave an item for a queue.
 
 use crate::change::{Applied, Change, NewJob};
+use crate::envelope;
 use crate::item::Invalid;
 use crate::place::make_folder;
 use crate::store::{Error, Store};
@@ -196,9 +197,9 @@ impl DropFolder {
             Err(why) => {
                 let why = match why {
                     // No more was read than shows that it is too long.
-                    Invalid::TooLong { limit, .. } => {
-                        let bytes = usize::try_from(found.len()).unwrap_or(usize::MAX);
-                        Invalid::TooLong { bytes, limit }
+                    Invalid::TooLong { bytes, limit } => {
+                        let whole = usize::try_from(found.len()).unwrap_or(usize::MAX);
+                        Invalid::TooLong { bytes: bytes.max(whole), limit }
                     }
                     other @ Invalid::NotAnItem(_) => other,
                 };
@@ -219,13 +220,14 @@ impl DropFolder {
     }
 }
 
-/// Reads a file, at most one byte more than an item may have.
+/// Reads a file, at most one byte more than an item in its envelope may have.
 fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     // Its owner could have us wait: by a lease on it, which must not be waited for.
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    let most = limit.saturating_add(envelope::AROUND + 1);
+    file.take(most as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -6,6 +6,7 @@ mod change;
 mod clock;
 mod drop_folder;
 pub mod embedded;
+mod envelope;
 mod gate;
 pub mod item;
 pub mod name;
@@ -15,6 +16,7 @@ pub mod read;
 mod schema;
 mod store;
 mod trouble;
+pub mod units;
 
 pub use broker::{Broker, Delivery, Event};
 pub use change::{

@@ -329,7 +329,7 @@ impl Draft {
             problems.push(Problem::missing("command", why));
         }
         let longest = |first, longest| format!("first, {first}, is more than longest, {longest}");
-        let span = crate::units::Span;
+        let span = work::units::Span;
         if s.backoff.first > s.backoff.longest {
             let why = longest(span(s.backoff.first), span(s.backoff.longest));
             problems.push(self.late_problem("retry", &why));

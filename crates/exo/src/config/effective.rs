@@ -4,13 +4,13 @@ use super::draft::{LEVELS, MODES, SAFETIES};
 use super::keys::{KEYS, LIMITS};
 use super::problem::Origin;
 use super::{Loaded, Settings};
-use crate::units::{Bytes, Span};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fmt::Write;
 use std::time::Duration;
+use work::units::{Bytes, Span};
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -2,12 +2,12 @@
 
 use super::problem::{Problem, shortened};
 use super::tree::{Entry, Kind, Node};
-use crate::units;
 use std::ffi::CString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 use work::name;
+use work::units;
 
 /// A value that was asked for as one thing and is another.
 type Result<T> = std::result::Result<T, Problem>;

@@ -7,6 +7,9 @@ use super::{Applied, DependencyId, NewRequest, Policy, Refused, RequestId, Steer
 use machine::work::{Event, Fault, Kind, Next, State, Subject};
 use rusqlite::params;
 
+/// Labels that are made by submitting to them: each costs every taking a little.
+const LABELS: u32 = 1000;
+
 impl Tx<'_> {
     /// Records a request with all its jobs.
     pub(super) fn request(&mut self, new: &NewRequest) -> Result<Applied, Stop> {
@@ -124,6 +127,11 @@ impl Tx<'_> {
         let sql = "SELECT id, known FROM label WHERE name = ?1";
         if let Some(found) = self.first(sql, [name], |row| Ok((row.get(0)?, row.get(1)?)))? {
             return Ok(found);
+        }
+        let unknown = "SELECT count(*) FROM label WHERE known = 0";
+        let unknown: u32 = self.first(unknown, [], |row| row.get(0))?.unwrap_or_default();
+        if unknown >= LABELS {
+            return Err(Refused::Senseless("there are too many labels that nobody has set").into());
         }
         self.execute(
             "INSERT INTO label (name, priority, active, known) VALUES (?1, 0, 1, 0)",

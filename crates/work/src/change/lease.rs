@@ -45,9 +45,12 @@ impl Tx<'_> {
             "UPDATE job SET due = NULL, due_at = NULL WHERE queue = ?1 AND due <= ?2",
             params![queue, now],
         )?;
-        let labels = "SELECT id FROM label WHERE active = 1 ORDER BY known DESC, priority DESC, id";
+        let labels = "SELECT id FROM label l WHERE active = 1 AND EXISTS (SELECT 1 FROM job
+                WHERE queue = ?1 AND label = l.id AND state = 'ready' AND holder IS NULL
+                AND due IS NULL)
+            ORDER BY known DESC, priority DESC, id";
         let wary_too = ask == Ask::Now;
-        for label in self.all(labels, [], |row| row.get::<_, i64>(0))? {
+        for label in self.all(labels, [&queue], |row| row.get::<_, i64>(0))? {
             while let Some(id) =
                 self.first(FIRST, params![queue, label, wary_too], |row| row.get(0))?
             {

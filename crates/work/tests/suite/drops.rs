@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 use testkit::Scratch;
 use work::embedded::Settings;
 use work::{Ask, Broker, Collected, DropFolder, Embedded, Event, Reader};
@@ -141,6 +142,72 @@ fn a_flood_of_links_folders_and_unfinished_files_is_looked_at_in_portions() {
         assert!(portions >= 4 - look && portions <= 6, "{portions}");
         assert_eq!((odd, submitted), if look == 0 { (200, 1) } else { (100, 0) });
     }
+}
+
+fn envelope(more: &str) -> String {
+    let item = String::from_utf8(item("a")).unwrap();
+    format!(r#"{{"skynet":1,"item":{item}{more}}}"#)
+}
+
+#[test]
+fn an_envelope_says_how_its_item_is_treated_and_who_is_answered() {
+    let mut world = World::new();
+    let (mut folder, path) = folder(&world.scratch);
+    let more = r#","reply-to":"replies","priority":5,"delay":"10s","label":"l","key":"k""#;
+    fs::write(path.join("x"), envelope(more)).unwrap();
+    assert_eq!(folder.collect(&mut world.store).unwrap().submitted, 1);
+    let job = world.reader().jobs(None, None, 9).unwrap().remove(0);
+    assert_eq!((&*job.label, job.priority, job.owner), ("l", 5, Some(0)));
+    assert_eq!(world.take(Ask::Now), None, "not before its time");
+    world.clock.pass(Duration::from_secs(11));
+    let taken = world.take(Ask::Now).unwrap();
+    assert_eq!((taken.item, &*taken.wfid), (item("a"), "w"));
+    assert_eq!(world.reader().lock_holder("k").unwrap().as_deref(), Some("job 1"));
+    world.end(taken.lease, work::Ended::default());
+    let answer = world.reader().jobs(Some("replies"), None, 9).unwrap().remove(0);
+    assert_eq!(world.reader().item(answer.id).unwrap(), Some(item("a")));
+}
+
+#[test]
+fn an_envelope_that_says_what_it_may_not_is_a_dead_item_with_the_reason() {
+    let mut world = World::new();
+    let (mut folder, path) = folder(&world.scratch);
+    for (more, reason) in [
+        (r#","prio":1"#, "in its envelope: unknown field `prio`"),
+        (r#","reply-to":"../x""#, "the name of a queue, \"../x\", begins with a dot"),
+    ] {
+        fs::write(path.join("x"), envelope(more)).unwrap();
+        assert_eq!(folder.collect(&mut world.store).unwrap().buried, 1);
+        let dead = world.reader().dead(1).unwrap().remove(0);
+        assert!(dead.reason.contains(reason), "{}", dead.reason);
+    }
+    // The envelope takes no room from its item.
+    let pad = |n: usize| format!(r#"{{"fields":{{"x":"{}"}}}}"#, "y".repeat(n - 19));
+    for (bytes, submitted) in [(LIMIT, 1), (LIMIT + 1, 0)] {
+        let text = format!(r#"{{"skynet":1,"item":{},"label":"{}"}}"#, pad(bytes), "l".repeat(64));
+        fs::write(path.join("x"), text).unwrap();
+        assert_eq!(folder.collect(&mut world.store).unwrap().submitted, submitted);
+    }
+}
+
+#[test]
+fn who_makes_up_a_label_for_each_item_is_told_to_stop() {
+    let mut world = World::new();
+    let submit = |n: usize| {
+        let label = format!("l {n}");
+        work::Change::Submit(Box::new(work::NewJob {
+            label,
+            ..crate::support::job(&n.to_string())
+        }))
+    };
+    for n in 0..1000 {
+        world.apply(&submit(n));
+    }
+    assert!(world.refused(&submit(1000)).to_string().contains("too many labels"));
+    world.apply(&work::Change::SetLabel { name: "l 1000".to_owned(), priority: 1, active: true });
+    world.apply(&submit(1000));
+    assert_eq!(world.take(Ask::Now).unwrap().identity, "1000");
+    assert_eq!(world.take(Ask::Now).unwrap().identity, "0");
 }
 
 /// Opens a queue that has this drop folder.
