@@ -113,7 +113,7 @@ pub fn run(args: &Control) -> i32 {
 ///
 /// # Errors
 /// What went wrong, and the exit code that says so.
-pub(crate) fn ask(path: &Path, request: &Request) -> Result<Value, (String, i32)> {
+pub fn ask(path: &Path, request: &Request) -> Result<Value, (String, i32)> {
     let trouble = |what: &str, why: std::io::Error| {
         (format!("unable to {what} {}: {why}", path.display()), TROUBLE)
     };

@@ -308,17 +308,18 @@ impl Draft {
             let why = format!("{} is longer than {SOCKET} bytes", socket.display());
             problems.push(Problem::missing("run", why));
         }
-        for (key, folder) in [("store", &s.store), ("spool", &s.spool), ("run", &s.run)] {
-            if folder.as_os_str().is_empty() {
-                let why = "is not known: neither it, nor HOME, nor the XDG variables are set";
-                problems.push(Problem::missing(key, why));
-            }
-        }
+        problems.extend(unknown_folders(s));
         match config_text(&self.config) {
             Ok(config) => s.config = config,
             Err(why) => problems.push(why),
         }
         if problems.is_empty() { Ok((self.settings, self.origins)) } else { Err(problems) }
+    }
+
+    /// The same where there is no participant: what the site's files say of the site.
+    pub(super) fn finish_site(self) -> Result<Settings, Vec<Problem>> {
+        let problems = unknown_folders(&self.settings);
+        if problems.is_empty() { Ok(self.settings) } else { Err(problems) }
     }
 
     fn disagreements(&self) -> Vec<Problem> {
@@ -346,6 +347,15 @@ impl Draft {
         let why = from.map_or_else(|| why.to_owned(), |from| format!("{why} (see {from})"));
         Problem::missing(key, why)
     }
+}
+
+fn unknown_folders(s: &Settings) -> Vec<Problem> {
+    let why = "is not known: neither it, nor HOME, nor the XDG variables are set";
+    [("store", &s.store), ("spool", &s.spool), ("run", &s.run)]
+        .into_iter()
+        .filter(|(_, folder)| folder.as_os_str().is_empty())
+        .map(|(key, _)| Problem::missing(key, why))
+        .collect()
 }
 
 /// Bytes of the longest name of a socket.

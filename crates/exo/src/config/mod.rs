@@ -15,12 +15,12 @@ mod tree;
 mod values;
 
 pub use effective::{json as effective, shown};
+pub use places::Places;
 pub use problem::{At, Origin, Problem, Trouble};
 
 use crate::settings::Settings;
 use draft::Draft;
 use keys::Scope;
-use places::Places;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -31,6 +31,7 @@ use sys::linux::file::flags::ENOENT;
 use sys::linux::process::euid;
 use sys::linux::{directory, fd};
 use sys::trusted::{self, Opened};
+use work::Safety;
 
 /// The participant's own file, in the service directory.
 pub const OWN_FILE: &str = "exo.yaml";
@@ -89,6 +90,43 @@ pub fn load_for_caller(dir: &Path) -> Result<Loaded, Trouble> {
     let (settings, origins) =
         draft.finish().map_err(|problems| Trouble::in_file(&own, &problems))?;
     Ok(Loaded { settings, origins, warnings: reading.warnings })
+}
+
+/// What the site's files say of the site.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Its folders, as they are configured.
+    pub places: Places,
+    /// What changes of the store survive.
+    pub safety: Safety,
+    /// Account that exo's workers run as where root starts them; `None` = the usual one.
+    pub worker_user: Option<String>,
+    /// What is not as it should be, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the site's files alone.
+///
+/// # Errors
+/// As [`load`].
+pub fn site() -> Result<Site, Trouble> {
+    let mut places = Places::here()?;
+    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut draft = Draft::new(&places, Path::new("/"));
+    for path in reading.site_files(&places) {
+        reading.lay(&mut draft, &path, Scope::Site);
+    }
+    if !reading.trouble.lines.is_empty() {
+        return Err(reading.trouble);
+    }
+    let settings = draft.finish_site();
+    let settings =
+        settings.map_err(|problems| Trouble::in_file(Path::new(SITE_FILE), &problems))?;
+    places.store = settings.store;
+    places.spool = settings.spool;
+    places.run = settings.run;
+    let (safety, worker_user) = (settings.safety, settings.worker_user);
+    Ok(Site { places, safety, worker_user, warnings: reading.warnings })
 }
 
 /// Reads the text of a file as if it were a participant's own, with nothing but the defaults below

@@ -8,14 +8,25 @@ use sys::linux::process::euid;
 
 /// Folders that hold unless the configuration names others; empty where none is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Places {
+pub struct Places {
     /// That of skynet.yaml and conf.d.
-    pub(super) config: Option<PathBuf>,
+    pub config: Option<PathBuf>,
     /// Whether somebody asked for this one.
     pub(super) config_is_named: bool,
-    pub(super) store: PathBuf,
-    pub(super) spool: PathBuf,
-    pub(super) run: PathBuf,
+    /// Of the store.
+    pub store: PathBuf,
+    /// Of the drop folders.
+    pub spool: PathBuf,
+    /// Of the control sockets and supervise folders.
+    pub run: PathBuf,
+    /// Participants that people installed.
+    pub participants: PathBuf,
+    /// Participants that packages installed; empty for an ordinary user.
+    pub packaged: PathBuf,
+    /// Enabled services, as links: what svscan scans.
+    pub service: PathBuf,
+    /// Log directories.
+    pub logs: PathBuf,
 }
 
 impl Places {
@@ -43,6 +54,10 @@ impl Places {
             store: "/var/lib/skynet".into(),
             spool: "/var/spool/skynet".into(),
             run: "/run/skynet".into(),
+            participants: "/etc/skynet/participants".into(),
+            packaged: "/usr/lib/skynet/participants".into(),
+            service: "/etc/skynet/service".into(),
+            logs: "/var/log/skynet".into(),
         }
     }
 
@@ -57,10 +72,17 @@ impl Places {
         let run = variable("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
         let run = run.or_else(session_folder).map(|run| run.join("skynet"));
         let run = run.or_else(|| Some(state.as_ref()?.join("run")));
+        let below = |folder: &Option<PathBuf>, name: &str| {
+            folder.as_ref().map(|folder| folder.join(name)).unwrap_or_default()
+        };
         Self {
             config: base("XDG_CONFIG_HOME", ".config"),
             config_is_named: false,
-            spool: state.as_ref().map(|state| state.join("spool")).unwrap_or_default(),
+            spool: below(&state, "spool"),
+            participants: below(&base("XDG_DATA_HOME", ".local/share"), "participants"),
+            packaged: PathBuf::new(),
+            service: below(&state, "service"),
+            logs: below(&state, "log"),
             store: state.unwrap_or_default(),
             run: run.unwrap_or_default(),
         }
@@ -87,6 +109,10 @@ impl Places {
             store: folder.join("store"),
             spool: folder.join("spool"),
             run: folder.join("run"),
+            participants: folder.join("participants"),
+            packaged: folder.join("packaged"),
+            service: folder.join("service"),
+            logs: folder.join("log"),
         }
     }
 }
@@ -105,8 +131,12 @@ mod tests {
             ("HOME", "/u"),
             ("XDG_CONFIG_HOME", "/c"),
             ("XDG_STATE_HOME", "/s"),
+            ("XDG_DATA_HOME", "/d"),
             ("XDG_RUNTIME_DIR", "/r"),
         ]);
+        let more = ["/d/skynet/participants", "", "/s/skynet/service", "/s/skynet/log"];
+        let have = [&places.participants, &places.packaged, &places.service, &places.logs];
+        assert_eq!(have, more.map(Path::new));
         let wanted = ["/c/skynet", "/s/skynet", "/s/skynet/spool", "/r/skynet"].map(PathBuf::from);
         let config = places.config.unwrap();
         assert_eq!([config, places.store, places.spool, places.run], wanted);

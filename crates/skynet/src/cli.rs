@@ -1,0 +1,62 @@
+//! skynet's command line.
+
+use crate::failure::{Answer, Failure, SKYNET};
+use crate::here::Here;
+use crate::screen::{Colour, Screen};
+use crate::verbs::list;
+use clap::{Parser, Subcommand};
+use std::ffi::OsStr;
+use sys::linux::fd;
+use sys::program::USAGE;
+
+/// One command for services and participants: root works on the system, everybody else on an
+/// instance of their own.
+#[derive(Debug, Parser)]
+#[command(name = "skynet", version, disable_help_subcommand = true, infer_subcommands = false)]
+struct Cli {
+    /// When there is colour.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    color: Colour,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    #[command(visible_alias = "ls")]
+    List(list::List),
+}
+
+impl Verb {
+    fn run(&self, here: &Here) -> Answer {
+        match self {
+            Self::List(args) => list::run(args, here),
+        }
+    }
+}
+
+/// Ran as skynet; returns the exit code.
+#[must_use]
+pub fn run(arguments: &[&'static OsStr]) -> i32 {
+    fd::fill_standard();
+    SKYNET.end_on_panic();
+    exo::say::start(log::LevelFilter::Warn);
+    let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
+    let answer = match Cli::try_parse_from(words) {
+        Ok(cli) => Here::find(Screen::here(cli.color)).and_then(|here| cli.verb.run(&here)),
+        Err(why) => explain(&why),
+    };
+    answer.unwrap_or_else(|failure| failure.say())
+}
+
+/// `--help` and `--version`, or what is wrong with the arguments.
+fn explain(why: &clap::Error) -> Answer {
+    let text = why.render().to_string();
+    if !why.use_stderr() {
+        fd::write_all(1, text.as_bytes()).map_err(|why| Failure::errno("write", "output", why))?;
+        return Ok(0);
+    }
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let first = first.trim_start_matches("error: ");
+    Err(Failure { code: USAGE, lines: vec![format!("{first}; see skynet --help")] })
+}

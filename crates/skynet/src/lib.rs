@@ -1,0 +1,11 @@
+//! One command for administrators, developers of participants and process writers.
+//!
+//! The design note is this crate's README.
+
+pub mod cli;
+pub mod failure;
+pub mod here;
+pub mod names;
+pub mod screen;
+pub mod service;
+pub mod verbs;

@@ -1,0 +1,303 @@
+//! Colour, width, tables.
+
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::io::{self, Write as _};
+use sys::linux::terminal as tty;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Columns of a terminal that does not say.
+const USUAL: usize = 80;
+/// No column gets narrower than this.
+const NARROWEST: usize = 4;
+
+/// When there is colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where answers go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// Columns; `None` = a program reads it, and nothing is cut.
+    pub width: Option<usize>,
+    /// Whether there is colour.
+    pub has_colour: bool,
+}
+
+/// What a word says, repeated by its colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing special.
+    #[default]
+    Plain,
+    /// As it should be.
+    Good,
+    /// On its way, or wanting attention.
+    Notable,
+    /// Not as it should be.
+    Bad,
+    /// Beside the point.
+    Faint,
+    /// A heading.
+    Heading,
+}
+
+impl Tone {
+    fn style(self) -> Style {
+        match self {
+            Self::Plain => Style::new(),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Notable => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default().bold(),
+            Self::Faint => Style::new().dimmed(),
+            Self::Heading => Style::new().bold(),
+        }
+    }
+}
+
+impl Screen {
+    /// Looks at descriptor 1.
+    #[must_use]
+    pub fn here(colour: Colour) -> Self {
+        let is_terminal = tty::is_terminal(1);
+        let has_colour = match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => {
+                is_terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+            }
+        };
+        let width = is_terminal.then(|| tty::columns(1).map_or(USUAL, usize::from));
+        Self { width, has_colour }
+    }
+
+    /// Returns text in its colour.
+    #[must_use]
+    pub fn paint<'a>(&self, text: &'a str, tone: Tone) -> Cow<'a, str> {
+        if !self.has_colour || tone == Tone::Plain || text.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let style = tone.style();
+        Cow::Owned(format!("{}{text}{}", style.render(), style.render_reset()))
+    }
+
+    /// Writes text as it is.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn put(&self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+}
+
+/// Returns what others may have chosen without control characters.
+#[must_use]
+pub fn clean(text: &str) -> Cow<'_, str> {
+    match sys::terminal::escaped(text.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+/// Cuts text to `columns`, with `…` where something is missing.
+#[must_use]
+pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.width() <= columns {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let width = c.width().unwrap_or(0);
+        if used + width + 1 > columns {
+            break;
+        }
+        used += width;
+        kept.push(c);
+    }
+    kept.push('…');
+    Cow::Owned(kept)
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// What stands above it.
+    pub head: &'static str,
+    /// Numbers stand at its right.
+    pub is_right: bool,
+    /// It may be cut where the terminal is narrow.
+    pub may_shrink: bool,
+}
+
+impl Column {
+    /// A column of words.
+    #[must_use]
+    pub const fn new(head: &'static str) -> Self {
+        Self { head, is_right: false, may_shrink: false }
+    }
+
+    /// A column of text that may be cut.
+    #[must_use]
+    pub const fn text(head: &'static str) -> Self {
+        Self { head, is_right: false, may_shrink: true }
+    }
+
+    /// A column of numbers.
+    #[must_use]
+    pub const fn number(head: &'static str) -> Self {
+        Self { head, is_right: true, may_shrink: false }
+    }
+}
+
+/// Rows under headings.
+#[derive(Clone, Debug)]
+pub struct Table {
+    columns: Vec<Column>,
+    rows: Vec<Vec<(String, Tone)>>,
+}
+
+impl Table {
+    /// Begins with no row.
+    #[must_use]
+    pub fn new(columns: &[Column]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row; its texts are cleaned.
+    pub fn add<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = (T, Tone)>) {
+        let cells = cells.into_iter().map(|(text, tone)| (clean(text.as_ref()).into_owned(), tone));
+        self.rows.push(cells.collect());
+    }
+
+    /// Tells whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Returns its lines, each with its end.
+    #[must_use]
+    pub fn lines(&self, screen: &Screen, with_head: bool) -> String {
+        let widths = self.widths(screen.width, with_head);
+        let mut out = String::new();
+        if with_head {
+            let heads = self.columns.iter().map(|column| (column.head, Tone::Heading));
+            self.line(&mut out, screen, &widths, heads);
+        }
+        for row in &self.rows {
+            let cells = row.iter().map(|(text, tone)| (text.as_str(), *tone));
+            self.line(&mut out, screen, &widths, cells);
+        }
+        out
+    }
+
+    fn widths(&self, room: Option<usize>, with_head: bool) -> Vec<usize> {
+        let mut widths: Vec<usize> =
+            self.columns.iter().map(|c| if with_head { c.head.width() } else { 0 }).collect();
+        for row in &self.rows {
+            for (width, (text, _)) in widths.iter_mut().zip(row) {
+                *width = (*width).max(text.width());
+            }
+        }
+        let Some(room) = room else { return widths };
+        let gaps = 2 * widths.len().saturating_sub(1);
+        while widths.iter().sum::<usize>() + gaps > room {
+            // The widest of those that may, one column at a time; they are few.
+            let widest = (0..widths.len())
+                .filter(|i| self.columns[*i].may_shrink && widths[*i] > NARROWEST)
+                .max_by_key(|i| widths[*i]);
+            let Some(widest) = widest else { break };
+            widths[widest] -= 1;
+        }
+        widths
+    }
+
+    fn line<'a>(
+        &self,
+        out: &mut String,
+        screen: &Screen,
+        widths: &[usize],
+        cells: impl Iterator<Item = (&'a str, Tone)>,
+    ) {
+        let begin = out.len();
+        for (i, (text, tone)) in cells.enumerate() {
+            let (column, width) = (self.columns[i], widths[i]);
+            let text = cut(text, width);
+            let blank = " ".repeat(width - text.width().min(width));
+            let gap = if i > 0 { "  " } else { "" };
+            let text = screen.paint(&text, tone);
+            let _ = if column.is_right {
+                write!(out, "{gap}{blank}{text}")
+            } else {
+                write!(out, "{gap}{text}{blank}")
+            };
+        }
+        let end = out[begin..].trim_end().len() + begin;
+        out.truncate(end);
+        out.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(width: Option<usize>) -> Screen {
+        Screen { width, has_colour: false }
+    }
+
+    fn table() -> Table {
+        let mut table =
+            Table::new(&[Column::new("NAME"), Column::text("ITEM"), Column::number("QUEUE")]);
+        table.add([("sizer", Tone::Plain), ("a-long-wfid-0001", Tone::Plain), ("7", Tone::Plain)]);
+        table.add([("b\x1b[2J", Tone::Bad), ("", Tone::Plain), ("12345", Tone::Plain)]);
+        table
+    }
+
+    #[test]
+    fn columns_stand_below_their_heads_and_control_bytes_are_shown() {
+        let wanted = "NAME      ITEM              QUEUE\n\
+                      sizer     a-long-wfid-0001      7\n\
+                      b\\x1b[2J                    12345\n";
+        assert_eq!(table().lines(&plain(None), true), wanted);
+        assert_eq!(table().lines(&plain(Some(80)), true), wanted);
+    }
+
+    #[test]
+    fn what_may_shrink_is_cut_and_no_column_is_dropped() {
+        let wanted = "NAME      ITEM       QUEUE\n\
+                      sizer     a-long-w…      7\n\
+                      b\\x1b[2J             12345\n";
+        assert_eq!(table().lines(&plain(Some(26)), true), wanted);
+        // However narrow: what cannot shrink stays.
+        assert!(table().lines(&plain(Some(1)), true).contains("12345"));
+    }
+
+    #[test]
+    fn wide_characters_take_the_room_that_they_take() {
+        assert_eq!(cut("日本語", 6), "日本語");
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("日本語", 4), "日…");
+    }
+
+    #[test]
+    fn colour_is_only_where_it_is_wanted() {
+        let coloured = Screen { width: None, has_colour: true };
+        assert_eq!(coloured.paint("up", Tone::Plain), "up");
+        assert!(coloured.paint("up", Tone::Good).starts_with("\x1b["));
+        assert_eq!(plain(None).paint("up", Tone::Good), "up");
+    }
+}

@@ -1,0 +1,127 @@
+//! What is installed and what is enabled.
+
+use crate::failure::Failure;
+use crate::here::Here;
+use exo::config::{self, Loaded, OWN_FILE};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Who put a service there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody by hand, or by this command.
+    ByHand,
+    /// A package: it is the package manager's to change.
+    Package,
+    /// It lies in the service folder itself, or is a link to somewhere else.
+    Elsewhere,
+}
+
+impl Origin {
+    /// Returns the word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ByHand => "by-hand",
+            Self::Package => "package",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its directory, not by way of the service folder's link where it is installed.
+    pub dir: PathBuf,
+    /// Who put it there.
+    pub origin: Origin,
+    /// The service folder has it: svscan has it supervised.
+    pub is_linked: bool,
+    /// It has work items: there is a configuration of exo's.
+    pub is_participant: bool,
+}
+
+impl Service {
+    /// Tells whether it starts with the system.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.is_linked && !self.dir.join("down").exists()
+    }
+
+    /// Tells whether it has a logger.
+    #[must_use]
+    pub fn has_logger(&self) -> bool {
+        self.dir.join("log").is_dir()
+    }
+
+    /// Reads its exo's configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Loaded, Failure> {
+        Ok(config::load(&self.dir)?)
+    }
+}
+
+/// Lists all services in the order of their names.
+///
+/// # Errors
+/// A folder that is there cannot be read.
+pub fn all(here: &Here) -> Result<Vec<Service>, Failure> {
+    let places = here.places();
+    let mut all = BTreeMap::new();
+    // Later ones win: what was installed by hand stands before a package's.
+    for (folder, origin) in
+        [(&places.packaged, Origin::Package), (&places.participants, Origin::ByHand)]
+    {
+        for name in names(folder)? {
+            let dir = folder.join(&name);
+            if dir.is_dir() {
+                let service = found(name.clone(), dir, origin);
+                all.insert(name, service);
+            }
+        }
+    }
+    for name in names(&places.service)? {
+        let link = places.service.join(&name);
+        if !link.is_dir() {
+            continue;
+        }
+        let is_same = |service: &&mut Service| same(&service.dir, &link);
+        if let Some(service) = all.get_mut(&name).filter(is_same) {
+            service.is_linked = true;
+        } else {
+            let service = found(name.clone(), link, Origin::Elsewhere);
+            all.insert(name, Service { is_linked: true, ..service });
+        }
+    }
+    Ok(all.into_values().collect())
+}
+
+fn found(name: String, dir: PathBuf, origin: Origin) -> Service {
+    let is_participant = dir.join(OWN_FILE).exists();
+    Service { name, dir, origin, is_linked: false, is_participant }
+}
+
+/// Lists what a folder has; what svscan passes over is passed over here, too.
+fn names(folder: &Path) -> Result<Vec<String>, Failure> {
+    if folder.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = match fs::read_dir(folder) {
+        Ok(read) => read,
+        Err(why) if why.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(why) => return Err(Failure::io("read", folder.display(), &why)),
+    };
+    let names = read.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| !name.starts_with('.')).collect())
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
