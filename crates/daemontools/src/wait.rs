@@ -27,10 +27,15 @@ pub enum Goal {
     Finished,
     /// It runs since another moment than before the command.
     Restarted,
+    /// A supervise keeps it.
+    Kept,
+    /// The life that it had is over, whatever came next.
+    Ended,
 }
 
 impl Goal {
-    /// Every goal with its word.
+    /// Every goal of svc with its word. svc has none for the others: what it waits for is the effect
+    /// of a command, and so a supervise is there.
     pub const ALL: [(&'static str, Self); 5] = [
         ("up", Self::Up),
         ("ready", Self::Ready),
@@ -73,12 +78,14 @@ pub fn judge(goal: Goal, before: &Snapshot, now: &Snapshot, asked_to_start: bool
         Goal::Up => now.kept && now.is_up(),
         Goal::Ready => now.kept && now.is_ready(),
         Goal::Restarted => now.kept && now.is_up() && moment(now) != moment(before),
+        Goal::Kept => now.kept,
+        Goal::Ended => !now.kept || !now.is_up() || moment(now) != moment(before),
     };
     if reached {
         return Verdict::Reached;
     }
     match goal {
-        Goal::Finished => Verdict::Pending,
+        Goal::Finished | Goal::Kept | Goal::Ended => Verdict::Pending,
         _ if !now.kept => Verdict::Impossible("supervise not running"),
         Goal::Down => Verdict::Pending,
         // A failure from before may be what the command is to end.
@@ -115,7 +122,10 @@ struct Watched<'a> {
     /// Its watch; `None` = there is no supervise folder, and none is waited for.
     watch: Option<i32>,
     ok: Option<Fd>,
+    goal: Goal,
+    asked_to_start: bool,
     before: Snapshot,
+    now: Snapshot,
     verdict: Verdict,
     /// Somebody who read `ok` closed it.
     let_go: bool,
@@ -130,10 +140,8 @@ pub enum Unwatched {
     System(Errno),
 }
 
-/// The services of one call of svc.
+/// Services that are waited for together.
 pub struct Waiting<'a> {
-    goal: Goal,
-    asked_to_start: bool,
     watcher: Watcher,
     boot: Boot,
     services: Vec<Watched<'a>>,
@@ -144,25 +152,42 @@ impl<'a> Waiting<'a> {
     ///
     /// # Errors
     /// As `inotify_init1(2)`: there is no way to be told.
-    pub fn new(goal: Goal, asked_to_start: bool) -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let (watcher, boot) = (Watcher::new()?, Boot::this());
-        Ok(Self { goal, asked_to_start, watcher, boot, services: Vec::new() })
+        Ok(Self { watcher, boot, services: Vec::new() })
     }
 
-    /// Adds a service, to which no command must have been sent yet.
+    /// Adds a service, to which no command must have been sent yet; `asked_to_start` tells whether
+    /// one will be `u` or `o`. Returns its number.
     ///
     /// # Errors
     /// [`Unwatched`].
     pub fn add(
         &mut self,
         dir: &'a OsStr,
+        (goal, asked_to_start): (Goal, bool),
         paths: &mut Paths,
-    ) -> core::result::Result<(), Unwatched> {
+    ) -> core::result::Result<usize, Unwatched> {
         paths.set(dir).and_then(|()| paths.check()).map_err(Unwatched::Chdir)?;
-        self.watch(dir, paths).map_err(Unwatched::System)
+        let (watch, ok) = self.watch(paths).map_err(Unwatched::System)?;
+        let now = Snapshot::take(paths, &self.boot);
+        let verdict = Verdict::Pending;
+        let (before, let_go) = (now, false);
+        self.services.push(Watched {
+            dir,
+            watch,
+            ok,
+            goal,
+            asked_to_start,
+            before,
+            now,
+            verdict,
+            let_go,
+        });
+        Ok(self.services.len() - 1)
     }
 
-    fn watch(&mut self, dir: &'a OsStr, paths: &mut Paths) -> Result<()> {
+    fn watch(&self, paths: &mut Paths) -> Result<(Option<i32>, Option<Fd>)> {
         // Before the first look, so that nothing falls between.
         let what = APPEARED | CHANGED | READER_CLOSED;
         let watch = match self.watcher.add(paths.in_folder(c""), what) {
@@ -170,15 +195,32 @@ impl<'a> Waiting<'a> {
             Err(Errno(libc::ENOENT | libc::ENOTDIR)) => None,
             Err(why) => return Err(why),
         };
-        let ok = match observe::open_ok(paths) {
-            Ok(ok) => ok,
-            Err(Errno(libc::ENOENT | libc::ENOTDIR)) => None,
-            Err(why) => return Err(why),
-        };
-        let before = Snapshot::take(paths, &self.boot);
-        let verdict = Verdict::Pending;
-        self.services.push(Watched { dir, watch, ok, before, verdict, let_go: false });
-        Ok(())
+        Ok((watch, hold_ok(paths)?))
+    }
+
+    /// From now on waits for something else of a service: `before` is how it stands now. A command
+    /// is sent behind this.
+    pub fn aim(&mut self, i: usize, goal: Goal, asked_to_start: bool, paths: &mut Paths) {
+        let Some(service) = self.services.get_mut(i) else { return };
+        if paths.set(service.dir).is_ok() {
+            service.now = Snapshot::take(paths, &self.boot);
+            service.ok = hold_ok(paths).ok().flatten();
+        }
+        service.before = service.now;
+        (service.goal, service.asked_to_start) = (goal, asked_to_start);
+        (service.verdict, service.let_go) = (Verdict::Pending, false);
+    }
+
+    /// Returns how a service stood when it was added or aimed at, and how it was seen last.
+    #[must_use]
+    pub fn seen(&self, i: usize) -> Option<(&Snapshot, &Snapshot)> {
+        self.services.get(i).map(|service| (&service.before, &service.now))
+    }
+
+    /// Returns how far a service is from its goal, as it was seen last.
+    #[must_use]
+    pub fn verdict(&self, i: usize) -> Verdict {
+        self.services.get(i).map_or(Verdict::Pending, |service| service.verdict)
     }
 
     /// Waits until all are settled or `deadline` (monotonic nanoseconds, `None` = for ever) is
@@ -190,34 +232,46 @@ impl<'a> Waiting<'a> {
         mut self,
         paths: &mut Paths,
         deadline: Option<u64>,
-        mut each: impl FnMut(&OsStr, Verdict),
+        mut each: impl FnMut(&OsStr, Goal, Verdict),
     ) -> Result<()> {
-        for i in 0..self.services.len() {
-            self.look(i, paths);
-        }
+        self.look_at_all(paths);
         while self.services.iter().any(|service| service.verdict == Verdict::Pending) {
             let left = deadline.map(|deadline| deadline.saturating_sub(time::monotonic()));
             if left == Some(0) {
                 break;
             }
-            self.wait_once(paths, left)?;
+            let mut fds = Vec::new();
+            self.interests(&mut fds);
+            fd::poll(&mut fds, left)?;
+            self.hear(&fds, paths);
         }
         for service in &self.services {
-            each(service.dir, service.verdict);
+            each(service.dir, service.goal, service.verdict);
         }
         Ok(())
     }
 
-    /// Waits for something to happen and looks at whom it happened to.
-    fn wait_once(&mut self, paths: &mut Paths, left: Option<u64>) -> Result<()> {
-        let mut fds = vec![PollFd::readable(self.watcher.raw())];
+    /// Looks at each service that is not settled.
+    pub fn look_at_all(&mut self, paths: &mut Paths) {
+        for i in 0..self.services.len() {
+            self.look(i, paths);
+        }
+    }
+
+    /// Appends what is to be polled: one more descriptor than there are services.
+    pub fn interests(&self, fds: &mut Vec<PollFd>) {
+        fds.push(PollFd::readable(self.watcher.raw()));
         fds.extend(self.services.iter().map(|service| match (&service.ok, service.verdict) {
             (Some(ok), Verdict::Pending) => PollFd::hung_up(ok.raw()),
             _ => PollFd::none(),
         }));
-        fd::poll(&mut fds, left)?;
-        let mut changed: Vec<_> = fds[1..].iter().map(PollFd::is_ready).collect();
+    }
+
+    /// Looks at whom something happened to; `fds` begin with those of [`Waiting::interests`].
+    pub fn hear(&mut self, fds: &[PollFd], paths: &mut Paths) {
         let services = &mut self.services;
+        let mut changed: Vec<_> =
+            fds.iter().skip(1).take(services.len()).map(PollFd::is_ready).collect();
         self.watcher.reports(|report| {
             let lost = report.what & LOST != 0;
             let let_go = lost || report.what & READER_CLOSED != 0 && report.name == OK.to_bytes();
@@ -234,7 +288,6 @@ impl<'a> Waiting<'a> {
         for (i, _) in changed.iter().enumerate().filter(|(_, changed)| **changed) {
             self.look(i, paths);
         }
-        Ok(())
     }
 
     fn look(&mut self, i: usize, paths: &mut Paths) {
@@ -247,14 +300,23 @@ impl<'a> Waiting<'a> {
             Err(_) => Snapshot { kept: false, half: None, record: None, ..service.before },
         };
         let gone = supervise_was_replaced(service, &now);
-        if self.goal == Goal::Finished {
+        if service.goal == Goal::Finished {
             // Another supervise may have come at once; that one is not what was waited for.
             now.kept &= !gone;
         }
-        service.verdict = judge(self.goal, &service.before, &now, self.asked_to_start);
+        service.verdict = judge(service.goal, &service.before, &now, service.asked_to_start);
         if !now.kept {
             service.ok = None;
         }
+        service.now = now;
+    }
+}
+
+/// Opens `ok`, which tells by its hang-up that its last reader is gone; `None` = it has none.
+fn hold_ok(paths: &mut Paths) -> Result<Option<Fd>> {
+    match observe::open_ok(paths) {
+        Err(Errno(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        answer => answer,
     }
 }
 
@@ -331,6 +393,22 @@ mod tests {
         // The kernel may give the same pid again.
         assert_eq!(judge(Goal::Restarted, &before, &at(2, 7, Want::Up), false), Verdict::Reached);
         assert_eq!(judge(Goal::Restarted, &before, &at(2, 8, Want::Up), false), Verdict::Reached);
+    }
+
+    #[test]
+    fn a_life_has_ended_whatever_came_next() {
+        let up = at(1, 7, Want::Up);
+        assert_eq!(judge(Goal::Ended, &up, &up, false), Verdict::Pending);
+        for next in [at(2, 0, Want::Up), at(2, 8, Want::Up), left(up)] {
+            assert_eq!(judge(Goal::Ended, &up, &next, false), Verdict::Reached);
+        }
+    }
+
+    #[test]
+    fn a_supervise_that_is_not_there_yet_may_come() {
+        let up = at(1, 7, Want::Up);
+        assert_eq!(judge(Goal::Kept, &left(up), &left(up), false), Verdict::Pending);
+        assert_eq!(judge(Goal::Kept, &left(up), &up, false), Verdict::Reached);
     }
 
     #[test]

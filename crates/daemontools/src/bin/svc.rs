@@ -132,15 +132,16 @@ fn perform(request: &Request<'_>) -> i32 {
         send(request, request.dirs, deadline, &mut paths);
         return 0;
     };
-    let mut waiting = match Waiting::new(goal, request.commands.asks_to_start()) {
+    let aim = (goal, request.commands.asks_to_start());
+    let mut waiting = match Waiting::new() {
         Ok(waiting) => waiting,
         Err(why) => return SVC.fatal(&["unable to watch for changes".as_ref()], why),
     };
     let mut code = 0;
     let mut watched = Vec::with_capacity(request.dirs.len());
     for dir in request.dirs {
-        match waiting.add(dir, &mut paths) {
-            Ok(()) => watched.push(*dir),
+        match waiting.add(dir, aim, &mut paths) {
+            Ok(_) => watched.push(*dir),
             Err(trouble) => {
                 match trouble {
                     Unwatched::Chdir(why) => warn(dir, Refusal::Chdir(why)),
@@ -153,7 +154,7 @@ fn perform(request: &Request<'_>) -> i32 {
     if !request.commands.is_empty() && send(request, &watched, deadline, &mut paths) {
         code = TROUBLE;
     }
-    let waited = waiting.finish(&mut paths, deadline, |dir, verdict| {
+    let waited = waiting.finish(&mut paths, deadline, |dir, goal, verdict| {
         code = worse(code, judged(dir, goal, verdict));
     });
     match waited {
