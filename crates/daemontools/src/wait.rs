@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::time;
-use sys::linux::watch::{APPEARED, CHANGED, LOST, OVERFLOW, READER_CLOSED, Watcher};
+use sys::linux::watch::{APPEARED, CHANGED, LOST, OPENED, OVERFLOW, READER_CLOSED, Watcher};
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl<'a> Waiting<'a> {
 
     fn watch(&self, paths: &mut Paths) -> Result<(Option<i32>, Option<Fd>)> {
         // Before the first look, so that nothing falls between.
-        let what = APPEARED | CHANGED | READER_CLOSED;
+        let what = APPEARED | CHANGED | OPENED | READER_CLOSED;
         let watch = match self.watcher.add(paths.in_folder(c""), what) {
             Ok(watch) => Some(watch),
             Err(Errno(libc::ENOENT | libc::ENOTDIR)) => None,
@@ -278,11 +278,13 @@ impl<'a> Waiting<'a> {
             // Our own looks close files, too, and svstat's: they are no reason to look again.
             let counts =
                 let_go || report.what & (APPEARED | CHANGED) != 0 && is_telling(report.name);
+            // A supervise opens it last of all. While it has no reader, we cannot have opened it.
+            let opened = report.what & OPENED != 0 && report.name == OK.to_bytes();
             let overflow = report.what & OVERFLOW != 0;
             for (service, changed) in services.iter_mut().zip(&mut changed) {
                 let this = service.watch == Some(report.watch);
                 service.let_go |= this && let_go;
-                *changed |= this && counts || overflow;
+                *changed |= this && (counts || opened && !service.now.kept) || overflow;
             }
         });
         for (i, _) in changed.iter().enumerate().filter(|(_, changed)| **changed) {
@@ -290,8 +292,9 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    fn look(&mut self, i: usize, paths: &mut Paths) {
-        let service = &mut self.services[i];
+    /// Looks at a service, if it is not settled.
+    pub fn look(&mut self, i: usize, paths: &mut Paths) {
+        let Some(service) = self.services.get_mut(i) else { return };
         if service.verdict != Verdict::Pending {
             return;
         }

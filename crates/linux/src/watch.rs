@@ -10,6 +10,8 @@ pub const APPEARED: u32 = libc::IN_CREATE | libc::IN_MOVED_TO;
 pub const VANISHED: u32 = libc::IN_DELETE | libc::IN_MOVED_FROM;
 /// A file's content changed.
 pub const CHANGED: u32 = libc::IN_MODIFY;
+/// Somebody opened a file.
+pub const OPENED: u32 = libc::IN_OPEN;
 /// Somebody closed a file that was open for reading only.
 pub const READER_CLOSED: u32 = libc::IN_CLOSE_NOWRITE;
 /// The directory itself is gone or went elsewhere; always reported.
