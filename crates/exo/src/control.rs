@@ -10,6 +10,11 @@ use serde_json::{Value, json};
 pub enum Request {
     /// How do you stand?
     Status,
+    /// The same, answered once it is so.
+    Wait {
+        /// What is waited for.
+        until: Until,
+    },
     /// Take no more items.
     Drain,
     /// Take items again.
@@ -25,6 +30,16 @@ pub enum Request {
         #[serde(default = "cancel")]
         flavour: Flavour,
     },
+}
+
+/// What a question may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Until {
+    /// No instance is starting, or ending to be started again.
+    Started,
+    /// No item is in hand; and, unless exo was told to drain, none is ready in the queue.
+    Idle,
 }
 
 const fn cancel() -> Flavour {
@@ -100,6 +115,8 @@ mod tests {
     fn questions_survive_the_way_through_a_line() {
         for request in [
             Request::Status,
+            Request::Wait { until: Until::Started },
+            Request::Wait { until: Until::Idle },
             Request::Drain,
             Request::Resume,
             Request::Cancel { wfid: "w\n".into(), expid: None, flavour: Flavour::Kill },

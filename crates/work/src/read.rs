@@ -364,6 +364,17 @@ impl Reader {
         self.all(sql, [], read)
     }
 
+    /// Tells whether a job of a queue is ready and its time has come; by an index, however many jobs
+    /// there are.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn has_ready(&self, queue: &str) -> Result<bool, Trouble> {
+        let sql = "SELECT 1 FROM job
+            WHERE queue = ?1 AND state = 'ready' AND holder IS NULL AND due IS NULL LIMIT 1";
+        Ok(self.first(sql, [queue], |_| Ok(()))?.is_some())
+    }
+
     /// Returns the dead items, newest first, at most `at_most`.
     ///
     /// # Errors

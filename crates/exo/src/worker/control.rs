@@ -2,7 +2,7 @@
 
 use super::hear::Forwarded;
 use super::{Phase, Worker, now};
-use crate::control::{Answer, Request};
+use crate::control::{Answer, Request, Until};
 use crate::settings::Settings;
 use ::log::{info, warn};
 use machine::exo::{Event, Standing, Why};
@@ -21,6 +21,8 @@ use work::{JobId, Place, Reader, Refused};
 
 /// Clients at once; more wait in the queue of the socket.
 const CLIENTS: usize = 32;
+/// Of these, so many may wait for something: the others always find somebody who listens.
+const WAITERS: usize = 16;
 /// How long a client may take to ask, and to read its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the queue may take to record a cancel before the client is told that it does.
@@ -38,6 +40,8 @@ struct Client {
     answer: Vec<u8>,
     /// A cancel that is being recorded.
     pending: Option<Pending>,
+    /// What it waits for, for as long as it likes.
+    waits: Option<Until>,
 }
 
 struct Pending {
@@ -115,7 +119,7 @@ impl Control {
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
-        let each = self.clients.iter().map(|client| {
+        let each = self.clients.iter().filter(|client| client.waits.is_none()).map(|client| {
             let pending = client.pending.as_ref().map(|pending| pending.until);
             earlier(Some(client.until), pending)
         });
@@ -138,7 +142,8 @@ impl Control {
             }
             let (asked, answer) = (Vec::new(), Vec::new());
             let until = now().after(PATIENCE);
-            self.clients.push(Client { socket, peer, until, asked, answer, pending: None });
+            let (pending, waits) = (None, None);
+            self.clients.push(Client { socket, peer, until, asked, answer, pending, waits });
         }
     }
 
@@ -171,7 +176,7 @@ impl Control {
                 client.say(&Answer::failed(&format!("asked for, but not recorded yet: {why}")));
             }
         }
-        self.clients.retain(|client| client.until > now);
+        self.clients.retain(|client| client.waits.is_some() || client.until > now);
     }
 }
 
@@ -271,6 +276,16 @@ impl Worker {
     fn answer(&mut self, at: usize, peer: Peer, request: &Request) -> Option<Answer> {
         match request {
             Request::Status => Some(Answer::status(&self.status())),
+            Request::Wait { until } => {
+                let waiters = self.control.clients.iter().filter(|client| client.waits.is_some());
+                if waiters.count() >= WAITERS {
+                    return Some(Answer::failed("too many wait already"));
+                }
+                if let Some(client) = self.control.clients.get_mut(at) {
+                    client.waits = Some(*until);
+                }
+                None
+            }
             Request::Drain | Request::Resume if self.phase == Phase::Stopping => {
                 Some(Answer::failed("it ends"))
             }
@@ -304,6 +319,45 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Answers those who wait for what is so by now.
+    pub(super) fn answer_waiters(&mut self) {
+        let wanted: Vec<Until> = self.control.clients.iter().filter_map(|c| c.waits).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let is_so = |until: &Until| wanted.contains(until) && self.is_reached(*until);
+        let reached: Vec<Until> = [Until::Started, Until::Idle].into_iter().filter(is_so).collect();
+        let answer = Answer::status(&self.status());
+        let until = now().after(PATIENCE);
+        for client in &mut self.control.clients {
+            if client.waits.take_if(|wanted| reached.contains(wanted)).is_some() {
+                client.until = until;
+                client.say(&answer);
+            }
+        }
+    }
+
+    fn is_reached(&self, until: Until) -> bool {
+        match until {
+            Until::Started => {
+                let is_on_its_way =
+                    |standing| matches!(standing, Standing::Starting | Standing::Ending);
+                !self.slots.iter().any(|slot| is_on_its_way(slot.machine.standing()))
+            }
+            Until::Idle => {
+                self.slots.iter().all(|slot| !slot.has_delivery())
+                    && (self.phase != Phase::Running || self.has_nothing_ready())
+            }
+        }
+    }
+
+    /// Tells whether no job of our queue is ready; where the store cannot be read, that is not
+    /// known, and the next event asks again.
+    fn has_nothing_ready(&self) -> bool {
+        let reader = Reader::open(&self.control.store);
+        reader.and_then(|reader| reader.has_ready(&self.settings.queue)).is_ok_and(|has| !has)
     }
 
     fn cancel(&mut self, at: usize, jobs: &[JobId], flavour: Flavour) {

@@ -205,6 +205,7 @@ impl Worker {
             if self.phase == Phase::Stopping && self.slots.iter().all(|s| s.machine.is_finished()) {
                 return self.end();
             }
+            self.answer_waiters();
             self.wait();
         }
     }

@@ -136,6 +136,12 @@ impl Slot {
         self.deliveries.iter_mut().find(|(known, _)| *known == key).map(|(_, delivery)| delivery)
     }
 
+    /// Tells whether something is in hand or at hand.
+    #[must_use]
+    pub(super) fn has_delivery(&self) -> bool {
+        !self.deliveries.is_empty()
+    }
+
     /// Gives a delivery out of its care, to be settled.
     pub(super) fn take(&mut self, key: Key) -> Option<Delivery> {
         let at = self.deliveries.iter().position(|(known, _)| *known == key)?;
