@@ -3,7 +3,9 @@
 use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
-use crate::verbs::list;
+use crate::verbs::{
+    boot, disable, drain, enable, halt, list, reload, restart, resume, start, stop, wait,
+};
 use clap::{Parser, Subcommand};
 use std::ffi::OsStr;
 use sys::linux::fd;
@@ -25,12 +27,36 @@ struct Cli {
 enum Verb {
     #[command(visible_alias = "ls")]
     List(list::List),
+    Enable(enable::Enable),
+    Disable(disable::Disable),
+    #[command(visible_alias = "up")]
+    Start(start::Start),
+    #[command(visible_alias = "down")]
+    Stop(stop::Stop),
+    Restart(restart::Restart),
+    Reload(reload::Reload),
+    Drain(drain::Drain),
+    Resume(resume::Resume),
+    Wait(wait::Wait),
+    Boot(boot::Boot),
+    Halt(halt::Halt),
 }
 
 impl Verb {
     fn run(&self, here: &Here) -> Answer {
         match self {
             Self::List(args) => list::run(args, here),
+            Self::Enable(args) => enable::run(args, here),
+            Self::Disable(args) => disable::run(args, here),
+            Self::Start(args) => start::run(args, here),
+            Self::Stop(args) => stop::run(args, here),
+            Self::Restart(args) => restart::run(args, here),
+            Self::Reload(args) => reload::run(args, here),
+            Self::Drain(args) => drain::run(args, here),
+            Self::Resume(args) => resume::run(args, here),
+            Self::Wait(args) => wait::run(args, here),
+            Self::Boot(args) => boot::run(args, here),
+            Self::Halt(args) => halt::run(args, here),
         }
     }
 }

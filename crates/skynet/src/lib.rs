@@ -5,7 +5,11 @@
 pub mod cli;
 pub mod failure;
 pub mod here;
+pub mod instance;
+pub mod life;
+pub mod links;
 pub mod names;
 pub mod screen;
 pub mod service;
+pub mod svscan;
 pub mod verbs;

@@ -8,6 +8,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// The service that keeps what svscan, and everything without a logger, says.
+pub const OWN_LOG: &str = "skynet-log";
+
 /// Who put a service there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -51,6 +54,12 @@ impl Service {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.is_linked && !self.dir.join("down").exists()
+    }
+
+    /// Tells whether it is a part of the instance itself, and not meant where all are.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.name == OWN_LOG
     }
 
     /// Tells whether it has a logger.

@@ -1,0 +1,163 @@
+//! What an instance needs before its svscan runs: folders, the service that keeps svscan's own log,
+//! and an environment.
+
+use crate::failure::Failure;
+use crate::here::Here;
+use crate::service::OWN_LOG;
+use crate::svscan;
+use ondisk::names::{DAEMONTOOLS_COMPAT, RUN, SUPERVISE};
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use sys::account;
+use sys::linux::fd::Fd;
+use sys::linux::file::{self, HERE, flags};
+
+/// Folders that everybody may look into.
+const OPEN: u32 = 0o755;
+/// A user's own.
+const OWN: u32 = 0o700;
+/// As root, loggers have a user of their own, and this group reads what they write.
+const LOGGER: &str = "skynetlog";
+const READERS: &str = "skynet";
+/// Programs of the system, for services of the system.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What reaches services of whoever boots: who they are, where their folders are, how they write.
+const PASSED: [&str; 14] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LANGUAGE",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_RUNTIME_DIR",
+    "SKYNET_CONFIG",
+];
+/// Of these, what reaches services of the system: nothing of the person who boots.
+const PASSED_BY_ROOT: [&str; 4] = ["TZ", "LANG", "LANGUAGE", "SKYNET_CONFIG"];
+
+fn name(of: &CStr) -> &OsStr {
+    OsStr::from_bytes(of.to_bytes())
+}
+
+/// Makes what is missing of an instance; what is there stays as it is.
+///
+/// # Errors
+/// Something cannot be made.
+pub fn make(here: &Here) -> Result<(), Failure> {
+    let places = here.places();
+    let supervise = places.run.join(name(SUPERVISE));
+    for folder in [&places.service, &places.participants, &places.logs, &places.run, &supervise] {
+        make_place(here, folder)?;
+    }
+    make_own_log(here)
+}
+
+/// Makes a folder of the instance where it is missing: the system's for all to see.
+///
+/// # Errors
+/// As mkdir(2).
+pub fn make_place(here: &Here, folder: &Path) -> Result<(), Failure> {
+    make_folder(folder, if here.is_system() { OPEN } else { OWN })
+}
+
+fn make_folder(folder: &Path, mode: u32) -> Result<(), Failure> {
+    let answer = DirBuilder::new().recursive(true).mode(mode).create(folder);
+    answer.map_err(|why| Failure::io("make", folder.display(), &why))
+}
+
+/// Makes the service that keeps what svscan says, new each time: programs may have moved.
+fn make_own_log(here: &Here) -> Result<(), Failure> {
+    let places = here.places();
+    let log = places.logs.join(OWN_LOG);
+    make_folder(&log, OWN)?;
+    let multilog = quoted(&here.program("multilog"));
+    let mut user = String::new();
+    if here.is_system() {
+        let owner = account::find(LOGGER.as_bytes());
+        let group = account::find_group(READERS.as_bytes());
+        let (Some(owner), Some(group)) = (owner, group) else {
+            let line = format!("user {LOGGER} and group {READERS} are needed for logs; add them");
+            return Err(Failure::trouble(line));
+        };
+        chown(&log, Some(owner.uid), Some(group))
+            .and_then(|()| fs::set_permissions(&log, Permissions::from_mode(0o2750)))
+            .map_err(|why| Failure::io("give away", log.display(), &why))?;
+        user = format!("{} {LOGGER} ", quoted(&here.program("setuidgid")));
+    }
+    let log = quoted(&log);
+    let run = format!(
+        "#!/bin/sh\n# Written by skynet boot.\nexec {user}{multilog} t s1000000 n10 {log}\n"
+    );
+    let dir = places.service.join(OWN_LOG);
+    if fs::read_to_string(dir.join(name(RUN))).is_ok_and(|there| there == run) {
+        return Ok(());
+    }
+    write_service(here, &dir, &run).map_err(|why| Failure::io("make", dir.display(), &why))
+}
+
+fn write_service(here: &Here, dir: &Path, run: &str) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(OPEN).create(dir)?;
+    let supervise = here.places().run.join(name(SUPERVISE)).join(OWN_LOG);
+    let link = dir.join(name(SUPERVISE));
+    if fs::symlink_metadata(&link).is_err() {
+        symlink(supervise, &link)?;
+    }
+    let new = dir.join(".run.new");
+    fs::write(&new, run)?;
+    fs::set_permissions(&new, Permissions::from_mode(OPEN))?;
+    fs::rename(&new, dir.join(name(RUN)))
+}
+
+/// Returns a path as a word of sh.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
+}
+
+/// Takes the lock that keeps two from starting or ending an instance at the same time.
+///
+/// # Errors
+/// It cannot be made.
+pub fn lock(here: &Here) -> Result<Fd, Failure> {
+    let path = here.places().run.join("boot.lock");
+    let c_path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
+    let how = flags::O_RDONLY | flags::O_CREAT | flags::O_NOFOLLOW;
+    let lock = file::open(HERE, &c_path, how, 0o600).and_then(|lock| {
+        file::lock_wait(lock.raw())?;
+        Ok(lock)
+    });
+    lock.map_err(|why| Failure::errno("lock", path.display(), why))
+}
+
+/// Gives svscan its arguments, its descriptors and its environment.
+pub fn furnish<'a>(command: &'a mut Command, here: &Here) -> &'a mut Command {
+    let service = &here.places().service;
+    let passed: &[&str] = if here.is_system() { &PASSED_BY_ROOT } else { &PASSED };
+    let is_passed = |name: &OsString| {
+        let name = name.to_string_lossy();
+        let is_wish = name.as_bytes() == DAEMONTOOLS_COMPAT.to_bytes();
+        passed.contains(&&*name) || name.starts_with("LC_") || is_wish
+    };
+    command.arg(service).arg(OWN_LOG).env_clear();
+    command.envs(std::env::vars_os().filter(|(name, _)| is_passed(name)));
+    command.env("PATH", search_path(here));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+}
+
+/// Where services find programs: ours first, wherever they lie.
+fn search_path(here: &Here) -> OsString {
+    let own = here.programs.clone().filter(|folder| folder.join(svscan::SVSCAN).is_file());
+    let usual = std::env::var_os("PATH").filter(|_| !here.is_system());
+    let usual = usual.unwrap_or_else(|| PATH.into());
+    let all: Vec<PathBuf> = own.into_iter().chain(std::env::split_paths(&usual)).collect();
+    std::env::join_paths(all).unwrap_or(usual)
+}

@@ -1,0 +1,93 @@
+//! Steps that several verbs share.
+
+use super::Sight;
+use super::plan::{Order, Plan, Step};
+use crate::here::Here;
+use crate::links;
+use crate::service::Service;
+use crate::svscan;
+use daemontools::observe::{Life, Snapshot};
+use daemontools::wait::Goal;
+use exo::control::{Request, Until};
+use ondisk::record::Phase;
+use ondisk::status::Want;
+use std::path::PathBuf;
+
+/// Returns the steps by which a service comes into a supervise's care, in which it is down or as
+/// its file `down` says. Where it is not enabled, it is linked behind such a file.
+///
+/// # Errors
+/// Why that cannot be.
+pub fn take_in(sight: &Sight<'_>, here: &Here) -> Result<Vec<Step>, Plan> {
+    if sight.snapshot.kept {
+        return Ok(Vec::new());
+    }
+    if !sight.has_svscan {
+        return Err(Plan::refused(svscan::advice(here)));
+    }
+    if sight.service.is_linked {
+        links::make_folders(&sight.dir)?;
+    } else {
+        links::bar(sight.service)?;
+        links::put(here, sight.service)?;
+    }
+    Ok(vec![Step::Reach(Order::None, Goal::Kept)])
+}
+
+/// Returns the steps that start a service in a supervise's care.
+#[must_use]
+pub fn start(sight: &Sight<'_>) -> Vec<Step> {
+    vec![Step::Reach(Order::Letters("u"), Goal::Up), comes_up(sight.service)]
+}
+
+/// Returns the step in which a service that was started shows that it stays.
+#[must_use]
+pub fn comes_up(service: &Service) -> Step {
+    match socket(service) {
+        Some(socket) => Step::Ask(socket, Request::Wait { until: Until::Started }),
+        None => Step::Stays,
+    }
+}
+
+/// Returns the steps that end a supervise with all that it keeps.
+#[must_use]
+pub fn end() -> Vec<Step> {
+    vec![Step::Reach(Order::End, Goal::Finished), Step::LoggerEnds]
+}
+
+/// Returns the control socket of the exo that a service is; `None` = it is none that can be asked.
+#[must_use]
+pub fn socket(service: &Service) -> Option<PathBuf> {
+    let settings = service.is_participant.then(|| service.load().ok())??.settings;
+    let name = format!("{}.sock", settings.participant);
+    settings.exoskeleton.is_none().then(|| settings.run.join(name))
+}
+
+/// Tells whether a service is down and is going to stay so.
+#[must_use]
+pub fn is_down(snapshot: &Snapshot) -> bool {
+    let wants_up = snapshot.half.is_some_and(|half| half.status.want == Want::Up);
+    match snapshot.phase() {
+        Some(Phase::Failed) => true,
+        Some(Phase::Down) | None => !wants_up,
+        _ => false,
+    }
+}
+
+/// Tells whether a service runs that no supervise keeps, and says so.
+#[must_use]
+pub fn orphan(sight: &Sight<'_>, here: &Here) -> Option<Plan> {
+    if sight.snapshot.kept || sight.snapshot.life != Life::Certain {
+        return None;
+    }
+    let pid = sight.snapshot.half.map_or(0, |half| half.status.pid);
+    let advice = if sight.has_svscan { "try again in a few seconds" } else { svscan::advice(here) };
+    Some(Plan::refused(format!("it runs, pid {pid}, and no supervise keeps it; {advice}")))
+}
+
+/// Says that a service runs already.
+#[must_use]
+pub fn already_up(sight: &Sight<'_>) -> String {
+    let pid = sight.snapshot.half.map(|half| half.status.pid).filter(|pid| *pid != 0);
+    pid.map_or_else(|| "already up".to_owned(), |pid| format!("already up, pid {pid}"))
+}

@@ -1,0 +1,124 @@
+//! What is to be done for one service, step by step.
+
+use crate::service::Service;
+use daemontools::wait::Goal;
+use exo::control::Request;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+/// What a verb has in mind for a service.
+pub enum Plan {
+    /// These steps.
+    Do(Steps),
+    /// It is there already, and this is what to say.
+    Said(String),
+    /// This verb has nothing to do for it, and why.
+    Nothing(String),
+    /// It cannot be, and why.
+    Refused(Vec<String>),
+}
+
+impl Plan {
+    /// It cannot be, for one reason.
+    #[must_use]
+    pub fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(vec![why.into()])
+    }
+}
+
+impl From<crate::failure::Failure> for Plan {
+    fn from(failure: crate::failure::Failure) -> Self {
+        Self::Refused(failure.lines)
+    }
+}
+
+/// Steps and the word for where they lead.
+pub struct Steps {
+    /// "up", "down"; empty = nothing is said of those that get there.
+    pub word: &'static str,
+    /// One after the other.
+    pub steps: VecDeque<Step>,
+    /// For --no-wait: what has been done when nothing is left but to wait.
+    pub told: &'static str,
+}
+
+impl Steps {
+    /// Steps that lead to `word`.
+    #[must_use]
+    pub fn to(
+        word: &'static str,
+        told: &'static str,
+        steps: impl IntoIterator<Item = Step>,
+    ) -> Self {
+        Self { word, steps: steps.into_iter().collect(), told }
+    }
+}
+
+/// What is told before something is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing.
+    None,
+    /// These letters of svc, to the service.
+    Letters(&'static str),
+    /// Supervise itself is to end: its service first, and the logger once it has read what is left.
+    End,
+}
+
+impl Order {
+    /// Tells whether the service is asked to start.
+    #[must_use]
+    pub fn asks_to_start(self) -> bool {
+        matches!(self, Self::Letters(letters) if letters.contains('u'))
+    }
+}
+
+/// A step.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Something is told, and its effect waited for.
+    Reach(Order, Goal),
+    /// The supervise of the logger is waited for to end, too.
+    LoggerEnds,
+    /// The service still has the same life a moment later.
+    Stays,
+    /// The exo behind this socket is asked, and its answer waited for.
+    Ask(PathBuf, Request),
+    /// The file `down` is taken away.
+    Unbar,
+}
+
+impl Step {
+    /// Tells whether nothing is done in it but waiting.
+    #[must_use]
+    pub fn only_waits(&self) -> bool {
+        match self {
+            Self::Reach(order, _) => *order == Order::None,
+            Self::LoggerEnds | Self::Stays => true,
+            Self::Ask(_, request) => matches!(request, Request::Status | Request::Wait { .. }),
+            Self::Unbar => false,
+        }
+    }
+}
+
+/// A service and its steps.
+pub struct Task<'a> {
+    /// The service.
+    pub service: &'a Service,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// That of its logger, where it has one.
+    pub log: Option<PathBuf>,
+    /// What is left to do.
+    pub steps: Steps,
+}
+
+impl<'a> Task<'a> {
+    /// A task that has not begun.
+    #[must_use]
+    pub fn new(service: &'a Service, dir: PathBuf, steps: Steps) -> Self {
+        let log = dir.join("log");
+        let log = log.is_dir().then_some(log);
+        Self { service, dir, log, steps }
+    }
+}

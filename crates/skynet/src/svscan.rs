@@ -1,0 +1,45 @@
+//! The svscan of the instance. It has no lock of its own: it is found among the processes.
+
+use crate::here::Here;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Its name, as a process.
+pub const SVSCAN: &str = "svscan";
+/// Where the init system that starts the system's svscan shows that it runs.
+const SYSTEMD: &str = "/run/systemd/system";
+
+/// Returns the pid of the svscan that watches the service folder.
+///
+/// Folders are compared, not their names: another root may have the same names.
+#[must_use]
+pub fn find(here: &Here) -> Option<i32> {
+    let id = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
+    let folder = id(&here.places().service)?;
+    let is_it = |pid: &i32| {
+        let process = Path::new("/proc").join(pid.to_string());
+        let name = fs::read_to_string(process.join("comm"));
+        name.is_ok_and(|name| name.trim_end() == SVSCAN)
+            && fs::metadata(&process).is_ok_and(|stat| stat.uid() == here.uid)
+            && id(&process.join("cwd")) == Some(folder)
+    };
+    let processes = fs::read_dir("/proc").ok()?;
+    processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(is_it)
+}
+
+/// Tells whether the init system is to start the system's svscan.
+#[must_use]
+pub fn is_left_to_init(here: &Here) -> bool {
+    here.is_system() && Path::new(SYSTEMD).is_dir()
+}
+
+/// Returns what to do where none runs.
+#[must_use]
+pub fn advice(here: &Here) -> &'static str {
+    if is_left_to_init(here) {
+        "no svscan runs; start it with: systemctl start skynet"
+    } else {
+        "no svscan runs; start it with: skynet boot"
+    }
+}

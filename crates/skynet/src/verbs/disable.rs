@@ -1,0 +1,68 @@
+//! `skynet disable`: services do not start with the system.
+
+use crate::failure::Answer;
+use crate::here::Here;
+use crate::life::plan::{Order, Plan, Step, Steps};
+use crate::life::{self, Patience, Sight, care};
+use crate::links;
+use crate::names::Names;
+use clap::Args;
+use daemontools::wait::Goal;
+
+/// Has services not start at the next boot; with --now, they are stopped as well.
+#[derive(Debug, Args)]
+pub struct Disable {
+    #[command(flatten)]
+    names: Names,
+    /// Stop them, too.
+    #[arg(long)]
+    now: bool,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As [`life::run`].
+pub fn run(args: &Disable, here: &Here) -> Answer {
+    life::run(&args.names, args.patience, here, |sight| {
+        plan(sight, args.now, here).unwrap_or_else(|why| why)
+    })
+}
+
+fn plan(sight: &Sight<'_>, now: bool, here: &Here) -> Result<Plan, Plan> {
+    let service = sight.service;
+    let runs = sight.snapshot.kept && !care::is_down(&sight.snapshot);
+    if let Some(orphan) = care::orphan(sight, here).filter(|_| now) {
+        return Err(orphan);
+    }
+    let was_enabled = service.is_enabled();
+    let word = if was_enabled { "disabled" } else { "already disabled" };
+    if runs && !now {
+        links::bar(service)?;
+        return Ok(Plan::Said(format!("{word}, runs on until it is stopped")));
+    }
+    if !links::is_ours(service) {
+        // Without its entry nobody would know of it any more.
+        links::bar(service)?;
+        if !runs {
+            return Ok(Plan::Said(word.to_owned()));
+        }
+        let steps = [Step::Reach(Order::Letters("d"), Goal::Down)];
+        return Ok(Plan::Do(Steps::to("disabled and down", "disabled and told to stop", steps)));
+    }
+    if service.is_linked {
+        // Before its supervise ends, so that svscan starts no other.
+        links::take_away(here, service)?;
+    }
+    if !sight.snapshot.kept {
+        return Ok(Plan::Said(word.to_owned()));
+    }
+    let words = if runs {
+        ("disabled and down", "disabled and told to stop")
+    } else {
+        ("disabled", "disabled")
+    };
+    Ok(Plan::Do(Steps::to(words.0, words.1, care::end())))
+}

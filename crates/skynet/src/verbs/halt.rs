@@ -1,0 +1,93 @@
+//! `skynet halt`: nothing of the instance runs.
+
+use crate::failure::{Answer, Failure};
+use crate::here::Here;
+use crate::life::plan::{Order, Step, Steps, Task};
+use crate::life::{self, Lines, Patience, walk};
+use crate::{instance, service, svscan};
+use clap::Args;
+use daemontools::wait::Goal;
+use sys::linux::fd::{self, Fd, PollFd};
+use sys::linux::{process, signal, time};
+
+/// Ends the instance: every service, then its logger, then svscan.
+///
+/// What is enabled starts again with skynet boot.
+#[derive(Debug, Args)]
+pub struct Halt {
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// svscan cannot be told.
+pub fn run(args: &Halt, here: &Here) -> Answer {
+    let _lock = instance::lock(here)?;
+    let begun = time::monotonic();
+    let mut lines = Lines::new(here);
+    let svscan = match svscan::find(here) {
+        Some(pid) => Some((pid, open(here, pid)?)),
+        None => None,
+    };
+    let services = service::all(here)?;
+    let order = if svscan.is_some() { Order::None } else { Order::End };
+    let mut tasks = Vec::new();
+    for service in &services {
+        let dir = service.dir.canonicalize().unwrap_or_else(|_| service.dir.clone());
+        // svscan ends its own log last, and that without a word.
+        let is_silent = service.is_own() && svscan.is_some();
+        if !is_silent && life::look(&dir).kept {
+            // Only svscan's own services end with it.
+            let order = if service.is_linked { order } else { Order::End };
+            let first = Step::Reach(order, Goal::Finished);
+            let steps = Steps::to("down", "told to end", [first, Step::LoggerEnds]);
+            tasks.push(Task::new(service, dir, steps));
+        }
+    }
+    if svscan.is_none() && tasks.is_empty() {
+        lines.done(svscan::SVSCAN, "already down");
+        return Ok(0);
+    }
+    if let Some((_, pidfd)) = &svscan {
+        process::pidfd_kill(pidfd.raw(), signal::numbers::SIGTERM)
+            .map_err(|why| Failure::errno("end", svscan::SVSCAN, why))?;
+    }
+    walk(here, tasks, args.patience, None, &mut lines)?;
+    if let Some((_, pidfd)) = svscan {
+        last(&pidfd, begun, args.patience, &mut lines)?;
+    }
+    Ok(lines.code())
+}
+
+fn open(here: &Here, pid: i32) -> Result<Fd, Failure> {
+    let gone = || Failure::refused("svscan ended by itself; try again");
+    let pidfd = process::pidfd(pid).map_err(|_| gone())?;
+    // Looked for again behind the descriptor: now it cannot be another process any more.
+    if svscan::find(here) == Some(pid) { Ok(pidfd) } else { Err(gone()) }
+}
+
+/// Waits for the end of svscan.
+fn last(pidfd: &Fd, begun: u64, patience: Patience, lines: &mut Lines<'_>) -> Result<(), Failure> {
+    if patience.no_wait {
+        lines.done(svscan::SVSCAN, "told to end");
+        return Ok(());
+    }
+    let limit = u64::try_from(patience.timeout.as_nanos()).unwrap_or(u64::MAX);
+    let deadline = begun.saturating_add(limit);
+    loop {
+        let left = deadline.saturating_sub(time::monotonic());
+        let ended = fd::poll(&mut [PollFd::readable(pidfd.raw())], Some(left));
+        if ended.map_err(|why| Failure::errno("wait for", svscan::SVSCAN, why))? > 0 {
+            let after = std::time::Duration::from_nanos(time::monotonic().saturating_sub(begun));
+            lines.done(svscan::SVSCAN, &format!("down after {:.2} s", after.as_secs_f64()));
+            return Ok(());
+        }
+        if left == 0 {
+            let limit = exo::units::Span(patience.timeout);
+            lines.failed(svscan::SVSCAN, &format!("FAILED: not down within {limit}"));
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `skynet reload`: services that run take up new code and configuration.
+
+use crate::failure::Answer;
+use crate::here::Here;
+use crate::life::plan::{Order, Plan, Step, Steps};
+use crate::life::{self, Patience, Sight, care};
+use crate::names::Names;
+use clap::Args;
+use daemontools::wait::Goal;
+
+/// Has services that run take up new code and configuration: they are stopped and started.
+///
+/// Those that are down stay so. A participant's configuration is read first; where something is
+/// wrong with it, the participant runs on as it is. Items that wait are kept.
+#[derive(Debug, Args)]
+pub struct Reload {
+    #[command(flatten)]
+    names: Names,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As [`life::run`].
+pub fn run(args: &Reload, here: &Here) -> Answer {
+    life::run(&args.names, args.patience, here, plan)
+}
+
+fn plan(sight: &Sight<'_>) -> Plan {
+    if !sight.is_up() {
+        return Plan::Nothing("down, nothing to reload".to_owned());
+    }
+    if sight.service.is_participant
+        && let Err(why) = sight.service.load()
+    {
+        let as_it_was = |why| format!("{why}; it runs on as it was");
+        return Plan::Refused(why.lines.into_iter().map(as_it_was).collect());
+    }
+    let stop = Step::Reach(Order::Letters("d"), Goal::Down);
+    let steps = std::iter::once(stop).chain(care::start(sight));
+    Plan::Do(Steps::to("reloaded", "told to start again", steps))
+}

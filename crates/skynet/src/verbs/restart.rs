@@ -1,0 +1,36 @@
+//! `skynet restart`: services run anew.
+
+use super::start;
+use crate::failure::Answer;
+use crate::here::Here;
+use crate::life::plan::{Order, Plan, Step, Steps};
+use crate::life::{self, Patience, Sight, care};
+use crate::names::Names;
+use clap::Args;
+use daemontools::wait::Goal;
+
+/// Ends services and starts them again; starts those that are down.
+#[derive(Debug, Args)]
+pub struct Restart {
+    #[command(flatten)]
+    names: Names,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// As [`life::run`].
+pub fn run(args: &Restart, here: &Here) -> Answer {
+    life::run(&args.names, args.patience, here, |sight| plan(sight, here))
+}
+
+fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
+    if !sight.is_up() {
+        return start::plan(sight, here);
+    }
+    // Both in one write: supervise starts it as soon as it has ended.
+    let steps = [Step::Reach(Order::Letters("du"), Goal::Restarted), care::comes_up(sight.service)];
+    Plan::Do(Steps::to("restarted", "told to restart", steps))
+}
