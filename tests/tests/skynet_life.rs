@@ -31,6 +31,13 @@ fn says(out: &str, lines: &[&[&str]]) {
     }
 }
 
+/// Shows how long after the last change of a service's status its verb had ended.
+fn show_delay(site: &Site, verb: &str, name: &str) {
+    let status = site.at(Place::Run).join("supervise").join(name).join("status");
+    let delay = status.metadata().unwrap().modified().unwrap().elapsed().unwrap_or_default();
+    println!("{:?}: {verb} had ended {delay:?} after the status of {name} changed", site.kind);
+}
+
 /// Shows how long a verb took by its own account: told to people, held against nothing.
 fn show(kind: Kind, out: &str) {
     for line in out.lines() {
@@ -52,6 +59,7 @@ fn start_and_stop_wait_for_the_effect_and_say_so() {
         says(&site.well(&["start", "one"]), &[&[&format!("one: already up, pid {pid}")]]);
 
         let out = site.well(&["stop", "t*", "one"]);
+        show_delay(&site, "stop", "one");
         show(kind, &out);
         says(&out, &[&["one: down after ", " s"], &["two: down after "]]);
         assert_eq!((site.pid("one"), site.pid("two")), (None, None));
@@ -358,6 +366,7 @@ fn wait_sees_what_others_do() {
         let mut waiter = waiter.stdout(std::process::Stdio::null()).spawn().unwrap();
         site.well(&["start", "--no-wait", "web"]);
         assert_eq!(waiter.wait().unwrap().code(), Some(0));
+        show_delay(&site, "wait", "web");
         let mut waiter = site.command(&skynet, &["wait", "--state", "finished", "web"]);
         let mut waiter = waiter.stdout(std::process::Stdio::null()).spawn().unwrap();
         site.well(&["disable", "--now", "web"]);
