@@ -41,7 +41,7 @@ pub struct Patience {
 }
 
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
-    exo::units::duration(text).map_err(|why| why.to_string())
+    work::units::duration(text).map_err(|why| why.to_string())
 }
 
 /// How a service stands before anything is done.

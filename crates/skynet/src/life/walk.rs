@@ -430,7 +430,7 @@ impl<'a> Walker<'a, '_, '_> {
 
     /// Time is over.
     fn give_up(&mut self, limit: Duration) {
-        let limit = exo::units::Span(limit);
+        let limit = work::units::Span(limit);
         for i in 0..self.walks.len() {
             let walk = &self.walks[i];
             if !walk.is_over {

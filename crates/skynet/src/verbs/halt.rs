@@ -85,7 +85,7 @@ fn last(pidfd: &Fd, begun: u64, patience: Patience, lines: &mut Lines<'_>) -> Re
             return Ok(());
         }
         if left == 0 {
-            let limit = exo::units::Span(patience.timeout);
+            let limit = work::units::Span(patience.timeout);
             lines.failed(svscan::SVSCAN, &format!("FAILED: not down within {limit}"));
             return Ok(());
         }
