@@ -7,7 +7,7 @@ mod history;
 mod host;
 
 use history::{Sender, progress};
-use host::{ECHO, Exo, Site, item, private_kib};
+use host::{ECHO, Exo, Site, item};
 use std::fs;
 use std::time::{Duration, Instant};
 use testkit::wait::holds_within;
@@ -22,11 +22,22 @@ const LOUD: &str = "#!/bin/sh\nhead -c 3000000 /dev/zero\nhead -c 300000 /dev/ur
                     case $SKYNET_WFID in twice*) cat >&3; head -c 20000000 /dev/zero >&3 ;;\n\
                     *) cat >&3 ;; esac\n";
 
+/// Returns a number of KiB that the kernel has about a process.
+fn kib(pid: i32, file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 /// Returns the most that a process ever had, shared memory included.
 fn peak_kib(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
+    kib(pid, "status", "VmHWM:")
+}
+
+/// Returns what a process has written to. The program itself counts as private, too, where no other
+/// exo runs at the same time: that says nothing.
+fn private_kib(pid: i32) -> u64 {
+    kib(pid, "smaps_rollup", "Private_Dirty:")
 }
 
 fn peak(exo: &Exo) -> u64 {
