@@ -1,0 +1,120 @@
+//! What the record keeps of attempts that did not end by themselves, of items without a name, and of
+//! participants that say too much; end to end.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod host;
+
+use host::Site;
+use machine::work::Fault;
+use serde_json::json;
+
+/// Works until it is killed.
+const STUBBORN: &str = "#!/bin/sh
+trap '' TERM
+echo half way
+while :; do sleep 0.05; done
+";
+
+/// The same, of a persistent one: it says nothing to whatever it hears.
+const SILENT: &str = "
+while hear; do
+    [ $type = work ] && echo half way
+done
+";
+
+fn both(more: &str) -> [Site; 2] {
+    [Site::per_item(STUBBORN, more), Site::persistent(SILENT, more)]
+}
+
+/// Waits until an item is worked on and has been heard of.
+fn is_half_way(site: &Site) {
+    site.running("w");
+    site.until(|| site.log().contains("w/1: half way"));
+}
+
+#[test]
+fn a_cancelled_attempt_that_had_to_be_killed_is_on_record_with_all_that_is_known() {
+    for site in both("cancel-grace: 100ms\n") {
+        let _exo = site.exo();
+        site.submit("w", "{}");
+        is_half_way(&site);
+        site.ask(&json!({ "command": "cancel", "wfid": "w" }));
+        let (job, attempts) = site.stopped("w");
+        assert_eq!(job.subject.fault, Fault::CANCELLED);
+        let last = &attempts[0];
+        assert_eq!((last.how.as_deref(), last.signal), (Some("overdue"), Some(9)), "{last:?}");
+        assert!(last.text.as_deref().is_some_and(|text| text.contains("half way")), "{last:?}");
+        assert!(last.log.is_some() && last.cpu_us.is_some(), "{last:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_attempt_is_on_record_with_all_that_is_known() {
+    for site in both("shutdown-grace: 200ms\n") {
+        let exo = site.exo();
+        site.submit("w", "{}");
+        is_half_way(&site);
+        assert_eq!(exo.end().code(), Some(0));
+        let attempts = site.attempts("w");
+        let last = &attempts[0];
+        assert_eq!(last.how.as_deref(), Some("interrupted"), "{last:?}");
+        assert_eq!((last.fault, &last.signature), (Some(Fault::NONE), &None), "{last:?}");
+        assert!(last.text.as_deref().is_some_and(|text| text.contains("half way")), "{last:?}");
+        assert!(last.log.is_some() && last.cpu_us.is_some(), "{last:?}");
+    }
+}
+
+#[test]
+fn an_item_without_a_name_goes_by_its_job_in_log_environment_and_cancel() {
+    let work = "#!/bin/sh\necho wfid $SKYNET_WFID\nexec sleep 1000000\n";
+    let site = Site::per_item(work, "");
+    let _exo = site.exo();
+    site.drop_into("p", b"{\"fields\":{}}");
+    site.until(|| site.log().contains("p_0 job-1/1: wfid job-1\n"));
+    let told = site.ask(&json!({ "command": "cancel", "wfid": "job-1" }));
+    let (job, _) = site.stopped("job-1");
+    assert_eq!(job.subject.fault, Fault::CANCELLED, "{told}");
+}
+
+#[test]
+fn what_is_said_too_long_is_cut_or_refused_and_a_queue_has_a_queue_s_name() {
+    let work = r#"
+long=$(head -c 100000 /dev/zero | tr '\0' x)
+item='{"skynet":1,"item":{"fields":{}},"priority":7}'
+while hear; do
+    case $type in
+    work)
+        say '{"type":"forward","ticket":1,"queue":"../x","item":{"fields":{}}}'
+        hear && echo "$line"
+        say "{\"type\":\"forward\",\"ticket\":2,\"queue\":\"other\",\"item\":$item}"
+        hear && echo "$line"
+        echo "{\"type\":\"stage\",\"id\":$work,\"stage\":\"$long\"}" >&3
+        say "{\"type\":\"fault\",\"id\":$work,\"code\":10,\"text\":\"$long\",\"trace\":[\"$long\"]}"
+        ;;
+    shutdown) exit 0 ;;
+    esac
+done
+"#;
+    // What is heard in between has no id.
+    let work = work.replacen("    work)\n", "    work)\n        work=$id\n", 1);
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    let item = r#"{"skynet":1,"item":{"fei":{"wfid":"w","expid":"0"},"fields":{}},"reply-to":"r"}"#;
+    site.drop_into("p", item.as_bytes());
+    let (job, attempts) = site.stopped("w");
+    assert_eq!(job.subject.fault, Fault(10), "{}", site.log());
+    let text = attempts[0].text.as_deref().unwrap();
+    assert!(text.len() == 4096 && text.ends_with(" [...]"), "{} bytes", text.len());
+    assert_eq!(job.stage, None);
+    let log = site.log();
+    assert!(log.contains("the name of a queue, \\\"../x\\\", begins with a dot"), "{log}");
+    assert!(log.contains("a stage of 100000 bytes; 4096 are allowed"), "{log}");
+    let reader = site.reader();
+    let jobs = reader.jobs(Some("other"), None, 9).unwrap();
+    assert_eq!((jobs.len(), jobs[0].priority), (1, 7));
+    let answer = reader.jobs(Some("r"), None, 9).unwrap().remove(0);
+    let answer = reader.item(answer.id).unwrap().unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.len() < 16_000 && answer.contains("xxx [...]"), "{} bytes", answer.len());
+}
