@@ -3,9 +3,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::scratch::script;
 use testkit::svscan::{COUNTED, Svscan, add_logger, starts, svscan};
 use testkit::{Scratch, program, run};
 
@@ -79,6 +80,53 @@ fn in_a_user_s_own_folder_nothing_is_run_that_others_can_change() {
     assert_eq!(scan.end().code(), Some(0));
 }
 
+/// P9 on the way: what is run belongs to us, but others can put something else in its place.
+#[test]
+fn in_a_user_s_own_folder_nothing_is_run_that_others_can_replace_on_the_way_to_it() {
+    let scratch = Scratch::new();
+    let folder = scratch.join("skynet/service");
+    let fine = vec![
+        scratch.service("skynet/service/plain", COUNTED),
+        // As /tmp is.
+        scratch.service("sticky/target", COUNTED),
+        scratch.service("skynet/service/leads-to-ours", ""),
+    ];
+    fs::create_dir_all(scratch.join("ours")).unwrap();
+    fs::create_dir_all(scratch.join("open/empty")).unwrap();
+    script(&scratch.join("ours/run"), COUNTED);
+    script(&scratch.join("open/run"), COUNTED);
+    fs::remove_file(fine[2].join("run")).unwrap();
+    symlink(scratch.join("ours/run"), fine[2].join("run")).unwrap();
+    symlink("../../sticky/target", folder.join("sticky")).unwrap();
+    let target = scratch.service("open/target", COUNTED);
+    symlink("../../open/target", folder.join("linked")).unwrap();
+    let through = ["run", "run-later", "log"].map(|name| {
+        let dir = scratch.service(&format!("skynet/service/through-{name}"), COUNTED);
+        let (file, to) = match name {
+            "log" => ("log", "open/target"),
+            "run" => ("run", "open/run"),
+            _ => ("run", "sticky/not-there-yet"),
+        };
+        if file == "run" {
+            fs::remove_file(dir.join(file)).unwrap();
+        }
+        symlink(scratch.join(to), dir.join(file)).unwrap();
+        dir
+    });
+    fs::set_permissions(scratch.join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(scratch.join("sticky"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let mut command = svscan(&scratch, &[], &[], "skynet/service");
+    command.env("XDG_STATE_HOME", scratch.path());
+    let scan = Svscan::spawn(&folder, &mut command);
+    refused(&scan, &fine, &through);
+    scan.until(|| scan.messages().contains("refusing to run linked, which others can change: "));
+    none_started(&[target]);
+    let open = scratch.join("open");
+    let why = format!("{0} can be written by others (mode 0777): chmod go-w {0}", open.display());
+    assert_eq!(scan.messages().matches(&why).count(), 3, "{}", scan.messages());
+    assert_eq!(scan.end().code(), Some(0));
+}
+
 /// P9 where somebody else is the owner: needs root.
 #[test]
 fn in_a_user_s_own_folder_nothing_is_run_that_belongs_to_somebody_else() {
@@ -103,9 +151,12 @@ fn in_a_user_s_own_folder_nothing_is_run_that_belongs_to_somebody_else() {
     assert_eq!(scan.end().code(), Some(0));
 }
 
-/// P9 in the system's folder.
+/// P9 in the system's folder: needs root, without whom / would belong to somebody else there.
 #[test]
 fn in_etc_skynet_nothing_is_run_that_others_can_change() {
+    if linux::process::euid() != 0 {
+        return;
+    }
     let scratch = Scratch::new();
     let (bad, fine) = (made(&scratch, "service", &FLAWS), made(&scratch, "service", &FINE));
     // What is mounted is seen by svscan alone, and gone with it.
@@ -114,9 +165,6 @@ fn in_etc_skynet_nothing_is_run_that_others_can_change() {
     let folder = scratch.join("service");
     let namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let mut command = Command::new("unshare");
-    if linux::process::euid() != 0 {
-        command.arg("--map-root-user");
-    }
     command.args(namespaces).args(["sh", "-c", script, "sh"]).arg(&folder);
     command.arg(program("svscan").canonicalize().unwrap()).arg("/etc/skynet/service");
     let plain = svscan(&scratch, &[], &[], "service");
@@ -187,7 +235,7 @@ fn a_name_cannot_command_the_terminal() {
     let scratch = Scratch::new();
     let name = "a\u{1b}[2J\u{7}b\u{7f}\nc";
     fs::create_dir_all(scratch.join("service")).unwrap();
-    std::os::unix::fs::symlink("nowhere", scratch.join("service").join(name)).unwrap();
+    symlink("nowhere", scratch.join("service").join(name)).unwrap();
     let broken = "b\u{1b}]0;x\u{7}";
     let _ = scratch.service(&format!("service/{broken}"), "#!/nonexistent/interpreter\n");
     // svscan and supervise: ended by timeout(1), TERM.

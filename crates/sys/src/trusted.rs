@@ -1,5 +1,5 @@
-//! Opening a file that may be obeyed: neither it, nor a folder or symlink on the way to it, can be
-//! changed by anybody else.
+//! Opening, or looking at, a file that may be obeyed: neither it, nor a folder or symlink on the way
+//! to it, can be changed by anybody else.
 //!
 //! The path is walked by handles, so what was looked at is what is opened.
 
@@ -18,6 +18,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Most symlinks on one way, as in the kernel.
 const LINKS: u32 = 40;
+/// Permission bits that let others write.
+const OTHERS: u32 = 0o022;
 
 /// Why somebody else may have a hand in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,36 @@ pub fn open_folder(path: &Path) -> Result<Opened> {
     Ok(Opened { fd, flaw: walk.flaw })
 }
 
+/// Looks for what somebody else can change on the way to `path`, and at what it leads to, without
+/// opening that.
+///
+/// Where nothing is there, it counts whether somebody else could put something there: then a sticky
+/// folder, too, is a flaw.
+///
+/// # Errors
+/// As open(2); `ENOENT` where nothing is there and nobody else can change that.
+pub fn look(path: &Path) -> Result<Option<Flaw>> {
+    let mut walk = Walk::new()?;
+    let gone = walk.go(path).and_then(|()| match &walk.last {
+        Some(name) => {
+            let last = file::open(walk.at.raw(), name, O_PATH | O_NOFOLLOW, 0)?;
+            walk.judge(&file::stat_fd(last.raw())?);
+            Ok(())
+        }
+        None => Ok(()),
+    });
+    if gone == Err(Errno(ENOENT)) {
+        let mode = file::stat_fd(walk.at.raw())?.mode();
+        if mode & OTHERS != 0 {
+            walk.blame(How::Mode(mode));
+        }
+    }
+    match walk.flaw {
+        Some(flaw) => Ok(Some(flaw)),
+        None => gone.map(|()| None),
+    }
+}
+
 /// A way through the file system, up to the folder of what it leads to.
 struct Walk {
     at: Fd,
@@ -113,25 +145,34 @@ struct Walk {
 
 impl Walk {
     fn to(path: &Path) -> Result<Self> {
-        let mut walk = Self {
+        let mut walk = Self::new()?;
+        walk.go(path)?;
+        Ok(walk)
+    }
+
+    fn new() -> Result<Self> {
+        Ok(Self {
             at: open_root()?,
             last: None,
             shown: PathBuf::from("/"),
             ahead: VecDeque::new(),
             links: 0,
             flaw: None,
-        };
-        walk.enter_root()?;
+        })
+    }
+
+    fn go(&mut self, path: &Path) -> Result<()> {
+        self.enter_root()?;
         if !path.is_absolute() {
             let here = std::env::current_dir();
             let here = here.map_err(|why| Errno(why.raw_os_error().unwrap_or(ENOENT)))?;
-            walk.prepend(&here);
+            self.prepend(&here);
         }
-        walk.ahead.extend(names(path));
-        while let Some(name) = walk.ahead.pop_front() {
-            walk.step(&name)?;
+        self.ahead.extend(names(path));
+        while let Some(name) = self.ahead.pop_front() {
+            self.step(&name)?;
         }
-        Ok(walk)
+        Ok(())
     }
 
     /// The names of `path` come next.
@@ -194,7 +235,7 @@ impl Walk {
         const STICKY: u32 = 0o1000;
         self.judge_owner(stat);
         let guarded = stat.is_dir() && stat.mode() & STICKY != 0;
-        if stat.mode() & 0o022 != 0 && !guarded {
+        if stat.mode() & OTHERS != 0 && !guarded {
             self.blame(How::Mode(stat.mode()));
         }
     }
@@ -307,6 +348,29 @@ mod tests {
             let flaw = open_file(&scratch.join(name)).unwrap().flaw.unwrap();
             assert_eq!(flaw.path, scratch.join("a/b"), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_looked_at_need_not_be_opened_nor_be_there() {
+        let (scratch, file) = tree();
+        let c_path = CString::new(scratch.join("a/fifo").as_os_str().as_bytes()).unwrap();
+        file::mkfifo(HERE, &c_path, 0o600).unwrap();
+        symlink("b/later", scratch.join("a/dangling")).unwrap();
+        let later = scratch.join("a/dangling");
+        for path in [&file, &scratch.join("a"), &scratch.join("a/fifo")] {
+            assert_eq!(look(path), Ok(None), "{}", path.display());
+        }
+        assert_eq!(look(&later), Err(Errno(ENOENT)));
+        assert_eq!(look(&file.join("x")), Err(Errno(ENOTDIR)));
+        // Whoever may write there can put there what is not.
+        for mode in [0o777, 0o1777] {
+            set_mode(&scratch.join("a/b"), mode);
+            let flaw = Flaw { path: scratch.join("a/b"), how: How::Mode(mode) };
+            assert_eq!(look(&later), Ok(Some(flaw.clone())));
+            assert_eq!(look(&file), Ok(Some(flaw).filter(|_| mode == 0o777)));
+        }
+        set_mode(&file, 0o666);
+        assert_eq!(look(&file), Ok(Some(Flaw { path: file, how: How::Mode(0o666) })));
     }
 
     #[test]

@@ -197,8 +197,8 @@ impl Scanner {
     fn try_start(&mut self, name: &CStr) -> Result<i32, ()> {
         let shown = OsStr::from_bytes(name.to_bytes());
         let trusted = self.trusted.iter().any(|trusted| trusted == shown);
-        match trust::flaw(name).filter(|_| !trusted) {
-            Some(flaw) if self.distrust(name, flaw) => return Err(()),
+        match trust::flaw(name, self.policy).filter(|_| !trusted) {
+            Some(flaw) if self.distrust(name, &flaw) => return Err(()),
             Some(_) => {}
             None => {
                 self.distrusted.remove(name);
@@ -245,12 +245,12 @@ impl Scanner {
     }
 
     /// Says what is wrong, once, and tells whether the service is not to be run for it.
-    fn distrust(&mut self, name: &CStr, (file, why): (&str, &str)) -> bool {
+    fn distrust(&mut self, name: &CStr, flaw: &str) -> bool {
         let refuse = self.policy == Policy::Refuse;
         if self.distrusted.insert(name.to_owned()) {
             let verb = if refuse { "refusing to run " } else { "running " };
             let name = OsStr::from_bytes(name.to_bytes());
-            let text = format!(", which others can change: {file} {why}");
+            let text = format!(", which others can change: {flaw}");
             SVSCAN.warning_plain(&[verb.as_ref(), name, text.as_ref()]);
         }
         refuse

@@ -2,14 +2,17 @@
 //!
 //! daemontools runs what it finds. In folders of skynet's own, and in a user's own, a service
 //! directory or a program of it that another user can write is refused; elsewhere it is warned
-//! about.
+//! about. Refused is also what another user can put in the place of one, by a folder or a symlink on
+//! the way to it.
 
 use ondisk::names::LOG;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::Errno;
 use sys::linux::file::{self, HERE, Stat};
 use sys::linux::process;
+use sys::trusted;
 
 /// The system's own folder.
 const SYSTEM: &str = "/etc/skynet";
@@ -64,27 +67,46 @@ const RUN: [&CStr; 9] = [
 
 /// Returns what is wrong with a service directory: which file, and why others can change it.
 #[must_use]
-pub(super) fn flaw(name: &CStr) -> Option<(&'static str, &'static str)> {
+pub(super) fn flaw(name: &CStr, policy: Policy) -> Option<String> {
     let opened = file::open(HERE, name, file::flags::O_PATH, 0);
     let (dir, stat) = match opened.and_then(|dir| Ok((file::stat_fd(dir.raw())?, dir))) {
         Ok((stat, dir)) => (dir, stat),
         // Nothing is run from there.
         Err(Errno(libc::ENOENT)) => return None,
         // For want of a descriptor, say: another time it may be known.
-        Err(_) => return Some(("it", "cannot be looked at")),
+        Err(_) => return Some(unknown("it")),
     };
     if let Some(why) = of_file(&stat) {
-        return Some(("it", why));
+        return Some(format!("it {why}"));
     }
     for name in RUN {
         match file::stat(dir.raw(), name, true).map(|stat| of_file(&stat)) {
-            Ok(Some(why)) => return Some((name.to_str().unwrap_or_default(), why)),
+            Ok(Some(why)) => return Some(format!("{} {why}", name.to_string_lossy())),
             // Without a folder there is nothing in it.
             Err(Errno(libc::ENOENT)) if name == LOG => break,
             Ok(None) | Err(_) => {}
         }
     }
-    None
+    if policy == Policy::Refuse { on_the_way(name) } else { None }
+}
+
+/// Returns what is wrong on the way to the directory and to what is run from it.
+fn on_the_way(name: &CStr) -> Option<String> {
+    let dir = Path::new(OsStr::from_bytes(name.to_bytes()));
+    std::iter::once(c"").chain(RUN).find_map(|file| {
+        let file = OsStr::from_bytes(file.to_bytes());
+        match trusted::look(&dir.join(file)) {
+            Ok(flaw) => flaw.map(|flaw| flaw.to_string()),
+            // Nothing is run, and nobody else can change that.
+            Err(Errno(libc::ENOENT | libc::ENOTDIR)) => None,
+            Err(_) if file.is_empty() => Some(unknown("it")),
+            Err(_) => Some(unknown(&file.to_string_lossy())),
+        }
+    })
+}
+
+fn unknown(file: &str) -> String {
+    format!("{file} cannot be looked at")
 }
 
 fn of_file(stat: &Stat) -> Option<&'static str> {
@@ -106,9 +128,11 @@ mod tests {
     #[test]
     fn what_cannot_be_looked_at_is_not_trusted() {
         let too_long = CString::new("a".repeat(300)).unwrap();
-        assert_eq!(flaw(&too_long), Some(("it", "cannot be looked at")));
-        assert_eq!(flaw(c"/proc/no-such-name"), None);
-        assert_eq!(flaw(c"/proc"), None);
+        for policy in [Policy::Refuse, Policy::Warn] {
+            assert_eq!(flaw(&too_long, policy), Some("it cannot be looked at".to_owned()));
+            assert_eq!(flaw(c"/proc/no-such-name", policy), None);
+            assert_eq!(flaw(c"/proc", policy), None);
+        }
     }
 
     #[test]
