@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use testkit::fake::{Sleeper, record, status};
 use testkit::scratch::{SLEEPER, Supervise, is_supervised, pid_in_status};
-use testkit::{Fake, Output, Scratch, Suite, call, program, until};
+use testkit::{Fake, Output, Scratch, Suite, call, program, run, until};
 
 #[test]
 fn svc_writes_only_into_a_fifo_and_follows_no_symlink_to_one() {
@@ -219,6 +219,28 @@ fn a_state_that_cannot_come_is_1_and_trouble_is_111() {
     assert!(
         done.err().starts_with("svc: warning: unable to chdir to missing: file does not exist\n")
     );
+}
+
+/// Whatever a supervise that does not run has left behind: nothing, its folder, a FIFO.
+#[test]
+fn without_a_supervise_a_command_that_is_waited_for_is_impossible_whatever_is_left_of_one() {
+    let scratch = Scratch::new();
+    let folder = scratch.service("case", SLEEPER).join("supervise");
+    let impossible = "svc: warning: case cannot become up: supervise not running\n";
+    let absent = "file does not exist";
+    for (left, why) in [("", absent), ("folder", absent), ("control", "supervise not running")] {
+        match left {
+            "folder" => fs::create_dir(&folder).unwrap(),
+            "control" => {
+                let made = run(Command::new("mkfifo").arg(folder.join("control")));
+                assert_eq!(made.code, Some(0));
+            }
+            _ => {}
+        }
+        let done = call(scratch.path(), "svc", &["-u", "--wait=up", "case"]);
+        let warning = format!("svc: warning: unable to control case: {why}\n{impossible}");
+        assert_eq!(done.verdict(), (Some(1), warning), "{left}");
+    }
 }
 
 /// Tells whether svc has set up its wait: it watches, it holds `ok`, and it sleeps.

@@ -8,6 +8,7 @@ use daemontools::wait::{Goal, Unwatched, Verdict, Waiting};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use sys::getopt::Options;
+use sys::linux::errno::Errno;
 use sys::linux::{fd, message, signal, time};
 use sys::program::{Program, TROUBLE, USAGE};
 
@@ -191,7 +192,9 @@ fn send(request: &Request<'_>, dirs: &[&OsStr], deadline: Option<u64>, paths: &m
     let bytes = request.commands.bytes();
     let mut trouble = false;
     let mut refused = |dir: &OsStr, why: Refusal| {
-        trouble |= why != Refusal::NotRunning;
+        // Where nothing is left of a supervise there is no control either.
+        let absent = matches!(why, Refusal::NotRunning | Refusal::Open(Errno(libc::ENOENT)));
+        trouble |= !absent;
         warn(dir, why);
     };
     let mut full = Vec::new();
