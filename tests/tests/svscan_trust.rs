@@ -254,3 +254,20 @@ fn a_name_cannot_command_the_terminal() {
         .current_dir(scratch.path()));
     assert!(output.out().contains(broken), "{output:?}");
 }
+
+/// P11: what a service says, by way of tai64nlocal.
+#[test]
+fn a_terminal_gets_no_control_byte_by_way_of_tai64nlocal_and_a_pipe_gets_them_all() {
+    let scratch = Scratch::new();
+    let line = b"@4000000037c219bf2ef02e94 a\tb\x1b[2J\xc3\xbc\x9b\x7f\nno stamp\x07\r\nhalf\x1b";
+    fs::write(scratch.join("log"), line).unwrap();
+    let command = "TZ=UTC tai64nlocal <log";
+    let said = on_a_terminal(&scratch, command);
+    // A terminal's newline is two bytes.
+    let shown = "1999-08-24 04:03:43.787492500 a\tb\\x1b[2J\u{fc}\\x9b\\x7f\r\nno stamp\\x07\\x0d\r\nhalf\\x1b";
+    assert_eq!(String::from_utf8_lossy(&said), shown);
+    let _ = on_a_terminal(&scratch, &format!("{command} | cat >piped"));
+    let piped = fs::read(scratch.join("piped")).unwrap();
+    let behind = line.iter().position(|b| *b == b' ').unwrap();
+    assert_eq!(piped, [b"1999-08-24 04:03:43.787492500", &line[behind..]].concat());
+}

@@ -4,8 +4,10 @@ use ondisk::tai64n::Stamp;
 use std::ffi::OsStr;
 use sys::linux::errno::Errno;
 use sys::linux::local::{self, Local};
+use sys::linux::terminal::is_terminal;
 use sys::linux::{fd, time};
 use sys::program::{Program, TROUBLE};
+use sys::terminal::escaped_but_tabs;
 
 /// Bytes read at once.
 const IN: usize = 8192;
@@ -110,6 +112,8 @@ enum At {
 struct Line {
     at: At,
     digits: [u8; DIGITS],
+    /// A terminal reads, which must get no control byte.
+    person: bool,
 }
 
 /// The program tai64nlocal.
@@ -118,7 +122,7 @@ pub fn tai64nlocal(words: &[&'static OsStr]) -> i32 {
     if let Some(code) = Program("tai64nlocal").standard(words, "tai64nlocal") {
         return code;
     }
-    let mut line = Line { at: At::Start, digits: [0; DIGITS] };
+    let mut line = Line { at: At::Start, digits: [0; DIGITS], person: is_terminal(1) };
     code(filter(&mut |input, output| match input {
         Input::Piece(mut rest) => {
             while !rest.is_empty() {
@@ -162,8 +166,14 @@ fn translate<'a>(line: &mut Line, bytes: &'a [u8], output: &mut Output) -> Resul
         }
         At::Text => {
             let (text, others) = split_line(bytes);
-            output.put(text)?;
-            if text.ends_with(b"\n") {
+            let ends = text.ends_with(b"\n");
+            if line.person {
+                output.put(&escaped_but_tabs(text.strip_suffix(b"\n").unwrap_or(text)))?;
+                output.put(if ends { b"\n" } else { b"" })?;
+            } else {
+                output.put(text)?;
+            }
+            if ends {
                 line.at = At::Start;
             }
             Ok(others)

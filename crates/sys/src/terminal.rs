@@ -31,6 +31,17 @@ pub fn escaped(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out.into_bytes())
 }
 
+/// Returns a line, or a piece of one without its newline, likewise; tabs stay: they command nothing,
+/// and many lines have some.
+#[must_use]
+pub fn escaped_but_tabs(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.contains(&b'\t') {
+        return escaped(bytes);
+    }
+    let parts: Vec<_> = bytes.split(|b| *b == b'\t').map(escaped).collect();
+    Cow::Owned(parts.join(&b'\t'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +56,11 @@ mod tests {
         for byte in 0..=u8::MAX {
             assert!(escaped(&[byte]).iter().all(|b| (0x20..0x7f).contains(b)));
         }
+    }
+
+    #[test]
+    fn tabs_of_a_line_stay() {
+        assert_eq!(&*escaped_but_tabs(b"\ta\x1b\t\tb\x07\t"), b"\ta\\x1b\t\tb\\x07\t");
+        assert_eq!(&*escaped_but_tabs(b"a\x1b"), b"a\\x1b");
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::Result;
 use sys::linux::terminal::is_terminal;
 use sys::linux::{fd, local};
-use sys::terminal::escaped;
+use sys::terminal::escaped_but_tabs;
 
 /// Bytes that are kept until they are written at once.
 const FULL: usize = 1 << 16;
@@ -123,13 +123,7 @@ impl Show {
             out.extend_from_slice(bytes);
             return;
         }
-        // A tab commands nothing, and many lines have some.
-        for (i, part) in bytes.split(|b| *b == b'\t').enumerate() {
-            if i > 0 {
-                out.push(b'\t');
-            }
-            out.extend_from_slice(&escaped(part));
-        }
+        out.extend_from_slice(&escaped_but_tabs(bytes));
     }
 
     /// Puts a moment; `false` = it stays as it is.
