@@ -7,7 +7,7 @@
 mod script;
 
 use script::{Folder, Outcome};
-use std::path::Path;
+use testkit::program;
 
 const STUBS: &str = r#"
 mkdir bin
@@ -23,8 +23,7 @@ chmod 755 boot
 "#;
 
 fn run(script: &str) -> Outcome {
-    let boot =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/daemontools/scripts/svscanboot");
+    let boot = program("svscanboot").canonicalize().unwrap();
     let show = "sed \"s|$PWD/||g\" log";
     Folder::new().run(&boot, &format!("{STUBS}\n{script}\n{show}"))
 }
@@ -54,11 +53,13 @@ fn without_an_argument_debians_folder_comes_before_upstreams() {
 }
 
 #[test]
-fn services_get_the_path_and_the_way_that_rules() {
+fn services_get_the_path_the_way_that_rules_and_where_supervise_folders_are() {
     let path = "PATH=bin:/usr/bin:/bin\n";
     let show = "sed \"s|$PWD/||g\" env; : >log";
     let outcome = run(&format!("SECRET=1 ./boot sv; {show}"));
     assert_eq!(outcome.stdout, path);
     let outcome = run(&format!("DAEMONTOOLS_COMPAT=encore ./boot sv; {show}"));
     assert_eq!(outcome.stdout, format!("DAEMONTOOLS_COMPAT=encore\n{path}"));
+    let outcome = run(&format!("SUPERVISEDIR=/run/sv ./boot sv; {show}"));
+    assert_eq!(outcome.stdout, format!("{path}SUPERVISEDIR=/run/sv\n"));
 }
