@@ -36,10 +36,18 @@ fn every_promise_is_shown_by_tests_that_exist() {
     assert_eq!(promises, PROMISES);
     for (promise, text, tests) in &rows {
         assert!(!text.is_empty(), "{promise} says nothing");
+        assert!(tests.iter().any(|test| !test.is_empty()), "{promise} names no test");
         for test in tests {
             assert!(all.contains(test), "{promise}: no test is called {test}");
         }
     }
+}
+
+#[test]
+fn a_promise_without_a_test_names_none() {
+    let text = "\n## Promises\n| promise | | tests |\n|---|---|---|\n| A1 | Yes. |  |\n";
+    let row = ("A1".to_owned(), "Yes.".to_owned(), vec![String::new()]);
+    assert_eq!(rows(text), [row]);
 }
 
 /// P15, as far as the workspace's manifest decides it; `tests/check` looks at the sources.
