@@ -247,6 +247,20 @@ fn spoilt_folders_are_reported_like_the_original_does() {
     }
 }
 
+/// Where nothing else is in the folder, it shows what the original makes of it.
+#[test]
+fn a_regular_file_as_ok_is_no_supervise_though_the_original_takes_it_for_one() {
+    let scratch = Scratch::new();
+    fs::create_dir(scratch.service("case", SLEEPER).join("supervise")).unwrap();
+    fs::write(scratch.join("case/supervise/ok"), "").unwrap();
+    let (original, ours) = both(scratch.path(), "svstat", &["case"], "");
+    let opened = "case: unable to open supervise/status: file does not exist\n";
+    assert_eq!((original.code, original.out()), (Some(0), opened.into()));
+    assert_eq!((ours.code, ours.out()), (Some(0), "case: supervise not running\n".into()));
+    let (original, ours) = both(scratch.path(), "svok", &["case"], "");
+    assert_eq!((original.code, ours.code), (Some(0), Some(100)));
+}
+
 #[test]
 fn directories_are_named_in_any_way_the_original_takes() {
     let scratch = Scratch::new();
