@@ -122,6 +122,21 @@ fn the_container_ends_with_its_service_and_its_code() {
     }
 }
 
+/// A mistyped name is told; one that comes later is waited for.
+#[test]
+fn a_service_to_end_with_that_is_not_there_is_told_once_and_waited_for() {
+    let scratch = Scratch::new();
+    let other = scratch.service("service/other", COUNTED);
+    let mut container = Container::start(&scratch, &["--exit-with", "main"]);
+    container.outer.until(|| starts(&other) == 1);
+    let wanted = "svscan: warning: unable to end with main yet: there is no such service\n";
+    assert_eq!(container.outer.messages(), wanted);
+    let _ = scratch.service("main", "#!/bin/sh\nexit 4\n");
+    fs::rename(scratch.join("main"), scratch.join("service/main")).unwrap();
+    assert_eq!(container.code(), Some(4));
+    assert_eq!(container.outer.messages(), wanted);
+}
+
 /// One that is over at once, before svscan can look.
 #[test]
 fn a_service_that_is_over_at_once_ends_the_container_too() {

@@ -40,7 +40,13 @@ impl Args {
                 (name, None) => (name, behind.first().copied(), behind.get(1..).unwrap_or(&[])),
             };
             match (name, value) {
-                (b"--exit-with", Some(value)) => all.exit_with = Some(value),
+                (b"--exit-with", Some(value)) if is_entry(value) => all.exit_with = Some(value),
+                (b"--exit-with", Some(value)) => {
+                    let why = ": not the name of a service in the folder".as_ref();
+                    // Said like a fatal error, but it is the caller's.
+                    let _ = SVSCAN.fatal_plain(&["unable to end with ".as_ref(), value, why]);
+                    return Err(sys::program::USAGE);
+                }
                 (b"--allow-writable", Some(value)) => all.trusted.push(value.to_owned()),
                 (b"--exit-with" | b"--allow-writable", None) => return Err(SVSCAN.usage(USAGE)),
                 _ => break,
@@ -51,6 +57,12 @@ impl Args {
         all.log_service = rest.get(1).copied();
         Ok(all)
     }
+}
+
+/// Tells whether svscan could ever keep a service of this name.
+fn is_entry(name: &OsStr) -> bool {
+    let bytes = name.as_bytes();
+    !bytes.is_empty() && !bytes.starts_with(b".") && !bytes.contains(&b'/')
 }
 
 /// Splits `--name=value`.
@@ -87,5 +99,12 @@ mod tests {
         let args = ["--allow-writable", "a", "--allow-writable=b"];
         assert_eq!(read(&args), Ok(Args { trusted, ..Args::default() }));
         assert_eq!(read(&["--exit-with"]), Err(100));
+    }
+
+    #[test]
+    fn a_name_that_no_service_can_have_is_wrong_usage() {
+        for name in ["../x", "a/b", "web/", "/", ".hidden", ".", ""] {
+            assert_eq!(read(&["--exit-with", name, "dir"]), Err(100), "{name}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use machine::svscan::{Action, Actions, Entry, Event};
 use machine::time::Mono;
 use std::collections::{BTreeSet, HashMap};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use sys::linux::fd::Fd;
 use sys::linux::time;
 
@@ -86,6 +86,11 @@ impl Entries {
     /// Returns the names that are known.
     pub(super) fn names(&self) -> Vec<CString> {
         self.by_name.keys().cloned().collect()
+    }
+
+    /// Tells whether a name stands for a service.
+    pub(super) fn has(&self, name: &CStr) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// Returns one service.

@@ -126,6 +126,7 @@ impl Scanner {
             self.act();
         }
         self.folder.scan(&mut self.entries);
+        self.warn_if_absent();
         loop {
             self.act();
             if self.finishing && self.is_over() {
@@ -133,6 +134,17 @@ impl Scanner {
             }
             self.wait();
         }
+    }
+
+    /// Says so if the service that svscan ends with is not there: it may still come, but a mistyped
+    /// name never does.
+    fn warn_if_absent(&self) {
+        let Some(once) = self.once.as_ref().filter(|once| !self.entries.has(&once.name)) else {
+            return;
+        };
+        let name = OsStr::from_bytes(once.name.to_bytes());
+        let why = " yet: there is no such service".as_ref();
+        SVSCAN.warning_plain(&["unable to end with ".as_ref(), name, why]);
     }
 
     /// Does what was decided, and what is decided because of that.
