@@ -3,6 +3,12 @@
 //! svscan keeps one supervise for each: starts it, starts it again, and at the end tells it to
 //! end. A supervise that is there already, left by an svscan that was killed, is watched instead;
 //! one that cannot be watched (the original's) is looked at again from time to time.
+//!
+//! A step matches on the event first, and each event's own function tests the state: most events
+//! answer one action and so concern the one state that waits for them, and what the others note -
+//! the entry is there, everything ends - is noted in every state. A table of all pairs would be
+//! mostly pairs in which nothing happens. That none is forgotten is shown by the test that takes
+//! every reachable state through every event that can come there.
 
 use crate::queue::Queue;
 use crate::time::Mono;
