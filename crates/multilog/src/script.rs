@@ -124,7 +124,9 @@ impl<'a> Script<'a> {
             (b"age", Some(value)) => settings.age_ns = period(value)?,
             (b"sync", Some(value)) => settings.sync_ns = period(value)?,
             (b"daily", None) => settings.daily = true,
-            (b"then", Some(_)) => settings.background = Some(behind(arg, 2 + name.len())),
+            (b"then", Some(value)) if is_command(value) => {
+                settings.background = Some(behind(arg, 2 + name.len()));
+            }
             (b"full", Some(b"wait")) => settings.drop_when_full = false,
             (b"full", Some(b"drop")) => settings.drop_when_full = true,
             (b"full", Some(_)) => return Err("must be wait or drop"),
@@ -135,7 +137,7 @@ impl<'a> Script<'a> {
             (b"prefix", Some(_)) => return Err("longer than 200 bytes"),
             (b"iso", None) => return Err("must be the first action"),
             (b"daily" | b"iso", Some(_)) => return Err("takes no value"),
-            (b"total" | b"age" | b"sync" | b"then" | b"full" | b"exact" | b"prefix", None) => {
+            (b"then", _) | (b"total" | b"age" | b"sync" | b"full" | b"exact" | b"prefix", None) => {
                 return Err("needs a value");
             }
             _ => return Err("there is no such action"),
@@ -147,6 +149,12 @@ impl<'a> Script<'a> {
 /// Returns an argument without its first `n` bytes.
 fn behind(arg: &'static CStr, n: usize) -> &'static CStr {
     CStr::from_bytes_with_nul(&arg.to_bytes_with_nul()[n..]).unwrap_or(c"")
+}
+
+/// Tells whether the shell would run anything: there is more than blanks and comments.
+fn is_command(text: &[u8]) -> bool {
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_start);
+    lines.any(|line| line.first().is_some_and(|first| *first != b'#'))
 }
 
 /// Reads the digits that a text begins with; none are 0, as in the original.
@@ -236,6 +244,7 @@ mod tests {
         assert_eq!(log(&[c":total=3M", c"/a"]).total, 3 << 20);
         assert_eq!(log(&[c":age=2h", c"/a"]).age_ns, 7_200_000_000_000);
         assert_eq!(log(&[c":then=gzip -9", c"/a"]).background, Some(c"gzip -9"));
+        assert_eq!(log(&[c":then=# why\ngzip", c"/a"]).background, Some(c"# why\ngzip"));
         assert!(log(&[c":full=drop", c"/a"]).drop_when_full && !plain.drop_when_full);
         assert_eq!(log(&[c"wgz", c"/a"]).code.as_bytes(), b"gz");
     }
@@ -284,6 +293,10 @@ mod tests {
             c":exact=maybe",
             c":iso=1",
             c":then",
+            c":then=",
+            c":then= \t",
+            c":then=#gzip -c",
+            c":then=\n # gzip -c\n",
             c"w",
             c"wa/b",
             c"wu",

@@ -29,6 +29,8 @@ pub(super) struct Child {
     pidfd: Option<Fd>,
     /// When to look where there is none.
     look_at: Mono,
+    /// To write nothing would be to lose what it was given.
+    must_write: bool,
 }
 
 impl Child {
@@ -57,8 +59,10 @@ impl Folder {
     pub(super) fn rework(&mut self, file: Rotated) -> Result<()> {
         let Some(command) = self.settings.background else { return Err(Errno(flags::EINVAL)) };
         let from = self.open_input(File::Rotated(file), 0)?;
+        let must_write = file::stat_fd(from.raw())?.size() > 0;
         let to = self.make_output(File::Reworking)?;
-        self.background = Some(self.start(command, &from, &to, &mut || {})?);
+        let child = self.start(command, &from, &to, &mut || {})?;
+        self.background = Some(Child { must_write, ..child });
         Ok(())
     }
 
@@ -100,9 +104,12 @@ impl Folder {
             signal::reset_all();
         })?;
         match outcome {
-            Outcome::Running(pid) => {
-                Ok(Child { pid, pidfd: process::pidfd(pid).ok(), look_at: Mono(0) })
-            }
+            Outcome::Running(pid) => Ok(Child {
+                pid,
+                pidfd: process::pidfd(pid).ok(),
+                look_at: Mono(0),
+                must_write: false,
+            }),
             Outcome::NotRun(why) => {
                 self.part = Part::Run;
                 Err(why)
@@ -118,12 +125,21 @@ impl Folder {
                 self.notice(Notice::ProcessorFailed);
             }
         }
+        let must_write = self.background.as_ref().is_some_and(|child| child.must_write);
         if let Some(well) = ended(&mut self.background, now) {
-            self.machine.reworked(well, now);
-            if !well {
+            let is_lost = well && must_write && self.is_rework_empty();
+            self.machine.reworked(well && !is_lost, now);
+            if is_lost {
+                self.notice(Notice::BackgroundEmpty);
+            } else if !well {
                 self.notice(Notice::BackgroundFailed);
             }
         }
+    }
+
+    fn is_rework_empty(&self) -> bool {
+        let stat = self.dir().and_then(|dir| file::stat(dir, names::REWORKING, false));
+        stat.is_ok_and(|stat| stat.size() == 0)
     }
 
     /// Returns when to look for the end of a processor that no descriptor tells of.

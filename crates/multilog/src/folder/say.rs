@@ -32,6 +32,7 @@ pub(super) enum Notice {
     CurrentCut,
     ProcessorFailed,
     BackgroundFailed,
+    BackgroundEmpty,
 }
 
 /// `unable to` BEFORE, then DIR, then `/` and a file if there is one, then AFTER.
@@ -61,6 +62,7 @@ impl Folder {
             Notice::CurrentCut => ("", "/current was cut by somebody else, going on at its end"),
             Notice::ProcessorFailed => ("processor failed in ", ", pausing"),
             Notice::BackgroundFailed => ("background processor failed in ", ", pausing"),
+            Notice::BackgroundEmpty => ("background processor wrote nothing in ", ", pausing"),
         };
         let parts = [before.as_bytes(), self.path.to_bytes(), after.as_bytes()];
         message::whole(MULTILOG.0, "warning", &parts, None);

@@ -167,6 +167,30 @@ fn rotated_files_are_reworked_once_while_logging_goes_on() {
 }
 
 #[test]
+fn a_background_processor_that_writes_nothing_replaces_only_what_is_empty() {
+    let scratch = Scratch::new();
+    let mut folder = scratch.open(behind(c"test -e go && cat"));
+    scratch.put("go", b"", OPEN);
+    rotate(&mut folder, b"one\n");
+    wait(&mut folder, S);
+    finish(folder);
+    scratch.put(&scratch.rotated()[0], b"", CLOSED);
+    let mut folder = scratch.open(behind(c"test ! -e go || cat"));
+    wait(&mut folder, S);
+    assert_eq!(scratch.mode(&scratch.rotated()[0]), REWORKED, "nothing of nothing");
+    fs::remove_file(scratch.path.join("go")).unwrap();
+    rotate(&mut folder, b"two\n");
+    wait(&mut folder, S);
+    assert_eq!((scratch.content(), folder.deadline()), (b"two\n".to_vec(), Some(6 * S)));
+    assert_eq!(scratch.mode(&scratch.rotated()[1]), CLOSED);
+    scratch.put("go", b"", OPEN);
+    work(&mut folder, 6 * S);
+    wait(&mut folder, 6 * S);
+    assert_eq!((scratch.content(), folder.deadline()), (b"two\n".to_vec(), None));
+    assert_eq!(scratch.mode(&scratch.rotated()[1]), REWORKED);
+}
+
+#[test]
 fn a_file_that_had_to_go_while_it_was_reworked_stays_away() {
     let scratch = Scratch::new();
     let patient = behind(c"cat; while test ! -e go; do sleep 0.01; done");
