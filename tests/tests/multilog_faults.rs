@@ -5,12 +5,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use testkit::keeper::processor_ticks;
 use testkit::lines::{Stamp, append, assert_holds, content, files, judge, lines};
-use testkit::logger::{messages, multilog, number, until_idle};
+use testkit::logger::{injected, messages, multilog, number, until_idle};
 use testkit::{Disk, Logger, Pipe, Scratch, Suite, run, until};
 
 const SIGALRM: i32 = 14;
@@ -495,6 +496,29 @@ fn nobody_reading_its_messages_does_not_end_it() {
     until(20, || pipe.is_empty());
     logger.finish(&pipe);
     assert_holds(&scratch.join("d"), Stamp::None, 100, |_| true, "without a reader of its alerts");
+}
+
+#[test]
+fn input_that_cannot_be_read_is_told_and_what_was_read_is_kept() {
+    let fails = &["read:error=EIO:when=2+"][..];
+    for (script, stamp, input, rules, count, why) in [
+        (&["t", "./d"][..], Stamp::Tai64n, "file", fails, 5, "input/output error"),
+        (&["./d"], Stamp::None, "file", fails, 5, "input/output error"),
+        (&["./d"], Stamp::None, "directory", &[], 0, "is a directory"),
+    ] {
+        let scratch = Scratch::new();
+        fs::write(scratch.join("file"), lines(0..5)).unwrap();
+        fs::create_dir(scratch.join("directory")).unwrap();
+        let input = fs::File::open(scratch.join(input)).unwrap();
+        let mut command = injected(&scratch, rules, Suite::Ours, script);
+        let status = Logger::read(&mut command, input).end_within(20);
+        let wanted = format!("multilog: fatal: unable to read input: {why}\n");
+        assert_eq!((status.code(), messages(&scratch)), (Some(111), wanted), "{script:?}");
+        let dir = scratch.join("d");
+        assert_holds(&dir, stamp, count, |_| true, why);
+        let mode = fs::metadata(dir.join("current")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o744, "closed in good order");
+    }
 }
 
 /// Writes at full speed until told to stop, and tells how many lines it has written.

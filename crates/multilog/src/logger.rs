@@ -70,6 +70,8 @@ pub struct Logger {
     wait: Wait,
     /// Descriptor 0 has ended, or what is left of a line is taken for all of it.
     has_ended: bool,
+    /// What to end with.
+    code: i32,
     /// When TERM came.
     stopped_at: Option<u64>,
     /// The rest of the line is left to the next multilog.
@@ -115,6 +117,7 @@ impl Logger {
             way,
             wait,
             has_ended: false,
+            code: 0,
             stopped_at: None,
             leaves_half: false,
             is_closing: false,
@@ -133,7 +136,7 @@ impl Logger {
             let want = self.turn(now);
             self.is_closing |= matches!(want, Want::End);
             if self.is_closing && self.finish(now) {
-                return 0;
+                return self.code;
             }
             if self.stopped_at.is_some_and(|at| now >= at + PATIENCE) {
                 return self.give_up();
@@ -434,7 +437,7 @@ impl Logger {
 
     fn cannot_read(&mut self, why: Errno) {
         message::system(NAME, FATAL, &[b"unable to read input"], why);
-        self.has_ended = true;
+        (self.has_ended, self.code) = (true, TROUBLE);
     }
 
     fn go_through_memory(&mut self) {
