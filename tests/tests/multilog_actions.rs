@@ -7,7 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use testkit::keeper::processor_ticks;
 use testkit::lines::{Stamp, assert_holds, content, judge, lines};
 use testkit::logger::{injected, messages, multilog, under, until_idle};
@@ -462,12 +462,16 @@ fn on_a_full_disk_the_oldest_file_makes_room_where_that_is_asked_for() {
         let pipe = Pipe::new(&scratch, "pipe");
         let script = [stamp, &["s16384", "n1000", ":full=drop", "./disk/d"]].concat();
         let mut logger = again(&scratch, &pipe, &script);
+        let begun = Instant::now();
         // At once: it pauses for nothing that it can help itself.
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| pipe.write(&lines(0..20_000)));
             until(20, || writer.is_finished() && pipe.is_empty());
         });
         logger.finish(&pipe);
+        // The first, and one more in five seconds.
+        let told = messages(&scratch).matches("removing the oldest file").count() as u64;
+        assert!((1..=1 + begun.elapsed().as_secs() / 5).contains(&told), "{}", messages(&scratch));
         let kind = if stamp.is_empty() { Stamp::None } else { Stamp::Tai64n };
         let verdict = judge(&content(&scratch.join("disk/d")), kind, 20_000, |_| true);
         let gone = 20_000 - verdict.found;

@@ -95,6 +95,7 @@ pub struct Folder {
     looked: Mono,
     /// That somebody cut `current` was said.
     cut_told: bool,
+    drops: say::Drops,
     processor: Option<Child>,
     background: Option<Child>,
     /// What a call of several parts failed at.
@@ -134,6 +135,7 @@ impl Folder {
             sync_at: None,
             looked: Mono::default(),
             cut_told: false,
+            drops: say::Drops::default(),
             processor: None,
             background: None,
             part: say::Part::Whole,
@@ -288,7 +290,7 @@ impl Folder {
     pub fn failed(&mut self, why: Errno, now: u64) {
         let verdict = self.machine.write_failed(class(why), Mono(now));
         self.why = why;
-        self.say_write_failed(verdict, why);
+        self.say_write_failed(verdict, Mono(now));
         self.go(Mono(now));
     }
 
@@ -373,7 +375,7 @@ impl Folder {
     fn make(&mut self, call: Call, now: Mono) -> Verdict {
         let answer = self.perform(call, now);
         let verdict = self.machine.answer(answer, now);
-        self.say(call, verdict);
+        self.say(call, verdict, now);
         verdict
     }
 

@@ -2,10 +2,11 @@
 
 use super::Folder;
 use super::perform::name;
-use crate::MULTILOG;
-use linux::errno::Errno;
+use crate::{FATAL, NAME, WARNING};
+use linux::decimal::Decimal;
 use linux::message;
-use machine::logdir::{Call, File, Verdict};
+use machine::logdir::{Call, File, PAUSE, Verdict};
+use machine::time::Mono;
 
 /// Which part of a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,27 @@ pub(super) enum Notice {
     ProcessorFailed,
     BackgroundFailed,
     BackgroundEmpty,
+}
+
+/// What was said of files that had to make room: each with its line would fill a log of its own.
+#[derive(Default)]
+pub(super) struct Drops {
+    told: Option<Mono>,
+    /// How many there were since.
+    untold: u64,
+}
+
+impl Drops {
+    /// Counts one; tells whether to say so, and of how many nothing was said before it.
+    fn count(&mut self, now: Mono) -> Option<u64> {
+        let is_soon = |told: Mono| u128::from(now.nanos_from(told)) < PAUSE.as_nanos();
+        if self.told.is_some_and(is_soon) {
+            self.untold = self.untold.saturating_add(1);
+            return None;
+        }
+        self.told = Some(now);
+        Some(core::mem::take(&mut self.untold))
+    }
 }
 
 /// `unable to` BEFORE, then DIR, then `/` and a file if there is one, then AFTER.
@@ -65,18 +87,18 @@ impl Folder {
             Notice::BackgroundEmpty => ("background processor wrote nothing in ", ", pausing"),
         };
         let parts = [before.as_bytes(), self.path.to_bytes(), after.as_bytes()];
-        message::whole(MULTILOG.0, "warning", &parts, None);
+        message::whole(NAME, WARNING, &parts, None);
     }
 
-    pub(super) fn say_write_failed(&self, verdict: Verdict, why: Errno) {
-        self.trouble(&at("write to ", File::Current), verdict, why);
+    pub(super) fn say_write_failed(&mut self, verdict: Verdict, now: Mono) {
+        self.trouble(&at("write to ", File::Current), verdict, now);
     }
 
-    pub(super) fn say(&self, call: Call, verdict: Verdict) {
+    pub(super) fn say(&mut self, call: Call, verdict: Verdict, now: Mono) {
         if verdict != Verdict::Fine {
             let none_left = dir("remove any more files in ");
             let trouble = if verdict == Verdict::Exhausted { none_left } else { self.of(call) };
-            self.trouble(&trouble, verdict, self.why);
+            self.trouble(&trouble, verdict, now);
         }
     }
 
@@ -121,17 +143,27 @@ impl Folder {
         }
     }
 
-    fn trouble(&self, trouble: &Trouble, verdict: Verdict, why: Errno) {
+    fn trouble(&mut self, trouble: &Trouble, verdict: Verdict, now: Mono) {
+        let untold = match verdict {
+            Verdict::Dropping => self.drops.count(now),
+            _ => Some(0),
+        };
+        let Some(untold) = untold else { return };
         let name = trouble.file.map(name);
         let (slash, name) =
             name.as_ref().map_or((&b""[..], &b""[..]), |name| (b"/", name.as_c_str().to_bytes()));
         let (severity, then) = match verdict {
             Verdict::Fine => return,
-            Verdict::Pausing | Verdict::Exhausted => ("warning", ", pausing"),
-            Verdict::Dropping => ("warning", ", removing the oldest file"),
-            Verdict::Fatal => ("fatal", ""),
+            Verdict::Pausing | Verdict::Exhausted => (WARNING, ", pausing"),
+            Verdict::Dropping => (WARNING, ", removing the oldest file"),
+            Verdict::Fatal => (FATAL, ""),
         };
-        let parts: [&[u8]; 7] = [
+        let number = Decimal::of(untold);
+        let [open, number, close]: [&[u8]; 3] = match untold {
+            0 => [b"", b"", b""],
+            _ => [b" (and ", number.digits(), b" since this was said)"],
+        };
+        let parts: [&[u8]; 10] = [
             b"unable to ",
             trouble.before.as_bytes(),
             self.path.to_bytes(),
@@ -139,7 +171,23 @@ impl Folder {
             name,
             trouble.after.as_bytes(),
             then.as_bytes(),
+            open,
+            number,
+            close,
         ];
-        message::whole(MULTILOG.0, severity, &parts, Some(why));
+        message::whole(NAME, severity, &parts, Some(self.why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use linux::time::SECOND;
+
+    #[test]
+    fn of_files_that_make_room_one_is_told_every_five_seconds_and_the_others_are_counted() {
+        let mut drops = Drops::default();
+        let said = [10, 11, 14, 15, 16, 20, 60].map(|at| drops.count(Mono(at * SECOND)));
+        assert_eq!(said, [Some(0), None, None, Some(2), None, Some(1), Some(0)]);
     }
 }
