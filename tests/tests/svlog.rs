@@ -267,15 +267,26 @@ fn compressed_files_are_shown_as_what_they_were() {
 }
 
 #[test]
-fn what_only_looks_compressed_is_shown_as_it_is_and_told() {
+fn of_a_damaged_archive_what_can_be_had_is_shown_and_never_its_raw_bytes() {
     let scratch = Scratch::new();
     let dir = scratch.path();
     let name = format!("{}.s", label(MOMENT));
-    log(dir, "log", &[(&name, b"\x1f\x8b\x08 no gzip\n"), ("current", b"BZh9 is a line\n")]);
-    let output = svlog(dir, &["log"]);
-    let said = format!("svlog: warning: unable to decompress log/{name}: input/output error\n");
-    assert_eq!(output.verdict(), (Some(111), said));
-    assert_eq!(output.stdout, b"\x1f\x8b\x08 no gzip\nBZh9 is a line\n");
+    let packed = run(Command::new("sh").args(["-c", "seq 1 100000 | gzip -c"])).stdout;
+    let start = &packed[..packed.len() / 2];
+    for (bytes, any) in [(&b"\x1f\x8b\x08 no gzip\n"[..], false), (start, true)] {
+        log(dir, "log", &[(&name, bytes), ("current", b"\nBZh9 is a line\n")]);
+        for order in [&[][..], &["-r"]] {
+            let output = svlog(dir, &[order, &["log"]].concat());
+            let why = "damaged or cut short";
+            let said = format!("svlog: warning: unable to decompress log/{name}: {why}\n");
+            assert_eq!(output.verdict(), (Some(111), said));
+            let text = output.out();
+            let (lines, others): (Vec<&str>, Vec<&str>) =
+                text.lines().partition(|line| line.bytes().all(|byte| byte.is_ascii_digit()));
+            assert_eq!(others, ["BZh9 is a line"]);
+            assert_eq!(lines.iter().any(|line| *line == "1000"), any, "{order:?}");
+        }
+    }
 }
 
 #[test]

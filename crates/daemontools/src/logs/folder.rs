@@ -1,6 +1,6 @@
 //! The files of a log directory, through a handle on it: where it is moved to does not matter.
 
-use super::Trouble;
+use super::{Trouble, Why};
 use ondisk::logdir::{CURRENT, PREVIOUS, PROCESSED, is_closed, label};
 use ondisk::tai64n::Stamp;
 use std::collections::BTreeMap;
@@ -187,7 +187,7 @@ impl Folder {
         self.names(&mut listing.rotated).map_err(|why| Trouble {
             verb: "read directory",
             file: CString::default(),
-            why: Some(why),
+            why: Some(Why::System(why)),
         })?;
         Ok(listing)
     }
@@ -205,7 +205,11 @@ impl Folder {
             Ok(file) => Some(file),
             Err(Errno(libc::ENOENT)) => None,
             Err(why) => {
-                troubles.push(Trouble { verb: "open", file: name.to_owned(), why: Some(why) });
+                troubles.push(Trouble {
+                    verb: "open",
+                    file: name.to_owned(),
+                    why: Some(Why::System(why)),
+                });
                 None
             }
         }

@@ -120,7 +120,25 @@ pub struct Trouble {
     /// The file in the directory; empty = the directory itself.
     pub file: CString,
     /// Why not; `None` where `verb` says it all.
-    pub why: Option<Errno>,
+    pub why: Option<Why>,
+}
+
+/// What a [`Trouble`] comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The system said so.
+    System(Errno),
+    /// A compressed file is not as its program makes it: damaged, or not all of it is there.
+    Damaged,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::System(why) => why.fmt(f),
+            Self::Damaged => f.write_str("damaged or cut short"),
+        }
+    }
 }
 
 impl std::fmt::Display for Trouble {

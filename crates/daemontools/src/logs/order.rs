@@ -8,7 +8,7 @@
 
 use super::folder::{Folder, Id, Listing, Opened};
 use super::source::Source;
-use super::{BEGINNING, END, Span, Trouble};
+use super::{BEGINNING, END, Span, Trouble, Why};
 use ondisk::tai64n::Stamp;
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::CString;
@@ -45,17 +45,18 @@ impl Next {
             Self::Rotated(stamp, name) => match folder.open_rotated(stamp, &name) {
                 Ok(file) => file,
                 Err(why) => {
-                    troubles.push(Trouble { verb: "open", file: name, why: Some(why) });
+                    let why = Some(Why::System(why));
+                    troubles.push(Trouble { verb: "open", file: name, why });
                     return None;
                 }
             },
         };
-        let (source, trouble) = Source::new(file);
-        if let Some(why) = trouble {
-            let file = CString::clone(&source.name);
-            troubles.push(Trouble { verb: "decompress", file, why: Some(why) });
+        let name = file.name.clone();
+        let (source, why) = Source::new(file);
+        if why.is_some() {
+            troubles.push(Trouble { verb: "decompress", file: CString::clone(&name), why });
         }
-        Some(source)
+        source
     }
 
     /// Returns its name.
@@ -157,7 +158,7 @@ impl Order {
             if id.is_some() {
                 self.queue.push_back(Next::Rotated(*stamp, name.clone()));
             } else if self.started {
-                let (file, why) = (name.clone(), Some(Errno(libc::ENOENT)));
+                let (file, why) = (name.clone(), Some(Why::System(Errno(libc::ENOENT))));
                 troubles.push(Trouble { verb: "open", file, why });
             }
         }
@@ -285,7 +286,7 @@ fn has_rotated_name(folder: &Folder, file: &Opened, listing: &Listing) -> bool {
 
 /// The trouble of a file that stops to be readable.
 pub(super) fn unreadable(source: &Source, why: Errno) -> Trouble {
-    Trouble { verb: "read", file: CString::clone(&source.name), why: Some(why) }
+    Trouble { verb: "read", file: CString::clone(&source.name), why: Some(Why::System(why)) }
 }
 
 #[cfg(test)]

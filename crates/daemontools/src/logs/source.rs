@@ -1,5 +1,6 @@
 //! The content of a file: as it is, or what it was before it was compressed.
 
+use super::Why;
 use super::folder::{Id, Opened};
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
@@ -55,16 +56,16 @@ impl Source {
     /// Takes a file that may be compressed; then its content is put into a file without a name, in
     /// `$TMPDIR`, /tmp or /var/tmp, where it takes no more than half of what is free.
     ///
-    /// Also returns why that failed. Then the source is as much as could be had: the file as it is,
-    /// if that is nothing.
+    /// Also returns why that failed. Then the source is as much as could be had, and none if that is
+    /// nothing: compressed bytes are no lines.
     #[must_use]
-    pub fn new(file: Opened) -> (Self, Option<Errno>) {
+    pub fn new(file: Opened) -> (Option<Self>, Option<Why>) {
         match decompressed(&file.fd) {
-            Ok(None) => (Self::plain(file, false), None),
+            Ok(None) => (Some(Self::plain(file, false)), None),
             Ok(Some((fd, trouble))) => {
-                (Self::plain(Opened { fd: fd.into(), ..file }, false), trouble)
+                (Some(Self::plain(Opened { fd: fd.into(), ..file }, false)), trouble)
             }
-            Err(why) => (Self::plain(file, false), Some(why)),
+            Err(why) => (None, Some(why)),
         }
     }
 
@@ -87,28 +88,38 @@ impl Source {
 
 /// Returns the content of a compressed file, with the trouble that ended it; `None` where the file
 /// is not compressed.
-fn decompressed(file: &Fd) -> Result<Option<(Fd, Option<Errno>)>> {
+fn decompressed(file: &Fd) -> std::result::Result<Option<(Fd, Option<Why>)>, Why> {
     let mut start = [0; 10];
-    let len = fd::read_at(file.raw(), &mut start, 0)?;
+    // What cannot be read is told by who reads on.
+    let Ok(len) = fd::read_at(file.raw(), &mut start, 0) else { return Ok(None) };
     let is = |magic: &[u8]| {
         magic.len() <= len && magic.iter().zip(&start).all(|(m, b)| m == b || *m == b'?')
     };
     let Some(found) = COMPRESSIONS.iter().find(|compression| is(compression.magic)) else {
         return Ok(None);
     };
+    let (out, size, trouble) = filtered(found, file).map_err(Why::System)?;
+    match trouble {
+        Some(why) if size == 0 => Err(why),
+        trouble => Ok(Some((out, trouble))),
+    }
+}
+
+/// Returns what the program makes of the file, how long that is, and the trouble that ended it.
+fn filtered(how: &Compression, file: &Fd) -> Result<(Fd, u64, Option<Why>)> {
     let out = nameless_file()?;
     // A few bytes may become any number.
     let most = file::free_bytes(out.raw())? / 2;
-    let ended = filter::run(&found.paths, &found.words, [file.raw(), out.raw()], most)?;
+    let ended = filter::run(&how.paths, &how.words, [file.raw(), out.raw()], most)?;
+    let size = file::stat_fd(out.raw())?.size() as u64;
     let trouble = match ended {
         Ended::Code(0) => None,
-        _ if file::stat_fd(out.raw())?.size() as u64 == most => Some(Errno(libc::EFBIG)),
-        _ => Some(Errno(libc::EIO)),
+        _ if size == most => Some(Why::System(Errno(libc::EFBIG))),
+        Ended::Code(_) => Some(Why::Damaged),
+        // Somebody ended it.
+        Ended::Signal(_) => Some(Why::System(Errno(libc::EINTR))),
     };
-    match trouble {
-        Some(why) if file::stat_fd(out.raw())?.size() == 0 => Err(why),
-        trouble => Ok(Some((out, trouble))),
-    }
+    Ok((out, size, trouble))
 }
 
 fn nameless_file() -> Result<Fd> {

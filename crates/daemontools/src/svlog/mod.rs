@@ -15,7 +15,7 @@ pub mod show;
 pub mod when;
 
 use crate::logs::folder::Leads;
-use crate::logs::{BEGINNING, Backward, Folder, Forward, Span, Trouble, follow};
+use crate::logs::{BEGINNING, Backward, Folder, Forward, Span, Trouble, Why, follow};
 use args::Request;
 use merge::{Ahead, Back};
 use place::Place;
@@ -210,7 +210,11 @@ impl Run {
         let [verb, space, slash] = [trouble.verb, " ", slash].map(OsStr::new);
         let parts = ["unable to ".as_ref(), verb, space, path, slash, file];
         match trouble.why {
-            Some(why) => SVLOG.warning(&parts, why),
+            Some(Why::System(why)) => SVLOG.warning(&parts, why),
+            Some(why @ Why::Damaged) => {
+                let why = format!(": {why}");
+                SVLOG.warning_plain(&[&parts[..], &[why.as_ref()]].concat());
+            }
             None => SVLOG.warning_plain(&parts),
         }
     }

@@ -1,7 +1,7 @@
 //! Which directory is meant, and what it is called for short.
 
 use super::SVLOG;
-use crate::logs::{Folder, Trouble};
+use crate::logs::{Folder, Trouble, Why};
 use ondisk::names::{LOG, RUN};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -37,7 +37,11 @@ impl NotFound {
         let (verb, why) = match self {
             Self::System(why) => ("unable to open directory ", *why),
             Self::Unreadable(trouble) => {
-                ("unable to read directory ", trouble.why.unwrap_or(Errno(libc::EIO)))
+                let Some(Why::System(why)) = trouble.why else {
+                    SVLOG.warning_plain(&["unable to read directory ".as_ref(), dir]);
+                    return;
+                };
+                ("unable to read directory ", why)
             }
             Self::Elsewhere => {
                 let advice = ": it is not in log/main; name the directory its logger writes to";
