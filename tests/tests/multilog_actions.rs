@@ -524,8 +524,9 @@ fn an_action_of_ours_that_makes_no_sense_is_refused_before_anything_is_made() {
     for (action, why) in [
         (":nonsense", "there is no such action"),
         (":total=5", "no size such as 512KiB, 100MiB or 2GiB"),
-        (":age=5", "no time such as 500ms, 10s, 5m, 2h or 1d"),
+        (":age=5", "no time such as 500ms, 10s, 5m, 2h, 1d or 1w"),
         (":sync", "needs a value"),
+        (":then= # gzip -c", "needs a value"),
         (":daily=1", "takes no value"),
         (":full=x", "must be wait or drop"),
         (":exact=maybe", "must be yes or no"),

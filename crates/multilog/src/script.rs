@@ -187,7 +187,7 @@ fn size(text: &[u8]) -> Result<u64, &'static str> {
 
 /// Reads a period such as `10s`, in nanoseconds.
 fn period(text: &[u8]) -> Result<u64, &'static str> {
-    let wrong = "no time such as 500ms, 10s, 5m, 2h or 1d";
+    let wrong = "no time such as 500ms, 10s, 5m, 2h, 1d or 1w";
     let (n, unit) = measure(text).ok_or(wrong)?;
     let millis = match unit {
         b"ms" => 1,
@@ -195,6 +195,7 @@ fn period(text: &[u8]) -> Result<u64, &'static str> {
         b"m" => 60_000,
         b"h" => 3_600_000,
         b"d" => 86_400_000,
+        b"w" => 7 * 86_400_000,
         _ => return Err(wrong),
     };
     n.checked_mul(millis * 1_000_000).ok_or(wrong)
@@ -243,6 +244,7 @@ mod tests {
         assert_eq!(log(&[c"n99999999999999999999999", c"/a"]).keep, u32::MAX);
         assert_eq!(log(&[c":total=3M", c"/a"]).total, 3 << 20);
         assert_eq!(log(&[c":age=2h", c"/a"]).age_ns, 7_200_000_000_000);
+        assert_eq!(log(&[c":age=1w", c"/a"]).age_ns, 604_800_000_000_000);
         assert_eq!(log(&[c":then=gzip -9", c"/a"]).background, Some(c"gzip -9"));
         assert_eq!(log(&[c":then=# why\ngzip", c"/a"]).background, Some(c"# why\ngzip"));
         assert!(log(&[c":full=drop", c"/a"]).drop_when_full && !plain.drop_when_full);
