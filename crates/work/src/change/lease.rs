@@ -41,10 +41,14 @@ impl Tx<'_> {
     ) -> Result<Applied, Stop> {
         let (queue, policy) = self.taker(taker)?;
         let now = self.now.mono.0.cast_signed();
-        self.execute(
-            "UPDATE job SET due = NULL, due_at = NULL WHERE queue = ?1 AND due <= ?2",
-            params![queue, now],
-        )?;
+        // Looked for first: the change begins with a table of the jobs that it is for.
+        let due = "SELECT 1 FROM job WHERE queue = ?1 AND due <= ?2 LIMIT 1";
+        if self.first(due, params![queue, now], |_| Ok(()))?.is_some() {
+            self.execute(
+                "UPDATE job SET due = NULL, due_at = NULL WHERE queue = ?1 AND due <= ?2",
+                params![queue, now],
+            )?;
+        }
         let labels = "SELECT id FROM label l WHERE active = 1 AND EXISTS (SELECT 1 FROM job
                 WHERE queue = ?1 AND label = l.id AND state = 'ready' AND holder IS NULL
                 AND due IS NULL)
