@@ -17,6 +17,8 @@ pub(super) const AT_ONCE: usize = 64 << 10;
 const PIECE: usize = 16 << 10;
 /// What a line may have besides an item.
 const AROUND: usize = 64 << 10;
+/// Pieces written at once: those of a line.
+const PIECES: usize = 3;
 /// Capacity that is kept between two lines.
 const KEPT: usize = 64 << 10;
 
@@ -304,17 +306,17 @@ impl Talk {
         self.write();
     }
 
-    /// Writes what can be written.
+    /// Writes what can be written; a line goes out whole where it fits, so that its reader wakes
+    /// once.
     pub(super) fn write(&mut self) {
-        while let (Some(to), Some(first)) = (&self.socket, self.outgoing.front()) {
-            let rest = first.bytes().get(self.written..).unwrap_or_default();
-            if rest.is_empty() {
-                self.outgoing.pop_front();
-                self.written = 0;
-                continue;
+        while let Some(to) = self.socket.as_ref().filter(|_| !self.outgoing.is_empty()) {
+            let mut parts = [&[][..]; PIECES];
+            for (part, piece) in parts.iter_mut().zip(&self.outgoing) {
+                *part = piece.bytes();
             }
-            match fd::write(to.raw(), rest) {
-                Ok(n) => self.written += n,
+            parts[0] = parts[0].get(self.written..).unwrap_or_default();
+            match fd::write_parts(to.raw(), &parts) {
+                Ok(n) => self.written(n),
                 // Its end is read, too; that is what counts.
                 Err(Errno(flags::EPIPE | flags::ECONNRESET)) => {
                     self.was_unread = true;
@@ -323,6 +325,17 @@ impl Talk {
                 // No room in the socket, or no memory for it: poll says when to try again.
                 Err(_) => return,
             }
+        }
+    }
+
+    /// Drops the pieces that are out.
+    fn written(&mut self, bytes: usize) {
+        self.written += bytes;
+        while let Some(first) = self.outgoing.front()
+            && first.bytes().len() <= self.written
+        {
+            self.written -= first.bytes().len();
+            self.outgoing.pop_front();
         }
     }
 
