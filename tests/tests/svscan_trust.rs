@@ -85,7 +85,7 @@ fn in_a_user_s_own_folder_nothing_is_run_that_others_can_change() {
 fn in_a_user_s_own_folder_nothing_is_run_that_others_can_replace_on_the_way_to_it() {
     let scratch = Scratch::new();
     let folder = scratch.join("skynet/service");
-    let fine = vec![
+    let sound = vec![
         scratch.service("skynet/service/plain", COUNTED),
         // As /tmp is.
         scratch.service("sticky/target", COUNTED),
@@ -95,8 +95,8 @@ fn in_a_user_s_own_folder_nothing_is_run_that_others_can_replace_on_the_way_to_i
     fs::create_dir_all(scratch.join("open/empty")).unwrap();
     script(&scratch.join("ours/run"), COUNTED);
     script(&scratch.join("open/run"), COUNTED);
-    fs::remove_file(fine[2].join("run")).unwrap();
-    symlink(scratch.join("ours/run"), fine[2].join("run")).unwrap();
+    fs::remove_file(sound[2].join("run")).unwrap();
+    symlink(scratch.join("ours/run"), sound[2].join("run")).unwrap();
     symlink("../../sticky/target", folder.join("sticky")).unwrap();
     let target = scratch.service("open/target", COUNTED);
     symlink("../../open/target", folder.join("linked")).unwrap();
@@ -118,7 +118,7 @@ fn in_a_user_s_own_folder_nothing_is_run_that_others_can_replace_on_the_way_to_i
     let mut command = svscan(&scratch, &[], &[], "skynet/service");
     command.env("XDG_STATE_HOME", scratch.path());
     let scan = Svscan::spawn(&folder, &mut command);
-    refused(&scan, &fine, &through);
+    refused(&scan, &sound, &through);
     scan.until(|| scan.messages().contains("refusing to run linked, which others can change: "));
     none_started(&[target]);
     let open = scratch.join("open");
