@@ -2,6 +2,7 @@
 //!
 //! It reads no byte that a participant or a sender wrote.
 
+mod cgroups;
 mod environment;
 mod launch;
 mod people;
@@ -11,6 +12,7 @@ mod serve;
 mod status;
 
 use crate::settings::Settings;
+use cgroups::{Cgroups, Missing};
 use launch::Launcher;
 use people::{People, Person};
 use places::Control;
@@ -113,6 +115,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     let People { worker: person, participant, are_become } = people;
     let participant_uid = participant.uid;
     let launcher = Launcher::new(&settings, participant, are_become, confinement)?;
+    let cgroups = if are_become { make_cgroups(&settings) } else { None };
     let (ours, theirs) = socket_pair().map_err(unable("make a socket for the worker"))?;
     let signals = take_over().map_err(unable("wait for signals"))?;
     let of_keeper = (settings.instances, settings.times.shutdown);
@@ -120,7 +123,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     let pid = match process::fork().map_err(unable("start the worker"))? {
         Fork::Child => {
             become_worker(are_become.then_some(&person));
-            drop((ready, control, launcher, ours, signals));
+            drop((ready, control, cgroups, launcher, ours, signals));
             let ends =
                 WorkerEnds { keeper: theirs, control: listening, keeper_pid, participant_uid };
             std::process::exit(worker(settings, ends))
@@ -130,7 +133,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     drop((settings, theirs, listening));
     message::never_wait();
     process::set_name(c"exo-keeper");
-    let code = Keeper::new(launcher, ready, signals, (pid, ours), of_keeper).serve();
+    let code = Keeper::new((launcher, cgroups), ready, signals, (pid, ours), of_keeper).serve();
     if let Some(control) = control {
         control.remove();
     }
@@ -196,6 +199,24 @@ fn become_worker(person: Option<&Person>) {
         signal::ignore(number);
     }
     Set::of(&[]).block_only();
+}
+
+/// Makes the cgroups of the participants, and kills what an earlier keeper left in them: it may have
+/// been killed itself.
+fn make_cgroups(settings: &Settings) -> Option<Cgroups> {
+    match Cgroups::make(settings) {
+        Ok(cgroups) => {
+            if !cgroups.clear(serve::after(serve::PATIENCE)) {
+                EXO.warning_plain(&[OsStr::new("processes of an earlier exo do not die")]);
+            }
+            Some(cgroups)
+        }
+        Err(Missing(why)) => {
+            let text = format!("no cgroups, so what participants start may outlive exo: {why}");
+            EXO.warning_plain(&[OsStr::new(&text)]);
+            None
+        }
+    }
 }
 
 /// Makes the rules for participants that have the worker's own user, and says what holds.

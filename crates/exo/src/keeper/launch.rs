@@ -5,6 +5,7 @@
 //! another's memory until then makes it wait, for as long as others keep the child from going on.
 
 use super::Trouble;
+use super::cgroups::Cgroups;
 use super::environment::Environment;
 use super::people::Person;
 use super::status::{self, Status, Teller};
@@ -14,11 +15,12 @@ use std::ffi::{CStr, CString, c_char};
 use std::os::unix::ffi::OsStrExt;
 use sys::confine::Confinement;
 use sys::linux::errno::{Errno, Result};
+use sys::linux::fd::{self, Fd};
 use sys::linux::file::flags::{EACCES, ENOENT, ENOTDIR, EPERM};
 use sys::linux::limit::{self, Limit, Resource};
 use sys::linux::process::{self, Fork};
 use sys::linux::signal::{self, Set};
-use sys::linux::{fd, file, ids};
+use sys::linux::{file, ids};
 use sys::privilege;
 
 /// Whatever is the same for every start.
@@ -71,7 +73,9 @@ impl Launcher {
         &mut self,
         start: &Start,
         descriptors: [i32; DESCRIPTORS],
+        cgroups: Option<&Cgroups>,
     ) -> Result<(i32, Status)> {
+        let door = cgroups.map(|cgroups| cgroups.door(start.instance)).transpose()?;
         let variables = self.environment.of(start);
         let variables = variables.pointers();
         let arguments = pointers(self.arguments.iter());
@@ -86,6 +90,8 @@ impl Launcher {
             confinement: self.confinement.as_ref(),
             keeper: self.keeper,
             descriptors,
+            lock: cgroups.map(Cgroups::lock),
+            door: door.as_ref().map(Fd::raw),
         };
         launch(child)
     }
@@ -103,6 +109,10 @@ struct Child<'a> {
     confinement: Option<&'a Confinement>,
     keeper: i32,
     descriptors: [i32; DESCRIPTORS],
+    /// What it must not keep for a moment: the next keeper waits for it.
+    lock: Option<i32>,
+    /// By which it enters its cgroup.
+    door: Option<i32>,
 }
 
 fn launch(mut child: Child<'_>) -> Result<(i32, Status)> {
@@ -127,6 +137,12 @@ impl Child<'_> {
         // A fresh child leads no group, so this cannot fail.
         let _ = process::setsid();
         signal::reset_all();
+        if let Some(lock) = self.lock {
+            fd::close_between(lock as u32, lock as u32);
+        }
+        if let Some(door) = self.door {
+            fd::write_all(door, b"0")?;
+        }
         for (from, to) in self.descriptors.into_iter().zip(0..) {
             fd::dup_to(from, to)?;
         }

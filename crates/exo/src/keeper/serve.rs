@@ -1,6 +1,7 @@
 //! The keeper's loop: orders in, reports out, the dead reaped.
 
 use super::EXO;
+use super::cgroups::Cgroups;
 use super::launch::Launcher;
 use super::ready::Ready;
 use super::status::{Progress, Status};
@@ -16,7 +17,7 @@ use sys::linux::signal::{self, numbers};
 use sys::linux::{identity, socket, time};
 
 /// For the worker to be gone after its time is over, and for the last of the dead to be reaped.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// For what a participant leaves behind to be dead, before its end is told.
 const LEFTOVERS: Duration = Duration::from_secs(2);
 /// For a start, from the fork until the program runs.
@@ -46,6 +47,7 @@ impl Running {
 #[derive(Debug)]
 pub(super) struct Keeper {
     launcher: Launcher,
+    cgroups: Option<Cgroups>,
     ready: Ready,
     signals: Fd,
     worker: i32,
@@ -69,7 +71,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(
-        launcher: Launcher,
+        (launcher, cgroups): (Launcher, Option<Cgroups>),
         ready: Ready,
         signals: Fd,
         (worker, socket): (i32, Fd),
@@ -77,6 +79,7 @@ impl Keeper {
     ) -> Self {
         Self {
             launcher,
+            cgroups,
             ready,
             signals,
             worker,
@@ -113,6 +116,11 @@ impl Keeper {
             self.obey();
         };
         self.end_all();
+        if let Some(cgroups) = self.cgroups.take() {
+            // What was none of our children any more dies with it, and takes a moment.
+            cgroups.clear(after(LEFTOVERS));
+            cgroups.remove();
+        }
         self.verdict(ended)
     }
 
@@ -167,9 +175,10 @@ impl Keeper {
             self.settle(instance);
         }
         let place = instance.and_then(|i| Some((i as u16, self.instances[i].take()?)));
-        if let Some((_, running)) = &place {
+        if let Some((instance, running)) = &place {
             // Not reaped yet, so this is still its group.
             running.signal(numbers::SIGKILL);
+            self.cgroups.iter().for_each(|cgroups| cgroups.kill(*instance));
         }
         let Some((how, usage)) = process::reap(pid) else { return false };
         if pid == self.worker {
@@ -208,6 +217,7 @@ impl Keeper {
             }
         };
         running.signal(numbers::SIGKILL);
+        self.cgroups.iter().for_each(|cgroups| cgroups.kill(instance));
         *place = None;
         self.report(&Report::NotStarted { instance, serial, step, errno });
     }
@@ -216,8 +226,8 @@ impl Keeper {
         self.instances.iter().any(Option::is_some)
     }
 
-    /// Tells the end of the last participant as soon as nothing is left of it. While others run
-    /// nobody knows whose a process is that has left its parent, its group and its session.
+    /// Tells the end of the last participant as soon as nothing is left of it. While others run only
+    /// a cgroup knows whose a process is that has left its parent, its group and its session.
     fn release(&mut self) {
         let Some((report, deadline)) = self.held.take() else { return };
         let waits = !self.somebody_runs() && !is_over(Some(deadline));
@@ -283,20 +293,18 @@ impl Keeper {
         let Some(place @ None) = self.instances.get_mut(usize::from(instance)) else {
             return self.refuse("an order to start what runs, or is none of ours");
         };
-        let failed = match beyond_its_own(fds) {
-            Ok(fds) => {
-                match self.launcher.start(start, [0, 1, 2, 3].map(|i: usize| fds[i].raw())) {
-                    Ok((pid, status)) => {
-                        let start = Some((status, after(START)));
-                        *place = Some(Running { pid, serial, start });
-                        return;
-                    }
-                    Err(why) => (Step::Fork, why),
-                }
+        let cgroups = self.cgroups.as_ref();
+        let begun = beyond_its_own(fds).map_err(|why| (Step::Descriptors, why)).and_then(|fds| {
+            let fds = [0, 1, 2, 3].map(|i: usize| fds[i].raw());
+            self.launcher.start(start, fds, cgroups).map_err(|why| (Step::Fork, why))
+        });
+        let (step, Errno(errno)) = match begun {
+            Ok((pid, status)) => {
+                *place = Some(Running { pid, serial, start: Some((status, after(START))) });
+                return;
             }
-            Err(why) => (Step::Descriptors, why),
+            Err(failed) => failed,
         };
-        let (step, Errno(errno)) = failed;
         self.report(&Report::NotStarted { instance, serial, step, errno });
     }
 
@@ -329,6 +337,7 @@ impl Keeper {
 
     fn kill_all(&self) {
         self.instances.iter().flatten().for_each(|running| running.signal(numbers::SIGKILL));
+        self.cgroups.iter().for_each(Cgroups::kill_all);
     }
 
     /// Kills and reaps whatever is left, and what that leaves behind.
@@ -384,7 +393,7 @@ fn is_over(deadline: Option<u64>) -> bool {
     deadline.is_some_and(|deadline| time::monotonic() >= deadline)
 }
 
-fn after(time: Duration) -> u64 {
+pub(super) fn after(time: Duration) -> u64 {
     let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     time::monotonic().saturating_add(nanos)
 }

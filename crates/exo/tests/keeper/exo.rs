@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -38,7 +38,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// Begins with one instance, in a folder of its own that everybody can enter.
     pub(crate) fn new() -> Self {
-        let base = Scratch::new();
+        Self::within(Scratch::new())
+    }
+
+    /// Begins with the folders that another one had.
+    pub(crate) fn within(base: Scratch) -> Self {
         fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let settings = vec![
             format!("base={}", base.path().display()),
@@ -59,6 +63,23 @@ impl Plan {
     pub(crate) fn wrapped(mut self, words: &[&str]) -> Self {
         self.wraps = words.iter().map(|word| (*word).to_owned()).collect();
         self
+    }
+
+    /// With one account more, called frozen, which none but the test has: the beginning of its line.
+    /// It is the participant's.
+    pub(crate) fn with_account(self, line: &str) -> Self {
+        let accounts = fs::read_to_string("/etc/passwd").unwrap();
+        let own = self.base.join("passwd");
+        fs::write(&own, format!("{accounts}{line}::/:/bin/sh\n")).unwrap();
+        let script = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
+        let words = ["unshare", "-m", "sh", "-c", script, own.to_str().unwrap()];
+        self.wrapped(&words).with("user=frozen")
+    }
+
+    /// Where there are no cgroups.
+    pub(crate) fn without_cgroups(self) -> Self {
+        let script = "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"";
+        self.wrapped(&["unshare", "-m", "sh", "-c", script, "sh"])
     }
 
     /// Starts it with this participant and waits for the worker.
@@ -200,6 +221,14 @@ impl Drop for Exo {
         if self.worker > 0 {
             until(30, || !is_alive(self.worker));
         }
+        // Of a keeper that was killed.
+        if let Some(folder) = cgroup(&self.base) {
+            let _ = fs::write(folder.join("cgroup.kill"), "1");
+            let inner = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
+            for folder in inner.filter(|path| path.is_dir()).chain([folder.clone()]) {
+                let _ = holds_within(LIMIT, || fs::remove_dir(&folder).is_ok());
+            }
+        }
     }
 }
 
@@ -226,4 +255,14 @@ pub(crate) fn open_fds(pid: i32) -> Vec<i32> {
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     all.sort_unstable();
     all
+}
+
+/// Returns the folder of the cgroups of an exo whose folders these are.
+pub(crate) fn cgroup(base: &Scratch) -> Option<PathBuf> {
+    let store = fs::metadata(base.join("store")).ok()?;
+    let name = format!("exo.echo.{:x}-{:x}", store.dev(), store.ino());
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    mounts.map(|mount| mount.join(path).join(&name)).into_iter().find(|folder| folder.exists())
 }

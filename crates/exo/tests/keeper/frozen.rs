@@ -28,17 +28,6 @@ impl Drop for Stopper {
     }
 }
 
-/// Plans a keeper that sees one account more, which nobody but this test uses.
-fn with_account(uid: u32) -> Plan {
-    let plan = Plan::new();
-    let accounts = fs::read_to_string("/etc/passwd").unwrap();
-    let own = plan.base.join("passwd");
-    fs::write(&own, format!("{accounts}frozen:x:{uid}:{uid}::/:/bin/sh\n")).unwrap();
-    let script = "mount --bind \"$0\" /etc/passwd && exec \"$@\"";
-    let words = ["unshare", "-m", "sh", "-c", script, own.to_str().unwrap()];
-    plan.wrapped(&words).with("user=frozen").with("shutdown=0")
-}
-
 /// Starts instance 0 and returns what became of it.
 fn start(exo: &mut Exo, serial: u32) -> String {
     exo.tell(&format!("start 0 {serial}"));
@@ -53,7 +42,11 @@ fn start(exo: &mut Exo, serial: u32) -> String {
 #[test]
 fn a_user_who_stops_all_of_its_processes_stops_no_keeper() {
     let uid = 61_234;
-    let mut exo = with_account(uid).with("instances=2").start(SLEEPER);
+    let mut exo = Plan::new()
+        .with_account(&format!("frozen:x:{uid}:{uid}"))
+        .with("shutdown=0")
+        .with("instances=2")
+        .start(SLEEPER);
     let stopper = Stopper::start(uid);
     // Some are stopped when they run their program already, which is no concern of the keeper's.
     let (mut serial, mut line) = (0, String::new());
