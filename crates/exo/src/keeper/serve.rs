@@ -22,7 +22,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LEFTOVERS: Duration = Duration::from_secs(2);
 /// For a start, from the fork until the program runs.
 const START: Duration = Duration::from_secs(10);
-/// Orders that are read in one go: signals have their turn whatever the worker sends.
+/// Orders that are read and children that are reaped in one go: signals and orders have their turns,
+/// whatever the worker sends and participants leave behind.
 const AT_ONCE: usize = 64;
 
 /// A participant that runs, or is dead and not reaped: the pid means it.
@@ -62,6 +63,8 @@ pub(super) struct Keeper {
     /// The end of the last one that ran, until what it left behind is dead too.
     held: Option<(Report, u64)>,
     is_told_to_end: bool,
+    /// There may be dead ones whose signals were read already.
+    are_more_dead: bool,
     /// When the worker must be gone.
     worker_deadline: Option<u64>,
     shutdown_time: Duration,
@@ -89,6 +92,7 @@ impl Keeper {
             reports: VecDeque::new(),
             held: None,
             is_told_to_end: false,
+            are_more_dead: false,
             worker_deadline: None,
             shutdown_time,
             refused: 0,
@@ -139,7 +143,9 @@ impl Keeper {
         let starts = self.instances.iter().flatten().filter_map(|running| running.start.as_ref());
         waits.extend(starts.clone().map(|(status, _)| PollFd::hung_up(status.raw())));
         let given_up = starts.map(|(_, deadline)| *deadline).min();
-        let deadline = [self.worker_deadline, held, given_up].into_iter().flatten().min();
+        let at_once = self.are_more_dead.then_some(0);
+        let deadlines = [at_once, self.worker_deadline, held, given_up];
+        let deadline = deadlines.into_iter().flatten().min();
         let _ = fd::poll(&mut waits, deadline.map(|at| at.saturating_sub(time::monotonic())));
     }
 
@@ -158,10 +164,13 @@ impl Keeper {
         self.bury_all();
     }
 
+    /// Reaps the dead, so many of them: who makes orphans as fast as they are reaped must not have
+    /// the keeper for itself.
     fn bury_all(&mut self) {
-        while let Ok(Some(pid)) = process::dead_child() {
-            if !self.bury(pid) {
-                break;
+        for _ in 0..AT_ONCE {
+            self.are_more_dead = matches!(process::dead_child(), Ok(Some(pid)) if self.bury(pid));
+            if !self.are_more_dead {
+                return;
             }
         }
     }
@@ -355,6 +364,7 @@ impl Keeper {
             }
             // Each of them will say that it is dead.
             let left = deadline.saturating_sub(time::monotonic());
+            let left = if self.are_more_dead { 0 } else { left };
             let _ = fd::poll(&mut [PollFd::readable(self.signals.raw())], Some(left));
             while signal::next(&self.signals).is_some() {}
         }
