@@ -26,7 +26,7 @@ use sys::linux::fd::{self, Fd};
 use sys::linux::file::flags::EBADF;
 use sys::linux::process::{self, Fork};
 use sys::linux::signal::{self, Set, numbers};
-use sys::linux::{file, ids, message, socket};
+use sys::linux::{file, identity, ids, message, socket};
 use sys::privilege;
 use sys::program::Program;
 
@@ -116,6 +116,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     let participant_uid = participant.uid;
     let launcher = Launcher::new(&settings, participant, are_become, confinement)?;
     let cgroups = if are_become { make_cgroups(&settings) } else { None };
+    look_for_children();
     let (ours, theirs) = socket_pair().map_err(unable("make a socket for the worker"))?;
     let signals = take_over().map_err(unable("wait for signals"))?;
     let of_keeper = (settings.instances, settings.times.shutdown);
@@ -216,6 +217,14 @@ fn make_cgroups(settings: &Settings) -> Option<Cgroups> {
             EXO.warning_plain(&[OsStr::new(&text)]);
             None
         }
+    }
+}
+
+/// Says so where nobody can be found who has left its parent: it counts as not there.
+fn look_for_children() {
+    if let Err(why) = identity::for_each_child(|_| ()) {
+        let what = "unable to list processes, so those that a participant leaves behind live on";
+        EXO.warning(&[OsStr::new(what)], why);
     }
 }
 

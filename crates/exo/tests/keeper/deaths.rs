@@ -147,3 +147,125 @@ fn a_second_exo_of_the_same_store_kills_nothing_of_the_first() {
     assert!(is_alive(pid));
     exo.end();
 }
+
+#[test]
+fn where_processes_cannot_be_listed_it_is_said_once() {
+    let script = "mount -t tmpfs none /proc && exec \"$@\"";
+    let mut exo = Plan::new().wrapped(&["unshare", "-m", "sh", "-c", script, "sh"]).start(SLEEPER);
+    for serial in [1, 2] {
+        exo.start(0, serial);
+        exo.tell(&format!("signal 0 {serial} kill"));
+        assert_eq!(exo.ended(0, serial).0, "Signal(9)");
+    }
+    let said = exo.said();
+    let warning = "exo: warning: unable to list processes, so those that a participant leaves behind \
+                   live on: file does not exist\n";
+    assert_eq!(said.matches(warning).count(), 1, "{said}");
+    exo.end();
+}
+
+#[test]
+fn nothing_dead_stays_unreaped() {
+    let mut exo = Plan::new().start(&[
+        "sh",
+        "-c",
+        "for i in 1 2 3; do (sleep 0 &); done; exec sleep 1000000",
+    ]);
+    exo.start(0, 1);
+    until(30, || {
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let keeper = exo.keeper as u32;
+        let children = pids.filter(|pid| sys::linux::identity::parent(*pid) == Ok(keeper));
+        children.count() == 2
+    });
+    exo.end();
+}
+
+#[test]
+fn however_many_are_dead_orders_have_their_turn() {
+    let count = 400;
+    let script =
+        format!("for i in $(seq {count}); do (true &); done; echo made; exec sleep 1000000");
+    let mut exo = Plan::new().start(&["sh", "-c", &script]);
+    exo.start(0, 1);
+    signal::kill(exo.keeper, 19).unwrap();
+    until(60, || exo.out(0).contains("made"));
+    let trace = exo.base.join("trace");
+    testkit::calls::trace(exo.keeper, &trace, &[]);
+    exo.tell("ready");
+    signal::kill(exo.keeper, 18).unwrap();
+    exo.tell("signal 0 1 kill");
+    assert_eq!(exo.ended(0, 1).0, "Signal(9)");
+    let mut text = String::new();
+    exo.end_and(|| text = fs::read_to_string(&trace).unwrap());
+    let turns = text.split("ppoll(").map(|turn| turn.matches("wait4(").count());
+    let most = turns.max().unwrap();
+    assert!((1..=64).contains(&most), "{most} in a turn");
+    assert!(text.matches("wait4(").count() > 64);
+}
+
+#[test]
+fn term_and_kill_reach_the_group_and_only_the_start_that_is_meant() {
+    let mut exo = Plan::new().start(SLEEPER);
+    let pid = exo.start(0, 7);
+    exo.tell("signal 0 6 kill");
+    signal::kill(pid, 19).unwrap();
+    // A stopped one is woken, so that it sees it.
+    exo.tell("signal 0 7 term");
+    assert_eq!(exo.ended(0, 7).0, "Signal(15)");
+    exo.tell("signal 0 7 kill");
+    exo.start(0, 8);
+    exo.tell("signal 0 8 kill");
+    assert_eq!(exo.ended(0, 8).0, "Signal(9)");
+    exo.end();
+}
+
+#[test]
+fn the_end_says_what_was_used() {
+    let script = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; exit 3";
+    let mut exo = Plan::new().start(&["sh", "-c", script]);
+    exo.start(0, 1);
+    let (how, cpu_us, peak_kib) = exo.ended(0, 1);
+    assert_eq!(how, "Code(3)");
+    assert!(cpu_us > 10_000 && peak_kib > 500, "{cpu_us} {peak_kib}");
+    exo.end();
+}
+
+#[test]
+fn term_is_told_once_and_a_hup_not_at_all() {
+    let mut exo = Plan::new().start(SLEEPER);
+    exo.start(0, 1);
+    for number in [1, 15, 2, 15] {
+        signal::kill(exo.keeper, number).unwrap();
+    }
+    assert_eq!(exo.line(), "Shutdown");
+    exo.tell("signal 0 1 kill");
+    assert_eq!(exo.ended(0, 1).0, "Signal(9)");
+    exo.tell("exit 0");
+    assert_eq!(exo.code(), Some(0), "{}", exo.said());
+}
+
+#[test]
+fn a_worker_that_does_not_end_is_killed_with_all_participants() {
+    let mut exo = Plan::new().with("shutdown=0").start(SLEEPER);
+    let pid = exo.start(0, 1);
+    signal::kill(exo.keeper, 15).unwrap();
+    assert_eq!(exo.line(), "Shutdown");
+    assert_eq!(exo.code(), Some(111));
+    assert!(!is_alive(pid));
+    assert!(
+        exo.said().contains("exo: warning: the worker does not end: killed\n"),
+        "{}",
+        exo.said()
+    );
+}
+
+#[test]
+fn a_worker_that_hangs_up_and_stays_is_killed() {
+    let mut exo = Plan::new().start(SLEEPER);
+    let pid = exo.start(0, 1);
+    exo.tell("close");
+    assert_eq!(exo.code(), Some(111));
+    assert!(!is_alive(pid) && !is_alive(exo.worker));
+}
