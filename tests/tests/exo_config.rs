@@ -146,8 +146,10 @@ fn an_account_that_there_is_not_is_found_by_root() {
     let own = scratch.join("sizer/exo.yaml");
     fs::write(&own, "command: x\nuser: no-such-account\n").unwrap();
     let told = exo(&scratch, &["check", "sizer"]);
-    let wanted =
-        format!("exo: fatal: there is no account no-such-account (user: {}:2)\n", own.display());
+    let wanted = format!(
+        "exo: fatal: unable to find account no-such-account: there is none (user: {}:2)\n",
+        own.display()
+    );
     assert_eq!((told.code, told.err()), (Some(1), wanted));
     fs::write(&own, "command: x\nuser: daemon\n").unwrap();
     let told = exo(&scratch, &["check", "sizer"]);

@@ -11,10 +11,11 @@ mod ready;
 mod serve;
 mod status;
 
+use crate::accounts::Person;
 use crate::settings::Settings;
 use cgroups::{Cgroups, Missing};
 use launch::Launcher;
-use people::{People, Person};
+use people::People;
 use places::Control;
 use ready::Ready;
 use serve::Keeper;

@@ -2,6 +2,7 @@
 //!
 //! The design note is this crate's README.
 
+mod accounts;
 pub mod ask;
 pub mod cli;
 pub mod config;

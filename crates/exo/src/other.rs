@@ -3,6 +3,7 @@
 //! exo becomes it: same pid, the participant's user, nothing of exo left but the configuration on a
 //! descriptor. exo.yaml(5) says what it must speak.
 
+use crate::accounts::{self, Person};
 use crate::config;
 use crate::settings::Settings;
 use std::convert::Infallible;
@@ -14,7 +15,6 @@ use sys::linux::signal::{self, Set};
 use sys::linux::{chain, file, memfile, process};
 use sys::privilege::{self, Failure};
 use sys::program::TROUBLE;
-use sys::{account, account::Login};
 
 /// Number of the descriptor on which the configuration is; what is behind it is closed.
 const CONFIG_FD: i32 = 3;
@@ -38,9 +38,10 @@ fn become_it(settings: &Settings, command: &[CString]) -> Result<Infallible, Str
     let text = config::effective(settings);
     let config = memfile::sealed(c"exo-config", text.as_bytes())
         .map_err(|why| format!("unable to make a file in memory: {why}"))?;
-    let environment = environment(settings)?;
+    let person = settings.user.as_deref().map(accounts::find).transpose()?;
+    let environment = environment(settings, person.as_ref())?;
     // The program is looked for with the participant's rights, so before that only what needs more.
-    become_user(settings)?;
+    become_user(person.as_ref())?;
     let dir = CString::new(settings.directory.as_os_str().as_bytes()).unwrap_or_default();
     file::chdir(&dir)
         .map_err(|why| format!("unable to change to {}: {why}", settings.directory.display()))?;
@@ -68,13 +69,11 @@ fn hand_over(config: Fd) -> Result<(), String> {
     Ok(())
 }
 
-fn become_user(settings: &Settings) -> Result<(), String> {
-    if let Some(name) = &settings.user {
-        let ids = account::find(name.as_bytes())
-            .ok_or_else(|| format!("unable to become {name}: there is no such account"))?;
-        let groups = account::groups(name.as_bytes(), &ids);
-        privilege::become_user(ids.uid, ids.gid, &groups)
-            .map_err(|why| format!("unable to become {name}: {}", words(why)))?;
+fn become_user(person: Option<&Person>) -> Result<(), String> {
+    if let Some(Person { name, uid, gid, groups, .. }) = person {
+        privilege::become_user(*uid, *gid, groups).map_err(|why| {
+            format!("unable to become {}: {}", String::from_utf8_lossy(name), words(why))
+        })?;
     }
     process::gain_no_rights().map_err(|why| format!("unable to give up gaining rights: {why}"))
 }
@@ -90,11 +89,9 @@ fn words(failure: Failure) -> String {
 }
 
 /// Returns all variables: nothing is inherited.
-fn environment(settings: &Settings) -> Result<Vec<CString>, String> {
+fn environment(settings: &Settings, person: Option<&Person>) -> Result<Vec<CString>, String> {
     let mut variables: Vec<(&str, &[u8])> = vec![("PATH", settings.path.as_bytes())];
-    let login = settings.user.as_deref().and_then(|name| account::find_login(name.as_bytes()));
-    if let (Some(name), Some((_, Login { home, .. }))) = (&settings.user, &login) {
-        let name = name.as_bytes();
+    if let Some(Person { name, home, .. }) = person {
         variables.extend([("HOME", home.to_bytes()), ("USER", name), ("LOGNAME", name)]);
     }
     for (name, value) in &settings.environment {

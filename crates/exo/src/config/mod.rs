@@ -18,6 +18,7 @@ pub use effective::{json as effective, shown};
 pub use places::Places;
 pub use problem::{At, Origin, Problem, Trouble};
 
+use crate::accounts;
 use crate::settings::Settings;
 use draft::Draft;
 use keys::Scope;
@@ -240,16 +241,17 @@ fn accounts(
 ) -> Result<(), Trouble> {
     let from = |key: &str| origins.get(key).map_or_else(|| "default".to_owned(), Origin::to_string);
     let own = euid();
-    let mut missing = Trouble::default();
+    let mut refused = Trouble::default();
+    let mut people = Vec::new();
     for (key, user, usual) in [
         ("user", &mut settings.user, "nobody"),
         ("worker-user", &mut settings.worker_user, "skynet"),
     ] {
         if own == 0 {
             let name = user.get_or_insert_with(|| usual.to_owned());
-            if account::find(name.as_bytes()).is_none() {
-                let line = format!("there is no account {name} ({key}: {})", from(key));
-                missing.lines.push(line);
+            match accounts::find(name) {
+                Ok(person) => people.push(person),
+                Err(why) => refused.lines.push(format!("{why} ({key}: {})", from(key))),
             }
         } else if let Some(name) = user.take()
             && account::find(name.as_bytes()).is_none_or(|ids| ids.uid != own)
@@ -259,11 +261,16 @@ fn accounts(
                 .push(format!("{key} {name} ({from}) is not taken: only root can change users"));
         }
     }
+    if let [participant, worker] = &*people
+        && let Err(why) = accounts::keep_apart(participant, worker)
+    {
+        refused.lines.push(format!("{why} (user: {})", from("user")));
+    }
     if settings.user.is_some() && settings.user == settings.worker_user {
         let name = settings.user.as_deref().unwrap_or_default();
         let line =
             format!("user and worker-user are both {name}: the participant can write the store");
         warnings.push(line);
     }
-    if missing.lines.is_empty() { Ok(()) } else { Err(missing) }
+    if refused.lines.is_empty() { Ok(()) } else { Err(refused) }
 }

@@ -1,7 +1,7 @@
 //! The environment of a participant: a list of its own, nothing that exo happens to have.
 
 use super::Trouble;
-use super::people::Person;
+use crate::accounts::Person;
 use crate::order::Start;
 use crate::settings::{Mode, Settings};
 use std::ffi::CString;

@@ -7,8 +7,8 @@
 use super::Trouble;
 use super::cgroups::Cgroups;
 use super::environment::Environment;
-use super::people::Person;
 use super::status::{self, Status, Teller};
+use crate::accounts::Person;
 use crate::order::{DESCRIPTORS, Start, Step};
 use crate::settings::{Limits, Settings};
 use std::ffi::{CStr, CString, c_char};

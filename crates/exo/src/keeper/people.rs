@@ -1,8 +1,8 @@
 //! Who the worker and the participants are.
 
 use super::Trouble;
+use crate::accounts::{self, Person};
 use crate::settings::Settings;
-use std::ffi::CString;
 use sys::account::{self, Login};
 use sys::linux::errno::Errno;
 use sys::linux::file::flags::EPERM;
@@ -12,19 +12,6 @@ use sys::linux::process;
 const WORKER: &str = "skynet";
 /// Account of the participants likewise.
 const PARTICIPANT: &str = "nobody";
-
-/// An account, looked up once.
-#[derive(Debug)]
-pub(super) struct Person {
-    /// `$USER`.
-    pub(super) name: Vec<u8>,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    /// Sorted, none twice.
-    pub(super) groups: Vec<u32>,
-    pub(super) home: CString,
-    pub(super) shell: CString,
-}
 
 /// Both accounts.
 #[derive(Debug)]
@@ -53,6 +40,7 @@ impl People {
         let [worker, participant] = names;
         let worker = find(worker.unwrap_or(WORKER))?;
         let participant = find(participant.unwrap_or(PARTICIPANT))?;
+        accounts::keep_apart(&participant, &worker).map_err(Trouble::plain)?;
         Ok(Self { worker, participant, are_become: true })
     }
 
@@ -62,19 +50,8 @@ impl People {
     }
 }
 
-/// Root is who is called root: another account with its rights is a mistake, or worse.
 fn find(name: &str) -> Result<Person, Trouble> {
-    let Some((ids, login)) = account::find_login(name.as_bytes()) else {
-        return Err(Trouble::plain(format!("unable to find account {name}: there is none")));
-    };
-    if ids.uid == 0 && name != "root" {
-        let what = format!("unable to use account {name}: it is root by another name");
-        return Err(Trouble::plain(what));
-    }
-    let mut groups = account::groups(name.as_bytes(), &ids);
-    groups.sort_unstable();
-    let Login { home, shell } = login;
-    Ok(Person { name: name.into(), uid: ids.uid, gid: ids.gid, groups, home, shell })
+    accounts::find(name).map_err(Trouble::plain)
 }
 
 /// Ourselves, as far as an account says; our ids stay what they are, and need none.
@@ -90,16 +67,6 @@ fn ourselves(uid: u32) -> Person {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_account_that_is_not_there_is_none_and_root_is_only_root() {
-        for name in ["no-such-account", "0", "", "root:x"] {
-            assert!(find(name).is_err(), "{name:?}");
-        }
-        let root = find("root").unwrap();
-        assert_eq!((root.uid, root.home.as_c_str()), (0, c"/root"));
-        assert!(root.groups.is_sorted());
-    }
 
     #[test]
     fn a_user_without_an_account_has_a_home_and_a_shell() {

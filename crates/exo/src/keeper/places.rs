@@ -5,6 +5,7 @@
 
 use super::Trouble;
 use super::people::People;
+use crate::accounts::GROUP;
 use crate::settings::Settings;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -19,8 +20,6 @@ use sys::linux::file::{self, HERE};
 use sys::linux::folder::{self, Absent};
 use sys::linux::{identity, process, socket};
 
-/// Group that reads the store and may use the control socket.
-const GROUP: &[u8] = b"skynet";
 /// Everybody finds the drop folders and the control socket.
 const OPEN: u32 = 0o755;
 const STORE: u32 = 0o750;
@@ -34,7 +33,7 @@ pub(super) fn make_folders(
     settings: &Settings,
     people: &People,
 ) -> std::result::Result<(), Trouble> {
-    let group = account::find_group(GROUP);
+    let group = account::find_group(GROUP.as_bytes());
     for (path, mode) in [(&settings.store, STORE), (&settings.spool, OPEN)] {
         let owner = people.are_become.then(|| {
             let gid = group.filter(|_| mode == STORE).unwrap_or(people.worker.gid);
@@ -151,7 +150,7 @@ impl Control {
         remove(&folder, &new)?;
         let socket = listen(&folder, &new)?;
         if people.are_become {
-            let gid = account::find_group(GROUP).unwrap_or(people.worker.gid);
+            let gid = account::find_group(GROUP.as_bytes()).unwrap_or(people.worker.gid);
             file::set_owner_of(folder.raw(), &new, people.worker.uid, gid)?;
         }
         let id = file::stat(folder.raw(), &new, false)?.id();

@@ -116,6 +116,27 @@ fn accounts_that_are_not_there_or_root_by_another_name_stop_exo_before_anything_
 }
 
 #[test]
+fn a_participant_with_a_right_to_the_store_that_its_name_does_not_show_is_refused() {
+    for (account, reason) in [
+        ("frozen:x:1:61235", "it is daemon, the worker's, by another name"),
+        ("frozen:x:61235:1", "it is in group 1, which may read the store"),
+        ("frozen:x:0:0", ""),
+    ] {
+        let plan = Plan::new().with_account(account);
+        let base = plan.base.path().to_owned();
+        let mut exo = plan.start_only(SLEEPER);
+        assert_eq!(exo.code(), Some(111));
+        let wanted = if reason.is_empty() {
+            "exo: fatal: unable to use account frozen: it is root by another name\n".to_owned()
+        } else {
+            format!("exo: fatal: unable to use account frozen for the participant: {reason}\n")
+        };
+        assert_eq!(exo.said(), wanted);
+        assert!(!base.join("store").exists());
+    }
+}
+
+#[test]
 fn without_root_no_other_account_can_be_had() {
     use std::os::unix::process::CommandExt;
     let mut plan = Plan::new();
