@@ -13,7 +13,6 @@ use std::fs::{self, DirBuilder};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::process::{self, Fork};
@@ -119,7 +118,7 @@ impl Session {
         let exo = start(&settings)?;
         let answers = Embedded::open(&embedded::Settings {
             place: place.clone(),
-            clock: Arc::new(Clocks),
+            clock: Clocks::of_this_boot()?,
             safety: Safety::Kill,
             queue: "answers".to_owned(),
             policy: Policy::default(),
@@ -236,7 +235,7 @@ impl Session {
 
 /// Submits all items; returns their jobs with their numbers in the input.
 fn submit(place: &Place, input: &Input) -> Result<BTreeMap<JobId, usize>, Early> {
-    let mut store = Store::open(place, Arc::new(Clocks), Safety::Kill)?;
+    let mut store = Store::open(place, Clocks::of_this_boot()?, Safety::Kill)?;
     let mut open = BTreeMap::new();
     for (number, job) in input.jobs.iter().enumerate() {
         let made = store.apply(&Change::Submit(Box::new(job.clone())))?;

@@ -33,7 +33,31 @@ use work::embedded;
 use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy, Wall};
 
 /// The clocks of this machine.
-pub struct Clocks;
+pub struct Clocks {
+    boot: String,
+}
+
+impl Clocks {
+    /// Learns which boot this is. Where that cannot be known, what was measured in an earlier one
+    /// would count for ever: no store may be opened then.
+    ///
+    /// # Errors
+    /// Why it is not known, in words.
+    pub fn of_this_boot() -> Result<Arc<Self>, String> {
+        let unable = |why: &str| format!("unable to open the store: unable to read {BOOT}: {why}");
+        let boot = std::fs::read_to_string(BOOT).map_err(|why| {
+            let why = why.raw_os_error().map_or_else(|| why.to_string(), |n| Errno(n).to_string());
+            unable(&why)
+        })?;
+        match boot.trim() {
+            "" => Err(unable("it is empty")),
+            boot => Ok(Arc::new(Self { boot: boot.to_owned() })),
+        }
+    }
+}
+
+/// Tells one boot from all others.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 impl Clock for Clocks {
     fn now(&self) -> Now {
@@ -43,8 +67,7 @@ impl Clock for Clocks {
     }
 
     fn boot(&self) -> String {
-        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-        id.map(|id| id.trim().to_owned()).unwrap_or_default()
+        self.boot.clone()
     }
 }
 
@@ -142,7 +165,7 @@ fn open(settings: &Settings) -> Result<Box<dyn Broker>, String> {
     let limit = Limit { tries: settings.tries, ..Limit::default() };
     let broker = Embedded::open(&embedded::Settings {
         place: Place::new(&settings.store),
-        clock: Arc::new(Clocks),
+        clock: Clocks::of_this_boot()?,
         safety: settings.safety,
         queue: settings.queue.clone(),
         policy: Policy { limit, backoff: settings.backoff, ..Policy::default() },
