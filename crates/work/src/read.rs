@@ -290,10 +290,13 @@ impl Reader {
     /// # Errors
     /// [`Trouble`].
     pub fn open_jobs(&self, wfid: &str, queue: &str, at_most: u32) -> Result<Vec<Job>, Trouble> {
+        let number = wfid.strip_prefix("job-").and_then(|number| number.parse::<i64>().ok());
         let sql = format!(
-            "{JOB} WHERE wfid = ?1 AND queue = ?2 AND state <> 'stop' ORDER BY j.id LIMIT ?3"
+            "{JOB} WHERE (wfid = ?1 OR wfid = '' AND j.id = ?4) AND queue = ?2
+                AND state <> 'stop' ORDER BY j.id LIMIT ?3"
         );
-        self.all(&sql, rusqlite::params![wfid, queue, at_most], job)
+        let wfid = Some(wfid).filter(|wfid| !wfid.is_empty());
+        self.all(&sql, rusqlite::params![wfid, queue, at_most, number], job)
     }
 
     /// Returns jobs, newest first: at most `at_most`, numbered below `before`. `queue`: of this one

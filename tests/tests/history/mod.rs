@@ -13,7 +13,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use work::read::Attempt;
 use work::{Applied, Change, JobId, NewJob, Place, Reader, Safety, Store};
 
@@ -39,7 +38,7 @@ impl Sender {
     #[track_caller]
     pub(crate) fn at(folder: &Path) -> Self {
         let place = Place::new(folder);
-        let store = Store::open(&place, Arc::new(Clocks), Safety::Kill).unwrap();
+        let store = Store::open(&place, Clocks::of_this_boot().unwrap(), Safety::Kill).unwrap();
         if fs::metadata(folder).unwrap().uid() == 0 {
             let mut chown = Command::new("chown");
             assert!(chown.args(["-R", "daemon:"]).arg(folder).status().unwrap().success());
