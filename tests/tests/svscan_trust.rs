@@ -264,10 +264,15 @@ fn a_terminal_gets_no_control_byte_by_way_of_tai64nlocal_and_a_pipe_gets_them_al
     let command = "TZ=UTC tai64nlocal <log";
     let said = on_a_terminal(&scratch, command);
     // A terminal's newline is two bytes.
-    let shown = "1999-08-24 04:03:43.787492500 a\tb\\x1b[2J\u{fc}\\x9b\\x7f\r\nno stamp\\x07\\x0d\r\nhalf\\x1b";
+    let shown = "1999-08-24 04:04:05.787492500 a\tb\\x1b[2J\u{fc}\\x9b\\x7f\r\nno stamp\\x07\\x0d\r\nhalf\\x1b";
     assert_eq!(String::from_utf8_lossy(&said), shown);
+    // A character is shown whole though 8192 bytes are read at once, and cut off at the end as bytes.
+    let many = "x".repeat(8191);
+    fs::write(scratch.join("long"), [many.as_bytes(), b"\xc3\xbc\xe2\x82"].concat()).unwrap();
+    let said = on_a_terminal(&scratch, "tai64nlocal <long");
+    assert_eq!(String::from_utf8_lossy(&said), format!("{many}\u{fc}\\xe2\\x82"));
     let _ = on_a_terminal(&scratch, &format!("{command} | cat >piped"));
     let piped = fs::read(scratch.join("piped")).unwrap();
     let behind = line.iter().position(|b| *b == b' ').unwrap();
-    assert_eq!(piped, [b"1999-08-24 04:03:43.787492500", &line[behind..]].concat());
+    assert_eq!(piped, [b"1999-08-24 04:04:05.787492500", &line[behind..]].concat());
 }

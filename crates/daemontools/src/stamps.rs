@@ -114,6 +114,8 @@ struct Line {
     digits: [u8; DIGITS],
     /// A terminal reads, which must get no control byte.
     person: bool,
+    /// For whom this is the beginning of a character.
+    cut: Vec<u8>,
 }
 
 /// The program tai64nlocal.
@@ -122,7 +124,8 @@ pub fn tai64nlocal(words: &[&'static OsStr]) -> i32 {
     if let Some(code) = Program("tai64nlocal").standard(words, "tai64nlocal") {
         return code;
     }
-    let mut line = Line { at: At::Start, digits: [0; DIGITS], person: is_terminal(1) };
+    let mut line =
+        Line { at: At::Start, digits: [0; DIGITS], person: is_terminal(1), cut: Vec::new() };
     code(filter(&mut |input, output| match input {
         Input::Piece(mut rest) => {
             while !rest.is_empty() {
@@ -133,7 +136,8 @@ pub fn tai64nlocal(words: &[&'static OsStr]) -> i32 {
         Input::End => match line.at {
             // Cut off within the stamp: nobody knows what it would have been.
             At::Stamp(len) => put_raw(&line.digits[..len], output),
-            At::Start | At::Text => Ok(()),
+            // A character that is cut off likewise.
+            At::Start | At::Text => output.put(&escaped_but_tabs(&line.cut)),
         },
     }))
 }
@@ -168,8 +172,7 @@ fn translate<'a>(line: &mut Line, bytes: &'a [u8], output: &mut Output) -> Resul
             let (text, others) = split_line(bytes);
             let ends = text.ends_with(b"\n");
             if line.person {
-                output.put(&escaped_but_tabs(text.strip_suffix(b"\n").unwrap_or(text)))?;
-                output.put(if ends { b"\n" } else { b"" })?;
+                show(&mut line.cut, text, output)?;
             } else {
                 output.put(text)?;
             }
@@ -179,6 +182,33 @@ fn translate<'a>(line: &mut Line, bytes: &'a [u8], output: &mut Output) -> Resul
             Ok(others)
         }
     }
+}
+
+/// Puts text for a person. The first bytes of a character whose others come with the next piece wait
+/// for these in `cut`.
+fn show(cut: &mut Vec<u8>, text: &[u8], output: &mut Output) -> Result<(), Errno> {
+    cut.extend_from_slice(text);
+    let whole = cut.len() - begun(cut);
+    let (shown, rest) = cut.split_at(whole);
+    match shown.strip_suffix(b"\n") {
+        Some(line) => {
+            output.put(&escaped_but_tabs(line))?;
+            output.put(b"\n")?;
+        }
+        None => output.put(&escaped_but_tabs(shown))?,
+    }
+    *cut = rest.to_vec();
+    Ok(())
+}
+
+/// Returns how many bytes at the end may be the beginning of a character.
+fn begun(bytes: &[u8]) -> usize {
+    let is_begun = |n: &usize| {
+        let end = bytes.len().checked_sub(*n).map(|at| &bytes[at..]);
+        let wrong = end.and_then(|end| std::str::from_utf8(end).err());
+        wrong.is_some_and(|wrong| wrong.valid_up_to() == 0 && wrong.error_len().is_none())
+    };
+    (1..=3).find(is_begun).unwrap_or(0)
 }
 
 fn put_raw(digits: &[u8], output: &mut Output) -> Result<(), Errno> {
@@ -203,4 +233,28 @@ pub fn text(local: Local) -> String {
     // The original counts years without a sign.
     let year = year as u64;
     format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_a_character_is_known_and_other_bytes_are_none() {
+        for (bytes, n) in [
+            (&b""[..], 0),
+            (b"a", 0),
+            ("\u{fc}".as_bytes(), 0),
+            (b"a\xc3", 1),
+            (b"\xe2\x82", 2),
+            (b"a\xf0\x9f\x98", 3),
+            // None of these can become a character.
+            (b"\xc3\n", 0),
+            (b"\x9b", 0),
+            (b"\xff", 0),
+            (b"\xe2\x28", 0),
+        ] {
+            assert_eq!(begun(bytes), n, "{bytes:x?}");
+        }
+    }
 }
