@@ -28,6 +28,10 @@ struct Entry {
     span: Span,
     /// How long it is; `None` = it was not opened yet.
     size: Option<u64>,
+    /// It cannot be read; asked again it would say so again.
+    is_lost: bool,
+    /// What was said of it.
+    told: Option<Trouble>,
 }
 
 /// Reads a log directory as it was when this was made, the newest line first.
@@ -85,7 +89,7 @@ impl Backward {
         order.refresh(&folder, &mut troubles)?;
         let mut files = Vec::new();
         while let Some((next, span)) = order.take() {
-            files.push(Entry { next, span, size: None });
+            files.push(Entry { next, span, size: None, is_lost: false, told: None });
         }
         let start = Place { file: 0, offset: 0 };
         let file = Rc::default();
@@ -385,8 +389,17 @@ impl Backward {
         {
             return Some(source.clone());
         }
-        let next = self.files.get(file)?.next.clone();
-        let source = Rc::new(next.open(&self.folder, &mut self.troubles)?);
+        let entry = self.files.get_mut(file).filter(|entry| !entry.is_lost)?;
+        let mut troubles = Vec::new();
+        let source = entry.next.clone().open(&self.folder, &mut troubles);
+        for trouble in troubles {
+            if entry.told.as_ref() != Some(&trouble) {
+                entry.told = Some(trouble.clone());
+                self.troubles.push(trouble);
+            }
+        }
+        entry.is_lost = source.is_none();
+        let source = Rc::new(source?);
         self.open = Some((file, source.clone()));
         Some(source)
     }
