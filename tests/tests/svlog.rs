@@ -202,6 +202,9 @@ fn several_directories_are_merged_by_time_and_named() {
     assert!(some.lines().all(|line| line.starts_with("a: ")), "{some}");
     let some = shown(dir, &["-rn90", "a", "c/a"]);
     assert!(some.lines().any(|line| line.starts_with("c/a: ")), "{some}");
+    // Who names one twice gets it twice.
+    let twice = shown(dir, &["--raw", "b", "b"]);
+    assert_eq!(numbers(&twice), (0..60).map(|n| n / 2 * 2 + 1).collect::<Vec<_>>());
 }
 
 #[test]
