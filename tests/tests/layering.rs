@@ -86,7 +86,7 @@ const LAYERS: &[Layer] = &[
         "testkit",
         &["ondisk", "linux", "sys", "libc", "nix", "tempfile", "participant", "serde_json"],
     ),
-    layer("bench", &["linux", "libc", "nix"]),
+    layer("bench", &["libc", "linux", "machine", "nix", "participant", "rusqlite", "work"]),
     layer("tests", &[]),
 ];
 
