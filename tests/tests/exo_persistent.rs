@@ -262,6 +262,8 @@ fn what_it_started_ends_with_it() {
     let site = Site::persistent(&work, "");
     let exo = site.exo();
     site.until(|| site.instance()["state"] == "idle");
+    // It says hello first, and then starts it.
+    site.until(|| !children(exo.participants()[0]).is_empty());
     let child = children(exo.participants()[0])[0];
     assert!(exo.end().success());
     until(SOON, || !testkit::svscan::is_alive(child));
