@@ -6,12 +6,11 @@
 mod history;
 mod host;
 
-use history::lives::{Life, Part, from, points, site, spread};
+use history::lives::{Life, Part, from, points, site, sweep};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use testkit::calls::{self, Call};
+use testkit::calls::Call;
 
 /// Points of each part that are tried when `SKYNET_LONG` does not ask for all.
 const SPREAD: usize = 12;
@@ -118,18 +117,8 @@ fn at_many_points(persistent: bool, part: Part) {
         points.drain(..begun);
     }
     points.retain(|point| error_of(point).is_some());
-    let count = points.len();
-    assert!(count > 60, "{count} system calls that may fail are no life");
-    let points = spread(points, SPREAD);
-    let failed = AtomicUsize::new(0);
-    calls::each_at_once(&points, |point| {
-        let failed_now = fails_at(persistent, part, point);
-        failed.fetch_add(usize::from(failed_now), Ordering::Relaxed);
-    });
-    let (failed, tried) = (failed.into_inner(), points.len());
-    println!("{part:?}: {failed} of {tried} calls failed, of {count}");
-    // Lives differ: a wait more or less, commits that are joined or not.
-    assert!(failed * 4 >= tried, "only {failed} of {tried} calls failed");
+    let what = format!("{part:?}: a call failed");
+    sweep(points, SPREAD, &what, |point| fails_at(persistent, part, point));
 }
 
 #[test]

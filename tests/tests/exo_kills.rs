@@ -6,11 +6,10 @@
 mod history;
 mod host;
 
-use history::lives::{Life, Part, from, points, site, spread};
+use history::lives::{Life, Part, from, points, site, sweep};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use testkit::calls::{self, Call};
+use testkit::calls::Call;
 
 /// Points of each part that are tried when `SKYNET_LONG` does not ask for all.
 const SPREAD: usize = 8;
@@ -31,19 +30,8 @@ fn is_killed_at(persistent: bool, part: Part, point: &Call) -> bool {
 
 fn at_many_points(persistent: bool, part: Part) {
     let points = points(persistent, part);
-    let count = points.len();
-    assert!(count > 60, "{count} system calls are no life");
-    let points = spread(points, SPREAD);
-    let tried = points.len();
-    let died = AtomicUsize::new(0);
-    calls::each_at_once(&points, |point| {
-        let died_now = is_killed_at(persistent, part, point);
-        died.fetch_add(usize::from(died_now), Ordering::Relaxed);
-    });
-    // Lives differ: a wait more or less, commits that are joined or not.
-    let died = died.into_inner();
-    println!("{part:?}: exo died at {died} of {tried} points, of {count}");
-    assert!(died * 4 >= tried, "killed only at {died} of {tried} points");
+    let what = format!("{part:?}: exo died");
+    sweep(points, SPREAD, &what, |point| is_killed_at(persistent, part, point));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use testkit::calls::{self, Call};
 use testkit::until;
@@ -106,11 +107,32 @@ pub(crate) fn points(persistent: bool, part: Part) -> Vec<Call> {
 }
 
 /// Returns all points where `SKYNET_LONG` asks for them, else `wanted` of them.
-pub(crate) fn spread(points: Vec<Call>, wanted: usize) -> Vec<Call> {
+fn spread(points: Vec<Call>, wanted: usize) -> Vec<Call> {
     if std::env::var_os("SKYNET_LONG").is_some() || points.len() <= wanted {
         return points;
     }
     (0..wanted).map(|i| points[i * points.len() / wanted].clone()).collect()
+}
+
+/// Disturbs a life at each of these points. `disturb` tells whether that came about, which it must in
+/// a quarter of the cases: lives differ by a wait more or less, by commits that are joined or not.
+#[track_caller]
+pub(crate) fn sweep(
+    points: Vec<Call>,
+    wanted: usize,
+    what: &str,
+    disturb: impl Fn(&Call) -> bool + Sync,
+) {
+    let count = points.len();
+    assert!(count > 60, "{count} system calls are no life");
+    let points = spread(points, wanted);
+    let disturbed = AtomicUsize::new(0);
+    calls::each_at_once(&points, |point| {
+        disturbed.fetch_add(usize::from(disturb(point)), Ordering::Relaxed);
+    });
+    let (disturbed, tried) = (disturbed.into_inner(), points.len());
+    println!("{what} at {disturbed} of {tried} points, of {count}");
+    assert!(disturbed * 4 >= tried, "{what} only at {disturbed} of {tried} points");
 }
 
 /// One life.
