@@ -9,6 +9,8 @@ mod taker;
 
 pub(crate) mod tx;
 
+#[cfg(test)]
+pub(crate) use lease::ACTIVE_LABELS;
 pub(crate) use row::subject as row_subject;
 
 use crate::clock::Wall;

@@ -266,7 +266,7 @@ mod tests {
             "UPDATE job SET state = ?1, holder = ?2, due = ?3, due_at = ?3 WHERE id = ?4",
             "INSERT INTO attempt DEFAULT VALUES",
             "UPDATE attempt SET how = ?1, ended_at = ?2, sum = ?3, output = ?4 WHERE id = ?5",
-            "SELECT id FROM label WHERE active = 1 ORDER BY known DESC, priority DESC, id",
+            crate::change::ACTIVE_LABELS,
         ] {
             let mut plan = conn.prepare(&format!("EXPLAIN {change}")).unwrap();
             let mut steps = plan.raw_query();

@@ -22,6 +22,13 @@ const FIRST: &str = "
         AND (key IS NULL OR NOT EXISTS (SELECT 1 FROM lock WHERE name = j.key))
     ORDER BY priority DESC, id LIMIT 1";
 
+/// The active labels that have a job of a queue which may be taken, in the order of taking.
+pub(crate) const ACTIVE_LABELS: &str = "
+    SELECT id FROM label l WHERE active = 1 AND EXISTS (SELECT 1 FROM job
+        WHERE queue = ?1 AND label = l.id AND state = 'ready' AND holder IS NULL
+        AND due IS NULL)
+    ORDER BY known DESC, priority DESC, id";
+
 /// What is said of an item that does not have its sum any more.
 const SPOILT_ITEM: &str = "the store's copy of the item is damaged";
 
@@ -49,12 +56,8 @@ impl Tx<'_> {
                 params![queue, now],
             )?;
         }
-        let labels = "SELECT id FROM label l WHERE active = 1 AND EXISTS (SELECT 1 FROM job
-                WHERE queue = ?1 AND label = l.id AND state = 'ready' AND holder IS NULL
-                AND due IS NULL)
-            ORDER BY known DESC, priority DESC, id";
         let wary_too = ask == Ask::Now;
-        for label in self.all(labels, [&queue], |row| row.get::<_, i64>(0))? {
+        for label in self.all(ACTIVE_LABELS, [&queue], |row| row.get::<_, i64>(0))? {
             while let Some(id) =
                 self.first(FIRST, params![queue, label, wary_too], |row| row.get(0))?
             {
