@@ -100,11 +100,12 @@ impl Log {
     }
 
     fn first_lines<'a>(&self, page: &'a mut [u8; PAGE]) -> &'a [u8] {
-        let mut len = 0;
-        for (to, from) in page.iter_mut().zip(&self.waiting) {
-            *to = *from;
-            len += 1;
-        }
+        let (first, rest) = self.waiting.as_slices();
+        let first = &first[..first.len().min(PAGE)];
+        let rest = &rest[..rest.len().min(PAGE - first.len())];
+        let len = first.len() + rest.len();
+        page[..first.len()].copy_from_slice(first);
+        page[first.len()..len].copy_from_slice(rest);
         let whole = page[..len].iter().rposition(|byte| *byte == b'\n');
         // After a page that a file took in part the rest of a line comes first.
         &page[..whole.map_or(len, |end| end + 1)]
