@@ -136,7 +136,8 @@ impl View {
     fn of_trouble(trouble: Trouble, paths: &Paths) -> Self {
         let mut text = Vec::new();
         show::why(&mut text, trouble, paths);
-        let now = Snapshot { kept: false, half: None, record: None, life: Life::Over };
+        let now =
+            Snapshot { kept: false, half: None, record: None, life: Life::Over, is_torn: false };
         let error = Some(String::from_utf8_lossy(&text).into_owned());
         Self { normally_up: None, now, error }
     }

@@ -292,6 +292,9 @@ pub struct Snapshot {
     pub record: Option<Record>,
     /// Whether the process is alive.
     pub life: Life,
+    /// Status and record speak of different moments, and the supervise that writes both lives: it
+    /// was in the middle of that, and they will agree in an instant.
+    pub is_torn: bool,
 }
 
 impl Snapshot {
@@ -307,7 +310,11 @@ impl Snapshot {
     /// Puts together what was read.
     #[must_use]
     pub fn new(kept: bool, half: Option<Half>, record: Option<Record>, boot: &Boot) -> Self {
-        let record = record.filter(|record| half.is_none_or(|half| agree(record, &half.status)));
+        let read = record;
+        let record = read.filter(|record| half.is_none_or(|half| agree(record, &half.status)));
+        let is_torn = kept
+            && record.is_none()
+            && read.is_some_and(|record| boot.has(&record, &record.supervisor));
         let life = match (&record, &half) {
             (Some(record), _) if boot.has(record, &record.process) => Life::Certain,
             (None, Some(half)) if is_alive(half.status.pid) => {
@@ -319,7 +326,7 @@ impl Snapshot {
             }
             _ => Life::Over,
         };
-        Self { kept, half, record, life }
+        Self { kept, half, record, life, is_torn }
     }
 
     /// Returns what the service is doing.

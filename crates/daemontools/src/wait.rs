@@ -79,7 +79,8 @@ pub fn judge(goal: Goal, before: &Snapshot, now: &Snapshot, asked_to_start: bool
         Goal::Ready => now.kept && now.is_ready(),
         Goal::Restarted => now.kept && now.is_up() && moment(now) != moment(before),
         Goal::Kept => now.kept,
-        Goal::Ended => !now.kept || !now.is_up() || moment(now) != moment(before),
+        // How it ended is in the record.
+        Goal::Ended => !now.kept || !now.is_torn && (!now.is_up() || moment(now) != moment(before)),
     };
     if reached {
         return Verdict::Reached;
@@ -354,6 +355,7 @@ mod tests {
             half: Some(Half { status, state: None }),
             record: None,
             life: if pid == 0 { Life::Over } else { Life::Certain },
+            is_torn: false,
         }
     }
 
@@ -405,6 +407,9 @@ mod tests {
         for next in [at(2, 0, Want::Up), at(2, 8, Want::Up), left(up)] {
             assert_eq!(judge(Goal::Ended, &up, &next, false), Verdict::Reached);
         }
+        // Status and record are written one after the other.
+        let torn = Snapshot { is_torn: true, ..at(2, 0, Want::Up) };
+        assert_eq!(judge(Goal::Ended, &up, &torn, false), Verdict::Pending);
     }
 
     #[test]

@@ -71,8 +71,7 @@ pub fn walk(
     for (task, (dir, log)) in tasks.into_iter().zip(&dirs) {
         walker.take_on(task.service, task.steps, dir, log.as_deref());
     }
-    let limit = u64::try_from(patience.timeout.as_nanos()).unwrap_or(u64::MAX);
-    let deadline = walker.begun.saturating_add(limit);
+    let deadline = patience.deadline(walker.begun);
     walker.go(deadline, guard).map_err(|why| Failure::errno("wait for", "services", why))?;
     walker.give_up(patience.timeout);
     Ok(())
@@ -292,10 +291,16 @@ impl<'a> Walker<'a, '_, '_> {
         if let Some(why) = self.has_ended(i) {
             return Progress::Failed(why);
         }
-        if self.walks[i].until.is_some_and(|until| until <= now) {
-            return Progress::Done;
+        if self.walks[i].until.is_none_or(|until| until > now) {
+            return Progress::Waits;
         }
-        Progress::Waits
+        let own = self.walks[i].own;
+        if self.waiting.seen(own).is_some_and(|(_, now)| now.is_torn) {
+            // Its supervise was about to say how it ended, and will be heard.
+            self.walks[i].until = None;
+            return Progress::Waits;
+        }
+        Progress::Done
     }
 
     fn ask(&mut self, i: usize, socket: &Path, request: &Request) -> Progress {
@@ -476,7 +481,7 @@ mod tests {
             died: died.map(|second| Stamp::from_unix(second, 0)),
             ..Record::new([0; 16], Identity::default())
         };
-        Snapshot { kept: true, half, record: Some(record), life: Life::Over }
+        Snapshot { kept: true, half, record: Some(record), life: Life::Over, is_torn: false }
     }
 
     #[test]
