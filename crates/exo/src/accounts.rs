@@ -4,7 +4,7 @@ use std::ffi::CString;
 use sys::account::{self, Login};
 
 /// Group that reads the store and may use the control socket.
-pub(crate) const GROUP: &str = "skynet";
+pub(crate) const GROUP: &[u8] = b"skynet";
 
 /// An account, looked up once.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(crate) fn keep_apart(participant: &Person, worker: &Person) -> Result<(), St
              by another name"
         ));
     }
-    let readers = [Some(worker.gid), account::find_group(GROUP.as_bytes())];
+    let readers = [Some(worker.gid), account::find_group(GROUP)];
     match readers.into_iter().flatten().find(|gid| participant.groups.contains(gid)) {
         None => Ok(()),
         Some(gid) => Err(format!(

@@ -92,8 +92,7 @@ pub fn run(args: &Control) -> i32 {
             return TROUBLE;
         }
     };
-    let path = settings.run.join(format!("{}.sock", settings.participant));
-    match ask(&path, &args.what.request()) {
+    match ask(&settings.socket(), &args.what.request()) {
         Ok(answer) => {
             let is_done = answer.get("ok").and_then(Value::as_bool).unwrap_or(false);
             let text = terminal::escaped(answer.to_string().as_bytes()).into_owned();
@@ -109,21 +108,26 @@ pub fn run(args: &Control) -> i32 {
     }
 }
 
+/// Says what went wrong with a control socket, and who may where we may not.
+#[must_use]
+pub fn unable(verb: &str, path: &Path, why: &std::io::Error) -> String {
+    let path = path.display();
+    if why.kind() == std::io::ErrorKind::PermissionDenied {
+        let who = "root, the worker's user or a member of group skynet may";
+        return format!("unable to {verb} {path}: permission denied; {who}");
+    }
+    format!("unable to {verb} {path}: {why}")
+}
+
 /// Asks the exo behind a socket.
 ///
 /// # Errors
 /// What went wrong, and the exit code that says so.
 pub fn ask(path: &Path, request: &Request) -> Result<Value, (String, i32)> {
-    let trouble = |what: &str, why: std::io::Error| {
-        (format!("unable to {what} {}: {why}", path.display()), TROUBLE)
-    };
+    let trouble = |verb: &str, why: std::io::Error| (unable(verb, path, &why), TROUBLE);
     let mut socket = UnixStream::connect(path).map_err(|why| match why.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
             (format!("unable to ask {}: no exo runs there", path.display()), DOWN)
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            let who = "root, the worker's user or a member of group skynet may";
-            (format!("unable to ask {}: permission denied; {who}", path.display()), TROUBLE)
         }
         _ => trouble("ask", why),
     })?;

@@ -112,3 +112,16 @@ pub struct Settings {
     /// Least important message that is said.
     pub log_level: log::LevelFilter,
 }
+
+impl Settings {
+    /// Returns the control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run.join(self.socket_name())
+    }
+
+    /// Returns its name in the folder of the control sockets.
+    pub(crate) fn socket_name(&self) -> String {
+        format!("{}.sock", self.participant)
+    }
+}

@@ -44,12 +44,6 @@ impl Here {
         self.uid == 0
     }
 
-    /// Returns the control socket of a participant's exo.
-    #[must_use]
-    pub fn socket(&self, participant: &str) -> PathBuf {
-        self.places().run.join(format!("{participant}.sock"))
-    }
-
     /// Returns the path of one of our programs; its name alone where it is looked for in `$PATH`.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {

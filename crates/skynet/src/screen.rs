@@ -182,12 +182,6 @@ impl Table {
         self.rows.push(cells.collect());
     }
 
-    /// Tells whether there is no row.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Returns its lines, each with its end.
     #[must_use]
     pub fn lines(&self, screen: &Screen, with_head: bool) -> String {

@@ -62,10 +62,10 @@ impl Service {
         self.name == OWN_LOG
     }
 
-    /// Tells whether it has a logger.
+    /// Returns its directory without links, by which its files are found whatever becomes of these.
     #[must_use]
-    pub fn has_logger(&self) -> bool {
-        self.dir.join("log").is_dir()
+    pub fn real_dir(&self) -> PathBuf {
+        self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone())
     }
 
     /// Reads its exo's configuration.

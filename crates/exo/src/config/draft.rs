@@ -303,7 +303,7 @@ impl Draft {
             problems.push(Problem::missing("participant", why));
         }
         s.queue = self.queue.unwrap_or_else(|| s.participant.clone());
-        let socket = s.run.join(format!("{}.sock", s.participant));
+        let socket = s.socket();
         if socket.as_os_str().len() > SOCKET {
             let why = format!("{} is longer than {SOCKET} bytes", socket.display());
             problems.push(Problem::missing("run", why));

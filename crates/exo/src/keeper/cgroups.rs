@@ -4,6 +4,7 @@
 //! They are below the cgroup in which exo itself is, in a folder that is named after participant and
 //! store; cgroup v2 with `cgroup.kill`, as Linux has it from 5.14 on. No limit is set in them.
 
+use super::places::c_string;
 use crate::settings::Settings;
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -11,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::file::flags::{EEXIST, EINVAL, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY};
+use sys::linux::file::flags::{EEXIST, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY};
 use sys::linux::file::{self, HERE};
 use sys::linux::{directory, time};
 
@@ -38,13 +39,13 @@ impl Cgroups {
         let unable = |what: &str, path: &Path, why: Errno| {
             Missing(format!("unable to {what} {}: {why}", path.display()))
         };
-        let store = CString::new(settings.store.as_os_str().as_bytes());
-        let store = store.map_err(|_| Errno(EINVAL)).and_then(|path| file::stat(HERE, &path, true));
+        let store = c_string(settings.store.as_os_str().as_bytes());
+        let store = store.and_then(|path| file::stat(HERE, &path, true));
         let (device, inode) = store.map_err(|why| unable("see", &settings.store, why))?.id();
         let above = own_cgroup().ok_or_else(|| Missing("no cgroup v2 is mounted".to_owned()))?;
         let path = above.join(format!("exo.{}.{device:x}-{inode:x}", settings.participant));
         let make = || {
-            let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(EINVAL))?;
+            let name = c_string(path.as_os_str().as_bytes())?;
             at_worst(file::mkdir(HERE, &name, 0o755), EEXIST)?;
             let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
             let made = Self { folder: file::open(HERE, &name, flags, 0)?, path: name };
@@ -57,7 +58,10 @@ impl Cgroups {
 
     /// Returns what a child of the instance has to write `0` to, before its rights go.
     pub(super) fn door(&self, instance: u16) -> Result<Fd> {
-        at_worst(file::mkdir(self.folder.raw(), &c_string(instance.to_string())?, 0o755), EEXIST)?;
+        at_worst(
+            file::mkdir(self.folder.raw(), &c_string(instance.to_string().as_bytes())?, 0o755),
+            EEXIST,
+        )?;
         self.open(&format!("{instance}/cgroup.procs"))
     }
 
@@ -111,16 +115,12 @@ impl Cgroups {
     }
 
     fn open(&self, name: &str) -> Result<Fd> {
-        file::open(self.folder.raw(), &c_string(name.to_owned())?, O_WRONLY, 0)
+        file::open(self.folder.raw(), &c_string(name.as_bytes())?, O_WRONLY, 0)
     }
 }
 
 fn kill(to: &Fd) -> Result<()> {
     fd::write_all(to.raw(), b"1")
-}
-
-fn c_string(text: String) -> Result<CString> {
-    CString::new(text).map_err(|_| Errno(EINVAL))
 }
 
 fn at_worst(answer: Result<()>, harmless: i32) -> Result<()> {

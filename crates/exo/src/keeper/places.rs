@@ -33,7 +33,7 @@ pub(super) fn make_folders(
     settings: &Settings,
     people: &People,
 ) -> std::result::Result<(), Trouble> {
-    let group = account::find_group(GROUP.as_bytes());
+    let group = account::find_group(GROUP);
     for (path, mode) in [(&settings.store, STORE), (&settings.spool, OPEN)] {
         let owner = people.are_become.then(|| {
             let gid = group.filter(|_| mode == STORE).unwrap_or(people.worker.gid);
@@ -111,7 +111,7 @@ fn enter(above: &Fd, name: &CStr) -> Result<Fd> {
     folder::open(above.raw(), name, Absent::Refuse).map_err(folder::Trouble::errno)
 }
 
-fn c_string(bytes: &[u8]) -> Result<CString> {
+pub(super) fn c_string(bytes: &[u8]) -> Result<CString> {
     CString::new(bytes).map_err(|_| Errno(EINVAL))
 }
 
@@ -130,9 +130,8 @@ impl Control {
         settings: &Settings,
         people: &People,
     ) -> std::result::Result<(Self, Fd), Trouble> {
-        let path = settings.run.join(format!("{}.sock", settings.participant));
         Self::try_make(settings, people)
-            .map_err(|why| Trouble::about("unable to make control socket", &path, why))
+            .map_err(|why| Trouble::about("unable to make control socket", &settings.socket(), why))
     }
 
     fn try_make(settings: &Settings, people: &People) -> Result<(Self, Fd)> {
@@ -145,12 +144,13 @@ impl Control {
             // Others could put their own socket in the place of ours.
             return Err(Errno(EPERM));
         }
-        let name = c_string(format!("{}.sock", settings.participant).as_bytes())?;
-        let new = c_string(format!(".{}.sock", settings.participant).as_bytes())?;
+        let name = settings.socket_name();
+        let new = c_string(format!(".{name}").as_bytes())?;
+        let name = c_string(name.as_bytes())?;
         remove(&folder, &new)?;
         let socket = listen(&folder, &new)?;
         if people.are_become {
-            let gid = account::find_group(GROUP.as_bytes()).unwrap_or(people.worker.gid);
+            let gid = account::find_group(GROUP).unwrap_or(people.worker.gid);
             file::set_owner_of(folder.raw(), &new, people.worker.uid, gid)?;
         }
         let id = file::stat(folder.raw(), &new, false)?.id();

@@ -127,7 +127,7 @@ impl Session {
         });
         let answers = answers?;
         let reader = Reader::open(&place)?;
-        let socket = settings.run.join(format!("{}.sock", settings.participant));
+        let socket = settings.socket();
         let is_persistent = settings.mode == Mode::Persistent;
         Ok(Self {
             exo,

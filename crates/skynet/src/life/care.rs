@@ -9,6 +9,7 @@ use crate::svscan;
 use daemontools::observe::{Life, Snapshot};
 use daemontools::wait::Goal;
 use exo::control::{Request, Until};
+use exo::settings::Settings;
 use ondisk::record::Phase;
 use ondisk::status::Want;
 use std::path::PathBuf;
@@ -43,7 +44,13 @@ pub fn start(sight: &Sight<'_>) -> Vec<Step> {
 /// Returns the step in which a service that was started shows that it stays.
 #[must_use]
 pub fn comes_up(service: &Service) -> Step {
-    match socket(service) {
+    comes_up_behind(socket(service))
+}
+
+/// Returns the same of one whose control socket is known; `None` = it has none that can be asked.
+#[must_use]
+pub fn comes_up_behind(socket: Option<PathBuf>) -> Step {
+    match socket {
         Some(socket) => Step::Ask(socket, Request::Wait { until: Until::Started }),
         None => Step::Stays,
     }
@@ -58,9 +65,13 @@ pub fn end() -> Vec<Step> {
 /// Returns the control socket of the exo that a service is; `None` = it is none that can be asked.
 #[must_use]
 pub fn socket(service: &Service) -> Option<PathBuf> {
-    let settings = service.is_participant.then(|| service.load().ok())??.settings;
-    let name = format!("{}.sock", settings.participant);
-    settings.exoskeleton.is_none().then(|| settings.run.join(name))
+    socket_of(&service.is_participant.then(|| service.load().ok())??.settings)
+}
+
+/// Returns the same where its configuration was read already.
+#[must_use]
+pub fn socket_of(settings: &Settings) -> Option<PathBuf> {
+    settings.exoskeleton.is_none().then(|| settings.socket())
 }
 
 /// Tells whether a service is down and is going to stay so.

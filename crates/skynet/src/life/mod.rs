@@ -40,6 +40,14 @@ pub struct Patience {
     pub timeout: Duration,
 }
 
+impl Patience {
+    /// Returns when it is over, as nanoseconds of the monotonic clock, for a wait that began then.
+    #[must_use]
+    pub fn deadline(&self, begun: u64) -> u64 {
+        begun.saturating_add(u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     work::units::duration(text).map_err(|why| why.to_string())
 }
@@ -72,21 +80,38 @@ impl Sight<'_> {
     }
 }
 
-/// Looks at a service directory.
-#[must_use]
-pub fn look(dir: &Path) -> Snapshot {
-    let mut paths = paths();
-    let _ = paths.set(dir.as_os_str());
-    Snapshot::take(&mut paths, &Boot::this())
+/// Looks at one service directory after the other.
+pub struct Looker {
+    paths: Paths,
+    boot: Boot,
 }
 
-/// What cannot be looked at would pass for a service that is down.
-fn may_look(dir: &Path) -> Result<(), String> {
-    let mut paths = paths();
-    let kept = paths.set(dir.as_os_str()).and_then(|()| observe::is_kept(&mut paths));
-    match kept {
-        Err(why) if matches!(why.0, EACCES | EPERM) => Err(words::refused(dir, why)),
-        _ => Ok(()),
+impl Looker {
+    /// Learns which boot this is, once for all.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { paths: paths(), boot: Boot::this() }
+    }
+
+    /// Looks at a service directory.
+    pub fn look(&mut self, dir: &Path) -> Snapshot {
+        let _ = self.paths.set(dir.as_os_str());
+        Snapshot::take(&mut self.paths, &self.boot)
+    }
+
+    /// What cannot be looked at would pass for a service that is down.
+    fn may_look(&mut self, dir: &Path) -> Result<(), String> {
+        let set = self.paths.set(dir.as_os_str());
+        match set.and_then(|()| observe::is_kept(&mut self.paths)) {
+            Err(why) if matches!(why.0, EACCES | EPERM) => Err(words::refused(dir, why)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Looker {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -111,13 +136,14 @@ pub fn run(
         picked.services.iter().filter(|s| !s.is_own() || names.names.contains(&s.name)).collect();
     let has_svscan = svscan::find(here).is_some();
     let (mut tasks, mut lines) = (Vec::new(), Lines::new(here));
+    let mut looker = Looker::new();
     for service in &services {
-        let dir = service.dir.canonicalize().unwrap_or_else(|_| service.dir.clone());
-        if let Err(why) = may_look(&dir) {
+        let dir = service.real_dir();
+        if let Err(why) = looker.may_look(&dir) {
             lines.refused(&service.name, &[why]);
             continue;
         }
-        let snapshot = look(&dir);
+        let snapshot = looker.look(&dir);
         let is_by_all = names.all;
         let sight = Sight { service, dir, snapshot, has_svscan, is_by_all };
         match plan(&sight) {

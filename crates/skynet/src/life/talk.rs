@@ -85,11 +85,6 @@ impl Talk {
     }
 
     fn trouble(&self, verb: &str, why: &std::io::Error) -> Heard {
-        let path = self.path.display();
-        if why.kind() == ErrorKind::PermissionDenied {
-            let who = "root, the worker's user or a member of group skynet may";
-            return Heard::Trouble(format!("unable to {verb} {path}: permission denied; {who}"));
-        }
-        Heard::Trouble(format!("unable to {verb} {path}: {why}"))
+        Heard::Trouble(exo::ask::unable(verb, &self.path, why))
     }
 }

@@ -3,7 +3,7 @@
 use crate::failure::{Answer, Failure, code};
 use crate::here::Here;
 use crate::life::plan::{Order, Step, Steps, Task};
-use crate::life::{self, Guard, Lines, Patience, care, walk};
+use crate::life::{Guard, Lines, Looker, Patience, care, walk};
 use crate::service::{self, Service};
 use crate::{instance, links, svscan};
 use clap::Args;
@@ -68,7 +68,7 @@ fn greet(here: &Here, services: &[Service], pid: i32, patience: Patience) -> Ans
     let mut lines = Lines::new(here);
     let task = |service, steps| {
         let service: &Service = service;
-        let dir = service.dir.canonicalize().unwrap_or_else(|_| service.dir.clone());
+        let dir = service.real_dir();
         Task::new(service, dir, steps)
     };
     // Whatever --no-wait says: once it keeps its services, svscan can be found.
@@ -81,10 +81,11 @@ fn greet(here: &Here, services: &[Service], pid: i32, patience: Patience) -> Ans
         lines.done(svscan::SVSCAN, &format!("runs, pid {pid}"));
     }
     let mut tasks = Vec::new();
+    let mut looker = Looker::new();
     for service in others {
         let up = Step::Reach(Order::None, Goal::Up);
         let task = task(service, Steps::to("up", "starts", [up, care::comes_up(service)]));
-        let snapshot = life::look(&task.dir);
+        let snapshot = looker.look(&task.dir);
         if snapshot.kept && care::is_down(&snapshot) {
             // It was stopped, its supervise was killed, and the next one keeps to that.
             lines.done(&service.name, "down, as it was told");

@@ -46,10 +46,11 @@ pub(super) fn ask(sight: &Sight<'_>, word: &'static str, requests: &[Request]) -
         let text = "down, takes no items".to_owned();
         return if sight.is_by_all { Plan::Nothing(text) } else { Plan::refused(text) };
     }
-    if let Err(why) = sight.service.load() {
-        return why.into();
-    }
-    let Some(socket) = care::socket(sight.service) else {
+    let settings = match sight.service.load() {
+        Ok(loaded) => loaded.settings,
+        Err(why) => return why.into(),
+    };
+    let Some(socket) = care::socket_of(&settings) else {
         return Plan::refused("another exoskeleton runs it, which cannot be asked");
     };
     let steps = requests.iter().map(|request| Step::Ask(socket.clone(), request.clone()));

@@ -3,7 +3,7 @@
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::life::plan::{Order, Step, Steps, Task};
-use crate::life::{self, Lines, Patience, walk};
+use crate::life::{Lines, Looker, Patience, walk};
 use crate::{instance, service, svscan};
 use clap::Args;
 use daemontools::wait::Goal;
@@ -34,11 +34,12 @@ pub fn run(args: &Halt, here: &Here) -> Answer {
     let services = service::all(here)?;
     let order = if svscan.is_some() { Order::None } else { Order::End };
     let mut tasks = Vec::new();
+    let mut looker = Looker::new();
     for service in &services {
-        let dir = service.dir.canonicalize().unwrap_or_else(|_| service.dir.clone());
+        let dir = service.real_dir();
         // svscan ends its own log last, and that without a word.
         let is_silent = service.is_own() && svscan.is_some();
-        if !is_silent && life::look(&dir).kept {
+        if !is_silent && looker.look(&dir).kept {
             // Only svscan's own services end with it.
             let order = if service.is_linked { order } else { Order::End };
             let first = Step::Reach(order, Goal::Finished);
@@ -74,8 +75,7 @@ fn last(pidfd: &Fd, begun: u64, patience: Patience, lines: &mut Lines<'_>) -> Re
         lines.done(svscan::SVSCAN, "told to end");
         return Ok(());
     }
-    let limit = u64::try_from(patience.timeout.as_nanos()).unwrap_or(u64::MAX);
-    let deadline = begun.saturating_add(limit);
+    let deadline = patience.deadline(begun);
     loop {
         let left = deadline.saturating_sub(time::monotonic());
         let ended = fd::poll(&mut [PollFd::readable(pidfd.raw())], Some(left));

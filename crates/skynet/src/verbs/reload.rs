@@ -32,13 +32,18 @@ fn plan(sight: &Sight<'_>) -> Plan {
     if !sight.is_up() {
         return Plan::Nothing("down, nothing to reload".to_owned());
     }
-    if sight.service.is_participant
-        && let Err(why) = sight.service.load()
-    {
-        let as_it_was = |why| format!("{why}; it runs on as it was");
-        return Plan::Refused(why.lines.into_iter().map(as_it_was).collect());
+    let mut socket = None;
+    if sight.service.is_participant {
+        match sight.service.load() {
+            Ok(loaded) => socket = care::socket_of(&loaded.settings),
+            Err(why) => {
+                let as_it_was = |why| format!("{why}; it runs on as it was");
+                return Plan::Refused(why.lines.into_iter().map(as_it_was).collect());
+            }
+        }
     }
-    let stop = Step::Reach(Order::Letters("d"), Goal::Down);
-    let steps = std::iter::once(stop).chain(care::start(sight));
+    let [stop, start] = [("d", Goal::Down), ("u", Goal::Up)]
+        .map(|(letters, goal)| Step::Reach(Order::Letters(letters), goal));
+    let steps = [stop, start, care::comes_up_behind(socket)];
     Plan::Do(Steps::to("reloaded", "told to start again", steps))
 }

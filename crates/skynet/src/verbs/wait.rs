@@ -74,7 +74,7 @@ fn plan(sight: &Sight<'_>, state: State, here: &Here) -> Plan {
 
 fn ready(sight: &Sight<'_>) -> Step {
     match care::socket(sight.service) {
-        Some(socket) => Step::Ask(socket, Request::Wait { until: Until::Started }),
         None => Step::Reach(Order::None, Goal::Ready),
+        socket => care::comes_up_behind(socket),
     }
 }
