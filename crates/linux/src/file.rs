@@ -157,6 +157,13 @@ pub fn is_executable(dir: i32, name: &CStr) -> bool {
     unsafe { libc::faccessat(dir, name.as_ptr(), libc::X_OK, 0) == 0 }
 }
 
+/// Tells whether `name` below `dir` may be read by this process (its effective ids).
+#[must_use]
+pub fn is_readable(dir: i32, name: &CStr) -> bool {
+    // SAFETY: `name` is NUL-terminated.
+    unsafe { libc::faccessat(dir, name.as_ptr(), libc::R_OK, 0) == 0 }
+}
+
 /// Sets the umask.
 pub fn set_umask(mask: u32) {
     // SAFETY: umask takes a number and cannot fail.

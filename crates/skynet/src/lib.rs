@@ -11,5 +11,6 @@ pub mod links;
 pub mod names;
 pub mod screen;
 pub mod service;
+pub mod store;
 pub mod svscan;
 pub mod verbs;
