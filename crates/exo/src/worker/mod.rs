@@ -204,6 +204,7 @@ fn rules(settings: &Settings) -> Rules {
         shutdown: times.shutdown,
         restart: times.restart,
         restart_longest: times.restart_longest,
+        ahead: machine::exo::MOST_AHEAD,
     }
 }
 
@@ -229,6 +230,7 @@ impl Worker {
                 return self.end();
             }
             self.answer_waiters();
+            self.broker.flush();
             self.wait();
         }
     }

@@ -7,7 +7,10 @@
 use crate::time::{Mono, earlier};
 use core::time::Duration;
 
+mod ahead;
 mod words;
+pub use ahead::MOST as MOST_AHEAD;
+use ahead::{AtHand, Next};
 pub use words::{Action, Actions, Ask, Event, How, Key, Mode, Rules, Standing, Why};
 
 #[cfg(test)]
@@ -19,12 +22,13 @@ pub const NOTICE: Duration = Duration::from_secs(5);
 pub const LATE: Duration = Duration::from_secs(3);
 /// How long a death is waited for after KILL before the item is settled without it.
 pub const UNDYING: Duration = Duration::from_secs(2);
-/// How long an item may be looked ahead at.
-pub const AHEAD: Duration = Duration::from_secs(1);
 /// From the end of what a participant says to KILL.
 pub const CLOSED: Duration = Duration::from_secs(1);
-/// The next item is looked ahead at where the last took no longer than this.
+/// The next item is looked ahead at where the last took no longer than this, and as long as the one
+/// in hand does not.
 pub const QUICK: Duration = Duration::from_millis(100);
+/// Several are where as many as can be at hand take no longer than [`QUICK`] together.
+pub const BRISK: Duration = Duration::from_millis(QUICK.as_millis() as u64 / MOST_AHEAD as u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
@@ -64,13 +68,6 @@ struct Hand {
     stop: Option<Stop>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Next {
-    key: Key,
-    begun: bool,
-    until: Mono,
-}
-
 /// One instance of a participant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Instance {
@@ -78,11 +75,12 @@ pub struct Instance {
     phase: Phase,
     process: Process,
     hand: Option<Hand>,
-    next: Option<Next>,
+    next: AtHand,
     asked_now: bool,
-    asked_ahead: bool,
-    /// The last item took no longer than [`QUICK`].
-    quick: bool,
+    /// Asks for items to have at hand.
+    asked_ahead: usize,
+    /// How many items to have at hand and to ask for, by how long the last one took.
+    ahead: usize,
     last_start: Mono,
     /// Starts in a row that led to nothing.
     vain: u32,
@@ -97,10 +95,10 @@ impl Instance {
             phase: Phase::Running,
             process: Process::Absent { until: None },
             hand: None,
-            next: None,
+            next: AtHand::new(),
             asked_now: false,
-            asked_ahead: false,
-            quick: false,
+            asked_ahead: 0,
+            ahead: 0,
             last_start: Mono(0),
             vain: 0,
         }
@@ -160,8 +158,7 @@ impl Instance {
             Phase::Stopping { notice, end } => earlier(notice, end),
             Phase::Running | Phase::Draining => None,
         };
-        let next = self.next.map(|next| next.until);
-        earlier(earlier(process, hand), earlier(phase, next))
+        earlier(earlier(process, hand), earlier(phase, self.patience()))
     }
 
     /// Tells whether there is nothing left to be done, and nothing will be.
@@ -234,7 +231,7 @@ impl Instance {
             out.push(Action::Start(None));
         }
         if self.is_ready() {
-            match self.next.take() {
+            match self.next.pop() {
                 Some(next) => self.take(next.key, next.begun, now, out),
                 None if !self.asked_now => {
                     self.withdraw_ahead(out);
@@ -270,22 +267,29 @@ impl Instance {
 
     fn look_ahead(&mut self, out: &mut Actions) {
         let is_at_it = self.hand.is_some_and(|hand| hand.stop.is_none());
-        if is_at_it
-            && self.is_persistent()
-            && self.phase == Phase::Running
-            && self.quick
-            && self.next.is_none()
-            && !self.asked_ahead
-        {
-            self.asked_ahead = true;
-            out.push(Action::Ask(Ask::Ahead));
+        if is_at_it && self.is_persistent() && self.phase == Phase::Running {
+            for _ in self.next.len() + self.asked_ahead..self.ahead {
+                self.asked_ahead += 1;
+                out.push(Action::Ask(Ask::Ahead));
+            }
         }
     }
 
+    /// Returns how long what is at hand, or asked for to be, may wait for what is in hand.
+    fn patience(&self) -> Option<Mono> {
+        let waits = !self.next.is_empty() || self.asked_ahead > 0;
+        self.hand.filter(|_| waits).map(|hand| hand.since.after(QUICK))
+    }
+
     fn withdraw_ahead(&mut self, out: &mut Actions) {
-        if self.asked_ahead {
-            self.asked_ahead = false;
+        for _ in 0..core::mem::take(&mut self.asked_ahead) {
             out.push(Action::Withdraw(Ask::Ahead));
+        }
+    }
+
+    fn give_back_ahead(&mut self, out: &mut Actions) {
+        while let Some(next) = self.next.pop() {
+            give_away(next.key, next.begun, out);
         }
     }
 
@@ -295,18 +299,22 @@ impl Instance {
             self.asked_now = false;
             out.push(Action::Withdraw(Ask::Now));
         }
-        if let Some(next) = self.next.take() {
-            give_away(next.key, next.begun, out);
-        }
+        self.give_back_ahead(out);
     }
 
     fn arrived(&mut self, key: Key, begun: bool, now: Mono, out: &mut Actions) {
-        let asked = if begun { &mut self.asked_now } else { &mut self.asked_ahead };
-        *asked = false;
-        let is_at_it = self.hand.is_some() && self.phase == Phase::Running;
-        if self.next.is_none() && (self.is_ready() || is_at_it) {
+        if begun {
+            self.asked_now = false;
+        } else {
+            self.asked_ahead = self.asked_ahead.saturating_sub(1);
+        }
+        // Of the asks that were taken back some may have been granted.
+        let has_room = self.next.len() < self.rules.ahead.clamp(1, MOST_AHEAD);
+        let is_quick = self.hand.is_some_and(|hand| hand.since.after(QUICK) > now);
+        let is_at_it = is_quick && self.phase == Phase::Running;
+        if has_room && (self.is_ready() || is_at_it) {
             // Taken at once where nothing is in hand.
-            self.next = Some(Next { key, begun, until: now.after(AHEAD) });
+            self.next.push(Next { key, begun });
         } else {
             give_away(key, begun, out);
         }
@@ -314,13 +322,10 @@ impl Instance {
 
     fn tick(&mut self, now: Mono, out: &mut Actions) {
         let is_over = |at: Option<Mono>| at.is_some_and(|at| at <= now);
-        if let Some(next) = self.next
-            && next.until <= now
-        {
-            self.next = None;
-            // This one takes longer.
-            self.quick = false;
-            give_away(next.key, next.begun, out);
+        if is_over(self.patience()) {
+            self.ahead = 0;
+            self.withdraw_ahead(out);
+            self.give_back_ahead(out);
         }
         if let Process::Starting { until } = self.process
             && until <= now
@@ -420,8 +425,7 @@ impl Instance {
                 self.stop(Why::Cancelled, now.after(self.rules.cancel), out);
                 self.tick_stop(now, out);
             }
-        } else if let Some(next) = self.next.filter(|next| next.key == key) {
-            self.next = None;
+        } else if let Some(next) = self.next.remove(key) {
             give_away(next.key, next.begun, out);
         }
     }
@@ -429,8 +433,7 @@ impl Instance {
     fn overtaken(&mut self, key: Key, now: Mono, out: &mut Actions) {
         if self.hand.is_some_and(|hand| hand.key == key) {
             self.stop(Why::Overtaken, now.after(self.rules.cancel.min(LATE)), out);
-        } else if let Some(next) = self.next.filter(|next| next.key == key) {
-            self.next = None;
+        } else if let Some(next) = self.next.remove(key) {
             give_away(next.key, next.begun, out);
         }
     }
@@ -463,7 +466,11 @@ impl Instance {
 
     fn settle(&mut self, hand: Hand, how: How, now: Mono, out: &mut Actions) {
         self.hand = None;
-        self.quick = hand.since.after(QUICK) >= now;
+        self.ahead = if hand.since.after(BRISK) >= now {
+            self.rules.ahead.clamp(1, MOST_AHEAD)
+        } else {
+            usize::from(hand.since.after(QUICK) >= now)
+        };
         out.push(Action::Finish(hand.key, how));
     }
 

@@ -16,6 +16,7 @@ fn rules(mode: Mode) -> Rules {
         shutdown: Duration::from_millis(5500),
         restart: Duration::from_millis(500),
         restart_longest: Duration::from_secs(1),
+        ahead: 2,
     }
 }
 
@@ -28,8 +29,8 @@ struct Outside {
     hello: bool,
     killed: bool,
     /// Asks that stand, and those taken back whose answer may be on its way.
-    asks: [bool; 2],
-    late: [bool; 2],
+    asks: [usize; 2],
+    late: [usize; 2],
     /// What is in our hands; `true`: begun.
     held: BTreeMap<u32, bool>,
     handed: Option<Key>,
@@ -45,6 +46,12 @@ struct World {
     outside: Outside,
 }
 
+/// Returns the names of all that it has, in hand first.
+fn keys(instance: &mut Instance) -> impl Iterator<Item = &mut Key> {
+    let hand = instance.hand.iter_mut().map(|hand| &mut hand.key);
+    hand.chain(instance.next.keys())
+}
+
 impl World {
     fn new(mode: Mode) -> Self {
         let outside = Outside {
@@ -52,8 +59,8 @@ impl World {
             fresh: false,
             hello: false,
             killed: false,
-            asks: [false; 2],
-            late: [false; 2],
+            asks: [0; 2],
+            late: [0; 2],
             held: BTreeMap::new(),
             handed: None,
             accepts: true,
@@ -79,10 +86,10 @@ impl World {
             Event::Arrived { key, begun } => {
                 let which = usize::from(!begun);
                 // Which of them is answered nobody can tell.
-                if o.asks[which] {
-                    o.asks[which] = false;
+                if o.asks[which] > 0 {
+                    o.asks[which] -= 1;
                 } else {
-                    o.late[which] = false;
+                    o.late[which] -= 1;
                 }
                 o.held.insert(key.0, begun);
             }
@@ -113,13 +120,14 @@ impl World {
         match action {
             Action::Ask(ask) => {
                 assert!(o.accepts, "asked though no item may come: {context}");
-                assert!(!o.asks[ask as usize], "asked twice: {context}");
-                o.asks[ask as usize] = true;
+                o.asks[ask as usize] += 1;
+                let most = if ask == Ask::Now { 1 } else { self.instance.rules.ahead };
+                assert!(o.asks[ask as usize] <= most, "asked too often: {context}");
             }
             Action::Withdraw(ask) => {
-                assert!(o.asks[ask as usize], "nothing to take back: {context}");
-                o.asks[ask as usize] = false;
-                o.late[ask as usize] = true;
+                assert!(o.asks[ask as usize] > 0, "nothing to take back: {context}");
+                o.asks[ask as usize] -= 1;
+                o.late[ask as usize] = (o.late[ask as usize] + 1).min(2);
             }
             Action::GiveBack(key) => {
                 assert_eq!(o.held.remove(&key.0), Some(false), "not untouched: {context}");
@@ -166,22 +174,21 @@ impl World {
     fn check_state(&self, before: &str) {
         let o = &self.outside;
         let context = || format!("{:?} after {before}", self.instance);
-        let known = self.instance.hand.map(|hand| hand.key.0).into_iter();
-        let mut known: Vec<u32> = known.chain(self.instance.next.map(|next| next.key.0)).collect();
+        let mut known: Vec<u32> = keys(&mut self.instance.clone()).map(|key| key.0).collect();
         known.sort_unstable();
         assert!(o.held.keys().copied().eq(known), "an item is nowhere: {}", context());
         assert_eq!(o.alive, !self.instance.is_absent(), "{}", context());
         let in_hand = self.instance.hand.map(|hand| hand.key);
         assert!(o.handed.is_none() || o.handed == in_hand, "{}", context());
         // Whatever state it is in, something will come: an item, a deadline, a death.
-        let waits = o.asks[0]
+        let waits = o.asks[0] > 0
             || self.instance.deadline().is_some()
             || !o.accepts
             || o.killed
             || in_hand.is_some() && o.alive;
         assert!(waits, "sleeps for ever: {}", context());
         if self.instance.is_finished() {
-            assert!(o.held.is_empty() && !o.alive && o.asks == [false; 2], "{}", context());
+            assert!(o.held.is_empty() && !o.alive && o.asks == [0; 2], "{}", context());
         }
     }
 
@@ -211,7 +218,7 @@ impl World {
         }
         events.push(Event::Answered { key: Key(99), well: true });
         for (which, begun) in [(0, true), (1, false)] {
-            if o.asks[which] || o.late[which] {
+            if o.asks[which] + o.late[which] > 0 {
                 events.push(Event::Arrived { key: self.free_key(), begun });
             }
         }
@@ -222,7 +229,7 @@ impl World {
         events
     }
 
-    /// The state without the time it is.
+    /// The state without the time it is, and without the names that items happen to have.
     fn normal(&self) -> (Instance, Outside, Option<u64>) {
         let mut instance = self.instance.clone();
         let now = self.now;
@@ -243,11 +250,19 @@ impl World {
             hand.limit.iter_mut().for_each(future);
             hand.stop.iter_mut().for_each(|stop| future(&mut stop.until));
         }
-        instance.next.iter_mut().for_each(|next| future(&mut next.until));
         past(&mut instance.last_start, rules(Mode::PerItem).restart_longest);
         instance.vain = instance.vain.min(3);
         let since_start = self.last_start.map(|at| self.now.nanos_from(at).min(2_000_000_000));
-        (instance, self.outside.clone(), since_start)
+        let mut outside = self.outside.clone();
+        outside.held.clear();
+        for (name, key) in (0..).zip(keys(&mut instance)) {
+            outside.held.extend(self.outside.held.get(&key.0).map(|begun| (name, *begun)));
+            if self.outside.handed == Some(*key) {
+                outside.handed = Some(Key(name));
+            }
+            *key = Key(name);
+        }
+        (instance, outside, since_start)
     }
 
     /// From here, told to end: whatever the participant does not do, it is over in time.
@@ -348,28 +363,48 @@ fn answer(world: &mut World, key: u32) -> Vec<Action> {
 }
 
 #[test]
-fn a_quick_participant_has_the_next_item_at_hand() {
+fn a_quick_participant_has_the_next_items_at_hand() {
     let mut world = working(Mode::Persistent);
     let all = answer(&mut world, 0);
     assert_eq!(all, [Action::Finish(Key(0), How::Said), Action::Ask(Ask::Now)]);
+    let ahead = Action::Ask(Ask::Ahead);
     let all = world.step(Event::Arrived { key: Key(1), begun: true });
-    assert_eq!(all, [Action::HandOver(Key(1)), Action::Ask(Ask::Ahead)]);
+    assert_eq!(all, [Action::HandOver(Key(1)), ahead, ahead]);
     assert_eq!(world.step(Event::Arrived { key: Key(2), begun: false }), []);
+    assert_eq!(world.step(Event::Arrived { key: Key(3), begun: false }), []);
     // One commit can take all of it.
-    let all = answer(&mut world, 1);
-    let both = [Action::Finish(Key(1), How::Said), Action::Begin(Key(2))];
-    assert_eq!(all[..2], both);
-    assert_eq!(all[2..], [Action::HandOver(Key(2)), Action::Ask(Ask::Ahead)]);
+    for key in [1, 2] {
+        let all = answer(&mut world, key);
+        let both = [Action::Finish(Key(key), How::Said), Action::Begin(Key(key + 1))];
+        assert_eq!(all[..2], both);
+        assert_eq!(all[2..], [Action::HandOver(Key(key + 1)), ahead]);
+    }
 }
 
 #[test]
-fn what_is_at_hand_is_given_back_after_a_second_and_none_is_asked_for_again() {
+fn who_takes_longer_has_one_item_at_hand_and_who_takes_long_none() {
+    for (taken, asks) in [(BRISK, 2), (2 * BRISK, 1), (QUICK, 1), (2 * QUICK, 0)] {
+        let mut world = working(Mode::Persistent);
+        world.now = world.now.after(taken);
+        answer(&mut world, 0);
+        let all = world.step(Event::Arrived { key: Key(1), begun: true });
+        assert_eq!(all.len(), 1 + asks, "{taken:?}");
+    }
+}
+
+#[test]
+fn what_is_at_hand_is_given_back_where_the_item_in_hand_takes_longer_and_none_is_asked_for_again() {
     let mut world = working(Mode::Persistent);
     answer(&mut world, 0);
     world.step(Event::Arrived { key: Key(1), begun: true });
     world.step(Event::Arrived { key: Key(2), begun: false });
-    world.now = world.now.after(AHEAD);
-    assert_eq!(world.step(Event::Tick), [Action::GiveBack(Key(2))]);
+    world.now = world.instance.deadline().unwrap();
+    let all = world.step(Event::Tick);
+    assert_eq!(all, [Action::Withdraw(Ask::Ahead), Action::GiveBack(Key(2))]);
+    // It was on its way.
+    let all = world.step(Event::Arrived { key: Key(3), begun: false });
+    assert_eq!(all, [Action::GiveBack(Key(3))]);
+    world.now = world.now.after(BRISK);
     let all = answer(&mut world, 1);
     assert_eq!(all, [Action::Finish(Key(1), How::Said), Action::Ask(Ask::Now)]);
     assert_eq!(world.step(Event::Arrived { key: Key(3), begun: true }), [Action::HandOver(Key(3))]);

@@ -34,6 +34,8 @@ pub struct Rules {
     pub restart: Duration,
     /// The most that becomes of it.
     pub restart_longest: Duration,
+    /// Most items at hand of a persistent participant, 1 to [`MOST_AHEAD`](super::MOST_AHEAD).
+    pub ahead: usize,
 }
 
 /// What is asked of the queue.
@@ -156,7 +158,7 @@ pub enum Action {
 }
 
 /// The actions of a step.
-pub type Actions = Queue<Action, 16>;
+pub type Actions = Queue<Action, 24>;
 
 /// How an instance stands, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
