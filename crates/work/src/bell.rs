@@ -17,6 +17,11 @@ pub(crate) struct Bells {
     sender: UnixDatagram,
 }
 
+/// What another process rings with.
+const OTHERS: [u8; 1] = [1];
+/// What our own process rings with.
+pub(crate) const OWN: [u8; 1] = [0];
+
 /// What became of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rung {
@@ -45,7 +50,10 @@ impl Bells {
     /// was put back from a copy has left there is removed.
     pub(crate) fn bind(&self, taker: TakerId) -> Result<Bell, Trouble> {
         self.remove(taker);
-        let socket = UnixDatagram::bind(self.short(taker));
+        let socket = UnixDatagram::bind(self.short(taker)).and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        });
         Ok(Bell { socket: socket.map_err(|e| Trouble::io("make a socket in", &self.path, e))? })
     }
 
@@ -64,7 +72,7 @@ impl Bells {
 
     /// Wakes a taker. A full socket is as good: its taker has not looked yet.
     pub(crate) fn ring(&self, taker: TakerId) -> Rung {
-        match self.sender.send_to(&[1], self.short(taker)) {
+        match self.sender.send_to(&OTHERS, self.short(taker)) {
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
                 Rung::Dead
             }
@@ -83,21 +91,34 @@ pub(crate) struct Bell {
 
 impl Bell {
     /// Sleeps until it is rung, at the latest until the time is over, and takes all rings there
-    /// are.
-    pub(crate) fn wait(&self, limit: Duration) -> io::Result<()> {
+    /// are. Tells whether it was woken by anything but its own process.
+    pub(crate) fn wait(&self, limit: Duration) -> io::Result<bool> {
         // A time-out of nothing means none to the kernel.
         let limit = limit.max(Duration::from_micros(1));
         self.socket.set_nonblocking(false)?;
         self.socket.set_read_timeout(Some(limit))?;
-        let mut byte = [0; 1];
-        match self.socket.recv(&mut byte) {
-            Err(e) if is_nothing(&e) => return Ok(()),
-            Err(e) => return Err(e),
-            Ok(_) => {}
-        }
+        let mut who = OTHERS;
+        let heard = self.socket.recv(&mut who);
         self.socket.set_nonblocking(true)?;
-        while self.socket.recv(&mut byte).is_ok() {}
-        Ok(())
+        match heard {
+            Err(e) if is_nothing(&e) => Ok(true),
+            Err(e) => Err(e),
+            Ok(_) => Ok(self.hush()? || who == OTHERS),
+        }
+    }
+
+    /// Takes all rings that there are, without waiting for any. Tells whether another process rang.
+    pub(crate) fn hush(&self) -> io::Result<bool> {
+        let mut by_others = false;
+        let mut who = OTHERS;
+        loop {
+            match self.socket.recv(&mut who) {
+                Ok(_) => by_others |= who == OTHERS,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(by_others),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 }
 

@@ -11,6 +11,9 @@ use std::os::fd::BorrowedFd;
 /// in the order in which they were made. Dropping a broker ends it: wishes that were made are
 /// granted first, as far as the disk or the network lets them; what is still in hand then counts
 /// as lost.
+///
+/// Wishes may wait for [`flush`](Self::flush), so that those of one turn of the loop have their
+/// commit or packet together.
 pub trait Broker {
     /// Returns what becomes readable when [`next`](Self::next) has something to say. To be waited
     /// for only after that said `None`.
@@ -18,6 +21,10 @@ pub trait Broker {
 
     /// Returns what happened, one thing at a time; `None` = no more for now.
     fn next(&mut self) -> Option<Event>;
+
+    /// Sends off the wishes that were made so far, which [`next`](Self::next) does too. Before
+    /// whoever has made some since then waits.
+    fn flush(&mut self);
 
     /// Wants one more delivery, for this instance. Answered by one [`Event::Arrived`], at once or
     /// whenever there is something.

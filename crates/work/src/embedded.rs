@@ -6,7 +6,7 @@
 mod retention;
 mod thread;
 
-use crate::bell::Bell;
+use crate::bell::{Bell, OWN};
 use crate::broker::{Broker, Delivery, Event};
 use crate::change::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Steer, Subject, TakerId};
 use crate::clock::Clock;
@@ -48,6 +48,8 @@ pub struct Settings {
 /// A queue that is the store itself.
 pub struct Embedded {
     shared: Arc<Shared>,
+    /// Wishes that the thread does not know of yet.
+    wishes: Vec<Wish>,
     wakeup: UnixStream,
     thread: Option<JoinHandle<()>>,
 }
@@ -56,7 +58,7 @@ pub struct Embedded {
 #[derive(Default)]
 struct Shared {
     wishes: Mutex<Wishes>,
-    events: Mutex<VecDeque<Event>>,
+    events: Mutex<Events>,
     /// Wakes the thread.
     button: Mutex<Option<UnixDatagram>>,
 }
@@ -65,6 +67,15 @@ struct Shared {
 struct Wishes {
     list: Vec<Wish>,
     closing: bool,
+    /// The thread sleeps, or is about to, and is to be rung.
+    is_asleep: bool,
+}
+
+#[derive(Default)]
+struct Events {
+    list: VecDeque<Event>,
+    /// A byte for them is in the loop's socket, or on its way there.
+    is_told: bool,
 }
 
 impl Shared {
@@ -73,7 +84,7 @@ impl Shared {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn events(&self) -> MutexGuard<'_, VecDeque<Event>> {
+    fn events(&self) -> MutexGuard<'_, Events> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -121,28 +132,21 @@ impl Embedded {
             .stack_size(256 << 10)
             .spawn(move || thread.run())
             .map_err(|e| Trouble::io("make a thread for", settings.place.folder(), e))?;
-        Ok(Self { shared, wakeup, thread: Some(thread) })
+        Ok(Self { shared, wishes: Vec::new(), wakeup, thread: Some(thread) })
     }
 
-    fn wish(&self, wish: Wish) {
-        let mut wishes = self.shared.wishes();
-        wishes.list.push(wish);
-        // Rung once for all that are not looked at yet.
-        let first = wishes.list.len() == 1;
-        drop(wishes);
-        if first {
-            self.ring();
-        }
+    fn wish(&mut self, wish: Wish) {
+        self.wishes.push(wish);
     }
 
     fn ring(&self) {
         // A full bell has been rung.
         if let Some(button) = self.shared.button().as_ref() {
-            let _ = button.send(&[0]);
+            let _ = button.send(&OWN);
         }
     }
 
-    fn change(&self, change: Change, answer: Answer) {
+    fn change(&mut self, change: Change, answer: Answer) {
         self.wish(Wish::Change(change, answer));
     }
 }
@@ -153,13 +157,27 @@ impl Broker for Embedded {
     }
 
     fn next(&mut self) -> Option<Event> {
-        if let Some(event) = self.shared.events().pop_front() {
-            return Some(event);
+        self.flush();
+        let mut events = self.shared.events();
+        let event = events.list.pop_front();
+        if event.is_none() && events.is_told {
+            // Where it is still on its way it is looked for next time.
+            events.is_told = !matches!(self.wakeup.read(&mut [0; 1]), Ok(1));
         }
-        // Emptied before the second look, so that what comes in between is not slept over.
-        let mut bytes = [0; 64];
-        while matches!(self.wakeup.read(&mut bytes), Ok(n) if n > 0) {}
-        self.shared.events().pop_front()
+        event
+    }
+
+    fn flush(&mut self) {
+        if self.wishes.is_empty() {
+            return;
+        }
+        let mut wishes = self.shared.wishes();
+        wishes.list.append(&mut self.wishes);
+        let asleep = std::mem::take(&mut wishes.is_asleep);
+        drop(wishes);
+        if asleep {
+            self.ring();
+        }
     }
 
     fn ask(&mut self, ask: Ask, instance: &str) {
@@ -222,6 +240,7 @@ impl Broker for Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
+        self.flush();
         self.shared.wishes().closing = true;
         self.ring();
         if let Some(thread) = self.thread.take() {

@@ -352,6 +352,10 @@ impl Talk {
                 Came::Bytes(n) => {
                     self.incoming.extend_from_slice(&room[..n]);
                     moved += n;
+                    // That was all there was.
+                    if n < room.len() {
+                        return;
+                    }
                 }
                 Came::Nothing => return,
                 Came::End => self.socket = None,

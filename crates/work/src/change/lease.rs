@@ -46,6 +46,12 @@ impl Tx<'_> {
         ask: Ask,
         instance: &str,
     ) -> Result<Applied, Stop> {
+        if let Some((who, found_dry, next)) = self.dry
+            && who == taker
+            && (found_dry == ask || found_dry == Ask::Now)
+        {
+            return Ok(Applied::Nothing { next });
+        }
         let (queue, policy) = self.taker(taker)?;
         let now = self.now.mono.0.cast_signed();
         // Looked for first: the change begins with a table of the jobs that it is for.
@@ -68,6 +74,7 @@ impl Tx<'_> {
             }
         }
         let next = self.next_change(&queue, taker)?;
+        self.dry = Some((taker, ask, next));
         Ok(Applied::Nothing { next })
     }
 

@@ -1,6 +1,6 @@
 //! One transaction, from the inside.
 
-use super::{Applied, Change, Lease, Policy, Refused, TakerId};
+use super::{Applied, Ask, Change, Lease, Policy, Refused, TakerId};
 use crate::bell::{Bell, Bells, Rung};
 use crate::clock::Now;
 use crate::trouble::Trouble;
@@ -63,6 +63,8 @@ pub(crate) struct Tx<'a> {
     pub(super) bells: &'a Bells,
     pub(super) own: &'a mut Vec<Own>,
     rings: BTreeSet<Ring>,
+    /// Who asked like this found nothing, and nothing has changed since.
+    pub(super) dry: Option<(TakerId, Ask, Option<Mono>)>,
 }
 
 impl<'a> Tx<'a> {
@@ -72,11 +74,14 @@ impl<'a> Tx<'a> {
         bells: &'a Bells,
         own: &'a mut Vec<Own>,
     ) -> Self {
-        Self { conn, now, bells, own, rings: BTreeSet::new() }
+        Self { conn, now, bells, own, rings: BTreeSet::new(), dry: None }
     }
 
     /// Makes one change. A refused one has changed nothing.
     pub(crate) fn make(&mut self, change: &Change) -> Result<Applied, Stop> {
+        if !matches!(change, Change::Take { .. }) {
+            self.dry = None;
+        }
         match change {
             // Of several steps, of which a later one may be refused. All others check first.
             Change::Request(_) | Change::Steer(..) | Change::Arrive { .. } => {

@@ -74,6 +74,8 @@ pub(super) struct Thread {
     asks: VecDeque<(Ask, String)>,
     /// Wishes that are not granted yet, in their order.
     changes: VecDeque<(Change, Answer)>,
+    /// What the loop is to be told.
+    news: Vec<Event>,
     /// Leases that are ours; `true`: a cancel was told.
     held: HashMap<Lease, bool>,
     /// A look at the drop folder was wished.
@@ -112,6 +114,7 @@ impl Thread {
             settings: settings.clone(),
             asks: VecDeque::new(),
             changes: VecDeque::new(),
+            news: Vec::new(),
             held: HashMap::new(),
             collect: true,
             collect_at: None,
@@ -134,6 +137,7 @@ impl Thread {
             if let Err(trouble) = self.work() {
                 self.stop(&trouble);
             }
+            self.publish();
             if self.is_idle() {
                 self.rest();
             }
@@ -156,7 +160,7 @@ impl Thread {
 
     /// Gives back what arrived and was never looked at.
     fn take_back(&mut self) {
-        for event in std::mem::take(&mut *self.shared.events()) {
+        for event in std::mem::take(&mut self.shared.events().list) {
             if let Event::Arrived(delivery) = event {
                 let lease = delivery.key();
                 let begun = delivery.taken.begun;
@@ -215,14 +219,24 @@ impl Thread {
         };
         let now = self.store.now().mono;
         let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
-        // Wishes that came meanwhile have rung.
-        if self.bell.wait(limit.min(LONGEST)).is_err() {
+        let asleep = self.falls_asleep();
+        let waited =
+            if asleep { self.bell.wait(limit.min(LONGEST)) } else { self.bell.hush() };
+        self.shared.wishes().is_asleep = false;
+        let Ok(by_others) = waited else {
             self.again_at = Some(now.after(AGAIN));
             return;
-        }
-        self.rung = true;
-        // Who woke us? Wishes, another process, or the time: looking once too often is cheap.
-        self.look = !self.asks.is_empty() || !self.held.is_empty();
+        };
+        self.rung |= by_others;
+        self.look |= by_others && !(self.asks.is_empty() && self.held.is_empty());
+    }
+
+    /// Asks to be rung from now on, unless there are wishes already that can be granted.
+    fn falls_asleep(&self) -> bool {
+        let mut wishes = self.shared.wishes();
+        let has_time = self.again_at.is_none() && !self.lasting;
+        wishes.is_asleep = !wishes.closing && (wishes.list.is_empty() || !has_time);
+        wishes.is_asleep
     }
 
     /// Makes one transaction of all that is to be done, as far as it fits.
@@ -422,12 +436,19 @@ impl Thread {
     }
 
     fn tell(&mut self, event: Event) {
+        self.news.push(event);
+    }
+
+    /// Lets the loop know what it is to be told, and wakes it once for all of it.
+    fn publish(&mut self) {
+        if self.news.is_empty() {
+            return;
+        }
         let mut events = self.shared.events();
-        let first = events.is_empty();
-        events.push_back(event);
+        events.list.extend(self.news.drain(..));
+        let is_told = std::mem::replace(&mut events.is_told, true);
         drop(events);
-        // Woken for the first of several; a full pipe is readable, so the loop will come.
-        if first {
+        if !is_told {
             let _ = self.waker.write(&[1]);
         }
     }

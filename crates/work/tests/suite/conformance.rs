@@ -152,6 +152,7 @@ fn what_is_interrupted_is_ready_for_another(rig: &impl Rig) {
     second.ask(Ask::Now, "q_0");
     silent(&mut second);
     first.interrupt(delivery, Ended::default());
+    first.flush();
     let again = arrived(&mut second);
     assert_eq!(again.job().attempt, 2);
     second.finish(again, done());
