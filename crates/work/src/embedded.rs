@@ -20,10 +20,13 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use thread::{Answer, Thread, Wish};
+
+/// Wishes that are worth a commit: those of four items.
+const ENOUGH: usize = 12;
 
 /// How an embedded queue is opened.
 #[derive(Clone)]
@@ -59,6 +62,8 @@ pub struct Embedded {
 struct Shared {
     wishes: Mutex<Wishes>,
     events: Mutex<Events>,
+    /// Ends the gathering of wishes.
+    gathered: Condvar,
     /// Wakes the thread.
     button: Mutex<Option<UnixDatagram>>,
 }
@@ -69,6 +74,15 @@ struct Wishes {
     closing: bool,
     /// The thread sleeps, or is about to, and is to be rung.
     is_asleep: bool,
+    /// It waits until [`enough`](Self::enough) came.
+    is_gathering: bool,
+}
+
+impl Wishes {
+    /// Tells whether they are worth a commit by now, or one of them cannot wait.
+    fn enough(&self) -> bool {
+        self.closing || self.list.len() >= ENOUGH || self.list.iter().any(|wish| !wish.can_wait())
+    }
 }
 
 #[derive(Default)]
@@ -174,9 +188,13 @@ impl Broker for Embedded {
         let mut wishes = self.shared.wishes();
         wishes.list.append(&mut self.wishes);
         let asleep = std::mem::take(&mut wishes.is_asleep);
+        let gathered = wishes.is_gathering && wishes.enough();
         drop(wishes);
         if asleep {
             self.ring();
+        }
+        if gathered {
+            self.shared.gathered.notify_one();
         }
     }
 
@@ -242,6 +260,7 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         self.flush();
         self.shared.wishes().closing = true;
+        self.shared.gathered.notify_one();
         self.ring();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -267,7 +267,7 @@ impl Instance {
 
     fn look_ahead(&mut self, out: &mut Actions) {
         let is_at_it = self.hand.is_some_and(|hand| hand.stop.is_none());
-        if is_at_it && self.is_persistent() && self.phase == Phase::Running {
+        if is_at_it && self.phase == Phase::Running {
             for _ in self.next.len() + self.asked_ahead..self.ahead {
                 self.asked_ahead += 1;
                 out.push(Action::Ask(Ask::Ahead));

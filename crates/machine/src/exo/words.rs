@@ -34,7 +34,7 @@ pub struct Rules {
     pub restart: Duration,
     /// The most that becomes of it.
     pub restart_longest: Duration,
-    /// Most items at hand of a persistent participant, 1 to [`MOST_AHEAD`](super::MOST_AHEAD).
+    /// Most items at hand, 1 to [`MOST_AHEAD`](super::MOST_AHEAD).
     pub ahead: usize,
 }
 

@@ -1,18 +1,19 @@
 //! The thread that has the store.
 
 use super::retention::Retention;
-use super::{Settings, Shared, open_taker};
+use super::{Settings, Shared, Wishes, open_taker};
 use crate::bell::Bell;
 use crate::broker::{Delivery, Event};
 use crate::change::{Applied, Ask, Change, Lease, Refused, TakerId};
 use crate::drop_folder::DropFolder;
+use crate::open::Safety;
 use crate::store::Store;
 use crate::trouble::Trouble;
 use machine::time::{Mono, earlier};
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Between two tries at what could not be done.
@@ -22,12 +23,29 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// Changes in one transaction: enough to share its cost, few enough for others to have a turn.
 const AT_ONCE: usize = 256;
 
+/// So soon after a commit the next wishes are not the last, as a rule.
+const BUSY: Duration = Duration::from_millis(1);
+/// How long they are gathered then.
+const GATHER: Duration = Duration::from_micros(200);
+
 /// What the loop wants.
 pub(super) enum Wish {
     Ask(Ask, String),
     Withdraw(Ask, String),
     Change(Change, Answer),
     Collect,
+}
+
+impl Wish {
+    /// Tells whether nobody waits for it, who looks ahead.
+    pub(super) const fn can_wait(&self) -> bool {
+        match self {
+            Self::Ask(ask, _) => matches!(ask, Ask::Ahead),
+            Self::Change(_, answer) => matches!(answer, Answer::Begin(_) | Answer::Settle(_)),
+            Self::Withdraw(..) => true,
+            Self::Collect => false,
+        }
+    }
 }
 
 /// What the loop is told about a change.
@@ -92,6 +110,8 @@ pub(super) struct Thread {
     retention: Retention,
     again_at: Option<Mono>,
     lasting: bool,
+    /// When the last commit was.
+    committed: Mono,
     /// Woken since cancels were looked for.
     rung: bool,
 }
@@ -125,12 +145,14 @@ impl Thread {
             retention,
             again_at: None,
             lasting: false,
+            committed: Mono(0),
             rung: false,
         }
     }
 
     pub(super) fn run(&mut self) {
         loop {
+            self.gather();
             if self.listen() {
                 return self.close();
             }
@@ -172,6 +194,28 @@ impl Thread {
                 self.changes.push_back((change, Answer::Return(lease)));
             }
         }
+    }
+
+    /// Waits a little for more wishes where a commit costs more than they do, and nobody waits.
+    fn gather(&mut self) {
+        let is_busy = self.committed.after(BUSY) > self.store.now().mono;
+        let has_waiting = self.asks.iter().any(|(ask, _)| *ask == Ask::Now);
+        // For a commit that waits for the disk enough have gathered in any case.
+        if !is_busy
+            || has_waiting
+            || !self.changes.is_empty()
+            || self.settings.safety != Safety::Kill
+        {
+            return;
+        }
+        let mut wishes = self.shared.wishes();
+        if wishes.list.is_empty() || wishes.enough() {
+            return;
+        }
+        wishes.is_gathering = true;
+        let more = |wishes: &mut Wishes| !wishes.enough();
+        let waited = self.shared.gathered.wait_timeout_while(wishes, GATHER, more);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_gathering = false;
     }
 
     /// Takes over what was wished. Returns whether all is to end.
@@ -267,6 +311,7 @@ impl Thread {
                 return Err(trouble);
             }
         };
+        self.committed = self.store.now().mono;
         self.well(Part::Store);
         self.look = false;
         let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
