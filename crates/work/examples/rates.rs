@@ -145,7 +145,11 @@ fn changes(folder: &Path, safety: Safety, finished: u64, count: u64) {
     report(&what, count, &begun);
 }
 
-/// A worker that always has one more at hand: outcome, begin and the next lease share a commit.
+/// Items that a worker has at hand, as exo has.
+const AHEAD: usize = 16;
+
+/// A worker that always has more at hand: outcome, begin and the next lease share a commit, and so
+/// do several items.
 fn queue(folder: &Path, safety: Safety, instances: usize, count: u64) {
     let folder = folder.join(format!("queue {safety:?} {instances}"));
     let settings = settings(&folder, safety);
@@ -153,8 +157,9 @@ fn queue(folder: &Path, safety: Safety, instances: usize, count: u64) {
     submit(&mut store, 0, count);
     let mut broker = Embedded::open(&settings).expect("open");
     for n in 0..instances {
-        broker.ask(Ask::Ahead, &n.to_string());
-        broker.ask(Ask::Ahead, &n.to_string());
+        for _ in 0..=AHEAD {
+            broker.ask(Ask::Ahead, &n.to_string());
+        }
     }
     let begun = Begun::now();
     let mut left = count;
@@ -171,7 +176,7 @@ fn queue(folder: &Path, safety: Safety, instances: usize, count: u64) {
             other => panic!("{other:?}"),
         }
     }
-    let what = format!("{safety:?}: embedded queue, {instances} at a time, one looked ahead");
+    let what = format!("{safety:?}: embedded queue, {instances} at a time, {AHEAD} looked ahead");
     report(&what, count, &begun);
 }
 

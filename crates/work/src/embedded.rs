@@ -25,8 +25,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use thread::{Answer, Thread, Wish};
 
-/// Wishes that are worth a commit: those of four items.
-const ENOUGH: usize = 12;
+/// Wishes that are worth a commit: those of eight items, half of what can be at hand.
+const ENOUGH: usize = 24;
 
 /// How an embedded queue is opened.
 #[derive(Clone)]

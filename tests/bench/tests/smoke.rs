@@ -22,10 +22,24 @@ const LOGGERS: [(&str, &str); 5] = [
     ("cat >file", "/bin/cat"),
 ];
 
+/// Who works off items.
+const WORKERS: [(&str, &str); 3] = [
+    ("exo", "../../target/x86_64-unknown-linux-musl/release/exo"),
+    ("SQLite", "/bin/sh"),
+    ("floor", "/bin/sh"),
+];
+
 #[test]
 fn a_row_of_the_logger_has_a_figure_for_every_logger_on_the_machine() {
     let Some((table, said)) = table_of("logger-single", "benchmarks-logger.md") else { return };
     figures_are_there(&table, &said, "| processor time of a line that comes alone, µs |", &LOGGERS);
+}
+
+#[test]
+fn a_row_of_the_queue_has_a_figure_for_all_that_work_on_the_machine() {
+    let Some((table, said)) = table_of("queue-item", "benchmarks-queue.md") else { return };
+    let title = "| items a second, power-safe, a process for each |";
+    figures_are_there(&table, &said, title, &WORKERS);
 }
 
 #[test]

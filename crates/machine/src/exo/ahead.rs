@@ -3,7 +3,7 @@
 use super::Key;
 
 /// Most items that an instance has at hand.
-pub const MOST: usize = 8;
+pub const MOST: usize = 16;
 
 /// An item at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -158,7 +158,7 @@ pub enum Action {
 }
 
 /// The actions of a step.
-pub type Actions = Queue<Action, 24>;
+pub type Actions = Queue<Action, 40>;
 
 /// How an instance stands, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -296,9 +296,9 @@ pub(crate) const QUEUE: &[Row] = &[
     Row {
         name: "queue-fair",
         measures: &[
-            measure("10 exos, a queue for each, the least share, of a tenth", Goal::AtLeast(0.8)),
+            measure("10 exos, a queue for each, the least share, of a tenth", Goal::AtLeast(0.5)),
             measure("10 exos, a queue for each, the largest share, of a tenth", Goal::None),
-            measure("10 exos, one queue, the least share, of a tenth", Goal::AtLeast(0.8)),
+            measure("10 exos, one queue, the least share, of a tenth", Goal::AtLeast(0.5)),
             measure("10 exos, one queue, the largest share, of a tenth", Goal::None),
         ],
         run: queue::fair,

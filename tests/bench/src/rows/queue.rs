@@ -3,7 +3,7 @@
 
 use super::{Figures, Goal, Measure, measure, median};
 use crate::peer::Peer;
-use crate::queue::exo::{Exo, Mode};
+use crate::queue::exo::{self, Exo, Mode};
 use crate::queue::huey::Huey;
 use crate::queue::plain::{self, Jobs, Journal};
 use crate::queue::{Bed, Safe};
@@ -20,7 +20,7 @@ const PROCESSES: u64 = 1_500;
 const QUESTIONS: u64 = 300;
 /// The exos that share a store, and the items of each.
 const SHARERS: u32 = 10;
-const SHARE: u64 = 500;
+const SHARE: u64 = 2_000;
 /// Items after which memory is looked at for the last time, and those with `--huge`.
 const MANY: u64 = 40_000;
 const HUGE: u64 = 1_000_000;
