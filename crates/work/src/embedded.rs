@@ -25,8 +25,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use thread::{Answer, Thread, Wish};
 
-/// Wishes that are worth a commit: those of eight items, half of what can be at hand.
-const ENOUGH: usize = 24;
+/// Asks that are worth a commit: half as many as one instance looks ahead. As many as come when
+/// it begins to look ahead must not wait, or nothing would be at hand when they are granted.
+const ENOUGH: usize = 8;
 
 /// How an embedded queue is opened.
 #[derive(Clone)]
@@ -81,7 +82,8 @@ struct Wishes {
 impl Wishes {
     /// Tells whether they are worth a commit by now, or one of them cannot wait.
     fn enough(&self) -> bool {
-        self.closing || self.list.len() >= ENOUGH || self.list.iter().any(|wish| !wish.can_wait())
+        let asks = self.list.iter().filter(|wish| matches!(wish, Wish::Ask(..))).count();
+        self.closing || asks >= ENOUGH || self.list.iter().any(|wish| !wish.can_wait())
     }
 }
 

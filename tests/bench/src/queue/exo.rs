@@ -103,12 +103,24 @@ impl<'a> Exo<'a> {
 
     /// Puts items into a queue.
     pub(crate) fn fill(&self, queue: &str, count: u64) -> Result<()> {
-        self.submit("fill", queue, count).map(|_| ())
+        self.submit("fill", queue, count)?;
+        self.settle()
     }
 
     /// Puts finished items into the store.
     pub(crate) fn finish(&self, queue: &str, count: u64) -> Result<()> {
-        self.submit("finish", queue, count).map(|_| ())
+        self.submit("finish", queue, count)?;
+        self.settle()
+    }
+
+    /// Waits until the disk has all, so that it is not busy with that later.
+    fn settle(&self) -> Result<()> {
+        for name in ["work.db", "work.db-wal"] {
+            let path = self.bed.disk.join("store").join(name);
+            let synced = fs::File::open(&path).and_then(|file| file.sync_all());
+            synced.unable(|| format!("sync {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Asks so often; returns how long each answer took, in milliseconds.

@@ -21,7 +21,7 @@ const QUESTIONS: u64 = 300;
 /// The exos that share a store, and the items of each.
 const SHARERS: u32 = 10;
 const SHARE: u64 = 2_000;
-/// Items after which memory is looked at for the last time, and those with `--huge`.
+/// Items of one that asks what many do, and with `--huge`.
 const MANY: u64 = 40_000;
 const HUGE: u64 = 1_000_000;
 /// Finished items in the store.
@@ -150,9 +150,9 @@ pub(super) fn depth(lab: &Lab, peer: &Peer) -> Result<Figures> {
 fn after(lab: &Lab, peer: &Peer, finished: u64) -> Result<f64> {
     let exo = Exo::new(lab, peer, Safe::Kill)?;
     exo.finish(QUEUE, finished)?;
-    exo.fill(QUEUE, FAST)?;
+    exo.fill(QUEUE, MANY)?;
     exo.start(QUEUE, QUEUE, Mode::Persistent, 1)?;
-    Ok(1e6 / exo.rate(FAST)?)
+    Ok(1e6 / exo.rate(MANY)?)
 }
 
 /// The least and the most that one of ten exos gets, of a tenth: with a queue for each, with one
