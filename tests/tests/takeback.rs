@@ -229,6 +229,8 @@ fn a_deleted_directory_s_supervise_and_one_of_a_new_directory_of_its_name_leave_
     let dir = counted(&scratch, "web");
     let mut first = Keeper::pair(&scratch, "web");
     let pid = first.service();
+    // It writes into its directory when it starts, which must not be while that is removed.
+    until(10, || starts(&dir) == 1);
     fs::remove_dir_all(&dir).unwrap();
     let dir = counted(&scratch, "web");
     let second = Keeper::pair(&scratch, "web");
