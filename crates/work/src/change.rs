@@ -1,5 +1,6 @@
 //! Every change that there is. A change is a value: nothing in it can be waited for.
 
+mod blob;
 mod fault;
 mod group;
 mod job;

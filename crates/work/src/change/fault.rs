@@ -1,5 +1,6 @@
 //! Classes of faults, dead items, and cleaning up.
 
+use super::blob;
 use super::tx::{Stop, Tx};
 use super::{Applied, DeadId, Ended, JobId, Refused};
 use crate::clock::Wall;
@@ -78,9 +79,10 @@ impl Tx<'_> {
                 reason,
                 self.now.wall.0,
                 item::checksum(bytes),
-                bytes
+                blob::room(bytes)?
             ],
         )?;
+        self.fill(blob::DEAD, self.conn.last_insert_rowid(), bytes)?;
         Ok(Applied::Buried(DeadId(self.conn.last_insert_rowid())))
     }
 

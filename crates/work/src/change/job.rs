@@ -1,5 +1,6 @@
 //! Recording jobs, and what is done to them by hand.
 
+use super::blob;
 use super::row::{Job, step};
 use super::tx::{Ring, Stop, Tx};
 use super::{
@@ -128,9 +129,9 @@ impl Tx<'_> {
     pub(super) fn put_item(&self, job: JobId, bytes: &[u8]) -> Result<(), Stop> {
         self.execute(
             "INSERT INTO item (job, sum, bytes) VALUES (?1, ?2, ?3)",
-            params![job.0, item::checksum(bytes), bytes],
+            params![job.0, item::checksum(bytes), blob::room(bytes)?],
         )?;
-        Ok(())
+        Ok(self.fill(blob::ITEM, job.0, bytes)?)
     }
 
     pub(super) fn arrive(
@@ -181,24 +182,24 @@ impl Tx<'_> {
         if job.subject.fault.kind() == Kind::Cancelled {
             return Ok(None);
         }
-        let sql = "SELECT sum, output, fault, text FROM attempt WHERE id = ?1";
-        let found = self.first(sql, [job.attempt], |row| {
-            let (sum, output) = (row.get::<_, Option<i64>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?);
+        let Some(attempt) = job.attempt else { return Ok(None) };
+        let sql = "SELECT sum, iif(length(output) > ?2, NULL, output), fault, text FROM attempt
+            WHERE id = ?1";
+        let found = self.first(sql, params![attempt, blob::WHOLE], |row| {
+            let (sum, given) = (row.get::<_, Option<i64>>(0)?, row.get(1)?);
             let (fault, text) = (Fault(row.get::<_, Option<u16>>(2)?.unwrap_or(0)), row.get(3)?);
-            Ok((sum, output, Ended { fault, text, ..Ended::default() }))
+            Ok((sum, given, Ended { fault, text, ..Ended::default() }))
         })?;
-        match found {
-            None => Ok(None),
-            Some((_, None, ended)) => self.plain_answer(job, &ended),
-            Some((sum, Some(output), _)) if Some(item::checksum(&output)) == sum => {
-                Ok(Some(output))
-            }
-            Some(_) => {
-                let text = Some("the store's copy of the answer is damaged".to_owned());
-                let ended = Ended { fault: Fault::SYSTEM, text, ..Ended::default() };
-                self.plain_answer(job, &ended)
-            }
+        let Some((sum, given, ended)) = found else { return Ok(None) };
+        // There is a sum where there is an answer.
+        let Some(sum) = sum else { return self.plain_answer(job, &ended) };
+        let output = self.fetch(blob::OUTPUT, attempt, given)?;
+        if item::checksum(&output) == sum {
+            return Ok(Some(output));
         }
+        let text = Some("the store's copy of the answer is damaged".to_owned());
+        let ended = Ended { fault: Fault::SYSTEM, text, ..Ended::default() };
+        self.plain_answer(job, &ended)
     }
 
     pub(super) fn prioritise(&mut self, job: JobId, priority: i32) -> Result<Applied, Stop> {

@@ -1,5 +1,6 @@
 //! Taking a job, working on it, and the end of that.
 
+use super::blob;
 use super::row::{Job, step};
 use super::tx::{Ring, Stop, Tx};
 use super::{Applied, Ask, Ended, JobId, Lease, Policy, Refused, Taken, TakerId};
@@ -31,6 +32,13 @@ pub(crate) const ACTIVE_LABELS: &str = "
 
 /// What is said of an item that does not have its sum any more.
 const SPOILT_ITEM: &str = "the store's copy of the item is damaged";
+
+/// Bytes of an item up to which it may be at hand: there may be many.
+const SMALL: i64 = 16 << 10;
+/// Bytes of an item up to which a taker has any number in hand.
+const LARGE: i64 = 1 << 20;
+/// Bytes that larger ones may have together, where it is more than one.
+const TOGETHER: i64 = item::LARGEST as i64;
 
 /// An item as it is stored.
 struct Stored {
@@ -67,15 +75,37 @@ impl Tx<'_> {
             while let Some(id) =
                 self.first(FIRST, params![queue, label, wary_too], |row| row.get(0))?
             {
+                if !self.has_room(JobId(id), taker, ask)? {
+                    // It keeps its place.
+                    return self.nothing(&queue, taker, ask);
+                }
                 let job = self.job(JobId(id))?;
                 if let Some(taken) = self.seize(job, taker, ask, instance, policy)? {
                     return Ok(taken);
                 }
             }
         }
-        let next = self.next_change(&queue, taker)?;
+        self.nothing(&queue, taker, ask)
+    }
+
+    fn nothing(&mut self, queue: &str, taker: TakerId, ask: Ask) -> Result<Applied, Stop> {
+        let next = self.next_change(queue, taker)?;
         self.dry = Some((taker, ask, next));
         Ok(Applied::Nothing { next })
+    }
+
+    /// Tells whether a taker may have this job's item in memory beside what it has in hand.
+    fn has_room(&self, job: JobId, taker: TakerId, ask: Ask) -> Result<bool, Stop> {
+        let sql = "SELECT length(bytes) FROM item WHERE job = ?1";
+        let bytes: i64 = self.first(sql, [job.0], |row| row.get(0))?.unwrap_or_default();
+        if ask == Ask::Ahead || bytes <= LARGE {
+            return Ok(ask == Ask::Now || bytes <= SMALL);
+        }
+        let sql = "SELECT coalesce(sum(length(bytes)), 0) FROM job JOIN item ON item.job = job.id
+            WHERE holder = ?1 AND length(bytes) > ?2";
+        let others: i64 =
+            self.first(sql, params![taker.0, LARGE], |row| row.get(0))?.unwrap_or_default();
+        Ok(others == 0 || others + bytes <= TOGETHER)
     }
 
     /// Returns when something may be to be taken without anybody ringing.
@@ -168,10 +198,13 @@ impl Tx<'_> {
 
     /// Reads a job's item, also where it is not what was submitted any more.
     fn stored(&self, job: JobId) -> Result<Stored, Stop> {
-        let sql = "SELECT sum, bytes FROM item WHERE job = ?1";
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        // One that is gone is damaged, too: nothing has another sum.
-        let (sum, bytes): (i64, Vec<u8>) = self.first(sql, [job.0], read)?.unwrap_or_default();
+        let sql = "SELECT sum, iif(length(bytes) > ?2, NULL, bytes) FROM item WHERE job = ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
+        let Some((sum, given)) = self.first(sql, params![job.0, blob::WHOLE], read)? else {
+            // One that is gone is damaged, too.
+            return Ok(Stored { is_whole: false, bytes: Vec::new() });
+        };
+        let bytes = self.fetch(blob::ITEM, job.0, given)?;
         Ok(Stored { is_whole: item::checksum(&bytes) == sum, bytes })
     }
 
@@ -187,7 +220,9 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn close_attempt(&self, job: &Job, how: &str, ended: &Ended) -> Result<(), Stop> {
+    /// `fault` stands for that of the end.
+    fn close_attempt(&self, job: &Job, how: &str, fault: Fault, ended: &Ended) -> Result<(), Stop> {
+        let output = ended.output.as_deref();
         self.execute(
             "UPDATE attempt SET ended_at = ?2, how = ?3, fault = ?4, code = ?5, signal = ?6,
                 text = ?7, signature = ?8, log = ?9, cpu_us = ?10, peak_kib = ?11, sum = ?12,
@@ -196,7 +231,7 @@ impl Tx<'_> {
                 job.attempt,
                 self.now.wall.0,
                 how,
-                ended.fault.0,
+                fault.0,
                 ended.code,
                 ended.signal,
                 ended.text,
@@ -204,10 +239,13 @@ impl Tx<'_> {
                 ended.log,
                 ended.cpu_us,
                 ended.peak_kib,
-                ended.output.as_deref().map(item::checksum),
-                ended.output,
+                output.map(item::checksum),
+                output.map(blob::room).transpose()?,
             ],
         )?;
+        if let (Some(row), Some(output)) = (job.attempt, output) {
+            self.fill(blob::OUTPUT, row, output)?;
+        }
         Ok(())
     }
 
@@ -232,8 +270,7 @@ impl Tx<'_> {
         let job = self.held(lease)?;
         let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::Interrupted, policy.limit)?;
-        let ended = Ended { fault: Fault::NONE, ..ended.clone() };
-        self.close_attempt(&job, "interrupted", &ended)?;
+        self.close_attempt(&job, "interrupted", Fault::NONE, ended)?;
         self.put(&job, next, policy)?;
         Ok(Applied::Done)
     }
@@ -286,7 +323,7 @@ impl Tx<'_> {
         next: Next,
         policy: Policy,
     ) -> Result<Applied, Stop> {
-        self.close_attempt(job, how, ended)?;
+        self.close_attempt(job, how, ended.fault, ended)?;
         if ended.fault.kind() != Kind::Done {
             self.note_fault(&job.queue, ended)?;
         }

@@ -264,8 +264,7 @@ impl Thread {
         let now = self.store.now().mono;
         let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
         let asleep = self.falls_asleep();
-        let waited =
-            if asleep { self.bell.wait(limit.min(LONGEST)) } else { self.bell.hush() };
+        let waited = if asleep { self.bell.wait(limit.min(LONGEST)) } else { self.bell.hush() };
         self.shared.wishes().is_asleep = false;
         let Ok(by_others) = waited else {
             self.again_at = Some(now.after(AGAIN));

@@ -4,7 +4,7 @@ use crate::support::{Moved, World, fault, job, open, opened};
 use machine::work::{Fault, Limit};
 use std::time::Duration;
 use testkit::Scratch;
-use work::{Applied, Ask, Change, Ended, Policy, Refused, Steer, Subject};
+use work::{Applied, Ask, Change, Ended, NewJob, Policy, Refused, Steer, Subject};
 
 #[test]
 fn a_taker_that_says_nothing_for_its_lease_is_overtaken_and_what_it_says_later_is_refused() {
@@ -75,7 +75,7 @@ fn an_item_that_kills_its_taker_each_time_ends_as_a_dead_item_after_the_limit() 
     let limit = Limit { tries: 3, ..Limit::default() };
     let policy = Policy { limit, ..Policy::default() };
     let mut store = open(&scratch, &clock);
-    let new = work::NewJob { reply_to: Some("replies".to_owned()), ..job("poison") };
+    let new = NewJob { reply_to: Some("replies".to_owned()), ..job("poison") };
     let Applied::Submitted { job: id, .. } = store.apply(&Change::Submit(Box::new(new))).unwrap()
     else {
         panic!("not submitted")
@@ -151,4 +151,33 @@ fn several_changes_are_one_commit_and_a_refused_one_spares_the_others() {
         "{all:?}"
     );
     assert_eq!(world.state(first), ("stop", 11, 1));
+}
+
+#[test]
+fn large_items_in_hand_have_a_limit_together_and_what_waits_keeps_its_place() {
+    let mut world = World::new();
+    let of = |name: &str, bytes: usize| {
+        let item = format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes)).into_bytes();
+        NewJob { item, ..job(name) }
+    };
+    let large = |name: &str| of(name, 9 << 20);
+    for job in [large("a"), large("b"), job("c")] {
+        world.submit(job);
+    }
+    let mut other = opened(&mut world.store, "q", Policy::default());
+    assert_eq!(world.take(Ask::Ahead), None, "it would not be at hand");
+    let first = world.take(Ask::Now).expect("the first");
+    assert_eq!(world.take(Ask::Now), None, "nor does the small one overtake it");
+    // Another taker has memory of its own.
+    std::mem::swap(&mut world.taker, &mut other);
+    let second = world.take(Ask::Now).expect("the second");
+    assert_eq!((&*first.identity, &*second.identity), ("a", "b"));
+    assert_eq!(world.take(Ask::Now).map(|taken| taken.identity).as_deref(), Some("c"));
+    for job in [of("d", 2 << 20), of("e", 5 << 20)] {
+        world.submit(job);
+    }
+    assert_eq!(world.take(Ask::Now).map(|taken| taken.identity).as_deref(), Some("d"));
+    assert_eq!(world.take(Ask::Now), None);
+    world.end(second.lease, Ended::default());
+    assert_eq!(world.take(Ask::Now).map(|taken| taken.identity).as_deref(), Some("e"));
 }
