@@ -21,6 +21,12 @@ const BUSY: &str = "#!/bin/sh\ntrap 'echo told >&2; exit 17' TERM\n\
 const LISTENS: &str = "while hear; do\ncase $type in\nshutdown) exit 0 ;;\n\
     cancel) echo \"$line\"; say \"{\\\"type\\\":\\\"cancelled\\\",\\\"id\\\":$id}\" ;;\nesac\ndone\n";
 
+/// One that says how far it is only where it is asked.
+const ASKED: &str = "while hear; do\ncase $type in\nshutdown) exit 0 ;;\n\
+    cancel) say \"{\\\"type\\\":\\\"cancelled\\\",\\\"id\\\":$id}\" ;;\n\
+    status) say \"{\\\"type\\\":\\\"progress\\\",\\\"id\\\":$id,\\\"done\\\":0.5,\\\"text\\\":\\\"asked\\\"}\" ;;\n\
+    esac\ndone\n";
+
 fn cancel(wfid: &str, flavour: &str) -> serde_json::Value {
     json!({ "command": "cancel", "wfid": wfid, "flavour": flavour })
 }
@@ -60,6 +66,17 @@ fn a_persistent_participant_is_told_the_flavour_and_works_on_the_next_item() {
         site.running("next");
         assert_eq!(exo.participants(), pids);
     }
+}
+
+#[test]
+fn whoever_asks_again_how_it_stands_hears_how_far_the_work_is() {
+    let site = Site::persistent(ASKED, "");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    site.running("w");
+    site.until(|| site.instance()["progress"] == json!({ "done": 0.5, "text": "asked" }));
+    site.ask(&cancel("w", "cancel"));
+    site.stopped("w");
 }
 
 #[test]

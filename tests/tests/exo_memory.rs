@@ -7,7 +7,7 @@ mod history;
 mod host;
 
 use history::{Sender, progress};
-use host::{ECHO, Exo, Site, item};
+use host::{ECHO, Exo, SOON, Site, item};
 use std::fs;
 use std::time::{Duration, Instant};
 use testkit::wait::holds_within;
@@ -75,6 +75,64 @@ fn items_and_answers_of_all_sizes_and_endless_words_leave_exo_under_64_mib() {
     println!("private at first {begun} KiB, at most {peak} KiB, at the end {left} KiB");
     assert!(peak < MOST, "{peak} KiB");
     assert!(exo.end().success());
+}
+
+/// Answers small items with large ones, and large ones with themselves.
+const GROWING: &str = r#"#!/bin/sh
+exec 4<&0
+case $SKYNET_WFID in
+small*)
+    item=$(cat <&4)
+    { printf %s "${item%GROW*}"; head -c 16000000 /dev/zero | tr '\0' x; printf %s "${item#*GROW}"; } >&3 ;;
+*) cat <&4 >&3 ;;
+esac
+"#;
+
+/// The same by one process for all items, which sends each answer on before it gives it.
+const GROWING_ON: &str = r#"#!/usr/bin/env python3
+import json, socket
+host = socket.socket(fileno=3)
+lines = host.makefile("rb")
+def say(**what):
+    host.sendall(json.dumps(what).encode() + b"\n")
+say(type="hello", protocol=1)
+for line in lines:
+    said = json.loads(line)
+    if said["type"] == "shutdown":
+        break
+    if said["type"] == "work":
+        item = said["item"]
+        if item["fields"]["x"] == "GROW":
+            item["fields"]["x"] = "x" * 16_000_000
+        further = {"fields": item["fields"]}
+        say(type="forward", ticket=1, queue="elsewhere", item=further)
+        assert json.loads(lines.readline())["type"] == "sent"
+        say(type="result", id=said["id"], item=item)
+"#;
+
+#[test]
+fn many_instances_with_large_items_and_answers_have_no_more_than_one() {
+    let persistent = "mode: persistent\n";
+    for (work, mode) in [(GROWING, ""), (GROWING_ON, persistent)] {
+        let site = Site::per_item(work, &format!("{mode}instances: 8\ntries: 1\n"));
+        let exo = site.exo();
+        let begun = private(&exo);
+        for number in 0..12 {
+            site.drop_into("p", item(&format!("small-{number}"), r#"{"x":"GROW"}"#).as_bytes());
+            site.drop_into("p", of_size(&format!("large-{number}"), LARGEST - 1000).as_bytes());
+        }
+        let is_done = || progress(&site.join("store")) == (24, 0);
+        assert!(holds_within(Duration::from_secs(240), is_done), "{}", site.log());
+        let peak = peak(&exo);
+        println!("private at first {begun} KiB, at most {peak} KiB");
+        assert!(peak < MOST, "{peak} KiB");
+        // Given back, but for what one kept.
+        assert!(holds_within(Duration::from_secs(SOON), || private(&exo) < begun + (2 << 10)));
+        assert!(exo.end().success());
+        let reader = work::Reader::open(&work::Place::new(site.join("store"))).unwrap();
+        let failed = reader.classes().unwrap();
+        assert!(failed.is_empty(), "{failed:?}");
+    }
 }
 
 #[test]

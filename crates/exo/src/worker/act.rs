@@ -182,6 +182,7 @@ impl Worker {
             warn!("{name} failed with {wfid}: fault {}: {text}", outcome.fault.0);
         }
         let Some(delivery) = self.slots[slot].take(key) else { return };
+        self.large.answers(delivery.key(), outcome.output.as_ref().map_or(0, Vec::len));
         if how == How::Overdue {
             self.broker.overdue(delivery, outcome);
         } else {

@@ -275,7 +275,13 @@ impl Worker {
     /// Does what is asked; `None` where the answer follows.
     fn answer(&mut self, at: usize, peer: Peer, request: &Request) -> Option<Answer> {
         match request {
-            Request::Status => Some(Answer::status(&self.status())),
+            Request::Status => {
+                let answer = Answer::status(&self.status());
+                // For whoever asks again: one of them may be busy, and nobody waits for it.
+                let now = now();
+                self.slots.iter_mut().for_each(|slot| slot.ask_how_far(now));
+                Some(answer)
+            }
             Request::Wait { until } => {
                 let waiters = self.control.clients.iter().filter(|client| client.waits.is_some());
                 if waiters.count() >= WAITERS {

@@ -40,9 +40,15 @@ impl Worker {
         while let Some(event) = self.broker.next() {
             match event {
                 Heard::Arrived(delivery) => self.arrived(delivery),
-                Heard::Settled { fault, .. } if fault.kind() == Kind::Done => self.done += 1,
-                Heard::Settled { .. } => self.failed += 1,
-                Heard::Overtaken(lease) => self.about(lease, Event::Overtaken),
+                Heard::Settled { key, fault, .. } => {
+                    self.large.answered(key);
+                    let is_done = fault.kind() == Kind::Done;
+                    *(if is_done { &mut self.done } else { &mut self.failed }) += 1;
+                }
+                Heard::Overtaken(lease) => {
+                    self.large.answered(lease);
+                    self.about(lease, Event::Overtaken);
+                }
                 Heard::Cancelled { key, why } => self.cancelled(key, why),
                 Heard::Sent { ticket, job } => self.sent(ticket, job),
                 Heard::CancelTaken { ticket, refused } => {
@@ -97,6 +103,7 @@ impl Worker {
     }
 
     fn sent(&mut self, ticket: u64, job: Result<work::JobId, Refused>) {
+        self.large.sent(ticket);
         let Some(to) = self.control.forwarded(ticket) else { return };
         let refused = job.as_ref().err().map(ToString::to_string);
         let slot = &mut self.slots[to.slot];
@@ -177,10 +184,12 @@ impl Worker {
         let slot_ref = &mut self.slots[slot];
         let last = slot_ref.last_line();
         let mut well = false;
-        if let (Some(work), Some(Process { ends, .. })) = (&mut slot_ref.work, &slot_ref.process)
-            && let Link::PerItem(one) = &ends.link
+        if let (Some(work), Some(Process { ends, .. })) =
+            (&mut slot_ref.work, &mut slot_ref.process)
+            && let Link::PerItem(one) = &mut ends.link
         {
-            let mut outcome = settle::of_exit(how, &one.bytes, last, work, form);
+            let said = std::mem::take(&mut one.bytes);
+            let mut outcome = settle::of_exit(how, said, last, work, form);
             outcome.cpu_us = i64::try_from(cpu_us).ok();
             outcome.peak_kib = i64::try_from(peak_kib).ok();
             well = outcome.fault == Fault::NONE;
@@ -207,9 +216,9 @@ impl Worker {
         self.log.put(&out);
         let Some(process) = &mut slot_ref.process else { return };
         match &mut process.ends.link {
-            Link::PerItem(one) => one.read(&mut self.room, at_once(to_end)),
+            Link::PerItem(one) => one.read(&mut self.room, at_once(to_end), to_end),
             Link::Persistent(talk) => {
-                talk.read(&mut self.room, at_once(to_end));
+                talk.read(&mut self.room, at_once(to_end), to_end);
                 self.listen(slot);
             }
         }
@@ -233,7 +242,7 @@ impl Worker {
                 }
                 return;
             };
-            self.hear_line(slot, &line);
+            let line = self.hear_line(slot, line);
             // Each word counts before the next one is heard.
             self.decide();
             if let Some(talk) = self.slots[slot].talk() {
@@ -242,10 +251,14 @@ impl Worker {
         }
     }
 
-    fn hear_line(&mut self, slot: usize, line: &[u8]) {
-        let message = match FromParticipant::read(line) {
+    /// Hears a line; returns it, to be used again, but where what it carries is sent on in it.
+    fn hear_line(&mut self, slot: usize, line: Vec<u8>) -> Vec<u8> {
+        let message = match FromParticipant::read(&line) {
             Ok(message) => message,
-            Err(why) => return self.nonsense(slot, &why.to_string()),
+            Err(why) => {
+                self.nonsense(slot, &why.to_string());
+                return line;
+            }
         };
         match &message {
             FromParticipant::Hello { protocol: protocol::VERSION } => {
@@ -258,19 +271,36 @@ impl Worker {
                 self.listen_no_more(slot);
             }
             FromParticipant::Forward { ticket, queue, item } => {
-                let item = item.get().as_bytes().to_vec();
-                self.forward(slot, *ticket, queue, item);
+                let (ticket, queue) = (*ticket, queue.to_string());
+                let place = settle::place_in(&line, item.get().as_bytes());
+                self.forward(slot, ticket, &queue, settle::carve(line, place));
+                return Vec::new();
             }
             FromParticipant::Result { id, .. }
             | FromParticipant::Fault { id, .. }
             | FromParticipant::Cancelled { id }
             | FromParticipant::Progress { id, .. }
-            | FromParticipant::Stage { id, .. } => self.hear_about(slot, *id, &message),
+            | FromParticipant::Stage { id, .. } => {
+                let answer = self.hear_about(slot, *id, &message);
+                let place = answer.map(|answer| settle::place_in(&line, answer));
+                if let (Some(place), Some(work)) = (place, &mut self.slots[slot].work) {
+                    let said = work.said.get_or_insert_default();
+                    said.output = Some(settle::carve(line, place));
+                    return Vec::new();
+                }
+            }
         }
+        line
     }
 
-    /// Hears something about an item, which must be the one in hand.
-    fn hear_about(&mut self, slot: usize, id: u64, message: &FromParticipant<'_>) {
+    /// Hears something about an item, which must be the one in hand. Returns the answer that is to
+    /// be put into what was said.
+    fn hear_about<'a>(
+        &mut self,
+        slot: usize,
+        id: u64,
+        message: &FromParticipant<'a>,
+    ) -> Option<&'a [u8]> {
         let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
         let slot_ref = &mut self.slots[slot];
         let name = &slot_ref.name;
@@ -281,13 +311,13 @@ impl Worker {
                     warn!("{name} speaks of item {id}, which it does not have; ignored");
                 }
             }
-            return;
+            return None;
         };
-        if let Some(outcome) = settle::of_message(message, work, form) {
+        if let Some((outcome, answer)) = settle::of_message(message, work, form) {
             let (key, well) = (work.key, outcome.fault == Fault::NONE);
             work.said = Some(outcome);
             self.events.push_back((slot, Event::Answered { key, well }));
-            return;
+            return answer;
         }
         match message {
             FromParticipant::Progress { done, text, .. } => {
@@ -302,6 +332,7 @@ impl Worker {
             }
             _ => {}
         }
+        None
     }
 
     fn nonsense(&mut self, slot: usize, why: &str) {
@@ -332,10 +363,12 @@ impl Worker {
         let serial = self.slots[slot].process.as_ref().map_or(0, |process| process.serial);
         let owner = self.control.participant_uid();
         let unnamed = format!("{name}!{serial}!{ticket}!{}", self.begun.0);
+        let bytes = item.len();
         let refused = match NewJob::from_item(queue, item, self.settings.item_limit, &unnamed) {
             Ok(job) => {
                 let to = Forwarded { slot, serial, ticket };
                 let ticket = self.control.expect_sent(to);
+                self.large.sends(ticket, bytes);
                 self.broker.send(ticket, NewJob { owner: Some(owner), ..job });
                 if let Some(talk) = self.slots[slot].talk() {
                     talk.expect_sent();

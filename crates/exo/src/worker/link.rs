@@ -1,5 +1,7 @@
 //! Our ends of what a participant process has: its output, and the way of items and answers.
 
+use super::large::SMALL;
+use super::one_item::OneItem;
 use crate::lines::Lines;
 use participant::protocol::ToParticipant;
 use std::collections::VecDeque;
@@ -38,7 +40,7 @@ pub(super) enum Came {
     Unread,
 }
 
-fn read(from: &Fd, room: &mut [u8]) -> Came {
+pub(super) fn read(from: &Fd, room: &mut [u8]) -> Came {
     match fd::read(from.raw(), room) {
         Ok(0) => Came::End,
         Ok(n) => Came::Bytes(n),
@@ -49,7 +51,7 @@ fn read(from: &Fd, room: &mut [u8]) -> Came {
     }
 }
 
-fn readable(fd: Option<&Fd>) -> PollFd {
+pub(super) fn readable(fd: Option<&Fd>) -> PollFd {
     fd.map_or(PollFd::none(), |fd| PollFd::readable(fd.raw()))
 }
 
@@ -99,6 +101,25 @@ pub(super) enum Link {
     Persistent(Talk),
 }
 
+impl Link {
+    /// Returns how many bytes came of what goes on.
+    #[must_use]
+    pub(super) fn said(&self) -> usize {
+        match self {
+            Self::PerItem(one) => one.bytes.len(),
+            Self::Persistent(talk) => talk.incoming.len(),
+        }
+    }
+
+    /// Lets more than [`SMALL`] come, or not any more.
+    pub(super) fn may_say_much(&mut self, may: bool) {
+        match self {
+            Self::PerItem(one) => one.has_leave = may,
+            Self::Persistent(talk) => talk.has_leave = may,
+        }
+    }
+}
+
 /// Our ends.
 #[derive(Debug)]
 pub(super) struct Ends {
@@ -145,66 +166,6 @@ pub(super) fn make(
     Ok((Ends { out, err, link }, [stdin, out_end, err_end, three]))
 }
 
-/// The item on its way to the process for it, and its answer on the way back.
-#[derive(Debug)]
-pub(super) struct OneItem {
-    item: Rc<Vec<u8>>,
-    written: usize,
-    stdin: Option<Fd>,
-    answer: Option<Fd>,
-    limit: usize,
-    /// The answer so far; one byte more than the limit where it is too long.
-    pub(super) bytes: Vec<u8>,
-}
-
-impl OneItem {
-    fn new(item: Rc<Vec<u8>>, limit: usize, stdin: Fd, answer: Fd) -> Self {
-        let (stdin, answer) = (Some(stdin), Some(answer));
-        Self { item, written: 0, stdin, answer, limit, bytes: Vec::new() }
-    }
-
-    /// Writes what can be written of the item, then closes its way.
-    pub(super) fn write(&mut self) {
-        while let Some(to) = &self.stdin {
-            let rest = &self.item[self.written..];
-            match fd::write(to.raw(), rest) {
-                _ if rest.is_empty() => self.stdin = None,
-                Ok(n) => self.written += n,
-                // It does not want to know.
-                Err(Errno(flags::EPIPE)) => self.stdin = None,
-                // No room in the pipe, or no memory for it: poll says when it is worth another try.
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Reads what is there of the answer, about `most` bytes at once; where it is too long, only
-    /// that it is.
-    pub(super) fn read(&mut self, room: &mut [u8], most: usize) {
-        let mut moved = 0;
-        while let Some(from) = &self.answer
-            && moved < most
-        {
-            match read(from, room) {
-                Came::Bytes(n) => {
-                    moved += n;
-                    let free = (self.limit + 1).saturating_sub(self.bytes.len());
-                    self.bytes.extend_from_slice(&room[..n.min(free)]);
-                }
-                Came::Nothing => return,
-                Came::End | Came::Unread => self.answer = None,
-            }
-        }
-    }
-
-    /// Returns what to wait for: the item's way and the answer's.
-    #[must_use]
-    pub(super) fn interest(&self) -> [PollFd; 2] {
-        let to = self.stdin.as_ref().map_or(PollFd::none(), |to| PollFd::writable(to.raw()));
-        [to, readable(self.answer.as_ref())]
-    }
-}
-
 /// A piece of what is to be said.
 #[derive(Debug)]
 enum Piece {
@@ -237,6 +198,8 @@ pub(super) struct Talk {
     unanswered: usize,
     /// Most bytes of a line.
     most: usize,
+    /// A line may have more than [`SMALL`] bytes.
+    has_leave: bool,
     /// What it says is not read any more.
     is_deaf: bool,
     /// It ended without having read everything.
@@ -249,6 +212,7 @@ impl Talk {
     fn new(socket: Fd, limit: usize) -> Self {
         Self {
             most: limit.saturating_add(AROUND),
+            has_leave: false,
             socket: Some(socket),
             outgoing: VecDeque::new(),
             written: 0,
@@ -340,11 +304,12 @@ impl Talk {
     }
 
     /// Reads what is there, about `most` bytes at once, and no more than a line may have; it is kept
-    /// until [`line`](Self::line) takes it.
-    pub(super) fn read(&mut self, room: &mut [u8], most: usize) {
+    /// until [`line`](Self::line) takes it. `to_end`: with leave or without.
+    pub(super) fn read(&mut self, room: &mut [u8], most: usize, to_end: bool) {
         let mut moved = 0;
         while let Some(from) = &self.socket
             && self.incoming.len() <= self.most
+            && (to_end || self.may_go_on())
             && moved < most
             && !self.is_deaf
         {
@@ -362,6 +327,10 @@ impl Talk {
                 Came::Unread => (self.socket, self.was_unread) = (None, true),
             }
         }
+    }
+
+    const fn may_go_on(&self) -> bool {
+        self.has_leave || self.incoming.len() < SMALL
     }
 
     /// Returns the next whole line, without its end.
@@ -407,6 +376,7 @@ impl Talk {
         // Nor is one that speaks and does not listen, or sends faster than a queue takes: what waits
         // for it here would grow.
         let heard = socket.filter(|_| self.unanswered == 0 && self.outgoing.len() < BEHIND);
+        let heard = heard.filter(|_| self.may_go_on());
         [waits.map_or(PollFd::none(), |fd| PollFd::writable(fd.raw())), readable(heard)]
     }
 }
@@ -427,14 +397,14 @@ mod tests {
         let mut room = [0; 16];
         for piece in [&b"one\ntw"[..], b"o\n\nfour is longer than the room\nfi", b"ve\n"] {
             fd::write(theirs.raw(), piece).unwrap();
-            talk.read(&mut room, usize::MAX);
+            talk.read(&mut room, usize::MAX, false);
         }
         let lines: Vec<_> = std::iter::from_fn(|| talk.line()).collect();
         let expected: [&[u8]; 5] = [b"one", b"two", b"", b"four is longer than the room", b"five"];
         assert_eq!(lines, expected);
         assert!(!talk.is_over());
         drop(theirs);
-        talk.read(&mut room, usize::MAX);
+        talk.read(&mut room, usize::MAX, false);
         assert!(talk.is_over());
     }
 
@@ -447,7 +417,7 @@ mod tests {
         let mut count = 0;
         for _ in 0..10 {
             fd::write_all(theirs.raw(), &piece).unwrap();
-            talk.read(&mut room, usize::MAX);
+            talk.read(&mut room, usize::MAX, false);
             while let Some(heard) = talk.line() {
                 assert_eq!(heard, line[..6]);
                 count += 1;
@@ -462,7 +432,7 @@ mod tests {
         let (mut talk, theirs) = talk(1 << 20);
         let mut room = vec![0; 1 << 10];
         fd::write_all(theirs.raw(), &vec![b'x'; 64 << 10]).unwrap();
-        talk.read(&mut room, 8 << 10);
+        talk.read(&mut room, 8 << 10, false);
         assert_eq!(talk.incoming.len(), 8 << 10);
     }
 
@@ -498,16 +468,16 @@ mod tests {
             }
             fd::write(theirs.raw(), b"{}\n").unwrap();
             drop(theirs);
-            talk.read(&mut room, 100);
+            talk.read(&mut room, 100, false);
             assert_eq!(talk.line().as_deref(), Some(&b"{}"[..]));
-            talk.read(&mut room, 100);
+            talk.read(&mut room, 100, false);
             assert_eq!((talk.is_over(), talk.item_was_unread()), (true, unread), "{reads}");
         }
         for is_read_first in [false, true] {
             let (mut talk, theirs) = talk(1000);
             drop(theirs);
             if is_read_first {
-                talk.read(&mut [0; 16], 100);
+                talk.read(&mut [0; 16], 100, false);
             }
             talk.hand_over(b"<".to_vec(), Rc::new(b"item".to_vec()), b">");
             assert!(talk.item_was_unread());
@@ -523,7 +493,7 @@ mod tests {
         while !talk.is_over() {
             assert!(sent < 4 << 20);
             sent += fd::write(theirs.raw(), &piece[..1 << 12]).unwrap();
-            talk.read(&mut room, usize::MAX);
+            talk.read(&mut room, usize::MAX, false);
             assert_eq!(talk.line(), None);
         }
         assert!(talk.incoming.len() <= 1000 + AROUND + AT_ONCE);
@@ -557,18 +527,5 @@ mod tests {
         }
         assert_eq!(got.len(), item.len() + 3);
         assert!(talk.outgoing.is_empty());
-    }
-
-    #[test]
-    fn an_answer_is_read_to_the_limit_and_one_byte_more() {
-        let (ends, others) = make(100, 100, Some(Rc::new(b"item".to_vec()))).unwrap();
-        let Link::PerItem(mut one) = ends.link else { panic!("per item") };
-        one.write();
-        let mut room = [0; 64];
-        assert_eq!(fd::read(others[0].raw(), &mut room), Ok(4));
-        assert_eq!(fd::read(others[0].raw(), &mut room), Ok(0));
-        fd::write(others[3].raw(), &[b'y'; 200]).unwrap();
-        one.read(&mut room, usize::MAX);
-        assert_eq!(one.bytes.len(), 101);
     }
 }

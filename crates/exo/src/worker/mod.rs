@@ -3,8 +3,10 @@
 mod act;
 mod control;
 mod hear;
+mod large;
 mod link;
 mod log;
+mod one_item;
 mod settle;
 mod slot;
 mod wait;
@@ -14,6 +16,7 @@ use crate::order::Order;
 use crate::settings::{self, Settings};
 use ::log::{error, info, warn};
 use control::Control;
+use large::Large;
 use link::AT_ONCE;
 use log::Log;
 use machine::exo::{Event, Key, Mode, Rules};
@@ -95,6 +98,7 @@ struct Worker {
     drops: Option<Watcher>,
     log: Log,
     slots: Vec<Slot>,
+    large: Large,
     /// What happened to an instance and was not told its machine yet.
     events: VecDeque<(usize, Event)>,
     phase: Phase,
@@ -142,6 +146,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         drops,
         log: Log::default(),
         slots,
+        large: Large::default(),
         events: VecDeque::new(),
         phase: Phase::Running,
         turn: 0,
@@ -230,6 +235,7 @@ impl Worker {
                 return self.end();
             }
             self.answer_waiters();
+            self.share_out();
             self.broker.flush();
             self.wait();
         }

@@ -8,6 +8,7 @@ use machine::work::Fault;
 use ondisk::tai64n::Stamp;
 use participant::protocol::FromParticipant;
 use serde_json::value::RawValue;
+use std::ops::Range;
 use std::time::Duration;
 use sys::linux::process::Ended;
 use work::Ended as Outcome;
@@ -99,13 +100,26 @@ fn mistake(answer: &[u8], work: &Work, limit: usize) -> Option<String> {
     }
 }
 
-fn done(answer: Option<&[u8]>, forget: bool, work: &Work) -> Outcome {
+/// Returns what is recorded where all went well, and the answer in it as far as it is another than
+/// the item: whoever has the bytes puts them there without a copy.
+fn done<'a>(answer: Option<&'a [u8]>, forget: bool, work: &Work) -> (Outcome, Option<&'a [u8]>) {
     let asked = answer.map(crate::flags::flags).unwrap_or_default();
-    Outcome {
-        output: answer.filter(|answer| *answer != work.item.as_slice()).map(<[u8]>::to_vec),
-        forget: forget || asked.forget || work.flags.forget,
-        ..Outcome::default()
-    }
+    let forget = forget || asked.forget || work.flags.forget;
+    let answer = answer.filter(|answer| *answer != work.item.as_slice());
+    (Outcome { forget, ..Outcome::default() }, answer)
+}
+
+/// Returns where in bytes a part of them is.
+pub(super) fn place_in(bytes: &[u8], part: &[u8]) -> Range<usize> {
+    let begin = part.as_ptr().addr() - bytes.as_ptr().addr();
+    begin..begin + part.len()
+}
+
+/// Returns a part of bytes in the memory of the whole.
+pub(super) fn carve(mut bytes: Vec<u8>, part: Range<usize>) -> Vec<u8> {
+    bytes.truncate(part.end);
+    bytes.drain(..part.start);
+    bytes
 }
 
 fn bad_answer(why: &str, work: &Work, form: Form<'_>) -> Outcome {
@@ -119,22 +133,27 @@ fn bad_answer(why: &str, work: &Work, form: Form<'_>) -> Outcome {
 #[must_use]
 pub(super) fn of_exit(
     ended: Ended,
-    answer: &[u8],
+    said: Vec<u8>,
     last: Option<String>,
     work: &Work,
     form: Form<'_>,
 ) -> Outcome {
     let (code, signal) = numbers(ended);
     // Of one that is too long only the beginning is here: that is no answer, whatever it looks like.
-    let is_whole = answer.len() <= form.limit;
-    let answer = if is_whole { answer.trim_ascii() } else { answer };
+    let is_whole = said.len() <= form.limit;
+    let answer = if is_whole { said.trim_ascii() } else { &said };
     let answer = Some(answer).filter(|answer| !answer.is_empty());
     let whole = answer.filter(|answer| mistake(answer, work, form.limit).is_none());
     let outcome = match ended {
-        Ended::Code(0) => match answer.and_then(|answer| mistake(answer, work, form.limit)) {
-            Some(why) => bad_answer(&why, work, form),
-            None => done(answer, false, work),
-        },
+        Ended::Code(0) => {
+            if let Some(why) = answer.and_then(|answer| mistake(answer, work, form.limit)) {
+                bad_answer(&why, work, form)
+            } else {
+                let (outcome, answer) = done(answer, false, work);
+                let place = answer.map(|answer| place_in(&said, answer));
+                Outcome { output: place.map(|place| carve(said, place)), ..outcome }
+            }
+        }
         Ended::Code(code) => {
             let fault = Fault(u16::try_from(code).unwrap_or(1));
             failed(fault, format!("exit {code}"), last, whole).outcome(work, form)
@@ -161,19 +180,19 @@ fn failed(fault: Fault, how: String, last: Option<String>, item: Option<&[u8]>) 
     Failure { fault, how, text, trace: &[], item }
 }
 
-/// Returns what a persistent participant said of the end of an attempt; `None` where it said
-/// something else.
+/// Returns what a persistent participant said of the end of an attempt, and the answer that belongs
+/// in it; `None` where it said something else.
 #[must_use]
-pub(super) fn of_message(
-    message: &FromParticipant<'_>,
+pub(super) fn of_message<'a>(
+    message: &FromParticipant<'a>,
     work: &Work,
     form: Form<'_>,
-) -> Option<Outcome> {
+) -> Option<(Outcome, Option<&'a [u8]>)> {
     match message {
         FromParticipant::Result { item, forget, .. } => {
             let answer = item.map(bytes);
             Some(match answer.and_then(|answer| mistake(answer, work, form.limit)) {
-                Some(why) => bad_answer(&why, work, form),
+                Some(why) => (bad_answer(&why, work, form), None),
                 None => done(answer, *forget, work),
             })
         }
@@ -184,13 +203,13 @@ pub(super) fn of_message(
             // Its text begins with the class of the error, as a rule.
             let how = String::new();
             let failure = Failure { fault, how, text, trace: &trace, item };
-            Some(failure.outcome(work, form))
+            Some((failure.outcome(work, form), None))
         }
         FromParticipant::Cancelled { .. } => {
             let text = "the participant gave it up".to_owned();
             let how = "given up".to_owned();
             let failure = Failure { fault: Fault::UNKNOWN, how, text, trace: &[], item: None };
-            Some(failure.outcome(work, form))
+            Some((failure.outcome(work, form), None))
         }
         _ => None,
     }

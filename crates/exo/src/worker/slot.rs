@@ -10,6 +10,7 @@ use machine::time::Mono;
 use participant::protocol::{Flavour, ToParticipant};
 use serde_json::value::RawValue;
 use std::rc::Rc;
+use std::time::Duration;
 use sys::linux::errno::Result;
 use sys::linux::process::Ended;
 use sys::linux::time;
@@ -17,6 +18,8 @@ use work::{Delivery, Ended as Outcome};
 
 /// Lines without sense in one attempt before the participant counts as broken.
 pub(super) const PATIENCE: u32 = 10;
+/// A participant is not asked more often than that how far it is.
+const ASKED: Duration = Duration::from_secs(1);
 /// Bytes read at once, or that output becomes in the log, before others have their turn.
 const TURN: usize = 256 << 10;
 /// The same of what a dead process left: it has no second turn. As much as pipes hold that nobody
@@ -66,6 +69,8 @@ pub(super) struct Work {
     pub(super) flavour: Flavour,
     /// How far it is, in the participant's words.
     pub(super) progress: Option<Progress>,
+    /// When it was asked how far it is.
+    pub(super) asked: Option<Mono>,
     /// What the participant said of its end.
     pub(super) said: Option<Outcome>,
     /// Lines without sense so far.
@@ -180,6 +185,7 @@ impl Slot {
             cpu_before: self.cpu(),
             flavour: Flavour::Cancel,
             progress: None,
+            asked: None,
             said: None,
             nonsense: 0,
         });
@@ -274,10 +280,34 @@ impl Slot {
         }
     }
 
+    /// Returns how many bytes it has said of an answer, or of whatever else, that goes on.
+    #[must_use]
+    pub(super) fn said(&self) -> usize {
+        self.process.as_ref().map_or(0, |process| process.ends.link.said())
+    }
+
+    /// Lets it say much, or not any more.
+    pub(super) fn may_say_much(&mut self, may: bool) {
+        if let Some(process) = &mut self.process {
+            process.ends.link.may_say_much(may);
+        }
+    }
+
     /// Says something to a persistent participant; to another nothing can be said.
     pub(super) fn say(&mut self, message: &ToParticipant<'_>) {
         if let Some(talk) = self.talk() {
             talk.say(message);
+        }
+    }
+
+    /// Asks a participant at work how far it is, unless it was asked just now.
+    pub(super) fn ask_how_far(&mut self, now: Mono) {
+        let Some(work) = &mut self.work else { return };
+        let is_recent = work.asked.is_some_and(|at| at.after(ASKED) > now);
+        if work.said.is_none() && !is_recent {
+            work.asked = Some(now);
+            let id = u64::from(work.key.0);
+            self.say(&ToParticipant::Status { id });
         }
     }
 
