@@ -2,6 +2,8 @@
 //!
 //! Used by the fuzz targets beside this and by tests/tests/parsers.rs.
 
+use exo::control::Request;
+use exo::order::{Order, Report};
 use machine::queue::Queue;
 use machine::supervise::{Action, Actions, Event, Kill, Machine, Obstacle, Restored, Which};
 use machine::time::Mono;
@@ -14,9 +16,12 @@ use ondisk::envfile::{self, Value};
 use ondisk::names;
 use ondisk::record::{Exit, Phase, Record};
 use ondisk::status::{State, Status, Want};
+use participant::protocol::{FromParticipant, ToParticipant, Told};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::sync::{Mutex, PoisonError};
+use work::NewJob;
+use work::item::{self, ErrorReply};
 
 /// A status file.
 pub(crate) fn status(bytes: &[u8]) {
@@ -264,6 +269,84 @@ pub(crate) fn configuration(bytes: &[u8]) {
             let again = exo::config::read_text(own.as_bytes(), "fuzz").expect(&own);
             assert_eq!(exo::config::effective(&again), text);
         }
+    }
+}
+
+/// What a participant says, and what it is told: what is understood is said again in one line, which
+/// means the same.
+pub(crate) fn words(bytes: &[u8]) {
+    let said = |message: FromParticipant<'_>| {
+        let mut line = Vec::new();
+        message.write(&mut line);
+        line
+    };
+    if let Ok(message) = FromParticipant::read(bytes) {
+        if let FromParticipant::Fault { code, .. } = &message {
+            assert!((1..900).contains(code));
+        }
+        let line = said(message);
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
+        let again = FromParticipant::read(&line).expect("what was understood");
+        assert_eq!(said(again), line);
+    }
+    let told = |message: ToParticipant<'_>| {
+        let mut line = Vec::new();
+        message.write(&mut line);
+        line
+    };
+    let Ok(told_line) = Told::read(bytes) else { return };
+    if let Ok(message) = told_line.message() {
+        let line = told(message);
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
+        let again = Told::read(&line).expect("what was understood");
+        assert_eq!(told(again.message().expect("a message")), line);
+    }
+}
+
+/// What exo's worker orders its keeper, who has rights that it has not, and what it hears of it: an
+/// order is these bytes and no others.
+pub(crate) fn order(bytes: &[u8]) {
+    if let Some(order) = Order::decode(bytes) {
+        assert_eq!(order.encode().as_deref(), Some(bytes));
+        assert!(bytes.len() <= exo::order::LONGEST);
+        if let Order::Start(start) = order {
+            for text in [start.wfid, start.attempt, start.stage] {
+                assert!(text.len() <= exo::order::TEXT && !text.contains(char::is_control));
+            }
+        }
+    }
+    if let Some(report) = Report::decode(bytes) {
+        assert_eq!(Report::decode(&report.encode()), Some(report));
+    }
+}
+
+/// A question to exo's control socket.
+pub(crate) fn request(bytes: &[u8]) {
+    match Request::read(bytes) {
+        Ok(request) => {
+            let line = request.line();
+            assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
+            assert_eq!(Request::read(&line), Ok(request));
+        }
+        Err(why) => assert!(why.starts_with("not understood: ")),
+    }
+}
+
+/// A file from a drop folder, or an item that is forwarded: as it came, or in an envelope. What is
+/// taken keeps its name, in the answer to its sender as well.
+pub(crate) fn item(bytes: &[u8]) {
+    const LIMIT: usize = 1 << 12;
+    let Ok(job) = NewJob::from_item("q", bytes.to_vec(), LIMIT, "unnamed") else { return };
+    assert!(job.item.len() <= LIMIT && job.queue == "q");
+    let named = item::identity(&job.item, LIMIT).expect("what was taken");
+    let (wfid, rest) = named.map_or_else(Default::default, |named| (named.wfid, named.rest));
+    assert_eq!(job.wfid, wfid);
+    assert!(job.identity == rest || rest.is_empty() && job.identity == "unnamed");
+    let error = ErrorReply { class: "E", message: "\u{1}\"", trace: &["a\nb".to_owned()] };
+    if let Some(answer) = item::with_error(&job.item, error, 2 * LIMIT) {
+        let told = item::identity(&answer, 2 * LIMIT).expect("an item");
+        let told = told.map_or_else(Default::default, |named| (named.wfid, named.rest));
+        assert_eq!(told, (wfid, rest));
     }
 }
 

@@ -139,3 +139,23 @@ fn no_configuration_says_something_else_once_it_is_shown() {
 fn no_environment_file_makes_a_variable_that_cannot_be() {
     holds("environment", 4, properties::environment);
 }
+
+#[test]
+fn no_word_of_a_participant_or_to_it_means_two_things() {
+    holds("words", 8, properties::words);
+}
+
+#[test]
+fn no_order_to_the_keeper_is_understood_but_as_it_was_meant() {
+    holds("order", 9, properties::order);
+}
+
+#[test]
+fn no_question_to_the_control_socket_confuses_exo() {
+    holds("request", 10, properties::request);
+}
+
+#[test]
+fn no_dropped_file_takes_another_items_name() {
+    holds("item", 11, properties::item);
+}
