@@ -3,7 +3,7 @@
 
 use super::{Figures, Goal, Measure, measure, median};
 use crate::peer::Peer;
-use crate::queue::exo::{self, Exo, Mode};
+use crate::queue::exo::{Exo, Mode};
 use crate::queue::huey::Huey;
 use crate::queue::plain::{self, Jobs, Journal};
 use crate::queue::{Bed, Safe};
