@@ -28,7 +28,7 @@ const SITE: &[Scope] = &[Scope::Site];
 const LEVEL: &[Scope] = &[Scope::Site, Scope::Own];
 
 /// All of them, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 31] = [
+pub(crate) const KEYS: [Key; 32] = [
     key("participant", OWN),
     key("queue", EACH),
     key("mode", EACH),
@@ -59,6 +59,7 @@ pub(crate) const KEYS: [Key; 31] = [
     key("keep", SITE),
     key("spool", SITE),
     key("run", SITE),
+    key("services", SITE),
     key("participants", SITE),
 ];
 
