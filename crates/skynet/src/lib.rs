@@ -4,10 +4,12 @@
 
 pub mod cli;
 pub mod failure;
+pub mod finding;
 pub mod here;
 pub mod instance;
 pub mod life;
 pub mod links;
+pub mod lint;
 pub mod names;
 pub mod screen;
 pub mod service;
