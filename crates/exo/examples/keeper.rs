@@ -75,6 +75,7 @@ fn defaults() -> Settings {
         store: PathBuf::new(),
         safety: Safety::default(),
         keep: None,
+        keep_size: None,
         spool: PathBuf::new(),
         run: PathBuf::new(),
         secrets: Vec::new(),

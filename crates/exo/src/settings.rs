@@ -99,6 +99,8 @@ pub struct Settings {
     pub safety: Safety,
     /// How long jobs that have stopped are kept, and classes of faults; `None` = for ever.
     pub keep: Option<Duration>,
+    /// Bytes that the store may have in use before those that were submitted first are removed; `None` = any.
+    pub keep_size: Option<u64>,
     /// Folder in which drop folders are; that of a queue has its name.
     pub spool: PathBuf,
     /// Folder of the control socket, which is called `NAME.sock`.

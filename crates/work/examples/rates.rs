@@ -17,7 +17,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use work::embedded::Settings;
+use work::embedded::{Keep, Settings};
 use work::{
     Applied, Ask, Broker, Change, Clock, Embedded, Ended, Event, NewJob, Now, Place, Policy,
     Safety, Store, Wall,
@@ -59,7 +59,7 @@ fn settings(folder: &Path, safety: Safety) -> Settings {
         queue: "q".to_owned(),
         policy: Policy::default(),
         drop_folder: None,
-        keep: None,
+        keep: Keep::default(),
     }
 }
 

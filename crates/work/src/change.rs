@@ -5,6 +5,7 @@ mod fault;
 mod group;
 mod job;
 mod lease;
+mod room;
 mod row;
 mod taker;
 
@@ -339,13 +340,21 @@ pub enum Change {
         bug: Option<String>,
     },
     /// Removes jobs that stopped before a moment; where it begins with the first job, classes of
-    /// faults that were not seen since, too. [`Applied::Cleaned`]
+    /// faults that were not seen since, too. As long as the store has more than so many bytes in
+    /// use, jobs that stopped later are removed as well. [`Applied::Cleaned`]
     Clean {
         /// By the wall clock.
         before: Wall,
+        /// Bytes that may be in use.
+        most: u64,
         /// Looks at jobs after this one, so that a long clean can be done in small steps.
         after: JobId,
         /// Looks at no more jobs than this.
+        at_most: u32,
+    },
+    /// Gives room that nothing uses back to the file system. [`Applied::Compacted`]
+    Compact {
+        /// Pages that are moved, at most.
         at_most: u32,
     },
 }
@@ -436,6 +445,11 @@ pub enum Applied {
         removed: u32,
         /// Where to go on; `None` = all that may be old enough were looked at.
         next: Option<JobId>,
+    },
+    /// Room was given back.
+    Compacted {
+        /// There is more.
+        has_more: bool,
     },
 }
 

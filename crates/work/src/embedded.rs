@@ -44,9 +44,17 @@ pub struct Settings {
     pub policy: Policy,
     /// Where others leave items for it.
     pub drop_folder: Option<DropFolder>,
-    /// How long jobs that have stopped are kept, and classes of faults after their last one;
-    /// `None` = for ever.
-    pub keep: Option<Duration>,
+    /// How much of what has been is kept.
+    pub keep: Keep,
+}
+
+/// How much of what has been is kept. Unless something else is said: all, for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keep {
+    /// How long jobs that have stopped are kept, and classes of faults after their last one.
+    pub age: Option<Duration>,
+    /// Bytes that the store may have in use; from there on those that were submitted first are removed.
+    pub size: Option<u64>,
 }
 
 /// A queue that is the store itself.

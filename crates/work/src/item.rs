@@ -200,7 +200,8 @@ pub(crate) fn stand_in(wfid: &str, rest: &str) -> Vec<u8> {
 
 /// Sums up bytes so that a flipped one is noticed. FNV-1a of 64 bits: each step can be undone, so
 /// two texts that differ in one byte never have the same sum.
-pub(crate) fn checksum(bytes: &[u8]) -> i64 {
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> i64 {
     let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step).cast_signed()
 }

@@ -26,6 +26,7 @@ pub use change::{
 pub use clock::{Clock, Now, Wall};
 pub use drop_folder::{Collected, DropFolder};
 pub use embedded::Embedded;
+pub use machine::work::{Fault, Kind, State};
 pub use open::Safety;
 pub use place::Place;
 pub use read::Reader;

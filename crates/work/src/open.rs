@@ -19,6 +19,13 @@ const CACHE_KIB: i32 = 512;
 /// Bytes of a page. With 4096, the default, an item costs a fifth more.
 const PAGE: u32 = 2048;
 
+/// The file knows where each of its pages belongs, so that its end can be moved into free room and cut
+/// off, when we say so.
+const INCREMENTAL: u32 = 2;
+
+/// Bytes that the log keeps once all of it is in the file.
+const LOG: u32 = 16 << 20;
+
 /// For a lock that somebody has who does not know of the gate.
 const LOCKED: Duration = Duration::from_secs(1);
 
@@ -57,6 +64,7 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
     if is_empty(&conn).map_err(sql)? {
         // A change touches a handful of pages, each of which is written whole and summed up.
         conn.pragma_update(None, "page_size", PAGE).map_err(sql)?;
+        conn.pragma_update(None, "auto_vacuum", INCREMENTAL).map_err(sql)?;
         conn.pragma_update(None, "journal_mode", "wal").map_err(sql)?;
     } else {
         let version = check_kind(&conn, &path)?;
@@ -64,8 +72,10 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
         let first = self::boot(&conn).map_err(sql)?.as_deref() != Some(boot);
         if first || size <= CHECKED_ALWAYS {
             check_whole(&conn, &path)?;
+            know_pages(&conn);
         }
     }
+    conn.pragma_update(None, "journal_size_limit", LOG).map_err(sql)?;
     // Whoever has the gate waits for nobody else, as a rule.
     conn.busy_timeout(LOCKED).map_err(sql)?;
     let synchronous = if safety == Safety::Power { "full" } else { "normal" };
@@ -74,16 +84,23 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
     Ok(conn)
 }
 
-/// Opens the database for reading, with whatever rights the files give.
-pub(crate) fn reader(place: &Place) -> Result<Connection, Trouble> {
+/// Opens the database for reading, with whatever rights the files give. Returns its version, too.
+///
+/// Root reads a folder that is another user's: whatever that one puts there, no link is followed.
+pub(crate) fn reader(place: &Place) -> Result<(Connection, u32), Trouble> {
     let path = place.database();
     let sql = |error: rusqlite::Error| Trouble::database(&path, &error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(&path, flags).map_err(sql)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    // That flag is about the folders above as well, where links are in order.
+    let folder = place.folder().canonicalize().unwrap_or_else(|_| place.folder().to_owned());
+    let real = Place::new(folder).database();
+    let conn = Connection::open_with_flags(&real, flags).map_err(sql)?;
     settle(&conn).map_err(sql)?;
     conn.pragma_update(None, "query_only", true).map_err(sql)?;
-    check_kind(&conn, &path)?;
-    Ok(conn)
+    let version = check_kind(&conn, &path)?;
+    Ok((conn, version))
 }
 
 fn settle(conn: &Connection) -> rusqlite::Result<()> {
@@ -144,6 +161,17 @@ fn check_whole(conn: &Connection, path: &Path) -> Result<(), Trouble> {
         return Ok(());
     }
     Err(Trouble::Damaged { path: path.to_owned(), what: said.replace('\n', ": ") })
+}
+
+/// Writes a file anew that was made without knowing where its pages belong. Where that cannot be, since
+/// the disk has no room for the second, it stays as it is: it only does not get smaller.
+fn know_pages(conn: &Connection) {
+    if !matches!(number(conn, "auto_vacuum"), Ok(0)) {
+        return;
+    }
+    // The second is as large as the first: not in memory.
+    let _ = conn.execute_batch("PRAGMA temp_store = file; PRAGMA auto_vacuum = 2; VACUUM;");
+    let _ = conn.pragma_update(None, "temp_store", "memory");
 }
 
 /// Returns what names the run of the machine that the store was last used in.

@@ -1,10 +1,17 @@
 //! Read handles: what everybody may ask.
 
+mod lists;
+mod past;
+
+pub use lists::{Details, Request, Which};
+pub use past::{Entry, Mark, Past, Portion, Span};
+
 use crate::change::{DeadId, JobId, row_subject};
 use crate::clock::Wall;
 use crate::item;
 use crate::open;
 use crate::place::Place;
+use crate::schema;
 use crate::trouble::Trouble;
 use machine::work::{Fault, Subject};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
@@ -36,6 +43,8 @@ use std::path::PathBuf;
 pub struct Reader {
     conn: Connection,
     path: PathBuf,
+    /// Of the tables, when it was opened.
+    version: u32,
 }
 
 /// A job, without its item.
@@ -130,6 +139,8 @@ pub struct Dead {
     pub reason: String,
     /// Since when.
     pub at: Wall,
+    /// How many bytes it has.
+    pub size: u64,
     /// As it came.
     pub bytes: Vec<u8>,
 }
@@ -216,6 +227,10 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     })
 }
 
+/// What is read of an attempt without its output, which may be long.
+const ATTEMPT: &str = "a.number, a.instance, a.begun_at, a.ended_at, a.how, a.fault, a.code,
+    a.signal, a.text, a.signature, a.log, a.cpu_us, a.peak_kib";
+
 fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
     Ok(Attempt {
         number: row.get(0)?,
@@ -231,7 +246,7 @@ fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         log: row.get(10)?,
         cpu_us: row.get(11)?,
         peak_kib: row.get(12)?,
-        output: row.get(13)?,
+        output: None,
     })
 }
 
@@ -241,7 +256,19 @@ impl Reader {
     /// # Errors
     /// [`Trouble`]: there is none, or it may not be read, or is no store that we know.
     pub fn open(place: &Place) -> Result<Self, Trouble> {
-        Ok(Self { conn: open::reader(place)?, path: place.database() })
+        let (conn, version) = open::reader(place)?;
+        Ok(Self { conn, path: place.database(), version })
+    }
+
+    fn trouble(&self, error: &rusqlite::Error) -> Trouble {
+        let is_unknown = matches!(
+            error,
+            rusqlite::Error::SqliteFailure(_, Some(what)) if what.starts_with("no such ")
+        ) || matches!(error, rusqlite::Error::SqlInputError { .. });
+        if self.version < schema::VERSION && is_unknown {
+            return Trouble::Older { path: self.path.clone() };
+        }
+        Trouble::database(&self.path, error)
     }
 
     fn all<T>(
@@ -253,7 +280,7 @@ impl Reader {
         let rows = || -> rusqlite::Result<Vec<T>> {
             self.conn.prepare_cached(sql)?.query_map(params, read)?.collect()
         };
-        rows().map_err(|error| Trouble::database(&self.path, &error))
+        rows().map_err(|error| self.trouble(&error))
     }
 
     fn first<T>(
@@ -263,7 +290,7 @@ impl Reader {
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, Trouble> {
         let row = || self.conn.prepare_cached(sql)?.query_row(params, read).optional();
-        row().map_err(|error| Trouble::database(&self.path, &error))
+        row().map_err(|error| self.trouble(&error))
     }
 
     /// Returns a job.
@@ -341,10 +368,13 @@ impl Reader {
     /// # Errors
     /// [`Trouble`].
     pub fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Trouble> {
-        let sql = "SELECT number, instance, begun_at, ended_at, how, fault, code, signal, text,
-            signature, log, cpu_us, peak_kib, output, sum FROM attempt WHERE job = ?1
-            ORDER BY id";
-        let found = self.all(sql, [id.0], |row| Ok((attempt(row)?, row.get(14)?)))?;
+        let sql =
+            format!("SELECT {ATTEMPT}, output, sum FROM attempt a WHERE job = ?1 ORDER BY id");
+        let read = |row: &Row<'_>| {
+            let attempt = Attempt { output: row.get(13)?, ..attempt(row)? };
+            Ok((attempt, row.get::<_, Option<i64>>(14)?))
+        };
+        let found = self.all(&sql, [id.0], read)?;
         for (attempt, sum) in &found {
             if let (Some(output), Some(sum)) = (&attempt.output, sum) {
                 let what = || format!("the answer of job {}, attempt {}", id.0, attempt.number);
@@ -376,27 +406,6 @@ impl Reader {
         let sql = "SELECT 1 FROM job
             WHERE queue = ?1 AND state = 'ready' AND holder IS NULL AND due IS NULL LIMIT 1";
         Ok(self.first(sql, [queue], |_| Ok(()))?.is_some())
-    }
-
-    /// Returns the dead items, newest first, at most `at_most`.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub fn dead(&self, at_most: u32) -> Result<Vec<Dead>, Trouble> {
-        let sql = "SELECT id, queue, owner, job, fault, reason, at, bytes FROM dead
-            ORDER BY id DESC LIMIT ?1";
-        self.all(sql, [at_most], |row| {
-            Ok(Dead {
-                id: DeadId(row.get(0)?),
-                queue: row.get(1)?,
-                owner: row.get(2)?,
-                job: row.get::<_, Option<i64>>(3)?.map(JobId),
-                fault: Fault(row.get(4)?),
-                reason: row.get(5)?,
-                at: Wall(row.get(6)?),
-                bytes: row.get(7)?,
-            })
-        })
     }
 
     /// Returns the classes of faults, the one that was last first.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST];
 
 /// Version of the tables that this program knows.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -186,6 +186,47 @@ CREATE TABLE dead (
     sum INTEGER NOT NULL,
     bytes BLOB NOT NULL
 ) STRICT;
+";
+
+/// History is read by these, however many attempts there are: those of a queue in the order of their
+/// ends, with all that sums need; the jobs that have stopped likewise.
+///
+/// An attempt's output stays its last column: of what stands before another one, the database makes a
+/// copy in memory.
+const PAST: &str = "
+CREATE TABLE attempt_of_queue (
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL REFERENCES job ON DELETE CASCADE,
+    queue TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    taker INTEGER NOT NULL,
+    instance TEXT NOT NULL,
+    begun_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    how TEXT CHECK (how = 'ended' OR how = 'interrupted' OR how = 'lost' OR how = 'overdue'),
+    fault INTEGER,
+    code INTEGER,
+    signal INTEGER,
+    text TEXT,
+    signature TEXT,
+    log TEXT,
+    cpu_us INTEGER,
+    peak_kib INTEGER,
+    sum INTEGER,
+    output BLOB,
+    CHECK ((how IS NULL) = (ended_at IS NULL)),
+    CHECK ((sum IS NULL) = (output IS NULL))
+) STRICT;
+INSERT INTO attempt_of_queue
+    SELECT a.id, job, j.queue, number, taker, instance, begun_at, ended_at, how, a.fault, code, signal,
+        text, signature, log, cpu_us, peak_kib, sum, output
+    FROM attempt a JOIN job j ON j.id = a.job;
+DROP TABLE attempt;
+ALTER TABLE attempt_of_queue RENAME TO attempt;
+CREATE INDEX attempt_job ON attempt (job);
+CREATE INDEX attempt_past ON attempt (queue, ended_at, id, begun_at, fault, how, signature)
+    WHERE ended_at IS NOT NULL;
+CREATE INDEX job_past ON job (queue, changed_at, fault) WHERE state = 'stop';
 ";
 
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.

@@ -37,6 +37,12 @@ pub enum Trouble {
         /// The file.
         path: PathBuf,
     },
+    /// The file was made by a skynet that knew less, and whoever may write it has not brought it up
+    /// to date yet: what was asked is not in it.
+    Older {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file was made by a skynet that knows more than this one.
     Newer {
         /// The database.
@@ -125,6 +131,11 @@ impl fmt::Display for Trouble {
             Self::NotOurs { path } => {
                 write!(f, "unable to use {}: not a store of skynet", path.display())
             }
+            Self::Older { path } => write!(
+                f,
+                "unable to use {}: made by an older skynet; the next exo that starts brings it up to date",
+                path.display()
+            ),
             Self::Newer { path, found, known } => write!(
                 f,
                 "unable to use {}: made by a newer skynet (version {found}, this one knows {known})",

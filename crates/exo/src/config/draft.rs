@@ -4,7 +4,6 @@ use super::json;
 use super::keys::{self, DELAYS, KEYS, LIMITS, Scope};
 use super::places::Places;
 use super::problem::{Origin, Problem};
-use super::services::{self, Wanted};
 use super::tree::{Entry, Node};
 use super::values::Field;
 use crate::settings::{Limits, Mode, Settings, Times};
@@ -36,7 +35,10 @@ pub(super) const LEVELS: [(&str, LevelFilter); 4] = [
 const LINE: u64 = 3 << 10;
 
 /// So many problems of a file are enough for one time.
-pub(super) const MOST: usize = 20;
+const MOST: usize = 20;
+
+/// Least that a store may be limited to.
+const KEPT: u64 = 1 << 20;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -49,8 +51,6 @@ pub(super) struct Draft {
     environment: BTreeMap<String, String>,
     /// Keys below `config`, and their values as JSON.
     config: BTreeMap<String, String>,
-    /// Which services are to be enabled.
-    pub(super) services: BTreeMap<String, Wanted>,
     /// Where each value comes from that is no default, by its key.
     pub(super) origins: BTreeMap<String, Origin>,
 }
@@ -91,6 +91,7 @@ impl Draft {
             store: places.store.clone(),
             safety: Safety::Power,
             keep: Some(seconds(30 * 86_400)),
+            keep_size: None,
             spool: places.spool.clone(),
             run: places.run.clone(),
             secrets: places.config.iter().cloned().collect(),
@@ -103,7 +104,6 @@ impl Draft {
             queue: None,
             environment: BTreeMap::new(),
             config: BTreeMap::new(),
-            services: BTreeMap::new(),
             origins: BTreeMap::new(),
         }
     }
@@ -131,10 +131,6 @@ impl Draft {
                     ),
                     Err(why) => problems.push(why),
                 }
-                continue;
-            }
-            if known.name == "services" {
-                problems.extend(services::lay(field, path, &mut self.services));
                 continue;
             }
             let before = problems.len();
@@ -203,6 +199,7 @@ impl Draft {
             "store" => put(&mut s.store, field.folder()),
             "safety" => put(&mut s.safety, field.one_of(&SAFETIES)),
             "keep" => put(&mut s.keep, field.duration_or_none(Duration::from_secs(60))),
+            "keep-size" => put(&mut s.keep_size, field.size_or_none(KEPT..=i64::MAX as u64)),
             "spool" => put(&mut s.spool, field.folder()),
             "run" => put(&mut s.run, field.folder()),
             _ => return Err(()),
@@ -259,8 +256,7 @@ impl Draft {
     fn set_limit(&mut self, name: &str, field: Field<'_>) -> Answer {
         const MOST: u64 = u64::MAX >> 1;
         let count = || if field.is_none() { Ok(None) } else { field.count(1..=MOST).map(Some) };
-        let size =
-            |least| if field.is_none() { Ok(None) } else { field.size(least..=MOST).map(Some) };
+        let size = |least| field.size_or_none(least..=MOST);
         let limits = &mut self.settings.limits;
         match name {
             "processes" => put(&mut limits.processes, count()),

@@ -55,6 +55,7 @@ struct Effective<'a> {
     store: String,
     safety: &'a str,
     keep: String,
+    keep_size: String,
     spool: String,
     run: String,
 }
@@ -93,17 +94,12 @@ pub fn json(s: &Settings) -> String {
         store: s.store.display().to_string(),
         safety: word(&SAFETIES, &s.safety),
         keep: s.keep.map_or_else(none, span),
+        keep_size: s.keep_size.map_or_else(none, |size| Bytes(size).to_string()),
         spool: s.spool.display().to_string(),
         run: s.run.display().to_string(),
     };
     // It has nothing but texts, numbers, lists and keys that are texts.
     serde_json::to_string(&all).unwrap_or_default()
-}
-
-/// Returns a word that is the same as long as the same is in force.
-#[must_use]
-pub fn digest(settings: &Settings) -> String {
-    format!("{:016x}", ondisk::checksum::fnv(json(settings).as_bytes()))
 }
 
 fn none() -> String {

@@ -57,9 +57,9 @@ pub(crate) const KEYS: [Key; 32] = [
     key("store", SITE),
     key("safety", SITE),
     key("keep", SITE),
+    key("keep-size", SITE),
     key("spool", SITE),
     key("run", SITE),
-    key("services", SITE),
     key("participants", SITE),
 ];
 

@@ -91,14 +91,6 @@ impl<'a> Field<'a> {
         self.wrong(format!("\"{}\" is none of {}", shortened(text), known.join(", ")))
     }
 
-    pub(super) fn truth(self) -> Result<bool> {
-        match &self.node.kind {
-            Kind::Plain(text) if text == "true" => Ok(true),
-            Kind::Plain(text) if text == "false" => Ok(false),
-            _ => self.wrong("true or false is expected, without quotes"),
-        }
-    }
-
     pub(super) fn count(self, range: RangeInclusive<u64>) -> Result<u64> {
         let text = self.text()?;
         let (least, most) = (range.start(), range.end());
@@ -139,6 +131,11 @@ impl<'a> Field<'a> {
             Ok(_) => self.wrong(format!("{text} is not between {least} and {most}")),
             Err(why) => self.wrong(why.to_string()),
         }
+    }
+
+    /// A size, or `none`.
+    pub(super) fn size_or_none(self, range: RangeInclusive<u64>) -> Result<Option<u64>> {
+        if self.is_none() { Ok(None) } else { self.size(range).map(Some) }
     }
 
     /// Tells whether this is the word that takes a limit away.

@@ -146,8 +146,7 @@ fn settings(args: &Local) -> Result<Settings, Complaint> {
         match config::load_for_caller(&here) {
             Ok(Loaded { settings, .. }) => settings,
             Err(trouble) => {
-                let mut lines: Vec<String> =
-                    trouble.lines.iter().map(config::Line::to_string).collect();
+                let mut lines = trouble.lines;
                 if !here.join(config::OWN_FILE).exists() {
                     lines.push("without an exo.yaml name a command: exo local ./program".into());
                 }

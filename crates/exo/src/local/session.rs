@@ -17,7 +17,7 @@ use std::time::Duration;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::process::{self, Fork};
 use sys::linux::signal::{self, Set, numbers};
-use work::embedded;
+use work::embedded::{self, Keep};
 use work::{
     Applied, Ask, Broker, Change, Embedded, Ended, Event, JobId, Place, Policy, Reader, Safety,
     Store,
@@ -123,7 +123,7 @@ impl Session {
             queue: "answers".to_owned(),
             policy: Policy::default(),
             drop_folder: None,
-            keep: None,
+            keep: Keep::default(),
         });
         let answers = answers?;
         let reader = Reader::open(&place)?;

@@ -32,7 +32,7 @@ use sys::linux::file::flags::EAGAIN;
 use sys::linux::watch::{self, Watcher};
 use sys::linux::{socket, time};
 use sys::program::TROUBLE;
-use work::embedded;
+use work::embedded::{self, Keep};
 use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy, Wall};
 
 /// The clocks of this machine.
@@ -175,7 +175,7 @@ fn open(settings: &Settings) -> Result<Box<dyn Broker>, String> {
         queue: settings.queue.clone(),
         policy: Policy { limit, backoff: settings.backoff, ..Policy::default() },
         drop_folder: Some(drop_folder),
-        keep: settings.keep,
+        keep: Keep { age: settings.keep, size: settings.keep_size },
     });
     Ok(Box::new(broker.map_err(|trouble| trouble.to_string())?))
 }

@@ -1,4 +1,4 @@
-//! Classes of faults, dead items, and cleaning up.
+//! Classes of faults, and dead items.
 
 use super::blob;
 use super::tx::{Stop, Tx};
@@ -94,51 +94,10 @@ impl Tx<'_> {
     }
 
     /// Removes classes of faults whose last one was before a moment, and the days before it.
-    fn clean_classes(&self, before: Wall) -> Result<(), Stop> {
+    pub(super) fn clean_classes(&self, before: Wall) -> Result<(), Stop> {
         self.execute("DELETE FROM fault WHERE last_at < ?1", [before.0])?;
         let days = "DELETE FROM fault_day WHERE day < ?1";
         self.execute(days, [before.0.div_euclid(DAY_US)])?;
         Ok(())
-    }
-
-    /// Removes old stopped jobs among the next `at_most`, and requests that have none left.
-    pub(super) fn clean(
-        &mut self,
-        before: Wall,
-        after: JobId,
-        at_most: u32,
-    ) -> Result<Applied, Stop> {
-        if at_most == 0 {
-            return Err(Refused::Senseless("nothing is looked at").into());
-        }
-        if after == JobId(0) {
-            self.clean_classes(before)?;
-        }
-        let last = "SELECT max(id), count(*), max(submitted_at) FROM
-            (SELECT id, submitted_at FROM job WHERE id > ?1 ORDER BY id LIMIT ?2)";
-        let read = |row: &rusqlite::Row<'_>| {
-            Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
-        };
-        let (last, seen, newest): (_, u32, _) =
-            self.first(last, params![after.0, at_most], read)?.unwrap_or_default();
-        let Some(last) = last else { return Ok(Applied::Cleaned { removed: 0, next: None }) };
-        let old = "state = 'stop' AND changed_at < ?3 AND id > ?1 AND id <= ?2";
-        let requests =
-            format!("SELECT DISTINCT request FROM job WHERE {old} AND request IS NOT NULL");
-        let requests: Vec<i64> =
-            self.all(&requests, params![after.0, last, before.0], |row| row.get(0))?;
-        let removed = self
-            .execute(&format!("DELETE FROM job WHERE {old}"), params![after.0, last, before.0])?;
-        for request in requests {
-            self.execute(
-                "DELETE FROM request WHERE id = ?1 AND state = 'stop'
-                    AND NOT EXISTS (SELECT 1 FROM job WHERE request = ?1)",
-                [request],
-            )?;
-        }
-        // Those behind were submitted later, and so stopped later.
-        let is_young = newest.is_some_and(|newest| newest >= before.0);
-        let next = (seen == at_most && !is_young).then_some(JobId(last));
-        Ok(Applied::Cleaned { removed: removed as u32, next })
     }
 }

@@ -212,9 +212,9 @@ impl Tx<'_> {
     fn open_attempt(&self, job: &mut Job, taker: TakerId, instance: &str) -> Result<(), Stop> {
         job.tries += 1;
         self.execute(
-            "INSERT INTO attempt (job, number, taker, instance, begun_at)
-                VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![job.id.0, job.tries, taker.0, instance, self.now.wall.0],
+            "INSERT INTO attempt (job, number, taker, instance, begun_at, queue)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![job.id.0, job.tries, taker.0, instance, self.now.wall.0, job.queue],
         )?;
         job.attempt = Some(self.conn.last_insert_rowid());
         Ok(())

@@ -132,7 +132,10 @@ impl<'a> Tx<'a> {
             Change::Blame { queue, signature, owner, bug } => {
                 self.blame([queue, signature], owner.as_deref(), bug.as_deref())
             }
-            Change::Clean { before, after, at_most } => self.clean(*before, *after, *at_most),
+            Change::Clean { before, most, after, at_most } => {
+                self.clean(*before, *most, *after, *at_most)
+            }
+            Change::Compact { at_most } => self.compact(*at_most),
         }
     }
 

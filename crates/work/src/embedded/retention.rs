@@ -1,47 +1,89 @@
-//! History that is old enough is removed in small steps, each joined with what is committed anyway.
+//! History that is old enough, or too much, is removed in small steps, each joined with what is committed
+//! anyway; then the room that it took is given back, likewise.
 
-use crate::change::{Change, JobId};
+use super::Keep;
+use crate::change::{Applied, Change, JobId};
 use crate::clock::{Now, Wall};
 use machine::time::Mono;
 use std::time::Duration;
 
 /// From the end of one look through the store to the next.
 const PAUSE: Duration = Duration::from_secs(3600);
+/// The same where something was written and there is a limit to the size.
+const WRITTEN: Duration = Duration::from_secs(60);
 /// Jobs in one step: with the largest items that there may be, too, others wait no second for it.
 const STEP: u32 = 32;
+/// Pages that are moved in one step: each makes changes in others, so that these are a hundred or more.
+const MOVED: u32 = 32;
+
+/// What a look is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// All jobs up to this one were looked at.
+    Clean(JobId),
+    /// Room is given back.
+    Compact,
+}
 
 /// What is to be removed next, and when.
 pub(super) struct Retention {
-    keep: Option<Duration>,
-    /// All up to this one were looked at.
-    after: JobId,
-    at: Option<Mono>,
+    keep: Keep,
+    phase: Phase,
+    at: Mono,
+    /// When the last look ended.
+    ended: Mono,
 }
 
 impl Retention {
-    /// `keep`: how long; `None` = for ever.
-    pub(super) fn new(keep: Option<Duration>, now: Mono) -> Self {
-        Self { keep, after: JobId(0), at: keep.map(|_| now) }
+    pub(super) fn new(keep: Keep, now: Mono) -> Self {
+        Self { keep, phase: first(keep), at: now, ended: now }
     }
 
     /// Returns when the next step is to be made.
-    pub(super) const fn deadline(&self) -> Option<Mono> {
+    pub(super) const fn deadline(&self) -> Mono {
         self.at
     }
 
     /// Returns the next step, where it is time for it.
     pub(super) fn step(&self, now: Now) -> Option<Change> {
-        let keep = self.keep.filter(|_| self.at.is_some_and(|at| at <= now.mono))?;
-        let micros = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
-        let before = Wall(now.wall.0.saturating_sub(micros));
-        Some(Change::Clean { before, after: self.after, at_most: STEP })
+        if self.at > now.mono {
+            return None;
+        }
+        let Phase::Clean(after) = self.phase else {
+            return Some(Change::Compact { at_most: MOVED });
+        };
+        let micros = |keep: Duration| i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+        let before = self.keep.age.map(|age| now.wall.0.saturating_sub(micros(age)));
+        let before = Wall(before.unwrap_or(i64::MIN));
+        let most = self.keep.size.unwrap_or(u64::MAX);
+        Some(Change::Clean { before, most, after, at_most: STEP })
     }
 
-    /// A step was made. `next`: where to go on; `None` = at the beginning, after a pause.
-    pub(super) fn stepped(&mut self, next: Option<JobId>, now: Mono) {
-        self.after = next.unwrap_or(JobId(0));
-        if next.is_none() {
-            self.at = Some(now.after(PAUSE));
+    /// A step was made.
+    pub(super) fn stepped(&mut self, came: &Applied, now: Mono) {
+        match came {
+            Applied::Cleaned { next: Some(next), .. } => self.phase = Phase::Clean(*next),
+            Applied::Cleaned { next: None, .. } => self.phase = Phase::Compact,
+            Applied::Compacted { has_more: true } => {}
+            _ => {
+                self.phase = first(self.keep);
+                (self.at, self.ended) = (now.after(PAUSE), now);
+            }
         }
+    }
+
+    /// Something was written: the store may be too large before the hour is over.
+    pub(super) fn written(&mut self) {
+        if self.keep.size.is_some() {
+            self.at = self.at.min(self.ended.after(WRITTEN));
+        }
+    }
+}
+
+/// Where nothing is to be removed there may still be room to give back.
+const fn first(keep: Keep) -> Phase {
+    match keep {
+        Keep { age: None, size: None } => Phase::Compact,
+        _ => Phase::Clean(JobId(0)),
     }
 }

@@ -258,7 +258,7 @@ impl Thread {
         } else {
             let look = self.next_look.filter(|_| !self.asks.is_empty());
             let renew = self.renew_at.filter(|_| !self.held.is_empty());
-            let own = earlier(self.collect_at, self.retention.deadline());
+            let own = earlier(self.collect_at, Some(self.retention.deadline()));
             earlier(earlier(look, renew), own)
         };
         let now = self.store.now().mono;
@@ -313,6 +313,9 @@ impl Thread {
         self.committed = self.store.now().mono;
         self.well(Part::Store);
         self.look = false;
+        if answers.iter().any(|answer| answer.is_wished()) {
+            self.retention.written();
+        }
         let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
         for (answer, applied) in answers.into_iter().zip(made) {
             self.answer(answer, applied);
@@ -415,9 +418,7 @@ impl Thread {
                 self.tell(Event::CancelTaken { ticket, refused: applied.err() });
             }
             (Answer::Keep, _) => self.plan_renewal(),
-            (Answer::Clean, Ok(Applied::Cleaned { next, .. })) => {
-                self.retention.stepped(next, self.store.now().mono);
-            }
+            (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
             (Answer::Settle(_) | Answer::Begin(_) | Answer::Take | Answer::Clean, _) => {}
         }
     }

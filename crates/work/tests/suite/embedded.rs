@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Disk, Scratch, until};
-use work::embedded::Settings;
+use work::embedded::{Keep, Settings};
 use work::{
     Applied, Ask, Broker, Change, Clock, DropFolder, Embedded, Ended, Event, NewJob, Place, Policy,
     Reader, Safety,
@@ -22,7 +22,7 @@ pub(crate) fn settings(scratch: &Scratch, clock: &Arc<Moved>) -> Settings {
         queue: "q".to_owned(),
         policy: Policy::default(),
         drop_folder: None,
-        keep: None,
+        keep: Keep::default(),
     }
 }
 
@@ -262,7 +262,8 @@ fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_are_not() {
     };
     store.apply(&bury).unwrap();
     drop(store);
-    let keep = |keep| Settings { keep, ..settings(&rig.scratch, &rig.clock) };
+    let at = || settings(&rig.scratch, &rig.clock);
+    let keep = |age| Settings { keep: Keep { age, size: None }, ..at() };
     let reader = Reader::open(&place(&rig.scratch)).unwrap();
     let left = || {
         let jobs = reader.jobs(None, None, 999).unwrap();

@@ -18,6 +18,11 @@ use work::{
     Place, Policy, Reader, Safety, Steer, Store, Subject, Taken,
 };
 
+/// Runs a test of this program as a process of its own.
+pub(crate) fn as_process(scratch: &Scratch, test: &str, inject: &[String]) -> ExitStatus {
+    under(scratch, test, "/dev/null", inject)
+}
+
 /// Points that are tried when `SKYNET_LONG` does not ask for all.
 const SPREAD: usize = 40;
 
@@ -202,9 +207,15 @@ fn examine(scratch: &Scratch, context: &str) {
 
 /// Returns how often each call was made on the store's files.
 fn calls(scratch: &Scratch) -> Vec<(String, usize)> {
-    let ended = under(scratch, "kills::a_life", "trace", &[]);
-    assert!(ended.success(), "{}", fs::read_to_string(scratch.join("output")).unwrap());
+    let all = calls_of(scratch, "kills::a_life");
     assert_eq!(told(scratch).last().map(String::as_str), Some("lived"));
+    all
+}
+
+/// The same of another test.
+pub(crate) fn calls_of(scratch: &Scratch, test: &str) -> Vec<(String, usize)> {
+    let ended = under(scratch, test, "trace", &[]);
+    assert!(ended.success(), "{}", fs::read_to_string(scratch.join("output")).unwrap());
     let mut counts = std::collections::BTreeMap::new();
     for line in fs::read_to_string(scratch.join("trace")).unwrap().lines() {
         let call = line.split_whitespace().nth(1).unwrap_or("");
@@ -216,7 +227,7 @@ fn calls(scratch: &Scratch) -> Vec<(String, usize)> {
 }
 
 /// Returns points from 1 to `last`, all or a spread.
-fn points(last: usize, wanted: usize) -> Vec<usize> {
+pub(crate) fn points(last: usize, wanted: usize) -> Vec<usize> {
     let all = std::env::var_os("SKYNET_LONG").is_some() || last <= wanted;
     let step = if all { 1 } else { last.div_ceil(wanted) };
     (1..=last).step_by(step).collect()
@@ -350,7 +361,7 @@ fn a_worker() {
         queue: "q".to_owned(),
         policy: policy(),
         drop_folder: None,
-        keep: None,
+        keep: work::embedded::Keep::default(),
     };
     let mut broker = Embedded::open(&settings).expect("the queue");
     broker.ask(Ask::Now, "q_0");

@@ -253,7 +253,7 @@ fn what_stopped_long_ago_is_removed_in_steps_and_nothing_else() {
     world.end(lease, Ended::default());
     let (mut after, mut all) = (JobId(0), 0);
     loop {
-        let applied = world.apply(&Change::Clean { before, after, at_most: 2 });
+        let applied = world.apply(&Change::Clean { before, most: u64::MAX, after, at_most: 2 });
         let Applied::Cleaned { removed, next } = applied else { panic!("{applied:?}") };
         all += removed;
         match next {

@@ -33,6 +33,10 @@ const RULES: &[(&str, &str)] = &[
             WHERE how IS NULL AND a.taker <> j.holder",
     ),
     (
+        "an attempt is of its job's queue",
+        "SELECT a.id FROM attempt a JOIN job j ON j.id = a.job WHERE a.queue IS NOT j.queue",
+    ),
+    (
         "attempts are numbered",
         "SELECT id FROM job j WHERE tries <>
         (SELECT count(*) FROM attempt a WHERE a.job = j.id)",

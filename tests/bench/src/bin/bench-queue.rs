@@ -128,7 +128,7 @@ fn ask(place: &Place, queue: &str, count: u64) -> Result<()> {
         queue: ANSWERS.to_owned(),
         policy: Policy::default(),
         drop_folder: None,
-        keep: None,
+        keep: work::embedded::Keep::default(),
     })?;
     for number in 0..count {
         answers.ask(Ask::Now, "asker");

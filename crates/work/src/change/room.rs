@@ -1,0 +1,109 @@
+//! What was done long ago, and the room that it took.
+
+use super::tx::{Stop, Tx};
+use super::{Applied, JobId, Refused};
+use crate::clock::Wall;
+use rusqlite::params;
+
+/// What stopped just now is kept however full the store is: somebody may be looking at it.
+const JUST_NOW_US: i64 = 60_000_000;
+
+/// Room that stays for what comes next, so that none is given back and taken again all the time: one
+/// part of so many, and a MiB at least.
+const SPARE: i64 = 8;
+const LEAST: i64 = 1 << 20;
+
+/// Pages of the file.
+struct Pages {
+    bytes: i64,
+    all: i64,
+    free: i64,
+}
+
+impl Pages {
+    const fn used_bytes(&self) -> u64 {
+        ((self.all - self.free) * self.bytes).unsigned_abs()
+    }
+
+    /// Returns how many are more than what is to be spare.
+    fn excess(&self) -> i64 {
+        self.free - (self.all / SPARE).max(LEAST / self.bytes.max(1))
+    }
+}
+
+impl Tx<'_> {
+    fn pages(&self) -> rusqlite::Result<Pages> {
+        let number = |name| self.conn.pragma_query_value(None, name, |row| row.get(0));
+        Ok(Pages {
+            bytes: number("page_size")?,
+            all: number("page_count")?,
+            free: number("freelist_count")?,
+        })
+    }
+
+    /// Removes old stopped jobs among the next `at_most`, and requests that have none left.
+    pub(super) fn clean(
+        &mut self,
+        before: Wall,
+        most: u64,
+        after: JobId,
+        at_most: u32,
+    ) -> Result<Applied, Stop> {
+        if at_most == 0 {
+            return Err(Refused::Senseless("nothing is looked at").into());
+        }
+        if after == JobId(0) {
+            self.clean_classes(before)?;
+        }
+        let is_too_large = self.pages()?.used_bytes() > most;
+        let just_now = Wall(self.now.wall.0.saturating_sub(JUST_NOW_US));
+        let before = if is_too_large { before.max(just_now) } else { before };
+        let last = "SELECT max(id), count(*), max(submitted_at) FROM
+            (SELECT id, submitted_at FROM job WHERE id > ?1 ORDER BY id LIMIT ?2)";
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
+        };
+        let (last, seen, newest): (_, u32, _) =
+            self.first(last, params![after.0, at_most], read)?.unwrap_or_default();
+        let Some(last) = last else { return Ok(Applied::Cleaned { removed: 0, next: None }) };
+        let removed = self.remove(after, JobId(last), before)?;
+        // Those behind were submitted later, and so stopped later.
+        let is_young = newest.is_some_and(|newest| newest >= before.0);
+        let next = (seen == at_most && !is_young).then_some(JobId(last));
+        Ok(Applied::Cleaned { removed, next })
+    }
+
+    fn remove(&mut self, after: JobId, last: JobId, before: Wall) -> Result<u32, Stop> {
+        let old = "state = 'stop' AND changed_at < ?3 AND id > ?1 AND id <= ?2";
+        let requests =
+            format!("SELECT DISTINCT request FROM job WHERE {old} AND request IS NOT NULL");
+        let requests: Vec<i64> =
+            self.all(&requests, params![after.0, last.0, before.0], |row| row.get(0))?;
+        let removed = self
+            .execute(&format!("DELETE FROM job WHERE {old}"), params![after.0, last.0, before.0])?;
+        for request in requests {
+            self.execute(
+                "DELETE FROM request WHERE id = ?1 AND state = 'stop'
+                    AND NOT EXISTS (SELECT 1 FROM job WHERE request = ?1)",
+                [request],
+            )?;
+        }
+        Ok(removed as u32)
+    }
+
+    /// Moves the last pages of the file into room that nothing uses, and cuts it there. In a file that
+    /// was made without knowing where its pages belong, nothing happens.
+    pub(super) fn compact(&mut self, at_most: u32) -> Result<Applied, Stop> {
+        let before = self.pages()?;
+        let wanted = before.excess().min(i64::from(at_most));
+        if wanted <= 0 {
+            return Ok(Applied::Compacted { has_more: false });
+        }
+        let mut moving = self.conn.prepare(&format!("PRAGMA incremental_vacuum({wanted})"))?;
+        let mut steps = moving.raw_query();
+        // A row a page; what is not asked for is not moved.
+        while steps.next()?.is_some() {}
+        let now = self.pages()?;
+        Ok(Applied::Compacted { has_more: now.free < before.free && now.excess() > 0 })
+    }
+}
