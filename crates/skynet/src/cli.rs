@@ -4,7 +4,8 @@ use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
-    boot, check, disable, drain, enable, halt, list, reload, restart, resume, start, stop, wait,
+    boot, dead, disable, drain, enable, export, failures, halt, history, job, list, reload,
+    request, restart, resume, start, stop, wait,
 };
 use clap::{Parser, Subcommand};
 use std::ffi::OsStr;
@@ -38,9 +39,14 @@ enum Verb {
     Drain(drain::Drain),
     Resume(resume::Resume),
     Wait(wait::Wait),
-    Check(check::Check),
     Boot(boot::Boot),
     Halt(halt::Halt),
+    History(history::History),
+    Failure(failures::Failures),
+    Job(job::Jobs),
+    Request(request::Requests),
+    Dead(dead::DeadItems),
+    Export(export::Export),
 }
 
 impl Verb {
@@ -56,9 +62,14 @@ impl Verb {
             Self::Drain(args) => drain::run(args, here),
             Self::Resume(args) => resume::run(args, here),
             Self::Wait(args) => wait::run(args, here),
-            Self::Check(args) => check::run(args, here),
             Self::Boot(args) => boot::run(args, here),
             Self::Halt(args) => halt::run(args, here),
+            Self::History(args) => history::run(args, here),
+            Self::Failure(args) => failures::run(args, here),
+            Self::Job(args) => job::run(args, here),
+            Self::Request(args) => request::run(args, here),
+            Self::Dead(args) => dead::run(args, here),
+            Self::Export(args) => export::run(args, here),
         }
     }
 }
@@ -71,15 +82,7 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     exo::say::start(log::LevelFilter::Warn);
     let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
     let answer = match Cli::try_parse_from(words) {
-        Ok(cli) => {
-            let screen = Screen::here(cli.color);
-            match (Here::find(screen), &cli.verb) {
-                (Ok(here), verb) => verb.run(&here),
-                // What hinders the others is what this one is for.
-                (Err(failure), Verb::Check(args)) => check::without_site(args, &screen, failure),
-                (Err(failure), _) => Err(failure),
-            }
-        }
+        Ok(cli) => Here::find(Screen::here(cli.color)).and_then(|here| cli.verb.run(&here)),
         Err(why) => explain(&why),
     };
     answer.unwrap_or_else(|failure| failure.say())

@@ -78,8 +78,7 @@ impl Failure {
 
 impl From<config::Trouble> for Failure {
     fn from(trouble: config::Trouble) -> Self {
-        let lines = trouble.lines.iter().map(config::Line::to_string).collect();
-        Self { code: TROUBLE, lines }
+        Self { code: TROUBLE, lines: trouble.lines }
     }
 }
 

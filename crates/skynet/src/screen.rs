@@ -96,8 +96,16 @@ impl Screen {
     /// # Errors
     /// As write(2).
     pub fn put(&self, text: &str) -> io::Result<()> {
+        self.put_bytes(text.as_bytes())
+    }
+
+    /// Writes bytes as they are.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn put_bytes(&self, bytes: &[u8]) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
+        out.write_all(bytes)?;
         out.flush()
     }
 }

@@ -228,16 +228,18 @@ impl Site {
     /// Puts an item of the process `wfid` into the drop folder of a queue.
     #[track_caller]
     pub(crate) fn submit(&self, queue: &str, wfid: &str) {
+        self.submit_text(queue, &item(queue, wfid));
+    }
+
+    /// Puts this, whatever it is, into the drop folder of a queue.
+    #[track_caller]
+    pub(crate) fn submit_text(&self, queue: &str, text: &str) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = self.at(Place::Spool).join(queue);
         self.until(|| folder.is_dir());
         let hidden = folder.join(format!(".{name}"));
-        let item = format!(
-            "{{\"fei\":{{\"engine_id\":\"e\",\"wfid\":\"{wfid}\",\"subid\":\"s\",\
-             \"expid\":\"0_1\"}},\"participant_name\":\"{queue}\",\"fields\":{{}}}}"
-        );
-        fs::write(&hidden, item).unwrap();
+        fs::write(&hidden, text).unwrap();
         if self.kind == Kind::Private {
             own(&hidden);
         }
@@ -326,6 +328,14 @@ impl Drop for Site {
             let _ = holder.wait();
         }
     }
+}
+
+/// Returns an item of the process `wfid`.
+pub(crate) fn item(queue: &str, wfid: &str) -> String {
+    format!(
+        "{{\"fei\":{{\"engine_id\":\"e\",\"wfid\":\"{wfid}\",\"subid\":\"s\",\
+         \"expid\":\"0_1\"}},\"participant_name\":\"{queue}\",\"fields\":{{}}}}"
+    )
 }
 
 /// A folder of an instance.

@@ -14,7 +14,6 @@ mod trust;
 
 pub use args::Args;
 pub use run::run;
-pub use trust::{Policy, flaw};
 
 use sys::program::Program;
 

@@ -1,13 +1,18 @@
 //! The verbs.
 
 pub mod boot;
-pub mod check;
+pub mod dead;
 pub mod disable;
 pub mod drain;
 pub mod enable;
+pub mod export;
+pub mod failures;
 pub mod halt;
+pub mod history;
+pub mod job;
 pub mod list;
 pub mod reload;
+pub mod request;
 pub mod restart;
 pub mod resume;
 pub mod start;

@@ -1,0 +1,175 @@
+//! `skynet dead`: items that nobody could work on.
+
+use crate::failure::{Answer, Failure};
+use crate::here::Here;
+use crate::json_text;
+use crate::moment;
+use crate::past::{object, queues, user};
+use crate::screen::{Column, Table, Tone, clean};
+use crate::store;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use work::read::Dead;
+use work::{DeadId, Reader};
+
+/// Shows dead items: what was no item, and items that failed as often as they may.
+#[derive(Debug, Args)]
+pub struct DeadItems {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    List(List),
+    Show(Show),
+}
+
+/// Lists dead items, the newest first.
+#[derive(Debug, Args)]
+struct List {
+    /// Only of these participants.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// At most so many, of each participant that is named.
+    #[arg(short, default_value_t = 20, value_name = "ITEMS")]
+    n: u32,
+    /// An object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows a dead item: the reason, and its bytes.
+#[derive(Debug, Args)]
+struct Show {
+    /// Its number.
+    #[arg(value_name = "ID")]
+    id: i64,
+    /// The bytes alone, as they came.
+    #[arg(long, conflicts_with = "json")]
+    item: bool,
+    /// One object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The store cannot be read, or there is no such item.
+pub fn run(args: &DeadItems, here: &Here) -> Answer {
+    let reader = store::read(here)?;
+    match &args.what {
+        What::List(list) => put_list(list, reader.as_ref(), here),
+        What::Show(show) => put_item(show, reader.as_ref(), here),
+    }
+}
+
+fn put(here: &Here, text: &str) -> Result<(), Failure> {
+    here.screen.put(text).map_err(|why| Failure::io("write", "output", &why))
+}
+
+fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
+    let mut code = 0;
+    let known = queues::known(reader)?;
+    let mut wanted = vec![None];
+    if !list.names.is_empty() {
+        // What could not be recorded as a job has a queue that may have none.
+        let picked = queues::pick(&list.names, &known, here)?;
+        code = picked.code(&known);
+        wanted = picked.queues.into_iter().map(Some).collect();
+    }
+    let mut dead = Vec::new();
+    for queue in &wanted {
+        if let Some(reader) = reader {
+            dead.extend(reader.dead_heads(queue.as_deref(), list.n)?);
+        }
+    }
+    if list.json {
+        for dead in &dead {
+            put(here, &object::line(&object_of(dead)))?;
+        }
+        return Ok(code);
+    }
+    let columns = [
+        Column::number("DEAD"),
+        Column::new("SINCE"),
+        Column::text("PARTICIPANT"),
+        Column::number("JOB"),
+        Column::number("FAULT"),
+        Column::number("BYTES"),
+        Column::text("REASON"),
+    ];
+    let mut table = Table::new(&columns);
+    let now = moment::now();
+    for dead in &dead {
+        table.add([
+            (dead.id.0.to_string(), Tone::Plain),
+            (moment::short(dead.at, now), Tone::Plain),
+            (dead.queue.clone(), Tone::Plain),
+            (dead.job.map(|job| job.0.to_string()).unwrap_or_default(), Tone::Plain),
+            (dead.fault.0.to_string(), Tone::Plain),
+            (dead.size.to_string(), Tone::Plain),
+            (dead.reason.clone(), Tone::Plain),
+        ]);
+    }
+    if !dead.is_empty() {
+        put(here, &table.lines(&here.screen, true))?;
+    }
+    Ok(code)
+}
+
+fn object_of(dead: &Dead) -> Value {
+    json!({
+        "dead": dead.id.0,
+        "participant": dead.queue,
+        "job": dead.job.map(|job| job.0),
+        "user": user(dead.owner),
+        "fault": dead.fault.0,
+        "reason": dead.reason,
+        "since": moment::utc(dead.at),
+        "size": dead.size,
+    })
+}
+
+fn put_item(show: &Show, reader: Option<&Reader>, here: &Here) -> Answer {
+    let found = reader.map(|reader| reader.dead_item(DeadId(show.id))).transpose()?.flatten();
+    let Some(dead) = found else {
+        return Err(Failure::unknown(format!("no dead item {} is in the store", show.id)));
+    };
+    if show.item {
+        let written = here.screen.put_bytes(&dead.bytes);
+        written.map_err(|why| Failure::io("write", "output", &why))?;
+    } else if show.json {
+        let mut object = object_of(&dead);
+        object["item"] = Value::from(String::from_utf8_lossy(&dead.bytes));
+        put(here, &object::line(&object))?;
+    } else {
+        put(here, &in_depth(&dead))?;
+    }
+    Ok(0)
+}
+
+fn in_depth(dead: &Dead) -> String {
+    let by = user(dead.owner).map(|user| format!(" by {user}")).unwrap_or_default();
+    let mut out = String::new();
+    for (word, value) in [
+        ("dead", dead.id.0.to_string()),
+        ("participant", dead.queue.clone()),
+        ("job", dead.job.map(|job| job.0.to_string()).unwrap_or_default()),
+        ("fault", dead.fault.0.to_string()),
+        ("reason", dead.reason.clone()),
+        ("since", moment::full(dead.at)),
+        ("item", format!("{} bytes{by}", dead.size)),
+    ] {
+        if !value.is_empty() {
+            let _ = writeln!(out, "{word:<12} {}", clean(&value));
+        }
+    }
+    out.push('\n');
+    for line in json_text::lines(&dead.bytes) {
+        let _ = writeln!(out, "{line}");
+    }
+    out
+}
