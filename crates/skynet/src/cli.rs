@@ -4,7 +4,7 @@ use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
-    boot, dead, disable, drain, enable, export, failures, halt, history, job, list, reload,
+    boot, check, dead, disable, drain, enable, export, failures, halt, history, job, list, reload,
     request, restart, resume, start, stop, wait,
 };
 use clap::{Parser, Subcommand};
@@ -39,6 +39,7 @@ enum Verb {
     Drain(drain::Drain),
     Resume(resume::Resume),
     Wait(wait::Wait),
+    Check(check::Check),
     Boot(boot::Boot),
     Halt(halt::Halt),
     History(history::History),
@@ -62,6 +63,7 @@ impl Verb {
             Self::Drain(args) => drain::run(args, here),
             Self::Resume(args) => resume::run(args, here),
             Self::Wait(args) => wait::run(args, here),
+            Self::Check(args) => check::run(args, here),
             Self::Boot(args) => boot::run(args, here),
             Self::Halt(args) => halt::run(args, here),
             Self::History(args) => history::run(args, here),
@@ -82,7 +84,15 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     exo::say::start(log::LevelFilter::Warn);
     let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
     let answer = match Cli::try_parse_from(words) {
-        Ok(cli) => Here::find(Screen::here(cli.color)).and_then(|here| cli.verb.run(&here)),
+        Ok(cli) => {
+            let screen = Screen::here(cli.color);
+            match (Here::find(screen), &cli.verb) {
+                (Ok(here), verb) => verb.run(&here),
+                // What hinders the others is what this one is for.
+                (Err(failure), Verb::Check(args)) => check::without_site(args, &screen, failure),
+                (Err(failure), _) => Err(failure),
+            }
+        }
         Err(why) => explain(&why),
     };
     answer.unwrap_or_else(|failure| failure.say())

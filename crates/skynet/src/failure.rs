@@ -78,7 +78,8 @@ impl Failure {
 
 impl From<config::Trouble> for Failure {
     fn from(trouble: config::Trouble) -> Self {
-        Self { code: TROUBLE, lines: trouble.lines }
+        let lines = trouble.lines.iter().map(config::Line::to_string).collect();
+        Self { code: TROUBLE, lines }
     }
 }
 

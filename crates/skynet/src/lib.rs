@@ -4,11 +4,13 @@
 
 pub mod cli;
 pub mod failure;
+pub mod finding;
 pub mod here;
 pub mod instance;
 pub mod json_text;
 pub mod life;
 pub mod links;
+pub mod lint;
 pub mod moment;
 pub mod names;
 pub mod past;

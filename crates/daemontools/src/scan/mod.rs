@@ -14,6 +14,7 @@ mod trust;
 
 pub use args::Args;
 pub use run::run;
+pub use trust::{Policy, flaw};
 
 use sys::program::Program;
 

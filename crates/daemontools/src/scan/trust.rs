@@ -19,7 +19,7 @@ const SYSTEM: &str = "/etc/skynet";
 
 /// What is done about a directory that others can write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Policy {
+pub enum Policy {
     /// Not run.
     Refuse,
     /// Run, and said.
@@ -30,8 +30,13 @@ impl Policy {
     /// Returns the policy of the current directory.
     #[must_use]
     pub(super) fn here() -> Self {
-        let Ok(here) = std::env::current_dir() else { return Self::Warn };
-        Self::of(&here, own_folder().as_deref())
+        std::env::current_dir().map_or(Self::Warn, |here| Self::of_folder(&here))
+    }
+
+    /// Returns that of a svscan that watches this folder.
+    #[must_use]
+    pub fn of_folder(dir: &Path) -> Self {
+        Self::of(dir, own_folder().as_deref())
     }
 
     fn of(dir: &Path, own: Option<&Path>) -> Self {
@@ -67,7 +72,7 @@ const RUN: [&CStr; 9] = [
 
 /// Returns what is wrong with a service directory: which file, and why others can change it.
 #[must_use]
-pub(super) fn flaw(name: &CStr, policy: Policy) -> Option<String> {
+pub fn flaw(name: &CStr, policy: Policy) -> Option<String> {
     let opened = file::open(HERE, name, file::flags::O_PATH, 0);
     let (dir, stat) = match opened.and_then(|dir| Ok((file::stat_fd(dir.raw())?, dir))) {
         Ok((stat, dir)) => (dir, stat),

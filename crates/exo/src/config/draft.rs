@@ -4,6 +4,7 @@ use super::json;
 use super::keys::{self, DELAYS, KEYS, LIMITS, Scope};
 use super::places::Places;
 use super::problem::{Origin, Problem};
+use super::services::{self, Wanted};
 use super::tree::{Entry, Node};
 use super::values::Field;
 use crate::settings::{Limits, Mode, Settings, Times};
@@ -35,7 +36,7 @@ pub(super) const LEVELS: [(&str, LevelFilter); 4] = [
 const LINE: u64 = 3 << 10;
 
 /// So many problems of a file are enough for one time.
-const MOST: usize = 20;
+pub(super) const MOST: usize = 20;
 
 /// Least that a store may be limited to.
 const KEPT: u64 = 1 << 20;
@@ -51,6 +52,8 @@ pub(super) struct Draft {
     environment: BTreeMap<String, String>,
     /// Keys below `config`, and their values as JSON.
     config: BTreeMap<String, String>,
+    /// Which services are to be enabled.
+    pub(super) services: BTreeMap<String, Wanted>,
     /// Where each value comes from that is no default, by its key.
     pub(super) origins: BTreeMap<String, Origin>,
 }
@@ -104,6 +107,7 @@ impl Draft {
             queue: None,
             environment: BTreeMap::new(),
             config: BTreeMap::new(),
+            services: BTreeMap::new(),
             origins: BTreeMap::new(),
         }
     }
@@ -131,6 +135,10 @@ impl Draft {
                     ),
                     Err(why) => problems.push(why),
                 }
+                continue;
+            }
+            if known.name == "services" {
+                problems.extend(services::lay(field, path, &mut self.services));
                 continue;
             }
             let before = problems.len();

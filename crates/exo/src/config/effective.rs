@@ -102,6 +102,12 @@ pub fn json(s: &Settings) -> String {
     serde_json::to_string(&all).unwrap_or_default()
 }
 
+/// Returns a word that is the same as long as the same is in force.
+#[must_use]
+pub fn digest(settings: &Settings) -> String {
+    format!("{:016x}", ondisk::checksum::fnv(json(settings).as_bytes()))
+}
+
 fn none() -> String {
     "none".to_owned()
 }

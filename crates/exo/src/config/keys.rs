@@ -28,7 +28,7 @@ const SITE: &[Scope] = &[Scope::Site];
 const LEVEL: &[Scope] = &[Scope::Site, Scope::Own];
 
 /// All of them, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 32] = [
+pub(crate) const KEYS: [Key; 33] = [
     key("participant", OWN),
     key("queue", EACH),
     key("mode", EACH),
@@ -60,6 +60,7 @@ pub(crate) const KEYS: [Key; 32] = [
     key("keep-size", SITE),
     key("spool", SITE),
     key("run", SITE),
+    key("services", SITE),
     key("participants", SITE),
 ];
 

@@ -9,14 +9,16 @@ mod json;
 mod keys;
 mod places;
 mod problem;
+mod services;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod values;
 
-pub use effective::{json as effective, shown};
+pub use effective::{digest, json as effective, shown};
 pub use places::Places;
-pub use problem::{At, Origin, Problem, Trouble};
+pub use problem::{At, Line, Origin, Problem, Trouble};
+pub use services::Wanted;
 
 use crate::accounts;
 use crate::settings::Settings;
@@ -89,7 +91,7 @@ pub fn load_for_caller(dir: &Path) -> Result<Loaded, Trouble> {
         return Err(reading.trouble);
     }
     let (settings, origins) =
-        draft.finish().map_err(|problems| Trouble::in_file(&own, &problems))?;
+        draft.finish().map_err(|problems| Trouble::in_file(&own, b"", problems))?;
     Ok(Loaded { settings, origins, warnings: reading.warnings })
 }
 
@@ -102,6 +104,8 @@ pub struct Site {
     pub safety: Safety,
     /// Account that exo's workers run as where root starts them; `None` = the usual one.
     pub worker_user: Option<String>,
+    /// Which services are to be enabled, and which are not to be.
+    pub services: BTreeMap<String, Wanted>,
     /// What is not as it should be, one line each.
     pub warnings: Vec<String>,
 }
@@ -120,14 +124,26 @@ pub fn site() -> Result<Site, Trouble> {
     if !reading.trouble.lines.is_empty() {
         return Err(reading.trouble);
     }
+    let services = std::mem::take(&mut draft.services);
     let settings = draft.finish_site();
     let settings =
-        settings.map_err(|problems| Trouble::in_file(Path::new(SITE_FILE), &problems))?;
+        settings.map_err(|problems| Trouble::in_file(Path::new(SITE_FILE), b"", problems))?;
     places.store = settings.store;
     places.spool = settings.spool;
     places.run = settings.run;
     let (safety, worker_user) = (settings.safety, settings.worker_user);
-    Ok(Site { places, safety, worker_user, warnings: reading.warnings })
+    Ok(Site { places, safety, worker_user, services, warnings: reading.warnings })
+}
+
+/// Reads one file as one of the site's; returns what is not as it should be.
+///
+/// # Errors
+/// As [`load`].
+pub fn check_site_file(path: &Path) -> Result<Vec<String>, Trouble> {
+    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut draft = Draft::new(&Places::here()?, Path::new("/"));
+    reading.lay(&mut draft, path, Scope::Site);
+    if reading.trouble.lines.is_empty() { Ok(reading.warnings) } else { Err(reading.trouble) }
 }
 
 /// Reads the text of a file as if it were a participant's own, with nothing but the defaults below
@@ -202,7 +218,7 @@ impl Reading {
             Ok(entries) => draft.lay(&entries, scope, path),
             Err(problem) => vec![problem],
         };
-        self.trouble.lines.extend(Trouble::in_file(path, &problems).lines);
+        self.trouble.lines.extend(Trouble::in_file(path, &bytes, problems).lines);
     }
 
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, Trouble> {
@@ -251,7 +267,9 @@ fn accounts(
             let name = user.get_or_insert_with(|| usual.to_owned());
             match accounts::find(name) {
                 Ok(person) => people.push(person),
-                Err(why) => refused.lines.push(format!("{why} ({key}: {})", from(key))),
+                Err(why) => {
+                    refused.lines.push(Line::plain(format!("{why} ({key}: {})", from(key))));
+                }
             }
         } else if let Some(name) = user.take()
             && account::find(name.as_bytes()).is_none_or(|ids| ids.uid != own)
@@ -264,7 +282,7 @@ fn accounts(
     if let [participant, worker] = &*people
         && let Err(why) = accounts::keep_apart(participant, worker)
     {
-        refused.lines.push(format!("{why} (user: {})", from("user")));
+        refused.lines.push(Line::plain(format!("{why} (user: {})", from("user"))));
     }
     if settings.user.is_some() && settings.user == settings.worker_user {
         let name = settings.user.as_deref().unwrap_or_default();

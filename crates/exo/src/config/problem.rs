@@ -60,25 +60,61 @@ pub(super) fn shortened(text: &str) -> String {
     }
 }
 
-/// Why a configuration cannot be used: one line each.
+/// One thing because of which a configuration cannot be used. It shows as a complete line:
+/// `unable to read PATH: line 3, column 5: tries: ...`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The file or folder that cannot be used; `None` = it is about none.
+    pub path: Option<PathBuf>,
+    /// What is wrong.
+    pub problem: Problem,
+    /// The line of the file, where it is known.
+    pub source: Option<String>,
+}
+
+impl Line {
+    /// A line about no file.
+    #[must_use]
+    pub fn plain(line: impl Into<String>) -> Self {
+        Self { path: None, problem: Problem::missing("", line), source: None }
+    }
+}
+
+impl Display for Line {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.path {
+            write!(f, "unable to read {}: ", path.display())?;
+        }
+        self.problem.fmt(f)
+    }
+}
+
+/// Why a configuration cannot be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trouble {
-    /// The lines, each complete: `unable to read PATH: line 3, column 5: tries: ...`.
-    pub lines: Vec<String>,
+    /// Everything that was found.
+    pub lines: Vec<Line>,
 }
 
 impl Trouble {
     pub(super) fn reading(path: &Path, why: impl Display) -> Self {
-        Self { lines: vec![format!("unable to read {}: {why}", path.display())] }
+        let problem = Problem::missing("", why.to_string());
+        Self { lines: vec![Line { path: Some(path.to_owned()), problem, source: None }] }
     }
 
-    pub(super) fn in_file(path: &Path, problems: &[Problem]) -> Self {
-        let lines = problems.iter().map(|p| format!("unable to read {}: {p}", path.display()));
-        Self { lines: lines.collect() }
+    /// What is wrong with a file of these bytes.
+    pub(super) fn in_file(path: &Path, bytes: &[u8], problems: Vec<Problem>) -> Self {
+        let line = |problem: Problem| {
+            let lines = bytes.split(|byte| *byte == b'\n');
+            let source = problem.at.and_then(|at| lines.clone().nth(at.line.checked_sub(1)?));
+            let source = source.map(|line| String::from_utf8_lossy(line).into_owned());
+            Line { path: Some(path.to_owned()), problem, source }
+        };
+        Self { lines: problems.into_iter().map(line).collect() }
     }
 
     pub(super) fn plain(line: impl Into<String>) -> Self {
-        Self { lines: vec![line.into()] }
+        Self { lines: vec![Line::plain(line)] }
     }
 }
 

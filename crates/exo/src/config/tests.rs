@@ -166,7 +166,8 @@ fn what_is_shown_says_where_each_value_comes_from_and_reads_as_it_was() {
     assert_eq!(effective(&again), effective(&first));
     let json: serde_json::Value = serde_json::from_str(&effective(&first)).unwrap();
     for key in KEYS.iter().map(|key| key.name) {
-        let absent = ["participants", "exoskeleton", "user", "worker-user"].contains(&key);
+        let absent =
+            ["participants", "services", "exoskeleton", "user", "worker-user"].contains(&key);
         assert_eq!(json.get(key).is_none(), absent, "{key}");
     }
 }
@@ -369,7 +370,7 @@ fn load_at(scratch: &Scratch) -> Result<(Settings, Vec<String>), Vec<String>> {
     }
     reading.lay(&mut draft, &scratch.join("sizer/exo.yaml"), Scope::Own);
     if !reading.trouble.lines.is_empty() {
-        return Err(reading.trouble.lines);
+        return Err(reading.trouble.lines.iter().map(Line::to_string).collect());
     }
     let (settings, _) = draft.finish().unwrap();
     Ok((settings, reading.warnings))
@@ -474,4 +475,95 @@ fn the_directory_names_the_participant_and_its_socket_has_an_end() {
     places.run = "/r".into();
     let said = finish(Draft::new(&places, Path::new("/srv/web")), &entries).unwrap_err();
     assert!(said[0].to_string().starts_with("store: is not known"), "{said:?}");
+}
+
+/// What a site's file says of services, with what is wrong with it.
+fn services(text: &str) -> (Vec<(String, bool, usize)>, Vec<String>) {
+    let scratch = site();
+    fs::write(scratch.join("etc/skynet.yaml"), "services: {web: {enabled: false}}\n").unwrap();
+    fs::write(scratch.join("etc/conf.d/x.yaml"), text).unwrap();
+    let places = Places::scratch(scratch.path());
+    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut draft = Draft::new(&places, Path::new("/"));
+    for path in reading.site_files(&places) {
+        reading.lay(&mut draft, &path, Scope::Site);
+    }
+    let services = draft.services.into_iter();
+    let services = services.map(|(name, wanted)| (name, wanted.enabled, wanted.origin.line));
+    let file = format!("unable to read {}: ", scratch.join("etc/conf.d/x.yaml").display());
+    let lines = reading.trouble.lines.iter().map(|line| line.to_string().replace(&file, ""));
+    (services.collect(), lines.collect())
+}
+
+#[test]
+fn of_services_the_last_file_says_whether_they_are_enabled() {
+    let text = "services:\n  sizer: {enabled: true}\n  my web: {enabled: false}\n";
+    let all = [("my web", false, 3), ("sizer", true, 2), ("web", false, 1)];
+    assert_eq!(
+        services(text),
+        (all.map(|(name, is, line)| (name.into(), is, line)).into(), vec![])
+    );
+    let all = [("web".to_owned(), true, 2)];
+    assert_eq!(services("services:\n  web:\n    enabled: true\n"), (all.into(), vec![]));
+}
+
+#[test]
+fn what_is_wrong_with_a_service_is_told_with_its_place_and_line() {
+    for (text, wanted) in [
+        (
+            "services: {web: {enable: true}}",
+            "line 1, column 18: services.web.enable: unknown key; did you mean enabled?",
+        ),
+        (
+            "services: {web: {enabled: yes}}",
+            "line 1, column 27: services.web.enabled: true or false is expected, without quotes",
+        ),
+        (
+            "services: {web: {}}",
+            "line 1, column 12: services.web: \"enabled: true\" or \"enabled: false\" is missing",
+        ),
+        (
+            "services: {web: true}",
+            "line 1, column 17: services.web: keys and values are expected here",
+        ),
+        (
+            "services: {.web: {enabled: true}}",
+            "line 1, column 12: services: \".web\" is no name of a service: svscan passes over what \
+             begins with a dot",
+        ),
+        (
+            "services: {a/b: {enabled: true}}",
+            "line 1, column 12: services: \"a/b\" is no name of a service: it is that of a directory",
+        ),
+        ("service: {}", "line 1, column 1: service: unknown key; did you mean services?"),
+    ] {
+        assert_eq!(services(text).1, [wanted], "{text}");
+    }
+    let own = refused("services: {web: {enabled: true}}");
+    assert!(
+        own.contains("stands in the wrong place; it belongs at the top of skynet.yaml"),
+        "{own}"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line_of_the_file() {
+    let scratch = site();
+    fs::write(scratch.join("etc/skynet.yaml"), "keep: 1d\nsafety: [é]\n").unwrap();
+    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut draft = Draft::new(&Places::scratch(scratch.path()), Path::new("/"));
+    reading.lay(&mut draft, &scratch.join("etc/skynet.yaml"), Scope::Site);
+    let line = &reading.trouble.lines[0];
+    assert_eq!(line.problem.at, Some(At { line: 2, column: 9 }));
+    assert_eq!(line.source.as_deref(), Some("safety: [é]"));
+    assert_eq!(line.path, Some(scratch.join("etc/skynet.yaml")));
+}
+
+#[test]
+fn the_digest_is_that_of_what_is_in_force() {
+    let digest = |yaml: &str| digest(&with_command(yaml).unwrap());
+    assert_eq!(digest("tries: 3\n"), digest("# three\ntries: 3\nmode: per-item\n"));
+    for other in ["tries: 4\n", "config: {a: 1}\n", "environment: {A: b}\n", "instances: 2\n"] {
+        assert_ne!(digest(""), digest(other), "{other}");
+    }
 }

@@ -91,6 +91,14 @@ impl<'a> Field<'a> {
         self.wrong(format!("\"{}\" is none of {}", shortened(text), known.join(", ")))
     }
 
+    pub(super) fn truth(self) -> Result<bool> {
+        match &self.node.kind {
+            Kind::Plain(text) if text == "true" => Ok(true),
+            Kind::Plain(text) if text == "false" => Ok(false),
+            _ => self.wrong("true or false is expected, without quotes"),
+        }
+    }
+
     pub(super) fn count(self, range: RangeInclusive<u64>) -> Result<u64> {
         let text = self.text()?;
         let (least, most) = (range.start(), range.end());

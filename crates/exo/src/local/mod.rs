@@ -146,7 +146,8 @@ fn settings(args: &Local) -> Result<Settings, Complaint> {
         match config::load_for_caller(&here) {
             Ok(Loaded { settings, .. }) => settings,
             Err(trouble) => {
-                let mut lines = trouble.lines;
+                let mut lines: Vec<String> =
+                    trouble.lines.iter().map(config::Line::to_string).collect();
                 if !here.join(config::OWN_FILE).exists() {
                     lines.push("without an exo.yaml name a command: exo local ./program".into());
                 }

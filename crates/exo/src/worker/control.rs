@@ -2,6 +2,7 @@
 
 use super::hear::Forwarded;
 use super::{Phase, Worker, now};
+use crate::config;
 use crate::control::{Answer, Request, Until};
 use crate::settings::Settings;
 use ::log::{info, warn};
@@ -57,6 +58,8 @@ pub(super) struct Control {
     keeper_pid: u32,
     participant_uid: u32,
     store: Place,
+    /// Names the configuration that is in force here.
+    digest: String,
     clients: Vec<Client>,
     forwarded: HashMap<u64, Forwarded>,
     tickets: u64,
@@ -74,6 +77,7 @@ impl Control {
             keeper_pid,
             participant_uid,
             store: Place::new(&settings.store),
+            digest: config::digest(settings),
             clients: Vec::new(),
             forwarded: HashMap::new(),
             tickets: 0,
@@ -408,6 +412,7 @@ impl Worker {
         json!({
             "participant": self.settings.participant,
             "queue": self.settings.queue,
+            "config": self.control.digest,
             "state": state,
             "trouble": self.trouble,
             "done": self.done,

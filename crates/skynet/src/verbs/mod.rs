@@ -1,6 +1,7 @@
 //! The verbs.
 
 pub mod boot;
+pub mod check;
 pub mod dead;
 pub mod disable;
 pub mod drain;

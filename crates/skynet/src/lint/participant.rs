@@ -1,0 +1,94 @@
+//! What exo runs, and as whom.
+
+use crate::finding::Finding;
+use crate::here::Here;
+use crate::service::Service;
+use exo::config::{self, Loaded};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use sys::account;
+
+/// Permission bits that let the group and others write.
+const WRITE: [u32; 2] = [0o020, 0o002];
+/// In such a folder names belong to their owners.
+const STICKY: u32 = 0o1000;
+
+/// Reads the configuration of a participant; what can be used is returned beside what was found.
+#[must_use]
+pub fn look(here: &Here, service: &Service) -> (Option<Loaded>, Vec<Finding>) {
+    let name = &service.name;
+    let loaded = match config::load(&service.dir) {
+        Ok(loaded) => loaded,
+        Err(trouble) => {
+            let lines = trouble.lines.into_iter();
+            return (None, lines.map(|line| Finding::from(line).of(name)).collect());
+        }
+    };
+    let warnings = loaded.warnings.iter().map(|text| Finding::warning(text.clone()).of(name));
+    let mut findings: Vec<Finding> = warnings.collect();
+    let origin = loaded.origins.get("command");
+    match program(&loaded) {
+        Ok(Some(path)) => {
+            let writable = if here.is_system() { writable(&loaded, &path) } else { None };
+            findings.extend(writable.map(|found| found.of(name)));
+        }
+        Ok(None) => {}
+        Err(why) => {
+            let found = Finding::error(format!("command: {why}")).of(name);
+            findings.push(found.set_at(origin));
+        }
+    }
+    (Some(loaded), findings)
+}
+
+/// Finds the program as it will be found; `None` where another exoskeleton sees to that.
+fn program(loaded: &Loaded) -> Result<Option<PathBuf>, String> {
+    let settings = &loaded.settings;
+    let Some(first) = settings.command.first() else { return Ok(None) };
+    let first = Path::new(std::ffi::OsStr::from_bytes(first.to_bytes()));
+    let is_program = |path: &PathBuf| {
+        fs::metadata(path).is_ok_and(|s| s.is_file() && s.permissions().mode() & 0o111 != 0)
+    };
+    if first.as_os_str().as_bytes().contains(&b'/') {
+        let path = settings.directory.join(first);
+        return if is_program(&path) {
+            Ok(Some(path))
+        } else if path.exists() {
+            Err(format!("{} is not executable: chmod +x {0}", path.display()))
+        } else {
+            Err(format!("there is no program {}", path.display()))
+        };
+    }
+    let mut found = settings.path.split(':').map(|folder| Path::new(folder).join(first));
+    let near = || {
+        let is_here = settings.directory.join(first).exists();
+        if is_here { format!("; did you mean ./{}?", first.display()) } else { String::new() }
+    };
+    let none =
+        || format!("there is no program {} in path, {}{}", first.display(), settings.path, near());
+    found.find(is_program).map(Some).ok_or_else(none)
+}
+
+/// Whoever can change the program, or a folder on the way to it, decides what runs next: that is not
+/// to be the participant, whom an item may have led astray.
+fn writable(loaded: &Loaded, program: &Path) -> Option<Finding> {
+    let user = loaded.settings.user.as_deref()?;
+    let ids = account::find(user.as_bytes()).filter(|ids| ids.uid != 0)?;
+    let groups = account::groups(user.as_bytes(), &ids);
+    let real = program.canonicalize().ok()?;
+    let may_write = |path: &&Path| {
+        let Ok(stat) = fs::metadata(path) else { return false };
+        let [group, others] = WRITE.map(|bit| stat.mode() & bit != 0);
+        let is_guarded = stat.is_dir() && stat.mode() & STICKY != 0;
+        // What it owns it can make writable.
+        stat.uid() == ids.uid || !is_guarded && (others || group && groups.contains(&stat.gid()))
+    };
+    let path = real.ancestors().find(may_write)?;
+    let what = format!("can be changed by {user}, as whom the participant runs");
+    let found = Finding::error(what).at(path);
+    let why = "a participant that an item has led astray could make itself stay so";
+    let mend = format!("chown root {0} && chmod go-w {0}", path.display());
+    Some(found.because(why).mended_by(mend))
+}
