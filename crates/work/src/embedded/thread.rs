@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::trouble::Trouble;
 use machine::time::{Mono, earlier};
 use std::collections::{HashMap, VecDeque};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -162,6 +162,10 @@ impl Thread {
             self.publish();
             if self.is_idle() {
                 self.rest();
+            } else {
+                // What takes many turns keeps nobody waiting who rang.
+                let heard = self.bell.hush();
+                self.heed(&heard);
             }
         }
     }
@@ -266,8 +270,13 @@ impl Thread {
         let asleep = self.falls_asleep();
         let waited = if asleep { self.bell.wait(limit.min(LONGEST)) } else { self.bell.hush() };
         self.shared.wishes().is_asleep = false;
-        let Ok(by_others) = waited else {
-            self.again_at = Some(now.after(AGAIN));
+        self.heed(&waited);
+    }
+
+    /// Takes note of who rang.
+    fn heed(&mut self, heard: &io::Result<bool>) {
+        let Ok(by_others) = *heard else {
+            self.again_at = Some(self.store.now().mono.after(AGAIN));
             return;
         };
         self.rung |= by_others;

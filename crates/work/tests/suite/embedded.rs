@@ -11,7 +11,7 @@ use testkit::{Disk, Scratch, until};
 use work::embedded::{Keep, Settings};
 use work::{
     Applied, Ask, Broker, Change, Clock, DropFolder, Embedded, Ended, Event, NewJob, Place, Policy,
-    Reader, Safety,
+    Reader, Safety, Steer, Subject,
 };
 
 pub(crate) fn settings(scratch: &Scratch, clock: &Arc<Moved>) -> Settings {
@@ -182,6 +182,38 @@ fn on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_by_itself() {
     });
     assert_eq!(state(), "stop");
     drop(broker);
+}
+
+#[test]
+fn a_cancel_by_another_is_heard_while_a_full_drop_folder_is_taken() {
+    const FILES: usize = 2000;
+    let rig = local();
+    let path = rig.scratch.join("drop");
+    let folder = DropFolder::open(&path, "q", 1000).unwrap();
+    let mut store = open(&rig.scratch, &rig.clock);
+    store.apply(&Change::Submit(Box::new(job("first")))).unwrap();
+    for n in 0..FILES {
+        fs::write(path.join(n.to_string()), item(&n.to_string())).unwrap();
+    }
+    let mut broker = Embedded::open(&Settings {
+        drop_folder: Some(folder),
+        ..settings(&rig.scratch, &rig.clock)
+    })
+    .unwrap();
+    broker.ask(Ask::Now, "q_0");
+    let delivery = arrived(&mut broker);
+    let id = delivery.key().job;
+    store.apply(&Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED))).unwrap();
+    let files = || fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name());
+    let left = || files().filter(|name| !name.as_encoded_bytes().starts_with(b".")).count();
+    let (before, mut after) = (left(), 0);
+    event(&mut broker, |event| {
+        after = left();
+        matches!(event, Event::Cancelled { .. }).then_some(())
+    });
+    assert!(after > 0 && before > 0, "{after} of {before} left");
+    broker.finish(delivery, done());
+    settled(&mut broker);
 }
 
 #[test]
