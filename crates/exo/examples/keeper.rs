@@ -50,6 +50,7 @@ fn defaults() -> Settings {
         mode: Mode::PerItem,
         command: Vec::new(),
         exoskeleton: None,
+        build: Vec::new(),
         directory: PathBuf::from("/"),
         user: None,
         worker_user: None,

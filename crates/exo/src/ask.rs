@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// It was asked, and said no.
 const REFUSED: i32 = 1;
 /// Nobody is there to be asked.
-const DOWN: i32 = 3;
+pub const DOWN: i32 = 3;
 
 /// Asks the exo of a service directory how it stands, or tells it what to do.
 ///

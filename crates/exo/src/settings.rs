@@ -63,6 +63,9 @@ pub struct Settings {
     pub command: Vec<CString>,
     /// Another exoskeleton that is run instead of this one; its program and arguments.
     pub exoskeleton: Option<Vec<CString>>,
+    /// What `skynet rebuild` runs to make the program anew, for exo itself nothing; empty = nothing
+    /// is built.
+    pub build: Vec<CString>,
     /// Directory in which it runs: that of the service.
     pub directory: PathBuf,
     /// Account that it runs as; `None` = as exo does. Only root can change it.

@@ -30,6 +30,8 @@ struct Effective<'a> {
     command: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exoskeleton: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    build: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
     instances: u16,
@@ -71,6 +73,7 @@ pub fn json(s: &Settings) -> String {
         mode: word(&MODES, &s.mode),
         command: words(&s.command),
         exoskeleton: s.exoskeleton.as_deref().map(words),
+        build: words(&s.build),
         user: s.user.as_deref(),
         instances: s.instances,
         time_limit: s.times.item.map_or_else(none, span),

@@ -28,12 +28,13 @@ const SITE: &[Scope] = &[Scope::Site];
 const LEVEL: &[Scope] = &[Scope::Site, Scope::Own];
 
 /// All of them, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 33] = [
+pub(crate) const KEYS: [Key; 34] = [
     key("participant", OWN),
     key("queue", EACH),
     key("mode", EACH),
     key("command", OWN),
     key("exoskeleton", EACH),
+    key("build", OWN),
     key("user", EACH),
     key("instances", EACH),
     key("time-limit", EACH),

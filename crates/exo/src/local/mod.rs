@@ -77,10 +77,22 @@ impl From<ModeWord> for Mode {
     }
 }
 
-/// Runs it; returns the exit code.
+/// Runs it in the current directory; returns the exit code.
 #[must_use]
 pub fn run(args: &Local) -> i32 {
-    let settings = match settings(args) {
+    match std::env::current_dir() {
+        Ok(here) => run_in(args, &here),
+        Err(why) => {
+            error!("unable to find the current directory: {why}");
+            TROUBLE
+        }
+    }
+}
+
+/// Runs it for the service directory `dir`; names of files with items count from the current one.
+#[must_use]
+pub fn run_in(args: &Local, dir: &Path) -> i32 {
+    let settings = match settings(args, dir) {
         Ok(settings) => settings,
         Err((lines, code)) => {
             for line in lines {
@@ -139,16 +151,14 @@ fn say(text: &str) {
 
 type Complaint = (Vec<String>, i32);
 
-fn settings(args: &Local) -> Result<Settings, Complaint> {
-    let here = std::env::current_dir()
-        .map_err(|why| (vec![format!("unable to find the current directory: {why}")], TROUBLE))?;
+fn settings(args: &Local, dir: &Path) -> Result<Settings, Complaint> {
     let mut settings = if args.command.is_empty() {
-        match config::load_for_caller(&here) {
+        match config::load_for_caller(dir) {
             Ok(Loaded { settings, .. }) => settings,
             Err(trouble) => {
                 let mut lines: Vec<String> =
                     trouble.lines.iter().map(config::Line::to_string).collect();
-                if !here.join(config::OWN_FILE).exists() {
+                if !dir.join(config::OWN_FILE).exists() {
                     lines.push("without an exo.yaml name a command: exo local ./program".into());
                 }
                 return Err((lines, TROUBLE));
@@ -157,7 +167,7 @@ fn settings(args: &Local) -> Result<Settings, Complaint> {
     } else {
         of_command(&args.command)?
     };
-    settings.directory = here;
+    dir.clone_into(&mut settings.directory);
     settings.tries = args.tries.max(1);
     // All of it is the caller's own: as whoever that is.
     let caller = (process::euid() == 0).then(|| "root".to_owned());
