@@ -4,10 +4,10 @@ use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
-    boot, check, dead, disable, drain, enable, export, failures, halt, history, job, list, reload,
-    request, restart, resume, start, stop, wait,
+    boot, check, completion, dead, disable, drain, enable, export, failures, halt, history, job,
+    list, manual, new, reload, request, restart, resume, start, stop, wait,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsStr;
 use sys::linux::fd;
 use sys::program::USAGE;
@@ -48,6 +48,10 @@ enum Verb {
     Request(request::Requests),
     Dead(dead::DeadItems),
     Export(export::Export),
+    New(new::New),
+    #[command(visible_alias = "local")]
+    Manual(manual::Manual),
+    Completion(completion::Completion),
 }
 
 impl Verb {
@@ -72,6 +76,9 @@ impl Verb {
             Self::Request(args) => request::run(args, here),
             Self::Dead(args) => dead::run(args, here),
             Self::Export(args) => export::run(args, here),
+            Self::New(args) => new::run(args, here),
+            Self::Manual(args) => manual::run(args, here),
+            Self::Completion(args) => completion::run(args, &here.screen),
         }
     }
 }
@@ -82,8 +89,15 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     fd::fill_standard();
     SKYNET.end_on_panic();
     exo::say::start(log::LevelFilter::Warn);
+    if let Some(code) = completion::answer(Cli::command, arguments) {
+        return code;
+    }
     let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
     let answer = match Cli::try_parse_from(words) {
+        // Read by shells as they start, whatever is wrong with the instance.
+        Ok(Cli { verb: Verb::Completion(args), color }) => {
+            completion::run(&args, &Screen::here(color))
+        }
         Ok(cli) => {
             let screen = Screen::here(cli.color);
             match (Here::find(screen), &cli.verb) {

@@ -118,7 +118,10 @@ fn found(name: String, dir: PathBuf, origin: Origin) -> Service {
 }
 
 /// Lists what a folder has; what svscan passes over is passed over here, too.
-fn names(folder: &Path) -> Result<Vec<String>, Failure> {
+///
+/// # Errors
+/// A folder that is there cannot be read.
+pub fn names(folder: &Path) -> Result<Vec<String>, Failure> {
     if folder.as_os_str().is_empty() {
         return Ok(Vec::new());
     }

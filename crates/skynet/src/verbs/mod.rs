@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod check;
+pub mod completion;
 pub mod dead;
 pub mod disable;
 pub mod drain;
@@ -12,6 +13,8 @@ pub mod halt;
 pub mod history;
 pub mod job;
 pub mod list;
+pub mod manual;
+pub mod new;
 pub mod reload;
 pub mod request;
 pub mod restart;

@@ -1,0 +1,131 @@
+//! `skynet completion`: what a shell completes.
+//!
+//! The shell asks this program at each completion: it knows its verbs and options, and reads names
+//! from the instance.
+
+use crate::failure::{Answer, Failure};
+use crate::screen::Screen;
+use crate::service::{self, OWN_LOG, Origin};
+use clap::{Args, Command, ValueEnum};
+use clap_complete::env::{CompleteEnv, Shells};
+use clap_complete::{ArgValueCompleter, CompletionCandidate};
+use exo::config;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::Path;
+use sys::program::TROUBLE;
+
+/// Set by the scripts: which shell asks.
+const VARIABLE: &str = "SKYNET_COMPLETE";
+/// What stands for a name of a service in the verbs' arguments.
+const NAME: &str = "NAME";
+/// Verbs that need a participant.
+const FOR_PARTICIPANTS: [&str; 6] = ["drain", "resume", "manual", "submit", "history", "requeue"];
+/// Verbs for what was installed by hand.
+const FOR_INSTALLED: [&str; 2] = ["uninstall", "rebuild"];
+
+/// Writes the script with which a shell completes verbs, options and names of services.
+///
+/// For bash, in ~/.bashrc: source <(skynet completion bash)
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// Which shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// Nobody reads the script.
+pub fn run(args: &Completion, screen: &Screen) -> Answer {
+    let name = args.shell.to_possible_value().map(|value| value.get_name().to_owned());
+    let name = name.unwrap_or_default();
+    let shells = Shells::builtins();
+    let Some(shell) = shells.completer(&name) else {
+        return Err(Failure::usage(format!("no script for {name}")));
+    };
+    let mut script = Vec::new();
+    shell
+        .write_registration(VARIABLE, "skynet", "skynet", "skynet", &mut script)
+        .map_err(|why| Failure::io("make", "the script", &why))?;
+    let script = String::from_utf8_lossy(&script);
+    screen.put(&script).map_err(|why| Failure::io("write", "output", &why))?;
+    Ok(0)
+}
+
+/// Answers a shell that completes; returns the exit code, `None` where none asks.
+#[must_use]
+pub fn answer(command: fn() -> Command, arguments: &[&'static OsStr]) -> Option<i32> {
+    let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
+    let complete = CompleteEnv::with_factory(move || with_names(command())).var(VARIABLE);
+    match complete.try_complete(words, None) {
+        Ok(false) => None,
+        // We end without std's own end, which would do this.
+        Ok(true) => Some(io::stdout().flush().map_or(TROUBLE, |()| 0)),
+        // Whatever is said would stand in the middle of the line that is being written.
+        Err(_) => Some(TROUBLE),
+    }
+}
+
+/// Has each argument that is a name completed by the names that the verb may be for.
+fn with_names(command: Command) -> Command {
+    command.mut_subcommands(|verb| {
+        let name = verb.get_name().to_owned();
+        verb.mut_args(|arg| {
+            if arg.get_value_names().is_some_and(|names| names.iter().any(|n| n == NAME)) {
+                let name = name.clone();
+                arg.add(ArgValueCompleter::new(move |word: &OsStr| candidates(&name, word)))
+            } else {
+                arg
+            }
+        })
+    })
+}
+
+/// Looks at no more than the names that begin as the word does: a shell waits for this.
+fn candidates(verb: &str, word: &OsStr) -> Vec<CompletionCandidate> {
+    let (Ok(site), Some(word)) = (config::site(), word.to_str()) else { return Vec::new() };
+    let places = &site.places;
+    let folders = [
+        (&places.packaged, Origin::Package),
+        (&places.participants, Origin::ByHand),
+        (&places.service, Origin::Elsewhere),
+    ];
+    let mut known: BTreeMap<String, (&Path, Origin)> = BTreeMap::new();
+    for (folder, origin) in folders {
+        let names = service::names(folder).unwrap_or_default();
+        // A name of another kind, made by others, could be more than a word to the shell.
+        let good = |name: &String| name.starts_with(word) && work::name::flaw(name).is_none();
+        for name in names.into_iter().filter(good) {
+            if origin == Origin::Elsewhere {
+                known.entry(name).or_insert((folder, origin));
+            } else {
+                known.insert(name, (folder, origin));
+            }
+        }
+    }
+    let wanted = known.into_iter().filter(|(name, (folder, origin))| {
+        let dir = folder.join(name);
+        let is_enabled = || {
+            let link = places.service.join(name);
+            link.symlink_metadata().is_ok() && !link.join("down").exists()
+        };
+        match verb {
+            "enable" => !is_enabled() && name != OWN_LOG,
+            "disable" => is_enabled() && name != OWN_LOG,
+            _ if FOR_PARTICIPANTS.contains(&verb) => dir.join(config::OWN_FILE).exists(),
+            _ if FOR_INSTALLED.contains(&verb) => *origin == Origin::ByHand,
+            _ => true,
+        }
+    });
+    wanted.map(|(name, _)| CompletionCandidate::new(name)).collect()
+}
