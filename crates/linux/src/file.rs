@@ -221,6 +221,17 @@ pub fn rename_new(dir: i32, from: &CStr, to: &CStr) -> Result<()> {
     }
 }
 
+/// Has the names `one` and `other`, both below `dir`, change places in one step.
+///
+/// # Errors
+/// As renameat2(2); `EINVAL` where the file system cannot.
+pub fn exchange(dir: i32, one: &CStr, other: &CStr) -> Result<()> {
+    let (one, other) = (one.as_ptr(), other.as_ptr());
+    let flags = libc::RENAME_EXCHANGE;
+    // SAFETY: both names are NUL-terminated.
+    cvt(unsafe { libc::syscall(libc::SYS_renameat2, dir, one, dir, other, flags) }).map(drop)
+}
+
 /// Removes a file.
 ///
 /// # Errors

@@ -4,8 +4,9 @@ use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
-    boot, check, completion, dead, disable, drain, enable, export, failures, halt, history, job,
-    list, manual, new, reload, request, restart, resume, start, stop, wait,
+    boot, check, completion, dead, disable, drain, enable, export, failures, halt, history,
+    install, job, list, manual, new, rebuild, reload, request, restart, resume, start, stop,
+    uninstall, wait,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsStr;
@@ -49,6 +50,9 @@ enum Verb {
     Dead(dead::DeadItems),
     Export(export::Export),
     New(new::New),
+    Install(install::Install),
+    Uninstall(uninstall::Uninstall),
+    Rebuild(rebuild::Rebuild),
     #[command(visible_alias = "local")]
     Manual(manual::Manual),
     Completion(completion::Completion),
@@ -77,6 +81,9 @@ impl Verb {
             Self::Dead(args) => dead::run(args, here),
             Self::Export(args) => export::run(args, here),
             Self::New(args) => new::run(args, here),
+            Self::Install(args) => install::run(args, here),
+            Self::Uninstall(args) => uninstall::run(args, here),
+            Self::Rebuild(args) => rebuild::run(args, here),
             Self::Manual(args) => manual::run(args, here),
             Self::Completion(args) => completion::run(args, &here.screen),
         }

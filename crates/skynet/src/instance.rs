@@ -9,7 +9,7 @@ use ondisk::names::{DAEMONTOOLS_COMPAT, RUN, SUPERVISE};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use sys::account;
@@ -75,13 +75,19 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), Failure> {
     answer.map_err(|why| Failure::io("make", folder.display(), &why))
 }
 
-/// Makes the service that keeps what svscan says, new each time: programs may have moved.
-fn make_own_log(here: &Here) -> Result<(), Failure> {
-    let places = here.places();
-    let log = places.logs.join(OWN_LOG);
+/// Makes the log directory of a service where it is missing, and returns it. As root it belongs to the
+/// loggers' user.
+///
+/// # Errors
+/// It cannot be made, or the accounts are missing.
+pub fn make_log(here: &Here, service: &str) -> Result<PathBuf, Failure> {
+    let log = here.places().logs.join(service);
+    // One of root's was not given away yet when whoever made it was killed.
+    let is_done = |stat: fs::Metadata| !here.is_system() || stat.uid() != 0;
+    if service != OWN_LOG && fs::metadata(&log).is_ok_and(is_done) {
+        return Ok(log);
+    }
     make_folder(&log, OWN)?;
-    let multilog = quoted(&here.program("multilog"));
-    let mut user = String::new();
     if here.is_system() {
         let owner = account::find(LOGGER.as_bytes());
         let group = account::find_group(READERS.as_bytes());
@@ -92,6 +98,17 @@ fn make_own_log(here: &Here) -> Result<(), Failure> {
         chown(&log, Some(owner.uid), Some(group))
             .and_then(|()| fs::set_permissions(&log, Permissions::from_mode(0o2750)))
             .map_err(|why| Failure::io("give away", log.display(), &why))?;
+    }
+    Ok(log)
+}
+
+/// Makes the service that keeps what svscan says, new each time: programs may have moved.
+fn make_own_log(here: &Here) -> Result<(), Failure> {
+    let places = here.places();
+    let log = make_log(here, OWN_LOG)?;
+    let multilog = quoted(&here.program("multilog"));
+    let mut user = String::new();
+    if here.is_system() {
         user = format!("{} {LOGGER} ", quoted(&here.program("setuidgid")));
     }
     let log = quoted(&log);

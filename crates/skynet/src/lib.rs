@@ -2,6 +2,7 @@
 //!
 //! The design note is this crate's README.
 
+pub mod builder;
 pub mod cli;
 pub mod failure;
 pub mod finding;
@@ -11,12 +12,14 @@ pub mod json_text;
 pub mod life;
 pub mod links;
 pub mod lint;
+pub mod making;
 pub mod moment;
 pub mod names;
 pub mod past;
 pub mod scaffold;
 pub mod screen;
 pub mod service;
+pub mod stage;
 pub mod store;
 pub mod svscan;
 pub mod tree;

@@ -201,6 +201,30 @@ impl Site {
         dir
     }
 
+    /// Returns a folder of the owner's own, outside of the instance.
+    pub(crate) fn desk(&self) -> PathBuf {
+        let desk = self.scratch.join("desk");
+        self.folder(&desk);
+        desk
+    }
+
+    /// Puts files into a folder of the desk; those with a `#!` are programs.
+    pub(crate) fn on_desk(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let dir = self.desk().join(name);
+        self.folder(&dir);
+        for (file, text) in files {
+            let path = dir.join(file);
+            self.folder(path.parent().unwrap());
+            if text.starts_with("#!") {
+                script(&path, text);
+            } else {
+                fs::write(&path, text).unwrap();
+            }
+        }
+        self.own_all(&dir);
+        dir
+    }
+
     /// Makes a folder, and those above it, as the instance's owner does.
     pub(crate) fn folder(&self, path: &Path) {
         if !path.exists() {

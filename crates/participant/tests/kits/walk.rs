@@ -44,24 +44,26 @@ fn the_code_of_the_walk_does_what_it_says() {
         let template = root.join("services/participants/python");
         let copied = Command::new("cp").arg("-R").args([&template, &folder]).status().unwrap();
         assert!(copied.success());
+        // As skynet new calls it.
+        fs::rename(folder.join("sizer.py"), folder.join("work.py")).unwrap();
 
         let code = block(&page, "#!/usr/bin/env python3");
-        fs::write(folder.join("sizer.py"), &code).unwrap();
+        fs::write(folder.join("work.py"), &code).unwrap();
         let services = "This file  has\nfive words";
         fs::write(folder.join("group"), services).unwrap();
-        let good = block(&page, r#"echo '{"fields":{"file":"/etc/group"}}' | ./sizer.py"#);
+        let good = block(&page, r#"echo '{"fields":{"file":"/etc/group"}}' | ./work.py"#);
         let good = good.replace("/etc/group", "group");
         let said = type_in(&folder, interpreter, &good);
         assert_eq!(said.out(), "{\"fields\":{\"file\":\"group\",\"words\":5}}\n", "{said:?}");
 
-        let bad = r#"echo '{"fields":{"file":"/nowhere"}}' | ./sizer.py; echo "exit code $?""#;
+        let bad = r#"echo '{"fields":{"file":"/nowhere"}}' | ./work.py; echo "exit code $?""#;
         let bad = block(&page, bad);
         assert_eq!(type_in(&folder, interpreter, &bad).out(), "exit code 1\n");
 
         let (head, rest) = code.split_once("    with open").unwrap();
         let (_, tail) = rest.split_once("\n\n").unwrap();
         let code = format!("{head}{}\n{tail}", block(&page, "try:"));
-        fs::write(folder.join("sizer.py"), code).unwrap();
+        fs::write(folder.join("work.py"), code).unwrap();
         let said = type_in(&folder, interpreter, &bad);
         assert_eq!(said.out(), "exit code 10\n");
         assert!(said.err().ends_with("No such file or directory: '/nowhere'\n"), "{said:?}");

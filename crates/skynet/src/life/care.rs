@@ -12,7 +12,9 @@ use exo::control::{Request, Until};
 use exo::settings::Settings;
 use ondisk::record::Phase;
 use ondisk::status::Want;
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Returns the steps by which a service comes into a supervise's care, in which it is down or as
 /// its file `down` says. Where it is not enabled, it is linked behind such a file.
@@ -35,10 +37,26 @@ pub fn take_in(sight: &Sight<'_>, here: &Here) -> Result<Vec<Step>, Plan> {
     Ok(vec![Step::Reach(Order::None, Goal::Kept)])
 }
 
-/// Returns the steps that start a service in a supervise's care.
+/// Tells whether its supervise is still in a directory that was replaced since.
+#[must_use]
+pub fn is_left_behind(sight: &Sight<'_>) -> bool {
+    let Some(record) = sight.snapshot.record.filter(|_| sight.snapshot.kept) else { return false };
+    let id = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
+    let its = id(&Path::new("/proc").join(record.supervisor.pid.to_string()).join("cwd"));
+    its.is_some() && its != id(&sight.dir)
+}
+
+/// Returns the steps that start a service in a supervise's care; in that of a new one, where its
+/// directory was replaced.
 #[must_use]
 pub fn start(sight: &Sight<'_>) -> Vec<Step> {
-    vec![Step::Reach(Order::Letters("u"), Goal::Up), comes_up(sight.service)]
+    let up = [Step::Reach(Order::Letters("u"), Goal::Up), comes_up(sight.service)];
+    if !is_left_behind(sight) || !sight.service.is_linked {
+        return up.into();
+    }
+    // Only then: svscan waits for seconds before it starts another by itself.
+    let anew = [Step::Link, Step::Reach(Order::None, Goal::Kept)];
+    end().into_iter().chain(anew).chain(up).collect()
 }
 
 /// Returns the step in which a service that was started shows that it stays.

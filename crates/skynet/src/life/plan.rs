@@ -86,6 +86,8 @@ pub enum Step {
     Ask(PathBuf, Request),
     /// The file `down` is taken away.
     Unbar,
+    /// The link in the service folder is made anew, and svscan looks at what it leads to.
+    Link,
 }
 
 impl Step {
@@ -96,7 +98,7 @@ impl Step {
             Self::Reach(order, _) => *order == Order::None,
             Self::LoggerEnds | Self::Stays => true,
             Self::Ask(_, request) => matches!(request, Request::Status | Request::Wait { .. }),
-            Self::Unbar => false,
+            Self::Unbar | Self::Link => false,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::here::Here;
 use crate::links;
 use crate::service::Service;
+use crate::stage;
 use daemontools::control::{self, Refusal, Sent};
 use daemontools::observe::{Boot, Snapshot};
 use daemontools::svpath::Paths;
@@ -121,6 +122,13 @@ enum Progress {
     Failed(String),
 }
 
+fn is_done(answer: std::result::Result<(), Failure>) -> Progress {
+    match answer {
+        Ok(()) => Progress::Done,
+        Err(why) => Progress::Failed(why.lines.join("; ")),
+    }
+}
+
 impl<'a> Walker<'a, '_, '_> {
     fn take_on(
         &mut self,
@@ -230,10 +238,12 @@ impl<'a> Walker<'a, '_, '_> {
             }
             Step::Stays => self.stays(i),
             Step::Ask(socket, request) => self.ask(i, socket, request),
-            Step::Unbar => match links::unbar(self.walks[i].service) {
-                Ok(()) => Progress::Done,
-                Err(why) => Progress::Failed(why.lines.join("; ")),
-            },
+            Step::Unbar => is_done(links::unbar(self.walks[i].service)),
+            Step::Link => {
+                let linked = links::put(self.here, self.walks[i].service);
+                stage::sweep(self.here);
+                is_done(linked)
+            }
         }
     }
 

@@ -1,5 +1,6 @@
-//! Folders of files: those that this program carries, those that it makes.
+//! Folders of files: those that this program carries, those that it makes, those that it copies.
 
+pub mod copy;
 pub mod given;
 
 use crate::failure::Failure;

@@ -33,7 +33,7 @@ pub fn run(args: &Enable, here: &Here) -> Answer {
     })
 }
 
-fn plan(sight: &Sight<'_>, here: &Here) -> Result<Plan, Plan> {
+pub(super) fn plan(sight: &Sight<'_>, here: &Here) -> Result<Plan, Plan> {
     let service = sight.service;
     if service.is_enabled() {
         return Ok(Plan::Said("already enabled".to_owned()));

@@ -42,6 +42,9 @@ fn plan(sight: &Sight<'_>) -> Plan {
             }
         }
     }
+    if care::is_left_behind(sight) {
+        return Plan::Do(Steps::to("reloaded", "told to start again", care::start(sight)));
+    }
     let [stop, start] = [("d", Goal::Down), ("u", Goal::Up)]
         .map(|(letters, goal)| Step::Reach(Order::Letters(letters), goal));
     let steps = [stop, start, care::comes_up_behind(socket)];

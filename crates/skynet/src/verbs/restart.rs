@@ -26,9 +26,12 @@ pub fn run(args: &Restart, here: &Here) -> Answer {
     life::run(&args.names, args.patience, here, |sight| plan(sight, here))
 }
 
-fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
+pub(super) fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
     if !sight.is_up() {
         return start::plan(sight, here);
+    }
+    if care::is_left_behind(sight) {
+        return Plan::Do(Steps::to("restarted", "told to restart", care::start(sight)));
     }
     // Both in one write: supervise starts it as soon as it has ended.
     let steps = [Step::Reach(Order::Letters("du"), Goal::Restarted), care::comes_up(sight.service)];

@@ -1,0 +1,72 @@
+//! The walk of packaging/doc/first-participant.md, from `skynet new` to `skynet uninstall`.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod site;
+
+use site::{Place, Site};
+use std::fs;
+use std::path::Path;
+use testkit::{Output, run_within};
+
+/// Returns the lines of a block of code that begins with `first`, without their margin.
+#[track_caller]
+fn block(page: &str, first: &str) -> String {
+    let lines = page.lines().skip_while(|line| line.strip_prefix("    ") != Some(first));
+    let block = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
+    let code: Vec<&str> = block.map(|line| line.get(4..).unwrap_or_default()).collect();
+    assert!(!code.is_empty(), "no {first:?} in the page");
+    code.join("\n")
+}
+
+/// Types a line in, in a folder.
+fn type_in(site: &Site, dir: &Path, line: &str) -> Output {
+    let script = "cd \"$1\" && eval \"$2\"";
+    let args = ["-c", script, "sh", dir.to_str().unwrap(), line];
+    run_within(site::SOON, &mut site.command("sh", &args))
+}
+
+#[test]
+fn the_walk_leads_from_a_new_participant_to_a_service_and_back() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/doc/first-participant.md");
+    let page = fs::read_to_string(page).unwrap();
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        let desk = site.desk();
+        let dir = desk.join("wordcount");
+        let first = block(&page, "skynet new wordcount --language python");
+        let well = |dir: &Path, first: &str| {
+            let line = block(&page, first);
+            let said = type_in(&site, dir, line.trim_end());
+            assert_eq!(said.code, Some(0), "{line}: {said:?}");
+            said
+        };
+        assert!(first.contains("cd wordcount"));
+        well(&desk, "skynet new wordcount --language python");
+
+        fs::write(dir.join("work.py"), block(&page, "#!/usr/bin/env python3")).unwrap();
+        fs::write(dir.join("exo.yaml"), block(&page, "command: ./work.py")).unwrap();
+        let words = fs::read_to_string("/etc/group").unwrap().split_whitespace().count();
+        let answer = format!("{{\"fields\":{{\"file\":\"/etc/group\",\"words\":{words}}}}}\n");
+        let said = well(&dir, r#"echo '{"fields":{"file":"/etc/group"}}' | ./work.py"#);
+        let manual = well(&dir, r#"skynet manual . -i '{"fields":{"file":"/etc/group"}}'"#);
+        if kind == site::Kind::Private {
+            // A system's own /etc has more groups in it.
+            assert_eq!((said.out(), manual.out()), (answer.clone(), answer));
+        }
+        assert!(manual.out().contains("\"words\":"), "{manual:?}");
+
+        well(&dir, "skynet boot");
+        let said = well(&dir, "skynet install . --enable --now");
+        assert!(said.out().contains("wordcount_1: idle"), "{said:?}");
+        site.submit("wordcount", "w1");
+        let log = site.at(Place::Logs).join("wordcount/current");
+        let has = |text: &str| fs::read_to_string(&log).is_ok_and(|log| log.contains(text));
+        site.until(|| has(" w1/1: "));
+        let said = well(&dir, "skynet install . --now");
+        assert!(said.out().contains("wordcount: restarted after "), "{said:?}");
+        let said = well(&dir, "skynet uninstall wordcount");
+        assert!(said.out().contains("wordcount: uninstalled; its log stays"), "{said:?}");
+        assert!(log.exists());
+    });
+}
