@@ -4,7 +4,7 @@ use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
-    boot, check, completion, dead, disable, drain, enable, export, failures, halt, history,
+    boot, check, completion, dead, disable, drain, enable, export, failures, halt, history, import,
     install, job, list, manual, new, rebuild, reload, request, restart, resume, start, stop,
     uninstall, wait,
 };
@@ -53,6 +53,7 @@ enum Verb {
     Install(install::Install),
     Uninstall(uninstall::Uninstall),
     Rebuild(rebuild::Rebuild),
+    Import(import::Import),
     #[command(visible_alias = "local")]
     Manual(manual::Manual),
     Completion(completion::Completion),
@@ -84,6 +85,7 @@ impl Verb {
             Self::Install(args) => install::run(args, here),
             Self::Uninstall(args) => uninstall::run(args, here),
             Self::Rebuild(args) => rebuild::run(args, here),
+            Self::Import(args) => import::run(args, here),
             Self::Manual(args) => manual::run(args, here),
             Self::Completion(args) => completion::run(args, &here.screen),
         }

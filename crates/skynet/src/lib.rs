@@ -9,6 +9,7 @@ pub mod finding;
 pub mod here;
 pub mod instance;
 pub mod json_text;
+pub mod legacy;
 pub mod life;
 pub mod links;
 pub mod lint;

@@ -11,6 +11,7 @@ pub mod export;
 pub mod failures;
 pub mod halt;
 pub mod history;
+pub mod import;
 pub mod install;
 pub mod job;
 pub mod list;

@@ -1,0 +1,198 @@
+//! Finds what there is to import in a file or a folder.
+
+use super::ini::{self, Key, Section};
+use super::{Found, Kind, Note};
+use crate::failure::Failure;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The file of a first-generation participant.
+const CONFIG_EXO: &str = "config.exo";
+/// Files that hold sections.
+const INI: [&str; 2] = ["conf", "ini"];
+/// Bytes of the largest file that is read.
+const LARGEST: u64 = 1 << 20;
+/// Sections that are a system's own.
+const SYSTEM: [&str; 9] = [
+    "skynet",
+    "boss",
+    "supervisord",
+    "supervisorctl",
+    "unix_http_server",
+    "inet_http_server",
+    "include",
+    "rpcinterface",
+    "group",
+];
+
+/// Returns all services that a file, or a folder's files, tell of.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn services(path: &Path) -> Result<Vec<Found>, Failure> {
+    let stat = fs::metadata(path).map_err(|why| Failure::io("open", path.display(), &why))?;
+    if !stat.is_dir() {
+        return of_file(path);
+    }
+    let own = path.join(CONFIG_EXO);
+    if own.is_file() {
+        return of_file(&own);
+    }
+    let mut files = Vec::new();
+    let read = |why: std::io::Error| Failure::io("read", path.display(), &why);
+    for entry in fs::read_dir(path).map_err(read)? {
+        let entry = entry.map_err(read)?.path();
+        let is_ini = entry.extension().is_some_and(|end| INI.iter().any(|ini| end == *ini));
+        if is_ini && entry.is_file() {
+            files.push(entry);
+        } else if entry.join(CONFIG_EXO).is_file() {
+            files.push(entry.join(CONFIG_EXO));
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let line = format!("{} has no {CONFIG_EXO}, and no file *.conf or *.ini", path.display());
+        return Err(Failure::refused(line));
+    }
+    let found = files.iter().map(|file| of_file(file)).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn of_file(path: &Path) -> Result<Vec<Found>, Failure> {
+    let text = text_of(path)?;
+    let sections = ini::parse(&text)
+        .map_err(|(line, why)| Failure::refused(format!("{}:{line}: {why}", path.display())))?;
+    let found = if path.file_name().is_some_and(|name| name == CONFIG_EXO) {
+        vec![of_first_generation(path, sections)]
+    } else {
+        of_sections(path, sections)
+    };
+    if found.is_empty() {
+        let line = format!("{} has neither a program nor a participant", path.display());
+        return Err(Failure::refused(line));
+    }
+    Ok(found)
+}
+
+fn text_of(path: &Path) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text));
+    read.map_err(|why| Failure::io("read", path.display(), &why))?;
+    if text.len() as u64 > LARGEST {
+        return Err(Failure::refused(format!("{} is larger than 1MiB", path.display())));
+    }
+    String::from_utf8(text)
+        .map_err(|_| Failure::refused(format!("{} is not UTF-8", path.display())))
+}
+
+/// All keys of config.exo stand before any section.
+fn of_first_generation(path: &Path, sections: Vec<Section>) -> Found {
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let mut notes = Vec::new();
+    let mut keys = Vec::new();
+    for section in sections {
+        if section.name.is_empty() {
+            keys = section.keys;
+        } else {
+            notes.push(passed_over(&section));
+        }
+    }
+    let name = ini::find(&keys, "name").map(|key| key.value.clone());
+    Found {
+        name: name.unwrap_or_else(|| folder.to_string_lossy().into_owned()),
+        file: path.to_owned(),
+        kind: Kind::Participant { keys, sections: Vec::new() },
+        notes,
+    }
+}
+
+fn passed_over(section: &Section) -> Note {
+    let text = format!("[{}]: not carried over", section.name);
+    Note { line: section.line, text }
+}
+
+fn of_sections(path: &Path, sections: Vec<Section>) -> Vec<Found> {
+    let (mut programs, mut participant, mut own, mut notes) =
+        (Vec::new(), None, Vec::new(), Vec::new());
+    let mut log_level = None;
+    for section in sections {
+        let kind = section.name.split(':').next().unwrap_or_default();
+        if let Some(name) = section.name.strip_prefix("program:") {
+            programs.push((name.trim().to_owned(), section.keys));
+        } else if section.name == "participant" {
+            participant = Some(section);
+        } else if SYSTEM.contains(&kind) || ["eventlistener", "fcgi-program"].contains(&kind) {
+            log_level = section.key("log_level").cloned().or(log_level);
+            notes.extend(notes_of(&section));
+        } else if !section.keys.is_empty() || !section.name.is_empty() {
+            own.push(section);
+        }
+    }
+    let file = path.to_owned();
+    let Some(participant) = participant else {
+        // Sections for a participant's code are nobody's.
+        notes.extend(own.iter().map(passed_over));
+        return of_programs(&file, programs, &notes);
+    };
+    let mut keys = participant.keys;
+    let (its, others): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|(name, _)| named(&keys, name));
+    for (_, more) in its {
+        // What starts the old host is no key of the participant.
+        keys.extend(more.into_iter().filter(|key| key.name != "command"));
+    }
+    keys.extend(log_level);
+    let name = ini::find(&keys, "name").map(|key| key.value.clone());
+    let name = name.unwrap_or_else(|| stem(path));
+    let kind = Kind::Participant { keys, sections: own };
+    let mut all = vec![Found { name, file: file.clone(), kind, notes }];
+    all.extend(of_programs(&file, others, &[]));
+    all
+}
+
+/// The program of a file with one participant is the one that ran it, under its name or any other
+/// that begins with it.
+fn named(keys: &[Key], program: &str) -> bool {
+    ini::find(keys, "name").is_none_or(|name| program.starts_with(name.value.as_str()))
+}
+
+fn of_programs(file: &Path, programs: Vec<(String, Vec<Key>)>, notes: &[Note]) -> Vec<Found> {
+    let mut notes = notes.to_vec();
+    let found = programs.into_iter().map(|(name, keys)| Found {
+        name,
+        file: file.to_owned(),
+        kind: Kind::Program { keys },
+        // Once is enough.
+        notes: std::mem::take(&mut notes),
+    });
+    found.collect()
+}
+
+fn notes_of(section: &Section) -> Vec<Note> {
+    if section.name != "boss" && section.name != "skynet" {
+        return vec![passed_over(section)];
+    }
+    let notes = section.keys.iter().filter_map(|key| match key.name.as_str() {
+        "log_level" => None,
+        "amqp_host" => {
+            Some(Note::of(key, "no broker is used: items wait in a queue of this machine"))
+        }
+        // What it is stays where it is.
+        "amqp_pwd" | "amqp_user" | "amqp_vhost" => {
+            Some(Note::of(key, "not carried over: no broker is used"))
+        }
+        _ => Some(Note::of(key, "not carried over: this instance has folders of its own")),
+    });
+    notes.collect()
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Returns the path that a key names, which counts from the file's folder.
+#[must_use]
+pub fn path_of(file: &Path, value: &str) -> PathBuf {
+    super::folder_of(file).join(value)
+}

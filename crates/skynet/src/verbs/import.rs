@@ -1,0 +1,101 @@
+//! `skynet import`: services and participants of older systems.
+
+use crate::failure::{Answer, Failure, code, say};
+use crate::here::Here;
+use crate::legacy::find;
+use crate::legacy::{Found, Note};
+use crate::making::{self, Builds, Making};
+use crate::screen::{Tone, clean};
+use crate::service;
+use crate::stage::Installed;
+use crate::tree;
+use clap::Args;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Installs services and participants of older systems: supervisor's programs, config.exo folders,
+/// INI configuration with a section [participant].
+///
+/// Says what was made, and what could not be carried over, with the line that says so. Nothing is
+/// enabled or started, and nothing that is installed is replaced.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Files, or folders with them.
+    #[arg(required = true, value_name = "FILE")]
+    sources: Vec<PathBuf>,
+    /// Only say what would be made: all of it is made and checked, and taken away again.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The folder of participants cannot be locked, or nobody reads what is said.
+pub fn run(args: &Import, here: &Here) -> Answer {
+    let installed = Installed::lock(here)?;
+    let mut worst = 0;
+    for source in &args.sources {
+        let found = match find::services(source) {
+            Ok(found) => found,
+            Err(why) => {
+                worst = worst.max(complain(None, &why));
+                continue;
+            }
+        };
+        for found in &found {
+            match make(found, &installed, args.dry_run, here) {
+                Ok(text) => {
+                    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+                }
+                Err(why) => worst = worst.max(complain(Some(&found.name), &why)),
+            }
+        }
+    }
+    Ok(worst)
+}
+
+fn complain(name: Option<&str>, why: &Failure) -> i32 {
+    for line in &why.lines {
+        let line = name.map_or_else(|| line.clone(), |name| format!("{name}: {line}"));
+        say("warning", &line);
+    }
+    code::FAILED
+}
+
+/// Makes one service; returns what to say of it.
+fn make(
+    found: &Found,
+    installed: &Installed,
+    dry_run: bool,
+    here: &Here,
+) -> Result<String, Failure> {
+    let name = &found.name;
+    if let Some(flaw) = work::name::flaw(name) {
+        return Err(Failure::refused(format!("{}: the name {flaw}", found.file.display())));
+    }
+    if let Some(before) = service::all(here)?.into_iter().find(|service| service.name == *name) {
+        let line = format!("{} is there already, {}", name, before.dir.display());
+        return Err(Failure::refused(line));
+    }
+    let directory = found.directory()?;
+    let stage = installed.stage(name)?;
+    tree::write(&stage.dir, &directory.files)?;
+    let making = Making { name, shown: &installed.dir(name), builds: Builds::IfMissing };
+    making::prepare(here, installed, &stage, &making)?;
+    let done = if dry_run { "would be made" } else { "made" };
+    if !dry_run {
+        stage.put()?;
+    }
+    Ok(told(found, &directory.notes, done, here))
+}
+
+fn told(found: &Found, notes: &[Note], done: &str, here: &Here) -> String {
+    let file = clean(&found.file.to_string_lossy()).into_owned();
+    let mut text = format!("{}: {done} from {file}\n", found.name);
+    for note in notes {
+        let line = format!("{file}:{}: {}", note.line, clean(&note.text));
+        let _ = writeln!(text, "  {}", here.screen.paint(&line, Tone::Notable));
+    }
+    text
+}

@@ -1,0 +1,271 @@
+//! What comes from older systems, and what shells complete.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod site;
+
+use site::{Kind, Place, Site};
+use std::fs;
+use testkit::{program, run_within};
+
+/// One of supervisor's files: two programs and what is supervisor's own.
+const PROGRAMS: &str = "\
+[supervisord]
+logfile = /var/log/supervisord.log
+
+[program:ticker]
+command = /bin/sh -c 'echo \"$GREETING\" $0; exec sleep 1000' %(program_name)s ; says who it is
+directory = /
+umask = 027
+environment = GREETING=\"hello, you\",OTHER=1
+autostart = false
+stopsignal = QUIT
+stdout_logfile = /var/log/ticker.log
+priority = 7
+
+[program:other]
+command=sleep 1000
+";
+
+/// One of the second generation: a participant and what ran it.
+const PARTICIPANT: &str = "\
+[program:doubler]
+command = /usr/bin/python -m SkyNET.exo
+numprocs = 2
+stopwaitsecs = 7
+umask = 022
+environment = MODE=\"fast\"
+
+[participant]
+name = doubler
+queue = numbers
+regexp = double_.*
+code = doubler.py
+
+[boss]
+amqp_host = localhost:5672
+amqp_pwd = hush
+
+[skynet]
+log_level = DEBUG
+
+[limits]
+factor = 3
+";
+
+/// A handler as they were written.
+const HANDLER: &str = "\
+class ParticipantHandler(object):
+    def handle_lifecycle_control(self, ctrl):
+        if ctrl.message == 'start':
+            self.factor = int(ctrl.config.get('limits', 'factor'))
+
+    def handle_wi_control(self, ctrl):
+        pass
+
+    def handle_wi(self, wid):
+        if wid.fields.n is None:
+            raise RuntimeError(\"Missing mandatory field 'n'\")
+        self.log.info('at work on %s' % wid.wfid)
+        wid.fields.n = wid.fields.n * self.factor
+        wid.set_field('seen.by', wid.params.as_dict().get('name'))
+        wid.result = True
+";
+
+/// One of the first generation.
+const CONFIG_EXO: &str = "name=first\nqueue=first\nregexp=first\ncode=first.py\nrunas=nobody\n";
+
+fn check(site: &Site, name: &str) {
+    let dir = site.inside(Place::Participants).join(name);
+    let said = run_within(
+        site::SOON,
+        &mut site.command(program("exo"), &["check", dir.to_str().unwrap()]),
+    );
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+#[test]
+fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_its_line() {
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        let files = [("doubler.conf", PARTICIPANT), ("doubler.py", HANDLER)];
+        let dir = site.on_desk("old", &files);
+        let exo = [("config.exo", CONFIG_EXO), ("first.py", HANDLER)];
+        let first = site.on_desk("first", &exo);
+        let args = ["import", dir.to_str().unwrap(), first.to_str().unwrap()];
+        let dry = site.well(&[&args[..], &["--dry-run"]].concat());
+        assert!(dry.contains("doubler: would be made from "), "{dry}");
+        assert_eq!(site.well(&["list"]).lines().count(), 1);
+
+        let said = site.well(&args);
+        assert_eq!(said, dry.replace("would be made", "made"));
+        for note in [
+            "doubler.conf:11: regexp: double_.* is not registered",
+            "doubler.conf:12: code: doubler.py was copied",
+            "doubler.conf:15: amqp_host: no broker is used",
+            "doubler.conf:16: amqp_pwd: not carried over",
+            "first: made from ",
+            "config.exo:4: code: first.py was copied",
+        ] {
+            assert!(said.contains(note), "{note}\n{said}");
+        }
+        assert!(!said.contains("hush"), "{said}");
+        let text = fs::read_to_string(site.dir("doubler").join("exo.yaml")).unwrap();
+        assert!(!text.contains("hush"), "{text}");
+        for line in [
+            "queue: \"numbers\"",
+            "instances: 2",
+            "shutdown-grace: 7s",
+            "umask: \"022\"",
+            "  \"MODE\": \"fast\"",
+            "log-level: debug",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+        check(&site, "doubler");
+        let item = r#"{"fei":{"wfid":"w","expid":"0"},"fields":{"n":14,"params":{"name":"me"}}}"#;
+        let tried = site.skynet(&["manual", "doubler", "-i", item]);
+        assert_eq!(tried.code, Some(0), "{tried:?}");
+        let answer: serde_json::Value = serde_json::from_str(&tried.out()).unwrap();
+        let fields = &answer["fields"];
+        assert_eq!(
+            (&fields["n"], &fields["seen"]["by"], &fields["__result__"]),
+            (&42.into(), &"me".into(), &true.into())
+        );
+        assert!(tried.err().contains("at work on w"), "{tried:?}");
+        assert_eq!(site.skynet(&["manual", "doubler", "-i", r#"{"fields":{}}"#]).code, Some(1));
+
+        let again = site.ends(1, &args);
+        assert!(
+            again.contains("doubler is there already") && again.contains("first is there"),
+            "{again}"
+        );
+    });
+}
+
+#[test]
+fn a_program_of_supervisor_s_becomes_a_service_with_a_log() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let dir = site.on_desk("old", &[("all.conf", PROGRAMS)]);
+        let said = site.well(&["import", dir.join("all.conf").to_str().unwrap()]);
+        for note in [
+            "ticker: made from ",
+            "all.conf:1: [supervisord]: not carried over",
+            "all.conf:9: autostart: nothing is enabled yet",
+            "all.conf:10: stopsignal: not carried over",
+            "all.conf:11: stdout_logfile: not carried over: its log is kept by multilog",
+            "all.conf:12: priority: not carried over",
+            "other: made from ",
+        ] {
+            assert!(said.contains(note), "{note}\n{said}");
+        }
+        assert_eq!(site.well(&["list", "--enabled"]), "skynet-log\n");
+        site.well(&["start", "ticker", "other"]);
+        let log = site.at(Place::Logs).join("ticker/current");
+        site.until(|| {
+            fs::read_to_string(&log).is_ok_and(|log| log.ends_with(" hello, you ticker\n"))
+        });
+    });
+}
+
+#[test]
+fn what_cannot_be_imported_is_told_and_the_rest_is_made() {
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        let files = [
+            ("bad.conf", "[program:x\n"),
+            ("line.ini", "[program:x]\nfoo\n"),
+            ("none.conf", "[supervisord]\nx=1\n"),
+            ("name.conf", "[program:a/b]\ncommand=x\n"),
+            ("command.conf", "[program:c]\nuser=nobody\n"),
+            ("quote.conf", "[program:q]\ncommand=sh -c 'x\n"),
+            ("code.conf", "[participant]\nname=p\ncode=gone.py\n"),
+            ("good.conf", "[program:good]\ncommand=sleep 1000\n"),
+        ];
+        let dir = site.on_desk("old", &files);
+        let paths: Vec<String> =
+            files.iter().map(|(name, _)| dir.join(name).display().to_string()).collect();
+        let args: Vec<&str> =
+            std::iter::once("import").chain(paths.iter().map(String::as_str)).collect();
+        let said = site.ends(1, &args);
+        for why in [
+            "bad.conf:1: a ] is missing",
+            "line.ini:2: neither a section, nor a key and its value",
+            "none.conf has neither a program nor a participant",
+            "name.conf: the name holds something else",
+            "command.conf:2: program c has no command",
+            "quote.conf:2: a quote is not closed",
+            "p: unable to read the participant's code,",
+            "good: made from ",
+        ] {
+            assert!(said.contains(why), "{why}\n{said}");
+        }
+        assert_eq!(site.well(&["list", "--names-only"]), "good\n");
+        let empty = site.on_desk("empty", &[]);
+        assert!(site.ends(1, &["import", empty.to_str().unwrap()]).contains("has no config.exo"));
+        assert_eq!(
+            site.ends(1, &["import", "nowhere"]).matches("unable to open nowhere").count(),
+            1
+        );
+        fs::write(dir.join("huge.conf"), "#".repeat(2 << 20)).unwrap();
+        fs::write(dir.join("bytes.conf"), b"[program:x]\ncommand=\xff\n").unwrap();
+        let said = site.ends(1, &["import", dir.to_str().unwrap()]);
+        assert!(said.contains("bad.conf:1"), "{said}");
+        for (name, why) in [("huge.conf", "larger than 1MiB"), ("bytes.conf", "is not UTF-8")] {
+            assert!(site.ends(1, &["import", dir.join(name).to_str().unwrap()]).contains(why));
+        }
+    });
+}
+
+/// What bash offers for a line, whose last word is being written.
+fn completed(site: &Site, line: &[&str]) -> Vec<String> {
+    let script = "eval \"$(skynet completion bash)\"\n\
+        COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMP_TYPE=9\n\
+        spec=$(complete -p skynet) && spec=${spec##*-F } && ${spec%% *} skynet \"${!#}\" \"\"\n\
+        printf '%s\\n' \"${COMPREPLY[@]}\"\n";
+    let mut args = vec!["-c", script, "bash"];
+    args.extend(line);
+    let said = run_within(site::SOON, &mut site.command("bash", &args));
+    assert!(said.code == Some(0) && said.stderr.is_empty(), "{line:?}: {said:?}");
+    said.out().lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_verbs_options_and_the_names_that_a_verb_is_for() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        site.participant("sizer", "", "#!/bin/sh\n");
+        for name in ["slow", "stubborn", "web"] {
+            site.sleeper(name);
+        }
+        // To a shell it could be more than a name.
+        site.folder(&site.at(Place::Service).join("$(reboot)"));
+        site.well(&["enable", "slow"]);
+        let offered = completed(&site, &["skynet", "en"]);
+        assert_eq!(offered, ["enable"]);
+        assert_eq!(
+            completed(&site, &["skynet", "start", "s"]),
+            ["sizer", "skynet-log", "slow", "stubborn"]
+        );
+        assert_eq!(completed(&site, &["skynet", "enable", "s"]), ["sizer", "stubborn"]);
+        assert_eq!(completed(&site, &["skynet", "disable", "s"]), ["slow"]);
+        assert_eq!(completed(&site, &["skynet", "drain", "web", "s"]), ["sizer"]);
+        assert_eq!(completed(&site, &["skynet", "manual", "s"]), ["sizer"]);
+        assert_eq!(completed(&site, &["skynet", "enable", "--no"]), ["--now", "--no-wait"]);
+        assert_eq!(completed(&site, &["skynet", "wait", "--state", "i"]), ["idle"]);
+        for (shell, word) in
+            [("bash", "complete "), ("zsh", "#compdef skynet"), ("fish", "complete ")]
+        {
+            assert!(site.well(&["completion", shell]).contains(word), "{shell}");
+        }
+        assert_eq!(site.skynet(&["completion", "csh"]).code, Some(100));
+        // Broken, the instance offers no names, and the line is not spoiled.
+        if kind == Kind::Private {
+            let config = site.at(Place::Config);
+            site.folder(&config);
+            fs::write(config.join("skynet.yaml"), "x: [").unwrap();
+            assert_eq!(completed(&site, &["skynet", "start", "s"]), [""; 0]);
+        }
+    });
+}
