@@ -307,7 +307,8 @@ fn string(out: &mut String, text: &str) {
 
 /// Returns a stamp as `2026-11-22T14:45:03.123456789Z`; `None` where the year does not have four
 /// digits or there is a second's worth of nanoseconds: nobody wrote such a stamp.
-fn iso8601(stamp: Stamp) -> Option<String> {
+#[must_use]
+pub fn iso8601(stamp: Stamp) -> Option<String> {
     const DAY: i64 = 86_400;
     let unix = stamp.unix_seconds();
     let (days, second) = (unix.div_euclid(DAY), unix.rem_euclid(DAY));

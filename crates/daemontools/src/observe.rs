@@ -8,6 +8,7 @@ use ondisk::names::{DOWN, OK, RECORD, STATUS};
 use ondisk::record::{Identity, Phase, Record};
 use ondisk::status::{State, Status};
 use std::ffi::{CStr, CString};
+use sys::linux::census::Process;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd};
 use sys::linux::file::{self, HERE};
@@ -224,6 +225,15 @@ pub fn is_alive(pid: u32) -> bool {
     !matches!(state, Some(b'Z' | b'X'))
 }
 
+/// Which processes there are.
+pub trait Living {
+    /// Tells whether a process exists and is not just waiting to be reaped.
+    fn is_alive(&self, pid: u32) -> bool;
+
+    /// Tells whether the process that `record` means by `who` is alive.
+    fn has(&self, record: &Record, who: &Identity) -> bool;
+}
+
 /// Which processes are the ones that a record means.
 #[derive(Default)]
 pub struct Boot(identity::Boot);
@@ -267,6 +277,25 @@ impl Boot {
             && is_alive(who.pid)
             && self.0.started(who.pid).is_ok_and(|started| who.matches(started))
     }
+
+    /// Tells whether `process`, which has been looked at, is the one that `record` means by `who`.
+    #[must_use]
+    pub fn is(&self, record: &Record, who: &Identity, process: &Process) -> bool {
+        who.pid == process.pid
+            && self.is_of(record)
+            && process.is_alive()
+            && who.matches(self.0.of_ticks(process.started))
+    }
+}
+
+impl Living for Boot {
+    fn is_alive(&self, pid: u32) -> bool {
+        is_alive(pid)
+    }
+
+    fn has(&self, record: &Record, who: &Identity) -> bool {
+        self.has(record, who)
+    }
 }
 
 /// Whether the process that a service's files name is alive.
@@ -300,24 +329,29 @@ pub struct Snapshot {
 impl Snapshot {
     /// Looks at a service.
     #[must_use]
-    pub fn take(paths: &mut Paths, boot: &Boot) -> Self {
+    pub fn take(paths: &mut Paths, living: &impl Living) -> Self {
         let kept = is_kept(paths).unwrap_or(false);
         let half = read_status(paths).ok().map(|status| status.service());
         let record = read_record(paths, RECORD);
-        Self::new(kept, half, record, boot)
+        Self::new(kept, half, record, living)
     }
 
     /// Puts together what was read.
     #[must_use]
-    pub fn new(kept: bool, half: Option<Half>, record: Option<Record>, boot: &Boot) -> Self {
+    pub fn new(
+        kept: bool,
+        half: Option<Half>,
+        record: Option<Record>,
+        living: &impl Living,
+    ) -> Self {
         let read = record;
         let record = read.filter(|record| half.is_none_or(|half| agree(record, &half.status)));
         let is_torn = kept
             && record.is_none()
-            && read.is_some_and(|record| boot.has(&record, &record.supervisor));
+            && read.is_some_and(|record| living.has(&record, &record.supervisor));
         let life = match (&record, &half) {
-            (Some(record), _) if boot.has(record, &record.process) => Life::Certain,
-            (None, Some(half)) if is_alive(half.status.pid) => {
+            (Some(record), _) if living.has(record, &record.process) => Life::Certain,
+            (None, Some(half)) if living.is_alive(half.status.pid) => {
                 if kept {
                     Life::Certain
                 } else {

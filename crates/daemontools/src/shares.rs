@@ -1,7 +1,6 @@
 //! Looking at many services in shares, side by side: what it takes is mostly the kernel's time,
 //! which several processors can give at once.
 
-use std::ffi::OsStr;
 use std::thread::{Builder, scope};
 
 /// Fewer services than this are looked at before another thread has begun.
@@ -9,10 +8,10 @@ const LEAST: usize = 64;
 /// More threads would wait for each other.
 const MOST: usize = 4;
 
-/// Returns what `tell` says of all `dirs`, in their order; it is asked for some of them at a time.
-pub fn all(dirs: &[&OsStr], tell: impl Fn(&[&OsStr]) -> Vec<u8> + Sync) -> Vec<u8> {
+/// Returns what `tell` says of all `things`, in their order; it is asked for some of them at a time.
+pub fn all<T: Sync, R: Send>(things: &[T], tell: impl Fn(&[T]) -> Vec<R> + Sync) -> Vec<R> {
     let tell = &tell;
-    let mut shares = dirs.chunks(dirs.len().div_ceil(MOST).max(LEAST));
+    let mut shares = things.chunks(things.len().div_ceil(MOST).max(LEAST));
     let Some(first) = shares.next() else { return Vec::new() };
     scope(|scope| {
         let begin = |share| (share, Builder::new().spawn_scoped(scope, move || tell(share)));
@@ -30,6 +29,7 @@ pub fn all(dirs: &[&OsStr], tell: impl Fn(&[&OsStr]) -> Vec<u8> + Sync) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     #[test]

@@ -1,5 +1,6 @@
 //! Which process a pid means: start times and the boot they count from.
 
+use crate::census::tick;
 use crate::decimal::{self, Decimal};
 use crate::errno::{Errno, OrLasting, Result};
 use crate::fd;
@@ -7,13 +8,6 @@ use crate::file::{self, HERE};
 use crate::time::{self, SECOND};
 use crate::{hex, process};
 use core::ffi::CStr;
-
-/// Returns the length of a clock tick of `/proc/PID/stat` in nanoseconds.
-fn tick() -> u64 {
-    // SAFETY: sysconf takes an int and touches no memory.
-    let hz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    SECOND / (hz.max(1) as u64)
-}
 
 /// Returns when process `pid` was started, in clock ticks since boot.
 ///
@@ -211,7 +205,13 @@ impl Boot {
     /// # Errors
     /// `ENOENT` where there is no such process; `EINVAL` where /proc says something else.
     pub fn started(&self, pid: u32) -> Result<u64> {
-        Ok(self.of_kernel(start_ticks(pid)?.saturating_mul(tick())))
+        Ok(self.of_ticks(start_ticks(pid)?))
+    }
+
+    /// Returns by the same clock the moment that /proc tells as so many ticks since the boot.
+    #[must_use]
+    pub fn of_ticks(&self, ticks: u64) -> u64 {
+        self.of_kernel(ticks.saturating_mul(tick()))
     }
 
     /// Returns it as a text for a child that is run now, which need not ask itself: the bytes of id,

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod bytes;
+pub mod census;
 pub mod chain;
 pub mod claim;
 pub mod decimal;
