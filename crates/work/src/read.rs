@@ -5,6 +5,9 @@ mod past;
 
 pub use lists::{Details, Request, Which};
 pub use past::{Entry, Mark, Past, Portion, Span};
+mod queues;
+
+pub use queues::{Failure, Oldest, Queue};
 
 use crate::change::{DeadId, JobId, row_subject};
 use crate::clock::Wall;
