@@ -44,6 +44,7 @@ const KEPT: u64 = 1 << 20;
 const MS: Duration = Duration::from_millis(1);
 
 /// What is known of the settings so far.
+#[derive(Clone)]
 pub(super) struct Draft {
     /// `participant`, `queue`, `environment` and `config` are filled in at the end.
     settings: Settings,
@@ -111,6 +112,13 @@ impl Draft {
             services: BTreeMap::new(),
             origins: BTreeMap::new(),
         }
+    }
+
+    /// Returns the same for the participant in another directory.
+    pub(super) fn of(&self, directory: &Path) -> Self {
+        let mut draft = self.clone();
+        directory.clone_into(&mut draft.settings.directory);
+        draft
     }
 
     /// Lays the entries of a file over what is known; returns what is wrong with them.

@@ -75,24 +75,51 @@ pub fn load(dir: &Path) -> Result<Loaded, Trouble> {
 /// # Errors
 /// As [`load`].
 pub fn load_for_caller(dir: &Path) -> Result<Loaded, Trouble> {
-    let places = Places::here()?;
-    let directory = dir.canonicalize().map_err(|why| {
-        let why = why.raw_os_error().map_or_else(|| why.to_string(), |n| Errno(n).to_string());
-        Trouble::plain(format!("unable to open {}: {why}", dir.display()))
-    })?;
-    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
-    let mut draft = Draft::new(&places, &directory);
-    for path in reading.site_files(&places) {
-        reading.lay(&mut draft, &path, Scope::Site);
+    Loader::new()?.load(dir)
+}
+
+/// Reads the configurations of many participants: the site's files once for all of them.
+pub struct Loader {
+    site: Draft,
+    reading: Reading,
+}
+
+impl Loader {
+    /// Reads the site's files.
+    ///
+    /// # Errors
+    /// Where they are is not known.
+    pub fn new() -> Result<Self, Trouble> {
+        let places = Places::here()?;
+        let mut reading = Reading::default();
+        let mut site = Draft::new(&places, Path::new("/"));
+        for path in reading.site_files(&places) {
+            reading.lay(&mut site, &path, Scope::Site);
+        }
+        Ok(Self { site, reading })
     }
-    let own = directory.join(OWN_FILE);
-    reading.lay(&mut draft, &own, Scope::Own);
-    if !reading.trouble.lines.is_empty() {
-        return Err(reading.trouble);
+
+    /// Reads the configuration of the service directory `dir`; the accounts that it names need not
+    /// be there.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn load(&self, dir: &Path) -> Result<Loaded, Trouble> {
+        let directory = dir.canonicalize().map_err(|why| {
+            let why = why.raw_os_error().map_or_else(|| why.to_string(), |n| Errno(n).to_string());
+            Trouble::plain(format!("unable to open {}: {why}", dir.display()))
+        })?;
+        let mut reading = self.reading.clone();
+        let mut draft = self.site.of(&directory);
+        let own = directory.join(OWN_FILE);
+        reading.lay(&mut draft, &own, Scope::Own);
+        if !reading.trouble.lines.is_empty() {
+            return Err(reading.trouble);
+        }
+        let (settings, origins) =
+            draft.finish().map_err(|problems| Trouble::in_file(&own, b"", problems))?;
+        Ok(Loaded { settings, origins, warnings: reading.warnings })
     }
-    let (settings, origins) =
-        draft.finish().map_err(|problems| Trouble::in_file(&own, b"", problems))?;
-    Ok(Loaded { settings, origins, warnings: reading.warnings })
 }
 
 /// What the site's files say of the site.
@@ -116,7 +143,7 @@ pub struct Site {
 /// As [`load`].
 pub fn site() -> Result<Site, Trouble> {
     let mut places = Places::here()?;
-    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut reading = Reading::default();
     let mut draft = Draft::new(&places, Path::new("/"));
     for path in reading.site_files(&places) {
         reading.lay(&mut draft, &path, Scope::Site);
@@ -160,6 +187,7 @@ pub fn read_text(bytes: &[u8], name: &str) -> Result<Settings, Vec<Problem>> {
 }
 
 /// Files being read, and what came of it.
+#[derive(Clone, Default)]
 struct Reading {
     trouble: Trouble,
     warnings: Vec<String>,

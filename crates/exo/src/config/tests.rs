@@ -363,7 +363,7 @@ fn site() -> Scratch {
 }
 
 fn load_at(scratch: &Scratch) -> Result<(Settings, Vec<String>), Vec<String>> {
-    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut reading = Reading::default();
     let mut draft = Draft::new(&Places::scratch(scratch.path()), &scratch.join("sizer"));
     for path in reading.site_files(&Places::scratch(scratch.path())) {
         reading.lay(&mut draft, &path, Scope::Site);
