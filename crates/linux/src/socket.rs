@@ -85,6 +85,18 @@ pub fn listen(path: &CStr) -> Result<Fd> {
     Ok(socket)
 }
 
+/// Connects to the stream socket at `path`; the connection never waits, and nor does this.
+///
+/// # Errors
+/// As connect(2): `ECONNREFUSED` where nobody listens, `EAGAIN` where too many wait to be let in.
+pub fn connect(path: &CStr) -> Result<Fd> {
+    let socket = new(libc::SOCK_STREAM)?;
+    let (address, len) = address(path.to_bytes())?;
+    // SAFETY: `address` is a socket address of `len` bytes.
+    cvt(unsafe { libc::connect(socket.raw(), (&raw const address).cast(), len) })?;
+    Ok(socket)
+}
+
 /// Sends one datagram to the socket at `path`, or with a bare name where it begins with NUL. It never
 /// waits.
 ///

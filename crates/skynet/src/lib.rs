@@ -23,6 +23,7 @@ pub mod service;
 pub mod stage;
 pub mod store;
 pub mod svscan;
+mod talk;
 pub mod tree;
 pub mod verbs;
 pub mod wrap;

@@ -5,12 +5,10 @@
 //! | [`plan`] | what is to be done for one service |
 //! | [`care`] | steps that several verbs share |
 //! | `walk` | doing it for all of them, with one wait |
-//! | `talk` | a question to an exo |
 //! | `words` | the lines that say how it went |
 
 pub mod care;
 pub mod plan;
-mod talk;
 mod walk;
 mod words;
 

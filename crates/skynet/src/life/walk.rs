@@ -1,13 +1,13 @@
 //! Takes the steps of many services at the same time, with one wait.
 
 use super::plan::{Order, Step, Steps, Task};
-use super::talk::{Heard, Talk};
 use super::{Lines, Patience, words};
 use crate::failure::Failure;
 use crate::here::Here;
 use crate::links;
 use crate::service::Service;
 use crate::stage;
+use crate::talk::{Heard, Talk};
 use daemontools::control::{self, Refusal, Sent};
 use daemontools::observe::{Boot, Snapshot};
 use daemontools::svpath::Paths;

@@ -2,24 +2,28 @@
 
 use exo::control::Request;
 use serde_json::Value;
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use sys::linux::errno::Errno;
+use sys::linux::fd::{self, Fd};
+use sys::linux::file::flags::{EAGAIN, ECONNREFUSED, ENOENT};
+use sys::linux::socket;
 
 /// Longest answer: more than any number of instances says.
 const LONGEST: usize = 4 << 20;
 
 /// A question, and how far it is.
-pub(super) struct Talk {
+pub(crate) struct Talk {
     path: PathBuf,
     line: Vec<u8>,
-    socket: Option<UnixStream>,
+    socket: Option<Fd>,
     heard: Vec<u8>,
 }
 
 /// How a question stands.
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// No answer yet.
     Nothing,
     /// The answer.
@@ -29,32 +33,31 @@ pub(super) enum Heard {
 }
 
 impl Talk {
-    pub(super) fn new(path: PathBuf, request: &Request) -> Self {
+    pub(crate) fn new(path: PathBuf, request: &Request) -> Self {
         Self { path, line: request.line(), socket: None, heard: Vec::new() }
     }
 
     /// Returns the descriptor to wait for, once exo is there.
-    pub(super) fn raw(&self) -> Option<i32> {
-        self.socket.as_ref().map(AsRawFd::as_raw_fd)
+    pub(crate) fn raw(&self) -> Option<i32> {
+        self.socket.as_ref().map(Fd::raw)
     }
 
     /// Goes on as far as it goes without waiting.
-    pub(super) fn go_on(&mut self) -> Heard {
+    pub(crate) fn go_on(&mut self) -> Heard {
         if self.socket.is_none() {
             match self.ask() {
                 Ok(socket) => self.socket = socket,
                 Err(why) => return self.trouble("ask", &why),
             }
         }
-        let Some(socket) = &mut self.socket else { return Heard::Nothing };
+        let Some(socket) = &self.socket else { return Heard::Nothing };
         let mut room = [0; 4096];
         loop {
-            match socket.read(&mut room) {
+            match fd::read(socket.raw(), &mut room) {
                 Ok(0) => return Heard::Trouble("exo ended before it answered".to_owned()),
                 Ok(n) => self.heard.extend_from_slice(&room[..n]),
-                Err(why) if why.kind() == ErrorKind::Interrupted => {}
-                Err(why) if why.kind() == ErrorKind::WouldBlock => return Heard::Nothing,
-                Err(why) => return self.trouble("hear", &why),
+                Err(Errno(EAGAIN)) => return Heard::Nothing,
+                Err(why) => return self.trouble("hear", &system(why)),
             }
             if self.heard.ends_with(b"\n") || self.heard.len() > LONGEST {
                 break;
@@ -67,24 +70,25 @@ impl Talk {
     }
 
     /// Asks; `None` = no exo is there to be asked.
-    fn ask(&self) -> std::io::Result<Option<UnixStream>> {
-        let mut socket = match UnixStream::connect(&self.path) {
+    fn ask(&self) -> io::Result<Option<Fd>> {
+        let path = CString::new(self.path.as_os_str().as_bytes())?;
+        let socket = match socket::connect(&path) {
             Ok(socket) => socket,
             // An exo that was killed leaves the name of its socket behind.
-            Err(why)
-                if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
-            {
-                return Ok(None);
-            }
-            Err(why) => return Err(why),
+            Err(Errno(ENOENT | ECONNREFUSED)) => return Ok(None),
+            Err(Errno(EAGAIN)) => return Err(io::Error::other("too many wait for its answers")),
+            Err(why) => return Err(system(why)),
         };
         // So few bytes go into a socket that nobody wrote to.
-        socket.write_all(&self.line)?;
-        socket.set_nonblocking(true)?;
+        socket::send(socket.raw(), &self.line, &[]).map_err(system)?;
         Ok(Some(socket))
     }
 
-    fn trouble(&self, verb: &str, why: &std::io::Error) -> Heard {
+    fn trouble(&self, verb: &str, why: &io::Error) -> Heard {
         Heard::Trouble(exo::ask::unable(verb, &self.path, why))
     }
+}
+
+fn system(why: Errno) -> io::Error {
+    io::Error::from_raw_os_error(why.0)
 }
