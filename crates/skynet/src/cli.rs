@@ -4,9 +4,9 @@ use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
-    boot, check, completion, dead, disable, drain, enable, export, failures, halt, history, import,
-    install, job, list, manual, new, rebuild, reload, request, restart, resume, start, stop,
-    uninstall, wait,
+    boot, cat, check, completion, dead, disable, drain, enable, export, failures, halt, history,
+    import, install, job, list, manual, new, rebuild, reload, request, restart, resume, start,
+    status, stop, top, uninstall, wait,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsStr;
@@ -29,6 +29,10 @@ struct Cli {
 enum Verb {
     #[command(visible_alias = "ls")]
     List(list::List),
+    #[command(visible_alias = "ps")]
+    Status(status::Status),
+    Top(top::Top),
+    Cat(cat::Cat),
     Enable(enable::Enable),
     Disable(disable::Disable),
     #[command(visible_alias = "up")]
@@ -63,6 +67,9 @@ impl Verb {
     fn run(&self, here: &Here) -> Answer {
         match self {
             Self::List(args) => list::run(args, here),
+            Self::Status(args) => status::run(args, here),
+            Self::Top(args) => top::run(args, here),
+            Self::Cat(args) => cat::run(args, here),
             Self::Enable(args) => enable::run(args, here),
             Self::Disable(args) => disable::run(args, here),
             Self::Start(args) => start::run(args, here),

@@ -50,20 +50,36 @@ impl Names {
     /// # Errors
     /// A pattern is none.
     pub fn pick_or_all(&self, all: Vec<Service>) -> Result<Picked, Failure> {
+        let (picked, unknown) = self.sort_out(all)?;
+        for line in &unknown {
+            warn(line);
+        }
+        Ok(picked)
+    }
+
+    /// The same, and nothing is said of those that are not there.
+    ///
+    /// # Errors
+    /// A pattern is none.
+    pub fn pick_quietly(&self, all: Vec<Service>) -> Result<Vec<Service>, Failure> {
+        Ok(self.sort_out(all)?.0.services)
+    }
+
+    /// Returns also what to say of those that are not there.
+    fn sort_out(&self, all: Vec<Service>) -> Result<(Picked, Vec<String>), Failure> {
         if self.names.is_empty() {
-            return Ok(Picked { services: all, some_are_unknown: false });
+            return Ok((Picked { services: all, some_are_unknown: false }, Vec::new()));
         }
         let mut wanted = vec![false; all.len()];
-        let mut some_are_unknown = false;
+        let mut lines = Vec::new();
         for name in &self.names {
-            let found = mark(name, &all, &mut wanted)?;
-            if !found {
-                some_are_unknown = true;
-                warn(&unknown(name, &all));
+            if !mark(name, &all, &mut wanted)? {
+                lines.push(unknown(name, &all));
             }
         }
         let services = all.into_iter().zip(wanted).filter(|(_, wanted)| *wanted);
-        Ok(Picked { services: services.map(|(service, _)| service).collect(), some_are_unknown })
+        let services = services.map(|(service, _)| service).collect();
+        Ok((Picked { services, some_are_unknown: !lines.is_empty() }, lines))
     }
 }
 

@@ -139,6 +139,30 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// Breaks text into lines of at most `columns`, between words where that can be.
+#[must_use]
+pub fn wrap(text: &str, columns: Option<usize>) -> Vec<String> {
+    let Some(columns) = columns else { return vec![text.to_owned()] };
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split(' ') {
+        let width = word.width();
+        if used > 0 && used + 1 + width > columns {
+            lines.push(String::new());
+            used = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += width;
+        }
+    }
+    lines
+}
+
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -174,6 +198,7 @@ impl Column {
 #[derive(Clone, Debug)]
 pub struct Table {
     columns: Vec<Column>,
+    is_dense: bool,
     rows: Vec<Vec<(String, Tone)>>,
 }
 
@@ -181,7 +206,13 @@ impl Table {
     /// Begins with no row.
     #[must_use]
     pub fn new(columns: &[Column]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), is_dense: false, rows: Vec::new() }
+    }
+
+    /// Has one blank between columns, not two, where that spares a cut.
+    #[must_use]
+    pub fn dense(self) -> Self {
+        Self { is_dense: true, ..self }
     }
 
     /// Adds a row; its texts are cleaned.
@@ -193,20 +224,21 @@ impl Table {
     /// Returns its lines, each with its end.
     #[must_use]
     pub fn lines(&self, screen: &Screen, with_head: bool) -> String {
-        let widths = self.widths(screen.width, with_head);
+        let (widths, gap) = self.widths(screen.width, with_head);
         let mut out = String::new();
         if with_head {
             let heads = self.columns.iter().map(|column| (column.head, Tone::Heading));
-            self.line(&mut out, screen, &widths, heads);
+            self.line(&mut out, screen, (&widths, gap), heads);
         }
         for row in &self.rows {
             let cells = row.iter().map(|(text, tone)| (text.as_str(), *tone));
-            self.line(&mut out, screen, &widths, cells);
+            self.line(&mut out, screen, (&widths, gap), cells);
         }
         out
     }
 
-    fn widths(&self, room: Option<usize>, with_head: bool) -> Vec<usize> {
+    /// Returns how wide the columns are, and what is between them.
+    fn widths(&self, room: Option<usize>, with_head: bool) -> (Vec<usize>, &'static str) {
         let mut widths: Vec<usize> =
             self.columns.iter().map(|c| if with_head { c.head.width() } else { 0 }).collect();
         for row in &self.rows {
@@ -214,8 +246,12 @@ impl Table {
                 *width = (*width).max(text.width());
             }
         }
-        let Some(room) = room else { return widths };
-        let gaps = 2 * widths.len().saturating_sub(1);
+        let mut gap = "  ";
+        let Some(room) = room else { return (widths, gap) };
+        let mut gaps = 2 * widths.len().saturating_sub(1);
+        if self.is_dense && widths.iter().sum::<usize>() + gaps > room {
+            (gap, gaps) = (" ", gaps / 2);
+        }
         while widths.iter().sum::<usize>() + gaps > room {
             // The widest of those that may, one column at a time; they are few.
             let widest = (0..widths.len())
@@ -224,14 +260,14 @@ impl Table {
             let Some(widest) = widest else { break };
             widths[widest] -= 1;
         }
-        widths
+        (widths, gap)
     }
 
     fn line<'a>(
         &self,
         out: &mut String,
         screen: &Screen,
-        widths: &[usize],
+        (widths, gap): (&[usize], &str),
         cells: impl Iterator<Item = (&'a str, Tone)>,
     ) {
         let begin = out.len();
@@ -239,7 +275,7 @@ impl Table {
             let (column, width) = (self.columns[i], widths[i]);
             let text = cut(text, width);
             let blank = " ".repeat(width - text.width().min(width));
-            let gap = if i > 0 { "  " } else { "" };
+            let gap = if i > 0 { gap } else { "" };
             let text = screen.paint(&text, tone);
             let _ = if column.is_right {
                 write!(out, "{gap}{blank}{text}")
@@ -289,10 +325,29 @@ mod tests {
     }
 
     #[test]
+    fn a_dense_table_spares_blanks_before_letters() {
+        let wanted = "NAME     ITEM             QUEUE\n\
+                      sizer    a-long-wfid-0001     7\n\
+                      b\\x1b[2J                  12345\n";
+        assert_eq!(table().dense().lines(&plain(Some(31)), true), wanted);
+        assert_eq!(
+            table().dense().lines(&plain(Some(33)), true),
+            table().lines(&plain(None), true)
+        );
+    }
+
+    #[test]
     fn wide_characters_take_the_room_that_they_take() {
         assert_eq!(cut("日本語", 6), "日本語");
         assert_eq!(cut("日本語", 5), "日本…");
         assert_eq!(cut("日本語", 4), "日…");
+    }
+
+    #[test]
+    fn text_is_broken_between_words_and_a_long_word_stays_whole() {
+        assert_eq!(wrap("a bc /long/path/to d", Some(8)), ["a bc", "/long/path/to", "d"]);
+        assert_eq!(wrap("a bc d", None), ["a bc d"]);
+        assert_eq!(wrap("", Some(8)), [""]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use exo::config::{self, Loaded, OWN_FILE};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The service that keeps what svscan, and everything without a logger, says.
@@ -83,33 +84,39 @@ impl Service {
 /// A folder that is there cannot be read.
 pub fn all(here: &Here) -> Result<Vec<Service>, Failure> {
     let places = here.places();
-    let mut all = BTreeMap::new();
+    // Each with what tells whether two paths lead to the same directory.
+    let mut all: BTreeMap<String, (Service, Id)> = BTreeMap::new();
     // Later ones win: what was installed by hand stands before a package's.
     for (folder, origin) in
         [(&places.packaged, Origin::Package), (&places.participants, Origin::ByHand)]
     {
         for name in names(folder)? {
             let dir = folder.join(&name);
-            if dir.is_dir() {
-                let service = found(name.clone(), dir, origin);
-                all.insert(name, service);
+            if let Some(id) = directory(&dir) {
+                all.insert(name.clone(), (found(name, dir, origin), id));
             }
         }
     }
     for name in names(&places.service)? {
         let link = places.service.join(&name);
-        if !link.is_dir() {
-            continue;
-        }
-        let is_same = |service: &&mut Service| same(&service.dir, &link);
-        if let Some(service) = all.get_mut(&name).filter(is_same) {
+        let Some(id) = directory(&link) else { continue };
+        if let Some((service, _)) = all.get_mut(&name).filter(|(_, own)| *own == id) {
             service.is_linked = true;
         } else {
             let service = found(name.clone(), link, Origin::Elsewhere);
-            all.insert(name, Service { is_linked: true, ..service });
+            all.insert(name, (Service { is_linked: true, ..service }, id));
         }
     }
-    Ok(all.into_values().collect())
+    Ok(all.into_values().map(|(service, _)| service).collect())
+}
+
+/// Device and inode.
+type Id = (u64, u64);
+
+/// Returns what tells a directory from all others; `None` = there is none.
+fn directory(path: &Path) -> Option<Id> {
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    Some((found.dev(), found.ino()))
 }
 
 fn found(name: String, dir: PathBuf, origin: Origin) -> Service {
@@ -132,8 +139,4 @@ pub fn names(folder: &Path) -> Result<Vec<String>, Failure> {
     };
     let names = read.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     Ok(names.filter(|name| !name.starts_with('.')).collect())
-}
-
-fn same(a: &Path, b: &Path) -> bool {
-    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }

@@ -3,7 +3,7 @@
 use crate::here::Here;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Its name, as a process.
 pub const SVSCAN: &str = "svscan";
@@ -15,17 +15,28 @@ const SYSTEMD: &str = "/run/systemd/system";
 /// Folders are compared, not their names: another root may have the same names.
 #[must_use]
 pub fn find(here: &Here) -> Option<i32> {
-    let id = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
-    let folder = id(&here.places().service)?;
-    let is_it = |pid: &i32| {
-        let process = Path::new("/proc").join(pid.to_string());
-        let name = fs::read_to_string(process.join("comm"));
+    let is_named = |pid: &i32| {
+        let name = fs::read_to_string(process(*pid).join("comm"));
         name.is_ok_and(|name| name.trim_end() == SVSCAN)
-            && fs::metadata(&process).is_ok_and(|stat| stat.uid() == here.uid)
-            && id(&process.join("cwd")) == Some(folder)
     };
     let processes = fs::read_dir("/proc").ok()?;
-    processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).find(is_it)
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    find_among(here, pids.filter(is_named))
+}
+
+/// The same among the processes of its name.
+#[must_use]
+pub fn find_among(here: &Here, mut named: impl Iterator<Item = i32>) -> Option<i32> {
+    let id = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
+    let folder = id(&here.places().service)?;
+    named.find(|pid| {
+        fs::metadata(process(*pid)).is_ok_and(|stat| stat.uid() == here.uid)
+            && id(&process(*pid).join("cwd")) == Some(folder)
+    })
+}
+
+fn process(pid: i32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string())
 }
 
 /// Tells whether the init system is to start the system's svscan.

@@ -1,8 +1,9 @@
 //! The lines that say how it went.
 
 use crate::here::Here;
+use crate::look::lines;
 use crate::screen::{Tone, clean};
-use crate::service::{OWN_LOG, Service};
+use crate::service::Service;
 use daemontools::control::Refusal;
 use daemontools::observe::Snapshot;
 use ondisk::names::SUPERVISE;
@@ -70,14 +71,11 @@ pub(super) fn state(snapshot: &Snapshot) -> String {
 
 /// Returns the file with what a service said last.
 pub(super) fn log_of(here: &Here, service: &Service, dir: &Path) -> String {
-    let logs = &here.places().logs;
-    let own = if dir.join("log").exists() { &service.name } else { OWN_LOG };
-    let files = [dir.join("log/main/current"), logs.join(own).join("current")];
-    let is_there = |file: &&std::path::PathBuf| file.exists();
-    files
-        .iter()
-        .find(is_there)
-        .map_or_else(|| "none yet".to_owned(), |file| file.display().to_string())
+    let log = lines::log_of(here, service, dir);
+    log.map_or_else(
+        || "none yet".to_owned(),
+        |log| log.folder.join("current").display().to_string(),
+    )
 }
 
 /// Says why the supervise of a directory took no order.

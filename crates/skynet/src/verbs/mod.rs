@@ -1,6 +1,7 @@
 //! The verbs.
 
 pub mod boot;
+pub mod cat;
 pub mod check;
 pub mod completion;
 pub mod dead;
@@ -23,6 +24,8 @@ pub mod request;
 pub mod restart;
 pub mod resume;
 pub mod start;
+pub mod status;
 pub mod stop;
+pub mod top;
 pub mod uninstall;
 pub mod wait;
