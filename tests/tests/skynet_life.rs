@@ -4,7 +4,7 @@
 
 mod site;
 
-use site::{Kind, Place, Site};
+use site::{Kind, Person, Place, Site};
 use std::fs;
 use testkit::scratch::script;
 
@@ -402,4 +402,30 @@ fn a_hundred_services_come_up_together() {
         show(kind, out.lines().last().unwrap());
         assert_eq!(site.pids("supervise").len(), 1);
     });
+}
+
+#[test]
+fn what_is_for_the_owner_of_the_system_s_instance_is_refused_to_others_and_names_are_shown() {
+    let site = Site::booted(Kind::System);
+    site.sleeper("p");
+    site.well(&["start", "p"]);
+    for who in [Person::Ann, Person::Bob] {
+        let said = site.skynet_of(who, &["list", "--names-only"]);
+        assert_eq!((said.code, said.out()), (Some(0), "p\nskynet-log\n".to_owned()));
+        for verb in ["boot", "halt"] {
+            let said = site.skynet_of(who, &[verb]);
+            let text = format!("skynet: fatal: unable to {verb} the system's instance: ask root\n");
+            assert_eq!((said.code, said.err()), (Some(1), text));
+        }
+        let said = site.skynet_of(who, &["stop", "p"]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.out().contains("access denied; root may"), "{said:?}");
+        // Without the option a user means an instance of their own.
+        let own = site.command_of(who, testkit::program("skynet"), &["list"]).output().unwrap();
+        assert!(own.status.success(), "{own:?}");
+        assert!(!String::from_utf8_lossy(&own.stdout).contains("skynet-log"), "{own:?}");
+    }
+    assert!(site.pid("p").is_some());
+    // Root's is the system's in any case.
+    assert_eq!(site.well(&["--system", "list", "--names-only"]), "p\nskynet-log\n");
 }

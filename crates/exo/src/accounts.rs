@@ -4,7 +4,10 @@ use std::ffi::CString;
 use sys::account::{self, Login};
 
 /// Group that reads the store and may use the control socket.
-pub(crate) const GROUP: &[u8] = b"skynet";
+pub const GROUP: &[u8] = b"skynet";
+
+/// Account of the worker where the configuration names none and root starts us.
+pub(crate) const WORKER: &str = "skynet";
 
 /// An account, looked up once.
 #[derive(Debug)]

@@ -18,6 +18,7 @@ pub mod settings;
 pub mod signature;
 pub mod worker;
 
+pub use accounts::GROUP;
 use settings::Settings;
 
 /// Runs the service that these settings say; returns the exit code.

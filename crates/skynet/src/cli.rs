@@ -9,6 +9,7 @@ use crate::verbs::{
     status, stop, top, uninstall, wait,
 };
 use clap::{CommandFactory, Parser, Subcommand};
+use exo::config::Whose;
 use std::ffi::OsStr;
 use sys::linux::fd;
 use sys::program::USAGE;
@@ -21,6 +22,9 @@ struct Cli {
     /// When there is colour.
     #[arg(long, global = true, value_enum, default_value_t)]
     color: Colour,
+    /// Work on the system's instance, not on one of our own.
+    #[arg(long, global = true)]
+    system: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -111,15 +115,18 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
     let answer = match Cli::try_parse_from(words) {
         // Read by shells as they start, whatever is wrong with the instance.
-        Ok(Cli { verb: Verb::Completion(args), color }) => {
+        Ok(Cli { verb: Verb::Completion(args), color, .. }) => {
             completion::run(&args, &Screen::here(color))
         }
         Ok(cli) => {
             let screen = Screen::here(cli.color);
-            match (Here::find(screen), &cli.verb) {
+            let whose = if cli.system { Whose::System } else { Whose::Callers };
+            match (Here::find(whose, screen), &cli.verb) {
                 (Ok(here), verb) => verb.run(&here),
                 // What hinders the others is what this one is for.
-                (Err(failure), Verb::Check(args)) => check::without_site(args, &screen, failure),
+                (Err(failure), Verb::Check(args)) => {
+                    check::without_site(args, whose, &screen, failure)
+                }
                 (Err(failure), _) => Err(failure),
             }
         }

@@ -2,15 +2,23 @@
 
 use crate::failure::{Failure, warn};
 use crate::screen::Screen;
-use exo::config::{self, Places};
+use exo::GROUP;
+use exo::config::{self, Places, Whose};
 use std::path::{Path, PathBuf};
+use sys::account;
+use sys::linux::ids;
 use sys::linux::process::euid;
+
+/// So many groups a process may have.
+const GROUPS: usize = 65_536;
 
 /// The instance: root has the system's, everybody else one of their own.
 #[derive(Clone, Debug)]
 pub struct Here {
     /// What its configuration says.
     pub site: config::Site,
+    /// Whose it is.
+    pub whose: Whose,
     /// Who we are.
     pub uid: u32,
     /// The folder of our programs, as far as they lie beside this one.
@@ -24,12 +32,12 @@ impl Here {
     ///
     /// # Errors
     /// Its configuration cannot be used.
-    pub fn find(screen: Screen) -> Result<Self, Failure> {
-        let site = config::site()?;
+    pub fn find(whose: Whose, screen: Screen) -> Result<Self, Failure> {
+        let site = config::site(whose)?;
         for warning in &site.warnings {
             warn(warning);
         }
-        Ok(Self { site, uid: euid(), programs: programs(), screen })
+        Ok(Self { site, whose, uid: euid(), programs: programs(), screen })
     }
 
     /// Returns its folders.
@@ -41,7 +49,36 @@ impl Here {
     /// Tells whether it is the system's.
     #[must_use]
     pub fn is_system(&self) -> bool {
-        self.uid == 0
+        self.uid == 0 || self.whose == Whose::System
+    }
+
+    /// Returns the user whose it is: root's, where it is the system's.
+    #[must_use]
+    pub fn owner(&self) -> u32 {
+        if self.is_system() { 0 } else { self.uid }
+    }
+
+    /// Refuses what its owner alone may do.
+    ///
+    /// # Errors
+    /// We are somebody else.
+    pub fn is_for_owner(&self, what: &str) -> Result<(), Failure> {
+        if self.uid == self.owner() {
+            return Ok(());
+        }
+        Err(Failure::refused(format!("unable to {what} the system's instance: ask root")))
+    }
+
+    /// Refuses what is for its owner and for members of group `skynet`.
+    ///
+    /// # Errors
+    /// We are somebody else.
+    pub fn is_for_members(&self, what: &str) -> Result<(), Failure> {
+        if self.uid == self.owner() || is_member() {
+            return Ok(());
+        }
+        let who = "root or a member of group skynet may";
+        Err(Failure::refused(format!("unable to {what} of the system's instance: {who}")))
     }
 
     /// Returns the path of one of our programs; its name alone where it is looked for in `$PATH`.
@@ -50,6 +87,14 @@ impl Here {
         let beside = self.programs.as_ref().map(|folder| folder.join(name));
         beside.filter(|path| path.is_file()).unwrap_or_else(|| Path::new(name).to_owned())
     }
+}
+
+/// Tells whether group `skynet` is one of ours: as the kernel has it, not as it is written down.
+fn is_member() -> bool {
+    let Some(group) = account::find_group(GROUP) else { return false };
+    let mut room = vec![0; GROUPS];
+    let is_first = ids::gids().is_ok_and(|[_, effective, _]| effective == group);
+    is_first || ids::groups(&mut room).is_ok_and(|groups| groups.contains(&group))
 }
 
 fn programs() -> Option<PathBuf> {

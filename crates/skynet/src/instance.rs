@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::here::Here;
 use crate::service::OWN_LOG;
 use crate::svscan;
+use exo::GROUP;
 use ondisk::names::{DAEMONTOOLS_COMPAT, RUN, SUPERVISE};
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{self, DirBuilder, Permissions};
@@ -20,9 +21,8 @@ use sys::linux::file::{self, HERE, flags};
 const OPEN: u32 = 0o755;
 /// A user's own.
 const OWN: u32 = 0o700;
-/// As root, loggers have a user of their own, and this group reads what they write.
+/// As root, loggers have a user of their own.
 const LOGGER: &str = "skynetlog";
-const READERS: &str = "skynet";
 /// Programs of the system, for services of the system.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What reaches services of whoever boots: who they are, where their folders are, how they write.
@@ -90,9 +90,9 @@ pub fn make_log(here: &Here, service: &str) -> Result<PathBuf, Failure> {
     make_folder(&log, OWN)?;
     if here.is_system() {
         let owner = account::find(LOGGER.as_bytes());
-        let group = account::find_group(READERS.as_bytes());
+        let group = account::find_group(GROUP);
         let (Some(owner), Some(group)) = (owner, group) else {
-            let line = format!("user {LOGGER} and group {READERS} are needed for logs; add them");
+            let line = format!("user {LOGGER} and group skynet are needed for logs; add them");
             return Err(Failure::trouble(line));
         };
         chown(&log, Some(owner.uid), Some(group))

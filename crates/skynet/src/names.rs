@@ -124,6 +124,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 mod tests {
     use super::*;
     use crate::service::{Origin, Service};
+    use exo::config::Whose;
 
     fn services() -> Vec<Service> {
         let service = |name: &str| Service {
@@ -132,6 +133,7 @@ mod tests {
             origin: Origin::ByHand,
             is_linked: false,
             is_participant: true,
+            whose: Whose::Callers,
         };
         ["resize", "resize-small", "sizer", "we[ir]d"].map(service).into()
     }

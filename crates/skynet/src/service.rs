@@ -2,12 +2,13 @@
 
 use crate::failure::Failure;
 use crate::here::Here;
-use exo::config::{self, Loaded, OWN_FILE};
+use exo::config::{self, Loaded, OWN_FILE, Whose};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use sys::linux::process::euid;
 
 /// The service that keeps what svscan, and everything without a logger, says.
 pub const OWN_LOG: &str = "skynet-log";
@@ -48,6 +49,8 @@ pub struct Service {
     pub is_linked: bool,
     /// It has work items: there is a configuration of exo's.
     pub is_participant: bool,
+    /// Of whose instance it is.
+    pub whose: Whose,
 }
 
 impl Service {
@@ -74,6 +77,10 @@ impl Service {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self) -> Result<Loaded, Failure> {
+        if self.whose == Whose::System && euid() != 0 {
+            // Its accounts are settled by root.
+            return Ok(config::read(&self.dir, self.whose)?);
+        }
         Ok(config::load(&self.dir)?)
     }
 }
@@ -93,7 +100,7 @@ pub fn all(here: &Here) -> Result<Vec<Service>, Failure> {
         for name in names(folder)? {
             let dir = folder.join(&name);
             if let Some(id) = directory(&dir) {
-                all.insert(name.clone(), (found(name, dir, origin), id));
+                all.insert(name.clone(), (found(here, name, dir, origin), id));
             }
         }
     }
@@ -103,7 +110,7 @@ pub fn all(here: &Here) -> Result<Vec<Service>, Failure> {
         if let Some((service, _)) = all.get_mut(&name).filter(|(_, own)| *own == id) {
             service.is_linked = true;
         } else {
-            let service = found(name.clone(), link, Origin::Elsewhere);
+            let service = found(here, name.clone(), link, Origin::Elsewhere);
             all.insert(name, (Service { is_linked: true, ..service }, id));
         }
     }
@@ -119,9 +126,9 @@ fn directory(path: &Path) -> Option<Id> {
     Some((found.dev(), found.ino()))
 }
 
-fn found(name: String, dir: PathBuf, origin: Origin) -> Service {
+fn found(here: &Here, name: String, dir: PathBuf, origin: Origin) -> Service {
     let is_participant = dir.join(OWN_FILE).exists();
-    Service { name, dir, origin, is_linked: false, is_participant }
+    Service { name, dir, origin, is_linked: false, is_participant, whose: here.whose }
 }
 
 /// Lists what a folder has; what svscan passes over is passed over here, too.

@@ -2,6 +2,7 @@
 
 use crate::here::Here;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ const SYSTEMD: &str = "/run/systemd/system";
 
 /// Returns the pid of the svscan that watches the service folder.
 ///
-/// Folders are compared, not their names: another root may have the same names.
+/// Folders are compared, not their names: another root may have the same names. Of a process that
+/// is not ours to look into, all that can be had is the name that it was given.
 #[must_use]
 pub fn find(here: &Here) -> Option<i32> {
     let is_named = |pid: &i32| {
@@ -29,9 +31,17 @@ pub fn find(here: &Here) -> Option<i32> {
 pub fn find_among(here: &Here, mut named: impl Iterator<Item = i32>) -> Option<i32> {
     let id = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
     let folder = id(&here.places().service)?;
+    let is_told = |process: &Path| {
+        let words = fs::read(process.join("cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).nth(1) == Some(here.places().service.as_os_str().as_bytes())
+    };
     named.find(|pid| {
-        fs::metadata(process(*pid)).is_ok_and(|stat| stat.uid() == here.uid)
-            && id(&process(*pid).join("cwd")) == Some(folder)
+        let process = process(*pid);
+        fs::metadata(&process).is_ok_and(|stat| stat.uid() == here.owner())
+            && match id(&process.join("cwd")) {
+                Some(cwd) => cwd == folder,
+                None => here.uid != here.owner() && is_told(&process),
+            }
     })
 }
 

@@ -33,6 +33,25 @@ pub(crate) enum Kind {
     System,
 }
 
+/// A user of a system's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Person {
+    /// A member of group `skynet`.
+    Ann,
+    /// Nobody in particular.
+    Bob,
+}
+
+impl Person {
+    /// The user's id, and that of a group of theirs.
+    pub(crate) const fn uid(self) -> u32 {
+        match self {
+            Self::Ann => 64972,
+            Self::Bob => 64973,
+        }
+    }
+}
+
 /// An instance.
 pub(crate) struct Site {
     pub(crate) kind: Kind,
@@ -42,7 +61,8 @@ pub(crate) struct Site {
 }
 
 /// Makes the surroundings of a system in namespaces of its own, says so, and reaps what is left to
-/// it. `$1` is a folder for the copy of /etc.
+/// it. `$1` is a folder for the copy of /etc, `$2` one for /var/lib, which is a folder of the machine's
+/// too: a database cannot be opened by way of another namespace.
 const SURROUNDINGS: &str = r#"
 set -e
 mount -t tmpfs tmpfs "$1"
@@ -53,8 +73,14 @@ add "$1/passwd" skynet 'skynet:x:64970:64970::/nonexistent:/usr/sbin/nologin'
 add "$1/passwd" skynetlog 'skynetlog:x:64971:64971::/nonexistent:/usr/sbin/nologin'
 add "$1/group" skynet 'skynet:x:64970:'
 add "$1/group" skynetlog 'skynetlog:x:64971:'
+sed -i 's/^\(skynet:.*:\)$/\1ann/; s/^\(skynet:.*[^:]\)$/\1,ann/; s/ann,ann$/ann/' "$1/group"
+add "$1/passwd" ann 'ann:x:64972:64972::/tmp:/bin/sh'
+add "$1/passwd" bob 'bob:x:64973:64973::/tmp:/bin/sh'
+add "$1/group" ann 'ann:x:64972:'
+add "$1/group" bob 'bob:x:64973:'
 mount --bind "$1" /etc
-for folder in /run /var/lib /var/log /var/spool; do mount -t tmpfs -o mode=755 tmpfs $folder; done
+mount --bind "$2" /var/lib
+for folder in /run /var/log /var/spool; do mount -t tmpfs -o mode=755 tmpfs $folder; done
 echo ready
 sleep 1000000 &
 wait
@@ -119,6 +145,25 @@ impl Site {
         command
     }
 
+    /// Returns a command that runs where a system's instance is, as a user of that.
+    pub(crate) fn command_of(&self, who: Person, name: impl AsRef<Path>, args: &[&str]) -> Command {
+        assert_eq!(self.kind, Kind::System, "a private instance has one user");
+        let id = who.uid();
+        let ids = [format!("--reuid={id}"), format!("--regid={id}"), "--init-groups".to_owned()];
+        let name = name.as_ref().display().to_string();
+        let words: Vec<&str> = ids.iter().map(String::as_str).chain(["--", &name]).collect();
+        let mut command = self.command("setpriv", &[&words, args].concat());
+        command.env("HOME", "/tmp").current_dir("/tmp");
+        command
+    }
+
+    /// Runs skynet as a user of a system's, for the system's instance.
+    #[track_caller]
+    pub(crate) fn skynet_of(&self, who: Person, args: &[&str]) -> Output {
+        let all = [&["--system"], args].concat();
+        run_within(SOON, &mut self.command_of(who, program("skynet"), &all))
+    }
+
     /// Runs skynet.
     #[track_caller]
     pub(crate) fn skynet(&self, args: &[&str]) -> Output {
@@ -147,6 +192,9 @@ impl Site {
         let Some(holder) = &self.holder else {
             return self.scratch.path().join(place.private());
         };
+        if place == Place::Store {
+            return self.scratch.join("lib/skynet");
+        }
         let root = format!("/proc/{}/root", holder.id());
         Path::new(&root).join(place.system())
     }
@@ -409,10 +457,13 @@ fn surroundings(scratch: &Scratch) -> Child {
     let etc = scratch.join("etc");
     fs::create_dir(&etc).unwrap();
     fs::set_permissions(&etc, fs::Permissions::from_mode(0o755)).unwrap();
+    let lib = scratch.join("lib");
+    fs::create_dir(&lib).unwrap();
+    fs::set_permissions(&lib, fs::Permissions::from_mode(0o755)).unwrap();
     let mut holder = Command::new("unshare")
         .args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"])
         .args(["sh", "-c", SURROUNDINGS, "surroundings"])
-        .arg(&etc)
+        .args([&etc, &lib])
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -16,7 +16,7 @@ mod tree;
 mod values;
 
 pub use effective::{digest, json as effective, shown};
-pub use places::Places;
+pub use places::{Places, Whose};
 pub use problem::{At, Line, Origin, Problem, Trouble};
 pub use services::Wanted;
 
@@ -75,7 +75,15 @@ pub fn load(dir: &Path) -> Result<Loaded, Trouble> {
 /// # Errors
 /// As [`load`].
 pub fn load_for_caller(dir: &Path) -> Result<Loaded, Trouble> {
-    Loader::new()?.load(dir)
+    read(dir, Whose::Callers)
+}
+
+/// As [`load`], for whoever only looks at it: the accounts that it names need not be there.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(dir: &Path, whose: Whose) -> Result<Loaded, Trouble> {
+    Loader::new(whose)?.load(dir)
 }
 
 /// Reads the configurations of many participants: the site's files once for all of them.
@@ -85,12 +93,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Reads the site's files.
+    /// Reads the files of an instance's site.
     ///
     /// # Errors
     /// Where they are is not known.
-    pub fn new() -> Result<Self, Trouble> {
-        let places = Places::here()?;
+    pub fn new(whose: Whose) -> Result<Self, Trouble> {
+        let places = Places::of(whose)?;
         let mut reading = Reading::default();
         let mut site = Draft::new(&places, Path::new("/"));
         for path in reading.site_files(&places) {
@@ -137,12 +145,12 @@ pub struct Site {
     pub warnings: Vec<String>,
 }
 
-/// Reads the site's files alone.
+/// Reads the files of an instance's site alone.
 ///
 /// # Errors
 /// As [`load`].
-pub fn site() -> Result<Site, Trouble> {
-    let mut places = Places::here()?;
+pub fn site(whose: Whose) -> Result<Site, Trouble> {
+    let mut places = Places::of(whose)?;
     let mut reading = Reading::default();
     let mut draft = Draft::new(&places, Path::new("/"));
     for path in reading.site_files(&places) {
@@ -168,7 +176,7 @@ pub fn site() -> Result<Site, Trouble> {
 /// As [`load`].
 pub fn check_site_file(path: &Path) -> Result<Vec<String>, Trouble> {
     let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
-    let mut draft = Draft::new(&Places::here()?, Path::new("/"));
+    let mut draft = Draft::new(&Places::of(Whose::Callers)?, Path::new("/"));
     reading.lay(&mut draft, path, Scope::Site);
     if reading.trouble.lines.is_empty() { Ok(reading.warnings) } else { Err(reading.trouble) }
 }

@@ -6,6 +6,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use sys::linux::process::euid;
 
+/// Whose instance is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whose {
+    /// The caller's: root has the system's, everybody else one of their own.
+    #[default]
+    Callers,
+    /// The system's, whoever asks.
+    System,
+}
+
 /// Folders that hold unless the configuration names others; empty where none is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
@@ -30,11 +40,15 @@ pub struct Places {
 }
 
 impl Places {
-    /// Finds them for whoever runs this.
+    /// Finds those of an instance.
     ///
     /// `SKYNET_CONFIG` counts for root as well: exo is started with the environment of its service,
     /// and whoever decides that decides what is run. The folder's owners are looked at all the same.
-    pub(super) fn here() -> Result<Self, Trouble> {
+    pub(super) fn of(whose: Whose) -> Result<Self, Trouble> {
+        if whose == Whose::System && euid() != 0 {
+            // What a user has set is for an instance of their own.
+            return Ok(Self::of_system());
+        }
         let mut places = if euid() == 0 { Self::of_system() } else { Self::of_user(variable) };
         if let Some(named) = variable("SKYNET_CONFIG") {
             if !named.is_absolute() {

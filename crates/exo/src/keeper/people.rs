@@ -1,15 +1,13 @@
 //! Who the worker and the participants are.
 
 use super::Trouble;
-use crate::accounts::{self, Person};
+use crate::accounts::{self, Person, WORKER};
 use crate::settings::Settings;
 use sys::account::{self, Login};
 use sys::linux::errno::Errno;
 use sys::linux::file::flags::EPERM;
 use sys::linux::process;
 
-/// Account of the worker where the configuration names none and root starts us.
-const WORKER: &str = "skynet";
 /// Account of the participants likewise.
 const PARTICIPANT: &str = "nobody";
 

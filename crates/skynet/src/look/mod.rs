@@ -174,7 +174,7 @@ pub struct Sight {
 pub fn see(here: &Here, services: &[Service], at_most: u64) -> Result<Sight, Failure> {
     // First: what is started later is asked for by itself, and not taken for dead.
     let processes = Processes::read();
-    let loader = Loader::new()?;
+    let loader = Loader::new(here.whose)?;
     let look = |services: &[Service]| {
         let (mut paths, mut log_paths) = (life::paths(), life::paths());
         let look =

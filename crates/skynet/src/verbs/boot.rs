@@ -29,6 +29,7 @@ pub struct Boot {
 /// # Errors
 /// A folder cannot be made, or svscan cannot be started.
 pub fn run(args: &Boot, here: &Here) -> Answer {
+    here.is_for_owner("boot")?;
     if svscan::is_left_to_init(here) && !args.foreground {
         let advice = "the init system starts this instance: systemctl start skynet";
         return Err(Failure::refused(advice));

@@ -8,7 +8,7 @@ use crate::names::{Names, Picked};
 use crate::screen::Screen;
 use crate::service::{self, Origin, Service};
 use clap::Args;
-use exo::config::{self, OWN_FILE};
+use exo::config::{self, OWN_FILE, Whose};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -77,8 +77,8 @@ pub fn run(args: &Check, here: &Here) -> Answer {
 ///
 /// # Errors
 /// As write(2).
-pub fn without_site(args: &Check, screen: &Screen, failure: Failure) -> Answer {
-    let findings: Vec<Finding> = match config::site() {
+pub fn without_site(args: &Check, whose: Whose, screen: &Screen, failure: Failure) -> Answer {
+    let findings: Vec<Finding> = match config::site(whose) {
         Err(trouble) => trouble.lines.into_iter().map(Finding::from).collect(),
         Ok(_) => return Err(failure),
     };
@@ -122,5 +122,6 @@ fn at(dir: PathBuf, all: &[Service]) -> Service {
         dir,
         origin: Origin::Elsewhere,
         is_linked: false,
+        whose: all.first().map_or(Whose::Callers, |service| service.whose),
     }
 }

@@ -9,7 +9,7 @@ use crate::service::{self, OWN_LOG, Origin};
 use clap::{Args, Command, ValueEnum};
 use clap_complete::env::{CompleteEnv, Shells};
 use clap_complete::{ArgValueCompleter, CompletionCandidate};
-use exo::config;
+use exo::config::{self, Whose};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -93,7 +93,9 @@ fn with_names(command: Command) -> Command {
 
 /// Looks at no more than the names that begin as the word does: a shell waits for this.
 fn candidates(verb: &str, word: &OsStr) -> Vec<CompletionCandidate> {
-    let (Ok(site), Some(word)) = (config::site(), word.to_str()) else { return Vec::new() };
+    let (Ok(site), Some(word)) = (config::site(Whose::Callers), word.to_str()) else {
+        return Vec::new();
+    };
     let places = &site.places;
     let folders = [
         (&places.packaged, Origin::Package),

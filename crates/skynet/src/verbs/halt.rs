@@ -24,6 +24,7 @@ pub struct Halt {
 /// # Errors
 /// svscan cannot be told.
 pub fn run(args: &Halt, here: &Here) -> Answer {
+    here.is_for_owner("halt")?;
     let _lock = instance::lock(here)?;
     let begun = time::monotonic();
     let mut lines = Lines::new(here);
