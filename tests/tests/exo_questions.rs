@@ -43,6 +43,102 @@ fn questions_that_come_together_are_answered_one_after_the_other() {
 }
 
 #[test]
+fn who_waits_and_asks_more_is_answered_in_the_order_of_the_questions() {
+    let site = Site::per_item("#!/bin/sh\nsleep 60\n", "");
+    let _exo = site.exo();
+    site.submit("busy", "{}");
+    site.running("busy");
+    let mut socket = UnixStream::connect(site.socket()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let wait = json!({"command": "wait", "until": "idle"});
+    write!(socket, "{wait}\n{}\n", json!({"command": "drain"})).unwrap();
+    // The second question is heard behind the wait, or it would not be obeyed once this is over.
+    let cancel = json!({"command": "cancel", "wfid": "busy", "flavour": "kill"});
+    assert_eq!(site.ask(&cancel)["cancelled"], 1);
+    let mut lines = BufReader::new(&socket).lines().map(|line| line.unwrap());
+    let first: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    assert_eq!(first["status"]["state"], "running", "the wait is answered first: {first}");
+    let second: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    assert_eq!(second, json!({"ok": true}));
+    assert_eq!(site.status().unwrap()["state"], "draining");
+}
+
+#[test]
+fn who_waits_and_asks_without_end_is_dropped_and_costs_nothing() {
+    let site = Site::per_item("#!/bin/sh\nsleep 60\n", "");
+    let exo = site.exo();
+    site.submit("busy", "{}");
+    site.running("busy");
+    let mut socket = UnixStream::connect(site.socket()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    writeln!(socket, "{}", json!({"command": "wait", "until": "idle"})).unwrap();
+    let more = "{\"command\":\"status\"}\n".repeat(1000);
+    let _ = socket.write_all(more.as_bytes());
+    let mut line = String::new();
+    let heard = BufReader::new(&socket).read_line(&mut line);
+    assert!(matches!(heard, Ok(0) | Err(_)) && line.is_empty(), "{line}");
+    assert_eq!(site.status().unwrap()["state"], "running");
+    drop(exo);
+}
+
+#[test]
+fn jobs_are_requeued_and_dead_items_tried_again_or_dropped_in_the_name_of_whoever_asks() {
+    let fails = "#!/bin/sh\n[ -e mended ] || exit 3\n";
+    let site = Site::per_item(fails, "tries: 1\n");
+    let _exo = site.exo();
+    for wfid in ["a", "b", "c"] {
+        site.submit(wfid, "{}");
+        site.stopped(wfid);
+    }
+    site.script("mended", "");
+    let id = |wfid: &str| site.job(wfid).unwrap().id.0;
+    let control = |words: &[&str]| {
+        let output = testkit::run(&mut site.command(&[&["control"], words].concat()));
+        let answer: Value = serde_json::from_str(&output.out()).unwrap();
+        (output.code, answer)
+    };
+    let a = id("a").to_string();
+    let (code, said) = control(&["requeue", &a, "99", "--priority", "-2"]);
+    assert_eq!((code, &said["done"]), (Some(0), &json!([{"id": id("a")}])));
+    assert_eq!(said["refused"], json!([{"id": 99, "error": "there is no such job"}]));
+    site.until(|| site.stopped("a").1.len() == 2);
+    let (code, said) = control(&["requeue", &a]);
+    assert_eq!((code, &said["error"]), (Some(1), &json!("it is done")));
+    assert_eq!(control(&["requeue", "--force", &a]).0, Some(0));
+    let dead: Vec<_> = site.dead().into_iter().map(|dead| dead.id.0).collect();
+    assert_eq!(dead.len(), 2, "those of b and c: {dead:?}");
+    let (code, said) = control(&["dead-requeue", &dead[1].to_string()]);
+    assert_eq!((code, &said["done"][0]["job"]), (Some(0), &json!(id("b"))));
+    assert_eq!(control(&["dead-drop", &dead[0].to_string()]).0, Some(0));
+    assert_eq!(control(&["dead-drop", &dead[0].to_string()]).0, Some(1));
+    site.until(|| site.dead().is_empty());
+    let acts = site.reader().last_acts(9).unwrap();
+    let kept: Vec<_> = acts.iter().rev().map(|act| (&*act.what, act.by.uid)).collect();
+    let uid = linux::process::euid();
+    let all = ["requeue", "requeue", "dead-requeue", "dead-drop"];
+    assert_eq!(kept, all.map(|what| (what, uid)));
+}
+
+#[test]
+fn who_may_not_ask_is_refused_and_told_who_may() {
+    let site = Site::per_item(DONE, "");
+    let _exo = site.exo();
+    site.until(|| site.status().is_some());
+    let control = site.command(&["control", "status"]);
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid=64990", "--regid=64990", "--clear-groups", "--"]);
+    command.arg(control.get_program()).args(control.get_args());
+    site.prepare(&mut command);
+    let output = testkit::run(&mut command);
+    let text = format!(
+        "exo: fatal: unable to ask {}: permission denied; root, the worker's user or a member of \
+         group skynet may\n",
+        site.socket().display()
+    );
+    assert_eq!((output.code, output.err()), (Some(111), text));
+}
+
+#[test]
 fn a_cancel_that_names_nobody_cancels_nobody() {
     let site = Site::per_item(DONE, "");
     let _exo = site.exo();

@@ -52,6 +52,31 @@ enum What {
         #[arg(long, value_enum, default_value = "cancel")]
         flavour: FlavourWord,
     },
+    /// Jobs of the store are tried again from the start: those that failed, were cancelled, or rest
+    /// between two tries.
+    Requeue {
+        /// Their numbers.
+        #[arg(required = true)]
+        job: Vec<i64>,
+        /// Also those that are done.
+        #[arg(long)]
+        force: bool,
+        /// Their place among those of their label, highest first.
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
+        priority: Option<i32>,
+    },
+    /// Dead items of the store are tried again.
+    DeadRequeue {
+        /// Their numbers.
+        #[arg(required = true)]
+        dead: Vec<i64>,
+    },
+    /// Dead items of the store are removed.
+    DeadDrop {
+        /// Their numbers.
+        #[arg(required = true)]
+        dead: Vec<i64>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -76,6 +101,11 @@ impl What {
                     FlavourWord::Timeout => Flavour::Timeout,
                 },
             },
+            Self::Requeue { job, force, priority } => {
+                Request::Requeue { jobs: job.clone(), force: *force, priority: *priority }
+            }
+            Self::DeadRequeue { dead } => Request::DeadRequeue { dead: dead.clone() },
+            Self::DeadDrop { dead } => Request::DeadDrop { dead: dead.clone() },
         }
     }
 }

@@ -57,12 +57,19 @@ pub fn find_login(name: &[u8]) -> Option<(Ids, Login)> {
 /// Finds the name of an account with this user id.
 #[must_use]
 pub fn name_of(uid: u32) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
-    let read = contents::read(HERE, c"/etc/passwd", 0, &mut text);
-    if let Some(name) = read.ok().and_then(|()| passwd::name_of(&text, uid)) {
-        return Some(name.to_vec());
+    if let Some(name) = listed_name_of(uid) {
+        return Some(name);
     }
+    let mut text = Vec::new();
     getent(c"passwd", uid.to_string().as_bytes(), &mut text)?;
+    passwd::name_of(&text, uid).map(<[u8]>::to_vec)
+}
+
+/// Finds the same in /etc/passwd alone: nobody is asked who might not answer.
+#[must_use]
+pub fn listed_name_of(uid: u32) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    contents::read(HERE, c"/etc/passwd", 0, &mut text).ok()?;
     passwd::name_of(&text, uid).map(<[u8]>::to_vec)
 }
 

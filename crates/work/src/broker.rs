@@ -1,6 +1,6 @@
 //! A queue of work as exo's one loop sees it.
 
-use crate::change::{Ask, Ended, JobId, Lease, NewJob, Refused, Taken};
+use crate::change::{Applied, Ask, Asked, By, Ended, JobId, Lease, NewJob, Refused, Taken};
 use machine::time::Mono;
 use machine::work::Fault;
 use std::os::fd::BorrowedFd;
@@ -63,9 +63,10 @@ pub trait Broker {
     /// one arrive.
     fn collect(&mut self);
 
-    /// Wants a job cancelled, wherever it is. Answered by [`Event::CancelTaken`] with this ticket;
-    /// who has it in hand hears [`Event::Cancelled`].
-    fn cancel(&mut self, ticket: u64, job: JobId, why: Fault);
+    /// Does what somebody asks for, with whatever job or dead item of the store. Answered by
+    /// [`Event::Made`] with this ticket; who has a job in hand that is cancelled hears
+    /// [`Event::Cancelled`].
+    fn make(&mut self, ticket: u64, by: By, asked: Asked);
 }
 
 /// A job in hand. Neither `Clone` nor `Copy`, and whatever settles it consumes it:
@@ -150,12 +151,12 @@ pub enum Event {
         /// The job that it is, or why it is none.
         job: Result<JobId, Refused>,
     },
-    /// A cancel is recorded, or refused.
-    CancelTaken {
+    /// What somebody asked for is recorded, or refused.
+    Made {
         /// As it was asked with.
         ticket: u64,
-        /// Why not.
-        refused: Option<Refused>,
+        /// What came of it.
+        made: Result<Applied, Refused>,
     },
     /// Something does not go on until this is mended, items from the drop folder or everything;
     /// wishes are kept, and tried again by themselves.

@@ -1,5 +1,6 @@
 //! Every change that there is. A change is a value: nothing in it can be waited for.
 
+mod asked;
 mod blob;
 mod fault;
 mod group;
@@ -7,13 +8,16 @@ mod job;
 mod lease;
 mod room;
 mod row;
+mod rule;
 mod taker;
 
 pub(crate) mod tx;
 
+pub use asked::{Asked, By};
 #[cfg(test)]
 pub(crate) use lease::ACTIVE_LABELS;
 pub(crate) use row::subject as row_subject;
+pub use rule::NewRule;
 
 use crate::clock::Wall;
 use crate::envelope;
@@ -42,6 +46,10 @@ pub struct TakerId(pub i64);
 /// Number of a dead item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeadId(pub i64);
+
+/// Number of a rule. Never given to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub i64);
 
 /// Names one taking of a job. It is told what it may by this: who was overtaken has an old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -210,6 +218,8 @@ pub enum Change {
     Request(Box<NewRequest>),
     /// Does something to a subject by hand.
     Steer(Subject, Steer),
+    /// Does what somebody asks for, and keeps who it was in the same transaction.
+    Asked(By, Asked),
     /// Changes a job's place among those of its label.
     Prioritise {
         /// Which.
@@ -326,22 +336,10 @@ pub enum Change {
         /// As it came.
         bytes: Vec<u8>,
     },
-    /// Removes a dead item.
-    Exhume(DeadId),
-    /// Says whose matter a class of faults is.
-    Blame {
-        /// Of which queue.
-        queue: String,
-        /// Which class.
-        signature: String,
-        /// Who sees to it.
-        owner: Option<String>,
-        /// Where it is written down.
-        bug: Option<String>,
-    },
-    /// Removes jobs that stopped before a moment; where it begins with the first job, classes of
-    /// faults that were not seen since, too. As long as the store has more than so many bytes in
-    /// use, jobs that stopped later are removed as well. [`Applied::Cleaned`]
+    /// Removes jobs that stopped before a moment; where it begins with the first job, also classes of
+    /// faults that were not seen since, acts from before, and rules that ended before. As long as the
+    /// store has more than so many bytes in use, jobs that stopped later are removed as well.
+    /// [`Applied::Cleaned`]
     Clean {
         /// By the wall clock.
         before: Wall,
@@ -439,6 +437,8 @@ pub enum Applied {
     },
     /// Number of the dead item.
     Buried(DeadId),
+    /// Number of the rule.
+    Ruled(RuleId),
     /// Jobs were removed.
     Cleaned {
         /// How many.
@@ -467,6 +467,8 @@ pub enum Refused {
     Locked(String),
     /// There can be no queue of this name, and why.
     Queue(String, &'static str),
+    /// It is no work item, and why.
+    Item(String),
     /// The value makes no sense, and why.
     Senseless(&'static str),
 }
@@ -481,6 +483,7 @@ impl fmt::Display for Refused {
             Self::NotNow(Refusal::WrongFault) => f.write_str("the code does not mean that"),
             Self::Locked(by) => write!(f, "locked by {by}"),
             Self::Queue(name, flaw) => write!(f, "the name of a queue, {name:?}, {flaw}"),
+            Self::Item(why) => f.write_str(why),
             Self::Senseless(why) => f.write_str(why),
         }
     }

@@ -136,11 +136,8 @@ impl DropFolder {
             let _ = if found.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
             return Ok(None);
         }
-        let mut name =
-            format!("{}.{}.{}.", found.ino(), found.mtime(), found.mtime_nsec()).into_bytes();
-        name.extend_from_slice(entry.file_name().as_bytes());
-        // A name may have 255 bytes; the beginning tells ours apart.
-        name.truncate(255);
+        let written = (found.mtime(), found.mtime_nsec());
+        let name = taken_name(found.ino(), written, &entry.file_name());
         let taken = self.taken().join(OsStr::from_bytes(&name));
         match fs::rename(&path, &taken) {
             Ok(()) => Ok(Some(taken)),
@@ -190,9 +187,9 @@ impl DropFolder {
     /// Returns what is to be recorded of a file's bytes.
     fn change(&self, path: &Path, found: &Metadata, bytes: Vec<u8>) -> Change {
         let kept = bytes.get(..KEPT).unwrap_or(&bytes).to_vec();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = path.file_name().unwrap_or_default().as_bytes();
         let owner = Some(found.uid());
-        match NewJob::from_item(&self.queue, bytes, self.limit, &format!("drop!{name}")) {
+        match NewJob::from_item(&self.queue, bytes, self.limit, &job_name(name)) {
             Ok(job) => Change::Submit(Box::new(NewJob { owner, ..job })),
             Err(why) => {
                 let why = match why {
@@ -218,6 +215,27 @@ impl DropFolder {
             bytes: bytes.get(..KEPT).unwrap_or(bytes).to_vec(),
         }
     }
+}
+
+/// Returns the name of a file once it is taken: by what it is, and its own name.
+fn taken_name(inode: u64, (seconds, nanos): (i64, i64), name: &OsStr) -> Vec<u8> {
+    let mut taken = format!("{inode}.{seconds}.{nanos}.").into_bytes();
+    taken.extend_from_slice(name.as_bytes());
+    // A name may have 255 bytes; the beginning tells ours apart.
+    taken.truncate(255);
+    taken
+}
+
+/// Returns what names the job of a file that was taken, where its item does not.
+fn job_name(taken: &[u8]) -> String {
+    format!("drop!{}", String::from_utf8_lossy(taken))
+}
+
+/// Returns what names the job that is made of a file in a drop folder, where its item has no name:
+/// `written` is when it was written last, in seconds and nanoseconds.
+#[must_use]
+pub fn drop_name(inode: u64, written: (i64, i64), name: &OsStr) -> String {
+    job_name(&taken_name(inode, written, name))
 }
 
 /// Reads a file, at most one byte more than an item in its envelope may have.

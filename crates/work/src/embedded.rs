@@ -8,14 +8,13 @@ mod thread;
 
 use crate::bell::{Bell, OWN};
 use crate::broker::{Broker, Delivery, Event};
-use crate::change::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Steer, Subject, TakerId};
+use crate::change::{Applied, Ask, Asked, By, Change, Ended, NewJob, Policy, TakerId};
 use crate::clock::Clock;
 use crate::drop_folder::DropFolder;
 use crate::open::Safety;
 use crate::place::Place;
 use crate::store::{Error, Store};
 use crate::trouble::Trouble;
-use machine::work::Fault;
 use std::collections::VecDeque;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -260,9 +259,8 @@ impl Broker for Embedded {
         self.wish(Wish::Collect);
     }
 
-    fn cancel(&mut self, ticket: u64, job: JobId, why: Fault) {
-        let change = Change::Steer(Subject::Job(job), Steer::Cancel(why));
-        self.change(change, Answer::Cancel(ticket));
+    fn make(&mut self, ticket: u64, by: By, asked: Asked) {
+        self.change(Change::Asked(by, asked), Answer::Made(ticket));
     }
 }
 

@@ -20,11 +20,11 @@ pub mod units;
 
 pub use broker::{Broker, Delivery, Event};
 pub use change::{
-    Applied, Ask, Change, DeadId, DependencyId, Ended, JobId, Lease, NewJob, NewRequest, Policy,
-    Refused, RequestId, Steer, Subject, Taken, TakerId,
+    Applied, Ask, Asked, By, Change, DeadId, DependencyId, Ended, JobId, Lease, NewJob, NewRequest,
+    NewRule, Policy, Refused, RequestId, RuleId, Steer, Subject, Taken, TakerId,
 };
 pub use clock::{Clock, Now, Wall};
-pub use drop_folder::{Collected, DropFolder};
+pub use drop_folder::{Collected, DropFolder, drop_name};
 pub use embedded::Embedded;
 pub use machine::work::{Fault, Kind, State};
 pub use open::Safety;

@@ -1,8 +1,10 @@
 //! Read handles: what everybody may ask.
 
+mod acts;
 mod lists;
 mod past;
 
+pub use acts::{Act, Rule};
 pub use lists::{Details, Request, Which};
 pub use past::{Entry, Mark, Past, Portion, Span};
 mod queues;
@@ -327,6 +329,27 @@ impl Reader {
         );
         let wfid = Some(wfid).filter(|wfid| !wfid.is_empty());
         self.all(&sql, rusqlite::params![wfid, queue, at_most, number], job)
+    }
+
+    /// Returns the job that has exactly this name; `wfid` is empty where its item names none.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn named(&self, queue: &str, wfid: &str, identity: &str) -> Result<Option<JobId>, Trouble> {
+        let sql = "SELECT id FROM job WHERE wfid = ?1 AND identity = ?2 AND queue = ?3";
+        self.first(sql, [wfid, identity, queue], |row| row.get(0).map(JobId))
+    }
+
+    /// Returns the jobs of a queue that failed, and those that rest after a try in vain, oldest first.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn failed(&self, queue: &str) -> Result<Vec<Job>, Trouble> {
+        let sql = format!(
+            "{JOB} WHERE queue = ?1 AND (state = 'stop' AND fault >= 10
+                AND fault NOT BETWEEN 900 AND 999 OR due IS NOT NULL AND count > 0) ORDER BY j.id"
+        );
+        self.all(&sql, [queue], job)
     }
 
     /// Returns jobs, newest first: at most `at_most`, numbered below `before`. `queue`: of this one

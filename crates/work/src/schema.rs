@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS];
 
 /// Version of the tables that this program knows.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -229,6 +229,40 @@ CREATE INDEX attempt_past ON attempt (queue, ended_at, id, begun_at, fault, how,
 CREATE INDEX job_past ON job (queue, changed_at, fault) WHERE state = 'stop';
 ";
 
+/// Who asked for what; and which failures are taken up by themselves.
+const ACTS: &str = "
+CREATE TABLE act (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    what TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    job INTEGER,
+    wfid TEXT,
+    detail TEXT,
+    rule INTEGER
+) STRICT;
+CREATE INDEX act_job ON act (job) WHERE job IS NOT NULL;
+CREATE INDEX act_at ON act (at);
+
+CREATE TABLE rule (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    most INTEGER NOT NULL CHECK (most > 0),
+    delay_us INTEGER NOT NULL,
+    until_at INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    made_at INTEGER NOT NULL,
+    UNIQUE (queue, signature)
+) STRICT;
+
+CREATE INDEX dead_job ON dead (job) WHERE job IS NOT NULL;
+";
+
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.
 pub(crate) fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -296,6 +330,37 @@ mod tests {
         migrate(&mut conn, steps).unwrap_err();
         assert_eq!(version(&conn), 1);
         conn.query_row("SELECT count(*) FROM b", [], |_| Ok(())).unwrap_err();
+    }
+
+    #[test]
+    fn a_store_of_the_first_version_becomes_the_newest_and_keeps_what_it_has() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &MIGRATIONS[..1]).unwrap();
+        conn.execute_batch(
+            "INSERT INTO job VALUES (7, 'q', 'w', 'i', 1, 0, 'stop', 25, 3, 0, NULL, NULL, NULL, 3,
+                3, 1, NULL, NULL, NULL, NULL, 1000, NULL, 0, NULL, 1, 2);
+            INSERT INTO item VALUES (7, 99, x'7b7d');
+            INSERT INTO attempt (id, job, number, taker, instance, begun_at) VALUES (1, 7, 1, 1, 'i', 1);
+            INSERT INTO dead VALUES (4, 'q', 1000, 7, 5, 'it broke', 3, 99, x'7b7d');
+            INSERT INTO fault VALUES ('q', 's', 5, 'it broke', 3, 1, 3, 'ann', NULL)",
+        )
+        .unwrap();
+        let rows = |conn: &Connection| -> Vec<String> {
+            let sql = "SELECT id || queue || state || fault || count || tries FROM job
+                UNION ALL SELECT job || sum || hex(bytes) FROM item
+                UNION ALL SELECT id || job || instance FROM attempt
+                UNION ALL SELECT id || reason || hex(bytes) FROM dead
+                UNION ALL SELECT signature || count || owner FROM fault";
+            let mut statement = conn.prepare(sql).unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let before = rows(&conn);
+        assert_eq!(before.len(), 5);
+        migrate(&mut conn, MIGRATIONS).unwrap();
+        assert_eq!((version(&conn), rows(&conn)), (VERSION, before));
+        assert_eq!(definitions(&conn).unwrap(), definitions_of(VERSION).unwrap());
+        let whole: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(whole, "ok");
     }
 
     #[test]

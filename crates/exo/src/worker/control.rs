@@ -1,35 +1,28 @@
 //! The control socket: whoever may connect to it asks, and is answered while participants work.
 
+use super::Worker;
 use super::hear::Forwarded;
-use super::{Phase, Worker, now};
+use super::now;
 use crate::config;
 use crate::control::{Answer, Request, Until};
 use crate::settings::Settings;
-use ::log::{info, warn};
-use machine::exo::{Event, Standing, Why};
+use ::log::warn;
 use machine::time::{Mono, earlier};
-use machine::work::{Fault, State};
-use participant::protocol::Flavour;
-use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::flags::EAGAIN;
 use sys::linux::identity;
 use sys::linux::socket::{self, Peer};
-use work::{JobId, Place, Reader, Refused};
+use work::{Applied, Place, Refused};
 
 /// Clients at once; more wait in the queue of the socket.
 const CLIENTS: usize = 32;
-/// Of these, so many may wait for something: the others always find somebody who listens.
-const WAITERS: usize = 16;
 /// How long a client may take to ask, and to read its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the queue may take to record a cancel before the client is told that it does.
+/// How long the queue may take to record what was asked for before the client is told that it does.
 const PROMPT: Duration = Duration::from_millis(800);
-/// Items of a process that one question cancels; it may be asked again.
-const CANCELLED_AT_ONCE: u32 = 10_000;
 /// Longest question.
 const LONGEST: usize = 4096;
 
@@ -39,16 +32,21 @@ struct Client {
     until: Mono,
     asked: Vec<u8>,
     answer: Vec<u8>,
-    /// A cancel that is being recorded.
+    /// What is being recorded for it.
     pending: Option<Pending>,
     /// What it waits for, for as long as it likes.
     waits: Option<Until>,
 }
 
+/// What came of each thing that was asked for, by the number that it is about.
+pub(super) type Made = Vec<(i64, Result<Applied, Refused>)>;
+
 struct Pending {
-    tickets: HashSet<u64>,
-    taken: u32,
-    refused: Vec<String>,
+    /// What is not recorded yet, and the number that it is about.
+    tickets: HashMap<u64, i64>,
+    made: Made,
+    /// How all of it is told.
+    answer: fn(&Made) -> Answer,
     until: Mono,
 }
 
@@ -57,9 +55,9 @@ pub(super) struct Control {
     listening: Option<Fd>,
     keeper_pid: u32,
     participant_uid: u32,
-    store: Place,
+    pub(super) store: Place,
     /// Names the configuration that is in force here.
-    digest: String,
+    pub(super) digest: String,
     clients: Vec<Client>,
     forwarded: HashMap<u64, Forwarded>,
     tickets: u64,
@@ -88,7 +86,7 @@ impl Control {
         self.participant_uid
     }
 
-    fn ticket(&mut self) -> u64 {
+    pub(super) fn ticket(&mut self) -> u64 {
         self.tickets += 1;
         self.tickets
     }
@@ -114,7 +112,7 @@ impl Control {
         list.extend(self.clients.iter().map(|client| {
             if !client.answer.is_empty() {
                 PollFd::writable(client.socket.raw())
-            } else if client.pending.is_none() {
+            } else if client.is_heard() {
                 PollFd::readable(client.socket.raw())
             } else {
                 PollFd::none()
@@ -151,25 +149,59 @@ impl Control {
         }
     }
 
-    pub(super) fn cancel_taken(&mut self, ticket: u64, refused: Option<&Refused>) {
+    /// Has a client wait until all of this is recorded, each by its ticket.
+    pub(super) fn expect_made(
+        &mut self,
+        at: usize,
+        tickets: HashMap<u64, i64>,
+        answer: fn(&Made) -> Answer,
+    ) {
+        if let Some(client) = self.clients.get_mut(at) {
+            let until = now().after(PROMPT);
+            client.pending = Some(Pending { tickets, made: Vec::new(), answer, until });
+        }
+    }
+
+    /// Has a client wait for something; `false` where it is nobody, or more than `most` wait.
+    pub(super) fn let_wait(&mut self, at: usize, until: Until, most: usize) -> bool {
+        let waiters = self.clients.iter().filter(|client| client.waits.is_some()).count();
+        let client = self.clients.get_mut(at).filter(|_| waiters < most);
+        client.map(|client| client.waits = Some(until)).is_some()
+    }
+
+    /// Returns what clients wait for.
+    pub(super) fn waited_for(&self) -> Vec<Until> {
+        self.clients.iter().filter_map(|client| client.waits).collect()
+    }
+
+    /// Answers those who wait for one of these.
+    pub(super) fn reached(&mut self, reached: &[Until], answer: &Answer) {
+        let until = now().after(PATIENCE);
         for client in &mut self.clients {
-            let Some(pending) = &mut client.pending else { continue };
-            if !pending.tickets.remove(&ticket) {
-                continue;
-            }
-            match refused {
-                None => pending.taken += 1,
-                Some(why) => pending.refused.push(why.to_string()),
-            }
-            if pending.tickets.is_empty() {
-                let (taken, refused) = (pending.taken, std::mem::take(&mut pending.refused));
-                client.pending = None;
-                client.say(&Answer::cancelled(taken, &refused));
+            if client.waits.take_if(|wanted| reached.contains(wanted)).is_some() {
+                client.until = until;
+                client.say(answer);
             }
         }
     }
 
-    /// Tells those who wait for a cancel for too long that it is not recorded yet, and leaves
+    /// Something that was asked for is recorded, or refused.
+    pub(super) fn made(&mut self, ticket: u64, made: Result<Applied, Refused>) {
+        let waits = |client: &&mut Client| {
+            let pending = client.pending.as_ref();
+            pending.is_some_and(|pending| pending.tickets.contains_key(&ticket))
+        };
+        let Some(client) = self.clients.iter_mut().find(waits) else { return };
+        let Some(mut pending) = client.pending.take() else { return };
+        pending.made.extend(pending.tickets.remove(&ticket).map(|id| (id, made)));
+        if pending.tickets.is_empty() {
+            client.say(&(pending.answer)(&pending.made));
+        } else {
+            client.pending = Some(pending);
+        }
+    }
+
+    /// Tells those who wait for too long that what they asked for is not recorded yet, and leaves
     /// those alone who say nothing.
     fn tick(&mut self, trouble: Option<&str>) {
         let now = now();
@@ -177,7 +209,7 @@ impl Control {
             if client.pending.as_ref().is_some_and(|pending| pending.until <= now) {
                 client.pending = None;
                 let why = trouble.unwrap_or("the queue is busy");
-                client.say(&Answer::failed(&format!("asked for, but not recorded yet: {why}")));
+                client.say(&Answer::pending(why));
             }
         }
         self.clients.retain(|client| client.waits.is_some() || client.until > now);
@@ -198,8 +230,9 @@ impl Client {
             Err(Errno(EAGAIN)) => {}
             Err(_) => return Err(()),
         }
-        let is_endless = self.asked.len() > LONGEST && !self.asked.contains(&b'\n');
-        if is_endless { Err(()) } else { Ok(()) }
+        // Who waits may ask more, but not any number of things.
+        let is_short = self.waits.is_none() && self.asked.contains(&b'\n');
+        if self.asked.len() > LONGEST && !is_short { Err(()) } else { Ok(()) }
     }
 
     /// Takes the next question out of what was heard. One that is none is answered.
@@ -214,9 +247,14 @@ impl Client {
         None
     }
 
+    /// Tells whether what it says is heard. Who waits is heard, too: to know when it goes away.
+    fn is_heard(&self) -> bool {
+        self.answer.is_empty() && self.pending.is_none()
+    }
+
     /// Tells whether its last question was answered, and the answer has gone.
     fn may_ask(&self) -> bool {
-        self.answer.is_empty() && self.pending.is_none()
+        self.is_heard() && self.waits.is_none()
     }
 
     /// Writes the answer; `false` where it has gone, or cannot.
@@ -257,7 +295,7 @@ impl Worker {
             if !client.write() {
                 return false;
             }
-        } else if client.may_ask() && client.hear().is_err() {
+        } else if client.is_heard() && client.hear().is_err() {
             return false;
         }
         // It may have asked several things at once.
@@ -275,195 +313,4 @@ impl Worker {
         }
         true
     }
-
-    /// Does what is asked; `None` where the answer follows.
-    fn answer(&mut self, at: usize, peer: Peer, request: &Request) -> Option<Answer> {
-        match request {
-            Request::Status => {
-                let answer = Answer::status(&self.status());
-                // For whoever asks again: one of them may be busy, and nobody waits for it.
-                let now = now();
-                self.slots.iter_mut().for_each(|slot| slot.ask_how_far(now));
-                Some(answer)
-            }
-            Request::Wait { until } => {
-                let waiters = self.control.clients.iter().filter(|client| client.waits.is_some());
-                if waiters.count() >= WAITERS {
-                    return Some(Answer::failed("too many wait already"));
-                }
-                if let Some(client) = self.control.clients.get_mut(at) {
-                    client.waits = Some(*until);
-                }
-                None
-            }
-            Request::Drain | Request::Resume if self.phase == Phase::Stopping => {
-                Some(Answer::failed("it ends"))
-            }
-            Request::Drain => {
-                info!("told by user {} to take no more items", peer.uid);
-                self.phase = Phase::Draining;
-                self.tell_all(Event::Drain);
-                Some(Answer::done())
-            }
-            Request::Resume => {
-                info!("told by user {} to take items again", peer.uid);
-                self.phase = Phase::Running;
-                if !self.log.is_full() {
-                    self.tell_all(Event::Resume);
-                }
-                Some(Answer::done())
-            }
-            Request::Cancel { wfid, expid, flavour } => {
-                let expid = expid.as_deref();
-                match self.jobs_of(wfid, expid) {
-                    Ok(jobs) if jobs.is_empty() => Some(Answer::failed(&format!(
-                        "no item of {wfid} waits or is worked on here"
-                    ))),
-                    Ok(jobs) => {
-                        let wfid = wfid.escape_default();
-                        info!("told by user {} to cancel {} of {wfid}", peer.uid, jobs.len());
-                        self.cancel(at, &jobs, *flavour);
-                        None
-                    }
-                    Err(why) => Some(Answer::failed(&why)),
-                }
-            }
-        }
-    }
-
-    /// Answers those who wait for what is so by now.
-    pub(super) fn answer_waiters(&mut self) {
-        let wanted: Vec<Until> = self.control.clients.iter().filter_map(|c| c.waits).collect();
-        if wanted.is_empty() {
-            return;
-        }
-        let is_so = |until: &Until| wanted.contains(until) && self.is_reached(*until);
-        let reached: Vec<Until> = [Until::Started, Until::Idle].into_iter().filter(is_so).collect();
-        let answer = Answer::status(&self.status());
-        let until = now().after(PATIENCE);
-        for client in &mut self.control.clients {
-            if client.waits.take_if(|wanted| reached.contains(wanted)).is_some() {
-                client.until = until;
-                client.say(&answer);
-            }
-        }
-    }
-
-    fn is_reached(&self, until: Until) -> bool {
-        match until {
-            Until::Started => {
-                let is_on_its_way =
-                    |standing| matches!(standing, Standing::Starting | Standing::Ending);
-                !self.slots.iter().any(|slot| is_on_its_way(slot.machine.standing()))
-            }
-            Until::Idle => {
-                self.slots.iter().all(|slot| !slot.has_delivery())
-                    && (self.phase != Phase::Running || self.has_nothing_ready())
-            }
-        }
-    }
-
-    /// Tells whether no job of our queue is ready; where the store cannot be read, that is not
-    /// known, and the next event asks again.
-    fn has_nothing_ready(&self) -> bool {
-        let reader = Reader::open(&self.control.store);
-        reader.and_then(|reader| reader.has_ready(&self.settings.queue)).is_ok_and(|has| !has)
-    }
-
-    fn cancel(&mut self, at: usize, jobs: &[JobId], flavour: Flavour) {
-        let why = match flavour {
-            Flavour::Cancel => Fault::CANCELLED,
-            Flavour::Kill => Fault::KILLED,
-            Flavour::Timeout => Fault::GIVEN_UP,
-        };
-        let mut tickets = HashSet::new();
-        for job in jobs {
-            let ticket = self.control.ticket();
-            self.broker.cancel(ticket, *job, why);
-            tickets.insert(ticket);
-        }
-        if let Some(client) = self.control.clients.get_mut(at) {
-            let until = now().after(PROMPT);
-            client.pending = Some(Pending { tickets, taken: 0, refused: Vec::new(), until });
-        }
-    }
-
-    /// Returns what can be cancelled of a process: in hand here, or in our queue.
-    fn jobs_of(&self, wfid: &str, expid: Option<&str>) -> Result<Vec<JobId>, String> {
-        if wfid.is_empty() {
-            return Err("which process? Its wfid is missing".to_owned());
-        }
-        let reader = Reader::open(&self.control.store).map_err(|why| why.to_string())?;
-        let open = reader.open_jobs(wfid, &self.settings.queue, CANCELLED_AT_ONCE);
-        let open = open.map_err(|why| why.to_string())?;
-        let is_meant = |job: &work::read::Job| {
-            job.subject.state != State::Cancelling
-                && expid.is_none_or(|expid| job.identity.split('!').next() == Some(expid))
-        };
-        Ok(open.into_iter().filter(is_meant).map(|job| job.id).collect())
-    }
-
-    fn status(&self) -> Value {
-        let state = match self.phase {
-            Phase::Running => "running",
-            Phase::Draining => "draining",
-            Phase::Stopping => "stopping",
-        };
-        json!({
-            "participant": self.settings.participant,
-            "queue": self.settings.queue,
-            "config": self.control.digest,
-            "state": state,
-            "trouble": self.trouble,
-            "done": self.done,
-            "failed": self.failed,
-            "seconds": seconds(self.begun),
-            "instances": self.slots.iter().map(status_of).collect::<Vec<_>>(),
-        })
-    }
-}
-
-fn seconds(since: Mono) -> f64 {
-    Duration::from_nanos(now().nanos_from(since)).as_secs_f64()
-}
-
-fn status_of(slot: &super::slot::Slot) -> Value {
-    let pid = slot.process.as_ref().and_then(|process| process.pid);
-    let mut out = json!({ "name": slot.name, "pid": pid });
-    let mut set = |key: &str, value: Value| out[key] = value;
-    match slot.machine.standing() {
-        Standing::Starting => set("state", "starting".into()),
-        Standing::Idle => set("state", "idle".into()),
-        Standing::Ending => set("state", "ending".into()),
-        Standing::Ended => set("state", "ended".into()),
-        Standing::Resting { until } => {
-            set("state", "resting".into());
-            let left = Duration::from_nanos(until.nanos_from(now())).as_secs_f64();
-            set("next_start", left.into());
-        }
-        Standing::Working { since, stopping, .. } => {
-            set("state", "working".into());
-            set("seconds", seconds(since).into());
-            let why = stopping.map(|why| match why {
-                Why::Cancelled => "cancelled",
-                Why::Late => "took too long",
-                Why::Broken => "broke the protocol",
-                Why::Overtaken => "overtaken",
-            });
-            set("stopping", why.into());
-            if let Some(work) = &slot.work {
-                set("wfid", work.wfid.as_str().into());
-                set("expid", work.identity.split('!').next().into());
-                set("job", work.job.into());
-                set("attempt", work.attempt.into());
-                if let Some(progress) = &work.progress {
-                    set("progress", json!({ "done": progress.done, "text": progress.text }));
-                }
-            }
-        }
-    }
-    if let Some(why) = &slot.start_failure {
-        set("start_failure", why.as_str().into());
-    }
-    out
 }

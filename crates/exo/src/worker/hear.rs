@@ -51,9 +51,7 @@ impl Worker {
                 }
                 Heard::Cancelled { key, why } => self.cancelled(key, why),
                 Heard::Sent { ticket, job } => self.sent(ticket, job),
-                Heard::CancelTaken { ticket, refused } => {
-                    self.control.cancel_taken(ticket, refused.as_ref());
-                }
+                Heard::Made { ticket, made } => self.control.made(ticket, made),
                 Heard::Trouble { what, lasting } => {
                     if lasting {
                         error!("unable to go on: {what}");

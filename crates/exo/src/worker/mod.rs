@@ -1,6 +1,7 @@
 //! The worker: one loop for broker, participants and whoever asks.
 
 mod act;
+mod answer;
 mod control;
 mod hear;
 mod large;

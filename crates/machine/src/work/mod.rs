@@ -120,8 +120,11 @@ pub enum Event {
     CancelAsked(Fault),
     /// Who was asked to stop did not within the time it has, and was ended.
     CancelOverdue,
-    /// It is to be tried again from the start, with its count forgotten.
+    /// It is to be tried again from the start, with its count forgotten; or at once, where it rests
+    /// between two tries.
     Requeued(Reach),
+    /// It failed, and a rule has it tried again from the start, after a delay.
+    Reverted,
     /// It stopped so long ago that nobody wants to know any more.
     Expired,
 }
@@ -155,7 +158,8 @@ impl Default for Limit {
 pub enum Next {
     /// This.
     Keep(Subject),
-    /// This, and it may not be taken before the delay after its `count`-th try is over.
+    /// This, and it may not be taken before the delay after its `count`-th try is over; where that is
+    /// none, before the rule's.
     Retry(Subject),
     /// This, and what it carried goes to the dead items: it was tried as often as it may.
     Bury(Subject),
@@ -190,6 +194,11 @@ impl Subject {
     #[must_use]
     pub const fn new() -> Self {
         Self { state: State::New, fault: Fault::NONE, count: 0, wary: false }
+    }
+
+    /// Returns one that is to be tried from the start.
+    const fn ready() -> Self {
+        Self { state: State::Ready { leased: false }, ..Self::new() }
     }
 
     const fn with(self, state: State) -> Self {
@@ -245,6 +254,10 @@ impl Subject {
                 _ => refused,
             },
             Event::Requeued(reach) => self.requeued(reach),
+            Event::Reverted => match self.state {
+                State::Stop if self.fault.kind() == Kind::Final => Ok(Next::Retry(Self::ready())),
+                _ => refused,
+            },
             Event::Expired => match self.state {
                 State::Stop => Ok(Next::Remove),
                 _ => refused,
@@ -312,9 +325,8 @@ impl Subject {
             State::Stop if self.fault.kind() == Kind::Done && reach == Reach::Failed => {
                 Err(Refusal::Done)
             }
-            State::Stop => {
-                Ok(Next::Keep(Self { state: State::Ready { leased: false }, ..Self::new() }))
-            }
+            State::Stop => Ok(Next::Keep(Self::ready())),
+            State::Ready { leased: false } if self.count > 0 => Ok(Next::Keep(Self::ready())),
             State::Hold | State::New | State::Ready { .. } | State::Run | State::Cancelling => {
                 Err(Refusal::NotNow(self.state))
             }

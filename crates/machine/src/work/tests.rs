@@ -19,6 +19,7 @@ fn events() -> Vec<Event> {
         Event::CancelOverdue,
         Event::Requeued(Reach::Failed),
         Event::Requeued(Reach::Any),
+        Event::Reverted,
         Event::Expired,
     ];
     for code in [0, 1, 9, 10, 25, 899, 900, 902, 999, 1000] {
@@ -61,8 +62,18 @@ fn check_ends(from: Subject, to: Subject, event: Event, next: Next) {
         ),
     }
     if from.state == State::Stop {
-        assert!(matches!(event, Event::Requeued(_)), "the end is the end: {}", context());
+        let is_taken_up = matches!(event, Event::Requeued(_) | Event::Reverted);
+        assert!(is_taken_up, "the end is the end: {}", context());
         assert_eq!(to.count, 0, "{}", context());
+    }
+    if event == Event::Reverted {
+        assert_eq!(from.state, State::Stop, "{}", context());
+        assert_eq!(from.fault.kind(), Kind::Final, "only what failed: {}", context());
+        assert!(matches!(next, Next::Retry(_)), "never at once: {}", context());
+    }
+    if let (State::Ready { .. }, Event::Requeued(_)) = (from.state, event) {
+        assert!(from.count > 0, "nothing is to be forgotten: {}", context());
+        assert_eq!(to, Subject { state: from.state, ..Subject::new() }, "{}", context());
     }
     if from.state.is_running() && !to.state.is_running() {
         let closes = matches!(
@@ -83,7 +94,7 @@ fn check_ends(from: Subject, to: Subject, event: Event, next: Next) {
         assert_eq!(to.fault.kind(), kind, "{}", context());
     }
     assert_eq!(matches!(next, Next::Bury(_)), to.fault == LIMIT.exhausted && buries(event));
-    if matches!(next, Next::Retry(_)) {
+    if matches!(next, Next::Retry(_)) && event != Event::Reverted {
         assert_eq!(to.state, State::Ready { leased: false }, "{}", context());
         assert_eq!(to.fault.kind(), Kind::Retryable, "nothing without a record: {}", context());
         assert!(to.count > from.count && to.count < LIMIT.tries, "{}", context());
@@ -117,7 +128,7 @@ fn every_pair_of_state_and_event_is_answered_as_the_diagram_says() {
     let drawn: &[(State, &[State])] = &[
         (Hold, &[New, Stop]),
         (New, &[Hold, READY, Stop]),
-        (READY, &[HELD, Stop]),
+        (READY, &[READY, HELD, Stop]),
         (HELD, &[READY, Run, Stop]),
         (Run, &[READY, Cancelling, Stop]),
         (Cancelling, &[Stop]),

@@ -14,12 +14,17 @@ const OTHER: &str = "other";
 
 const DAY_US: i64 = 86_400_000_000;
 
+/// Returns what is the same about faults of a class. One without a signature is of the class of its
+/// code.
+pub(super) fn signature(ended: &Ended) -> String {
+    let of_code = || format!("fault {}", ended.fault.0);
+    ended.signature.clone().unwrap_or_else(of_code)
+}
+
 impl Tx<'_> {
-    /// Counts a fault in its class. One without a signature is of the class of its code.
+    /// Counts a fault in its class.
     pub(super) fn note_fault(&mut self, queue: &str, ended: &Ended) -> Result<(), Stop> {
-        let of_code = || format!("fault {}", ended.fault.0);
-        let signature = ended.signature.clone().unwrap_or_else(of_code);
-        let signature = self.class(queue, signature)?;
+        let signature = self.class(queue, signature(ended))?;
         let text = ended.text.as_deref().unwrap_or("");
         self.execute(
             "INSERT INTO fault (queue, signature, code, text, count, first_at, last_at)
@@ -52,7 +57,8 @@ impl Tx<'_> {
         owner: Option<&str>,
         bug: Option<&str>,
     ) -> Result<Applied, Stop> {
-        let sql = "UPDATE fault SET owner = ?3, bug = ?4 WHERE queue = ?1 AND signature = ?2";
+        let sql = "UPDATE fault SET owner = iif(?3 IS NULL, owner, nullif(?3, '')),
+            bug = iif(?4 IS NULL, bug, nullif(?4, '')) WHERE queue = ?1 AND signature = ?2";
         if self.execute(sql, params![class[0], class[1], owner, bug])? == 0 {
             return Err(Refused::Absent("class of faults").into());
         }
@@ -93,11 +99,14 @@ impl Tx<'_> {
         Ok(Applied::Done)
     }
 
-    /// Removes classes of faults whose last one was before a moment, and the days before it.
+    /// Removes classes of faults whose last one was before a moment, the days before it, what was
+    /// asked for before it, and rules that had ended by then.
     pub(super) fn clean_classes(&self, before: Wall) -> Result<(), Stop> {
         self.execute("DELETE FROM fault WHERE last_at < ?1", [before.0])?;
         let days = "DELETE FROM fault_day WHERE day < ?1";
         self.execute(days, [before.0.div_euclid(DAY_US)])?;
+        self.execute("DELETE FROM act WHERE at < ?1", [before.0])?;
+        self.execute("DELETE FROM rule WHERE until_at < ?1", [before.0])?;
         Ok(())
     }
 }

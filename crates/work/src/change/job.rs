@@ -228,8 +228,8 @@ impl Tx<'_> {
         }
         if let Steer::Requeue(_) = steer {
             self.reopen_request(&job)?;
-            let sql = "UPDATE job SET answered = 0 WHERE id = ?1";
-            self.execute(sql, [job.id.0])?;
+            self.execute("UPDATE job SET answered = 0 WHERE id = ?1", [job.id.0])?;
+            self.execute("DELETE FROM dead WHERE job = ?1", [job.id.0])?;
         }
         self.put(&job, next, policy)?;
         Ok(Applied::Done)

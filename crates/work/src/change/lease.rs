@@ -41,10 +41,10 @@ const LARGE: i64 = 1 << 20;
 const TOGETHER: i64 = item::LARGEST as i64;
 
 /// An item as it is stored.
-struct Stored {
+pub(super) struct Stored {
     bytes: Vec<u8>,
     /// It is what was submitted.
-    is_whole: bool,
+    pub(super) is_whole: bool,
 }
 
 impl Tx<'_> {
@@ -197,7 +197,7 @@ impl Tx<'_> {
     }
 
     /// Reads a job's item, also where it is not what was submitted any more.
-    fn stored(&self, job: JobId) -> Result<Stored, Stop> {
+    pub(super) fn stored(&self, job: JobId) -> Result<Stored, Stop> {
         let sql = "SELECT sum, iif(length(bytes) > ?2, NULL, bytes) FROM item WHERE job = ?1";
         let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
         let Some((sum, given)) = self.first(sql, params![job.0, blob::WHOLE], read)? else {
@@ -285,6 +285,7 @@ impl Tx<'_> {
         let job = self.held(lease)?;
         let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::Ended(ended.fault), policy.limit)?;
+        let (next, policy) = self.by_rule(&job, ended, next, policy)?;
         self.close(&job, "ended", ended, next, policy)
     }
 
@@ -310,6 +311,7 @@ impl Tx<'_> {
             signature: Some("lost".to_owned()),
             ..Ended::default()
         };
+        let (next, policy) = self.by_rule(job, &ended, next, policy)?;
         self.close(job, "lost", &ended, next, policy)?;
         Ok(())
     }
@@ -342,7 +344,9 @@ impl Tx<'_> {
                 self.answer(job, ended)?;
             }
         }
-        Ok(Applied::Ended { fault: to.fault, retry })
+        // What a rule takes up has no fault any more; the attempt has.
+        let stands = if to.state == State::Stop { to.fault } else { ended.fault };
+        Ok(Applied::Ended { fault: stands, retry })
     }
 
     /// Sends the answer, if somebody wants it.

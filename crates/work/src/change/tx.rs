@@ -84,7 +84,7 @@ impl<'a> Tx<'a> {
         }
         match change {
             // Of several steps, of which a later one may be refused. All others check first.
-            Change::Request(_) | Change::Steer(..) | Change::Arrive { .. } => {
+            Change::Request(_) | Change::Steer(..) | Change::Asked(..) | Change::Arrive { .. } => {
                 self.conn.execute_batch("SAVEPOINT change")?;
                 let made = self.make_steps(change);
                 if let Err(Stop::Refused(_)) = made {
@@ -102,6 +102,7 @@ impl<'a> Tx<'a> {
             Change::Submit(job) => self.submit(job),
             Change::Request(request) => self.request(request),
             Change::Steer(subject, steer) => self.steer(*subject, *steer),
+            Change::Asked(by, asked) => self.asked(by, asked),
             Change::Prioritise { job, priority } => self.prioritise(*job, *priority),
             Change::OpenTaker { queue, policy } => self.open_taker(queue, policy),
             Change::Renew(taker) => self.renew(*taker),
@@ -127,10 +128,6 @@ impl<'a> Tx<'a> {
             Change::Unlock { name, holder } => self.unlock(name, holder),
             Change::Bury { queue, owner, fault, reason, bytes } => {
                 self.bury(queue, *owner, None, *fault, reason, bytes)
-            }
-            Change::Exhume(dead) => self.exhume(*dead),
-            Change::Blame { queue, signature, owner, bug } => {
-                self.blame([queue, signature], owner.as_deref(), bug.as_deref())
             }
             Change::Clean { before, most, after, at_most } => {
                 self.clean(*before, *most, *after, *at_most)

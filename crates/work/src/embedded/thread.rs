@@ -58,7 +58,7 @@ pub(super) enum Answer {
     /// How it ended; the lease is over in any case.
     Settle(Lease),
     Sent(u64),
-    Cancel(u64),
+    Made(u64),
     /// One of our own: a take for the ask at the front.
     Take,
     /// One of our own.
@@ -423,9 +423,7 @@ impl Thread {
                 });
                 self.tell(Event::Sent { ticket, job });
             }
-            (Answer::Cancel(ticket), applied) => {
-                self.tell(Event::CancelTaken { ticket, refused: applied.err() });
-            }
+            (Answer::Made(ticket), made) => self.tell(Event::Made { ticket, made }),
             (Answer::Keep, _) => self.plan_renewal(),
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
             (Answer::Settle(_) | Answer::Begin(_) | Answer::Take | Answer::Clean, _) => {}

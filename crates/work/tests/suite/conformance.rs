@@ -4,7 +4,7 @@ use machine::work::Fault;
 use std::collections::HashSet;
 use std::time::Duration;
 use testkit::wait::holds_within;
-use work::{Ask, Broker, Delivery, Ended, Event, JobId, Lease, NewJob};
+use work::{Applied, Ask, Asked, Broker, By, Delivery, Ended, Event, JobId, Lease, NewJob};
 
 /// A queue that the suite can be run on.
 pub(crate) trait Rig {
@@ -74,9 +74,9 @@ pub(crate) fn done() -> Ended {
 #[track_caller]
 fn silent(broker: &mut impl Broker) {
     let stranger = JobId(i64::MAX);
-    broker.cancel(99, stranger, Fault::CANCELLED);
+    broker.make(99, By::default(), Asked::Cancel(stranger, Fault::CANCELLED));
     event(broker, |event| match event {
-        Event::CancelTaken { ticket: 99, .. } => Some(()),
+        Event::Made { ticket: 99, .. } => Some(()),
         other => panic!("{other:?}"),
     });
 }
@@ -180,12 +180,12 @@ fn a_cancel_reaches_who_works_on_it(rig: &impl Rig) {
     worker.ask(Ask::Now, "q_0");
     let delivery = arrived(&mut worker);
     let before = rig.answers().len();
-    other.cancel(3, id, Fault::KILLED);
-    let refused = event(&mut other, |event| match event {
-        Event::CancelTaken { ticket: 3, refused } => Some(refused),
+    other.make(3, By::default(), Asked::Cancel(id, Fault::KILLED));
+    let made = event(&mut other, |event| match event {
+        Event::Made { ticket: 3, made } => Some(made),
         _ => None,
     });
-    assert_eq!(refused, None);
+    assert_eq!(made, Ok(Applied::Done));
     let told = event(&mut worker, |event| match event {
         Event::Cancelled { key, why } => Some((key, why)),
         _ => None,

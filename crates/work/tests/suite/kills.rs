@@ -1,7 +1,7 @@
 //! kill -9 at each system call, and each system call failing.
 
 use crate::random::{check, raw};
-use crate::support::{Moved, fault, job, open, opened, place};
+use crate::support::{Moved, ann, fault, job, open, opened, place};
 use machine::work::{Backoff, Fault, Reach};
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,8 +14,8 @@ use std::time::Duration;
 use testkit::Scratch;
 use testkit::wait::holds_within;
 use work::{
-    Applied, Ask, Broker, Change, Clock, Embedded, Ended, Error, Event, JobId, Lease, NewJob,
-    Place, Policy, Reader, Safety, Steer, Store, Subject, Taken,
+    Applied, Ask, Asked, Broker, Change, Clock, Embedded, Ended, Error, Event, JobId, Lease,
+    NewJob, Place, Policy, Reader, Safety, Store, Taken,
 };
 
 /// Runs a test of this program as a process of its own.
@@ -96,9 +96,10 @@ impl Life {
         self.apply(&Change::Begin { lease: b.lease, instance: String::new() });
         self.apply(&Change::Stage { lease: b.lease, stage: Some("push".to_owned()) });
         self.end(b.lease, 10);
-        self.apply(&Change::Steer(Subject::Job(cancelled), Steer::Cancel(Fault::CANCELLED)));
+        self.apply(&Change::Asked(ann(), Asked::Cancel(cancelled, Fault::CANCELLED)));
         self.tell(&format!("cancelled {}", cancelled.0));
-        self.apply(&Change::Steer(Subject::Job(b.lease.job), Steer::Requeue(Reach::Failed)));
+        let (job, reach) = (b.lease.job, Reach::Failed);
+        self.apply(&Change::Asked(ann(), Asked::Requeue { job, reach, priority: Some(3) }));
         self.tell(&format!("requeued {}", b.lease.job.0));
         for _ in 0..3 {
             let tried = self.take(taker, Ask::Now);
@@ -192,6 +193,16 @@ fn examine(scratch: &Scratch, context: &str) {
     for id in ids("cancelled ") {
         let fault = reader.job(id).unwrap().unwrap().subject.fault;
         assert_eq!(fault, Fault::CANCELLED, "{context}");
+    }
+    for job in reader.jobs(Some("q"), None, 99).unwrap() {
+        // Both in one commit, or neither.
+        let acts = reader.acts(job.id).unwrap();
+        let has = |what: &str| acts.iter().any(|act| act.what == what && act.by == ann());
+        assert_eq!(has("cancel"), job.subject.fault == Fault::CANCELLED, "{context}: {acts:?}");
+        assert_eq!(has("requeue"), job.priority == 3, "{context}: {acts:?}");
+    }
+    for id in ids("requeued ") {
+        assert_eq!(reader.acts(id).unwrap().len(), 1, "{context}");
     }
     let take = Change::Take { taker, ask: Ask::Now, instance: String::new() };
     let mut done = BTreeSet::new();

@@ -4,6 +4,7 @@
 // A taker takes what is then taken.
 #![allow(clippy::similar_names)]
 
+mod acts;
 mod conformance;
 mod damage;
 mod delivery;

@@ -3,7 +3,9 @@
 use crate::support::{World, fault, item, job, opened};
 use machine::work::{Fault, Limit, Reach};
 use std::time::Duration;
-use work::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Refused, Steer, Subject, Wall};
+use work::{
+    Applied, Ask, Asked, Change, Ended, JobId, NewJob, Policy, Refused, Steer, Subject, Wall,
+};
 
 #[test]
 fn an_item_is_taken_done_and_its_history_told() {
@@ -89,7 +91,7 @@ fn who_failed_as_often_as_it_may_is_a_dead_item_with_bytes_and_reason() {
     assert_eq!(replies.len(), 1, "its sender is answered, once");
     let attempts = world.reader().attempts(id).unwrap();
     assert_eq!(attempts.iter().map(|a| a.fault).collect::<Vec<_>>(), [Some(Fault(5)); 2]);
-    world.apply(&Change::Exhume(dead[0].id));
+    world.ask(Asked::Exhume(dead[0].id));
     assert_eq!(world.reader().dead(10).unwrap(), []);
 }
 
@@ -223,16 +225,24 @@ fn faults_of_one_cause_are_one_class_with_its_owner() {
     world.submit(job("other"));
     let lease = world.taken();
     world.end(lease, Ended { text: None, ..fault(12) });
-    world.apply(&Change::Blame {
+    let blame = |owner: Option<&str>, bug: Option<&str>| Asked::Blame {
         queue: "q".to_owned(),
         signature: "ValueError f".to_owned(),
-        owner: Some("ann".to_owned()),
-        bug: None,
-    });
+        owner: owner.map(str::to_owned),
+        bug: bug.map(str::to_owned),
+    };
+    world.ask(blame(Some("bob"), Some("http://bugs/1")));
+    world.ask(blame(Some("ann"), None));
     let classes = world.reader().classes().unwrap();
     let told: Vec<_> = classes.iter().map(|c| (&*c.signature, c.count, c.code.0)).collect();
     assert_eq!(told, [("fault 12", 1, 12), ("ValueError f", 3, 11)]);
-    assert_eq!(classes[1].owner.as_deref(), Some("ann"));
+    let says = |world: &World| {
+        let class = world.reader().classes().unwrap().swap_remove(1);
+        (class.owner, class.bug)
+    };
+    assert_eq!(says(&world), (Some("ann".to_owned()), Some("http://bugs/1".to_owned())));
+    world.ask(blame(None, Some("")));
+    assert_eq!(says(&world), (Some("ann".to_owned()), None));
 }
 
 #[test]

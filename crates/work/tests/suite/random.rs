@@ -1,11 +1,12 @@
 //! Random histories of several takers, against rules that hold after each change.
 
-use crate::support::{World, fault, job, opened};
+use crate::support::{World, ann, fault, job, opened};
 use machine::work::{Fault, Limit, Reach};
 use rusqlite::{Connection, OpenFlags};
 use std::time::Duration;
 use work::{
-    Applied, Ask, Change, Ended, Error, JobId, Lease, NewJob, Policy, Steer, Subject, TakerId,
+    Applied, Ask, Asked, Change, DeadId, Ended, Error, JobId, Lease, NewJob, NewRule, Policy,
+    RuleId, Steer, Subject, TakerId, Wall,
 };
 
 /// Small, seeded and repeatable; the seed is in the message of whatever fails.
@@ -66,6 +67,15 @@ const RULES: &[(&str, &str)] = &[
         "SELECT id FROM job WHERE
         state IN ('ready', 'run') AND fault >= 10",
     ),
+    (
+        "no rule has a job tried again more often than it says",
+        "SELECT job FROM act WHERE what = 'requeue'
+        AND rule IS NOT NULL GROUP BY job, rule HAVING count(*) > 2",
+    ),
+    (
+        "a dead item's job has failed, and not been taken up since",
+        "SELECT d.id FROM dead d JOIN job j ON j.id = d.job WHERE state <> 'stop'",
+    ),
     ("no try above the limit", "SELECT id FROM job WHERE count > 4"),
     (
         "only what rests has a delay",
@@ -96,7 +106,7 @@ fn random_change(random: &mut Random, takers: &[TakerId], leases: &[Lease], jobs
     let lease = lease.unwrap_or(Lease { job: id, taker: takers[0], number: 1 });
     let taker = takers[random.below(takers.len())];
     let instance = "i".to_owned();
-    match random.below(16) {
+    match random.below(20) {
         0..3 => {
             let key = (random.below(3) == 0).then(|| "k".to_owned());
             let delay = Duration::from_secs(random.below(2) as u64 * 5);
@@ -114,10 +124,22 @@ fn random_change(random: &mut Random, takers: &[TakerId], leases: &[Lease], jobs
             let code = [0, 0, 1, 7, 10, 42, 900][random.below(7)];
             Change::End(lease, Box::new(Ended { output: Some(vec![b'1']), ..fault(code) }))
         }
-        12 => Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED)),
-        13 => Change::Steer(Subject::Job(id), Steer::Requeue(Reach::Failed)),
+        12 => Change::Asked(ann(), Asked::Cancel(id, Fault::CANCELLED)),
+        13 => {
+            let priority = (random.below(2) == 0).then_some(3);
+            Change::Asked(ann(), Asked::Requeue { job: id, reach: Reach::Failed, priority })
+        }
         14 => Change::CancelOverdue(lease, Box::default()),
-        _ => Change::Sweep(taker),
+        15 => Change::Sweep(taker),
+        16 => {
+            let (queue, signature) = ("q".to_owned(), "fault 10".to_owned());
+            let (delay, until) = (Duration::from_secs(5), Wall(i64::MAX));
+            let rule = NewRule { queue, signature, limit: 2, delay, until };
+            Change::Asked(ann(), Asked::SetRule(Box::new(rule)))
+        }
+        17 => Change::Asked(ann(), Asked::DropRule(RuleId(1 + random.below(9) as i64))),
+        18 => Change::Asked(ann(), Asked::Revive(DeadId(1 + random.below(9) as i64))),
+        _ => Change::Asked(ann(), Asked::Exhume(DeadId(1 + random.below(9) as i64))),
     }
 }
 

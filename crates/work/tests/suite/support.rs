@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use testkit::Scratch;
 use work::{
-    Applied, Ask, Change, Clock, Ended, Error, JobId, Lease, NewJob, Now, Place, Policy, Reader,
-    Refused, Safety, Store, Taken, TakerId, Wall,
+    Applied, Ask, Asked, By, Change, Clock, Ended, Error, JobId, Lease, NewJob, Now, Place, Policy,
+    Reader, Refused, Safety, Store, Taken, TakerId, Wall,
 };
 
 /// The machine's clocks, moved on by hand.
@@ -100,6 +100,11 @@ pub(crate) fn fault(code: u16) -> Ended {
     Ended { fault: Fault(code), text: Some("it broke".to_owned()), ..Ended::default() }
 }
 
+/// Somebody who asks.
+pub(crate) fn ann() -> By {
+    By { uid: 1007, name: "ann".to_owned() }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with(Policy::default())
@@ -119,6 +124,12 @@ impl World {
     #[track_caller]
     pub(crate) fn apply(&mut self, change: &Change) -> Applied {
         self.store.apply(change).unwrap_or_else(|e| panic!("{change:?}: {e}"))
+    }
+
+    /// Has ann do something.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, asked: Asked) -> Applied {
+        self.apply(&Change::Asked(ann(), asked))
     }
 
     #[track_caller]

@@ -1,0 +1,235 @@
+//! What is asked by the control socket, and what is answered.
+
+use super::control::Made;
+use super::{Phase, Worker, now};
+use crate::control::{Answer, Request, Until, code_of};
+use ::log::info;
+use machine::exo::{Event, Standing, Why};
+use machine::time::Mono;
+use machine::work::State;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::time::Duration;
+use sys::account;
+use sys::linux::socket::Peer;
+use work::{Asked, By, JobId, Reader};
+
+/// Of the clients, so many may wait for something: the others always find somebody who listens.
+const WAITERS: usize = 16;
+/// Items of a process that one question cancels; it may be asked again.
+const CANCELLED_AT_ONCE: u32 = 10_000;
+
+impl Worker {
+    /// Does what is asked; `None` where the answer follows.
+    pub(super) fn answer(&mut self, at: usize, peer: Peer, request: &Request) -> Option<Answer> {
+        match request {
+            Request::Status => {
+                let answer = Answer::status(&self.status());
+                // For whoever asks again: one of them may be busy, and nobody waits for it.
+                let now = now();
+                self.slots.iter_mut().for_each(|slot| slot.ask_how_far(now));
+                Some(answer)
+            }
+            Request::Wait { until } => {
+                let waits = self.control.let_wait(at, *until, WAITERS);
+                (!waits).then(|| Answer::failed("too many wait already"))
+            }
+            Request::Drain | Request::Resume if self.phase == Phase::Stopping => {
+                Some(Answer::failed("it ends"))
+            }
+            Request::Drain => {
+                info!("told by user {} to take no more items", peer.uid);
+                self.phase = Phase::Draining;
+                self.tell_all(Event::Drain);
+                Some(Answer::done())
+            }
+            Request::Resume => {
+                info!("told by user {} to take items again", peer.uid);
+                self.phase = Phase::Running;
+                if !self.log.is_full() {
+                    self.tell_all(Event::Resume);
+                }
+                Some(Answer::done())
+            }
+            Request::Cancel { wfid, expid, flavour } => {
+                match self.jobs_of(wfid, expid.as_deref()) {
+                    Ok(jobs) if jobs.is_empty() => {
+                        let why = format!("no item of {wfid} waits or is worked on here");
+                        Some(Answer::failed(&why))
+                    }
+                    Ok(jobs) => {
+                        let cancel = |job: JobId| (job.0, Asked::Cancel(job, code_of(*flavour)));
+                        self.make(at, peer, jobs.into_iter().map(cancel).collect(), |made| {
+                            let refused = made.iter().filter_map(|(_, made)| made.as_ref().err());
+                            let refused: Vec<String> = refused.map(ToString::to_string).collect();
+                            Answer::cancelled((made.len() - refused.len()) as u32, &refused)
+                        });
+                        None
+                    }
+                    Err(why) => Some(Answer::failed(&why)),
+                }
+            }
+            other => match other.asked() {
+                Ok(asked) if asked.is_empty() => Some(Answer::made(&[])),
+                Ok(asked) => {
+                    self.make(at, peer, asked, |made| Answer::made(made));
+                    None
+                }
+                Err(why) => Some(Answer::failed(&why)),
+            },
+        }
+    }
+
+    /// Has all of this done in the name of whoever asked, who is answered once it is recorded.
+    fn make(&mut self, at: usize, peer: Peer, all: Vec<(i64, Asked)>, answer: fn(&Made) -> Answer) {
+        if let Some((_, first)) = all.first() {
+            info!("told by user {} to {} {}", peer.uid, verb(first), numbers(&all));
+        }
+        let name = account::listed_name_of(peer.uid).unwrap_or_default();
+        let by = By { uid: peer.uid, name: String::from_utf8_lossy(&name).into_owned() };
+        let mut tickets = HashMap::new();
+        for (id, asked) in all {
+            let ticket = self.control.ticket();
+            tickets.insert(ticket, id);
+            self.broker.make(ticket, by.clone(), asked);
+        }
+        self.control.expect_made(at, tickets, answer);
+    }
+
+    /// Answers those who wait for what is so by now.
+    pub(super) fn answer_waiters(&mut self) {
+        let wanted = self.control.waited_for();
+        if wanted.is_empty() {
+            return;
+        }
+        let is_so = |until: &Until| wanted.contains(until) && self.is_reached(*until);
+        let reached: Vec<Until> = [Until::Started, Until::Idle].into_iter().filter(is_so).collect();
+        let answer = Answer::status(&self.status());
+        self.control.reached(&reached, &answer);
+    }
+
+    fn is_reached(&self, until: Until) -> bool {
+        match until {
+            Until::Started => {
+                let is_on_its_way =
+                    |standing| matches!(standing, Standing::Starting | Standing::Ending);
+                !self.slots.iter().any(|slot| is_on_its_way(slot.machine.standing()))
+            }
+            Until::Idle => {
+                self.slots.iter().all(|slot| !slot.has_delivery())
+                    && (self.phase != Phase::Running || self.has_nothing_ready())
+            }
+        }
+    }
+
+    /// Tells whether no job of our queue is ready; where the store cannot be read, that is not
+    /// known, and the next event asks again.
+    fn has_nothing_ready(&self) -> bool {
+        let reader = Reader::open(&self.control.store);
+        reader.and_then(|reader| reader.has_ready(&self.settings.queue)).is_ok_and(|has| !has)
+    }
+
+    /// Returns what can be cancelled of a process: in hand here, or in our queue.
+    fn jobs_of(&self, wfid: &str, expid: Option<&str>) -> Result<Vec<JobId>, String> {
+        if wfid.is_empty() {
+            return Err("which process? Its wfid is missing".to_owned());
+        }
+        let reader = Reader::open(&self.control.store).map_err(|why| why.to_string())?;
+        let open = reader.open_jobs(wfid, &self.settings.queue, CANCELLED_AT_ONCE);
+        let open = open.map_err(|why| why.to_string())?;
+        let is_meant = |job: &work::read::Job| {
+            job.subject.state != State::Cancelling
+                && expid.is_none_or(|expid| job.identity.split('!').next() == Some(expid))
+        };
+        Ok(open.into_iter().filter(is_meant).map(|job| job.id).collect())
+    }
+
+    fn status(&self) -> Value {
+        let state = match self.phase {
+            Phase::Running => "running",
+            Phase::Draining => "draining",
+            Phase::Stopping => "stopping",
+        };
+        json!({
+            "participant": self.settings.participant,
+            "queue": self.settings.queue,
+            "config": self.control.digest,
+            "state": state,
+            "trouble": self.trouble,
+            "done": self.done,
+            "failed": self.failed,
+            "seconds": seconds(self.begun),
+            "instances": self.slots.iter().map(status_of).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// Returns what is done, for the log.
+const fn verb(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Cancel(..) => "cancel",
+        Asked::Requeue { .. } => "requeue",
+        Asked::Revive(_) => "requeue dead item",
+        Asked::Exhume(_) => "drop dead item",
+        Asked::Blame { .. } => "note a class of faults",
+        Asked::SetRule(_) => "make a rule",
+        Asked::DropRule(_) => "drop rule",
+        _ => "change the store",
+    }
+}
+
+/// Returns what it is done with: the first few of many.
+fn numbers(all: &[(i64, Asked)]) -> String {
+    const FEW: usize = 5;
+    let ids = all.iter().map(|(id, _)| *id).filter(|id| *id != 0);
+    let few: Vec<String> = ids.take(FEW).map(|id| id.to_string()).collect();
+    match all.len().saturating_sub(FEW) {
+        0 => few.join(" "),
+        more => format!("{} and {more} more", few.join(" ")),
+    }
+}
+
+fn seconds(since: Mono) -> f64 {
+    Duration::from_nanos(now().nanos_from(since)).as_secs_f64()
+}
+
+fn status_of(slot: &super::slot::Slot) -> Value {
+    let pid = slot.process.as_ref().and_then(|process| process.pid);
+    let mut out = json!({ "name": slot.name, "pid": pid });
+    let mut set = |key: &str, value: Value| out[key] = value;
+    match slot.machine.standing() {
+        Standing::Starting => set("state", "starting".into()),
+        Standing::Idle => set("state", "idle".into()),
+        Standing::Ending => set("state", "ending".into()),
+        Standing::Ended => set("state", "ended".into()),
+        Standing::Resting { until } => {
+            set("state", "resting".into());
+            let left = Duration::from_nanos(until.nanos_from(now())).as_secs_f64();
+            set("next_start", left.into());
+        }
+        Standing::Working { since, stopping, .. } => {
+            set("state", "working".into());
+            set("seconds", seconds(since).into());
+            let why = stopping.map(|why| match why {
+                Why::Cancelled => "cancelled",
+                Why::Late => "took too long",
+                Why::Broken => "broke the protocol",
+                Why::Overtaken => "overtaken",
+            });
+            set("stopping", why.into());
+            if let Some(work) = &slot.work {
+                set("wfid", work.wfid.as_str().into());
+                set("expid", work.identity.split('!').next().into());
+                set("job", work.job.into());
+                set("attempt", work.attempt.into());
+                if let Some(progress) = &work.progress {
+                    set("progress", json!({ "done": progress.done, "text": progress.text }));
+                }
+            }
+        }
+    }
+    if let Some(why) = &slot.start_failure {
+        set("start_failure", why.as_str().into());
+    }
+    out
+}

@@ -1,0 +1,280 @@
+//! What people ask for, and what rules do for them.
+
+use crate::support::{World, ann, fault, item, job};
+use machine::work::{Fault, Limit, Reach};
+use std::time::Duration;
+use work::read::Act;
+use work::{
+    Applied, Ask, Asked, By, Change, DeadId, Ended, JobId, NewJob, NewRule, Policy, Refused,
+    RuleId, Wall,
+};
+
+const HOUR: Duration = Duration::from_secs(3601);
+
+fn requeue(job: JobId) -> Asked {
+    Asked::Requeue { job, reach: Reach::Failed, priority: None }
+}
+
+fn failed(world: &mut World, name: &str, ended: Ended) -> JobId {
+    let id = world.submit(job(name));
+    let lease = world.taken();
+    world.end(lease, ended);
+    id
+}
+
+/// What of each act is for people, but when.
+fn told(acts: &[Act]) -> Vec<(&str, u32, Option<&str>)> {
+    acts.iter().map(|act| (&*act.what, act.by.uid, act.detail.as_deref())).collect()
+}
+
+#[test]
+fn what_is_asked_for_a_job_is_kept_with_who_asked_and_when() {
+    let mut world = World::new();
+    let id = failed(&mut world, "a", fault(10));
+    assert_eq!(world.reader().acts(id).unwrap(), []);
+    let before = world.store.now().wall;
+    world.ask(Asked::Requeue { job: id, reach: Reach::Any, priority: Some(7) });
+    world.ask(Asked::Cancel(id, Fault::KILLED));
+    let acts = world.reader().acts(id).unwrap();
+    assert_eq!(
+        told(&acts),
+        [("requeue", 1007, Some("force, priority 7")), ("cancel", 1007, Some("kill"))]
+    );
+    for act in &acts {
+        assert_eq!((&act.by, act.job, &*act.queue), (&ann(), Some(id), "q"));
+        assert_eq!((act.wfid.as_deref(), act.rule), (Some("w"), None));
+        assert!(act.at >= before && act.at <= world.store.now().wall);
+    }
+    let last = world.reader().last_acts(1).unwrap();
+    assert_eq!(last[0], acts[1]);
+}
+
+#[test]
+fn what_is_refused_is_not_kept() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    let all = [
+        requeue(id),
+        requeue(JobId(99)),
+        Asked::Cancel(id, Fault(10)),
+        Asked::Cancel(JobId(99), Fault::CANCELLED),
+        Asked::Revive(DeadId(99)),
+        Asked::Exhume(DeadId(99)),
+        Asked::Blame { queue: "q".into(), signature: "s".into(), owner: None, bug: None },
+        Asked::DropRule(RuleId(99)),
+        Asked::SetRule(Box::default()),
+    ];
+    for asked in all {
+        world.refused(&Change::Asked(ann(), asked));
+    }
+    assert_eq!(world.reader().last_acts(9).unwrap(), []);
+    assert_eq!(world.state(id), ("ready", 0, 0));
+}
+
+#[test]
+fn a_requeued_job_goes_to_its_new_place_and_one_that_rests_is_tried_at_once() {
+    let mut world = World::new();
+    let last = failed(&mut world, "a", fault(10));
+    let rests = failed(&mut world, "b", fault(3));
+    assert_eq!(world.take(Ask::Now), None, "it rests");
+    world.ask(Asked::Requeue { job: rests, reach: Reach::Failed, priority: Some(5) });
+    world.ask(requeue(last));
+    assert_eq!(world.state(rests), ("ready", 0, 0));
+    assert_eq!(world.taken().job, rests);
+    let again = Change::Asked(ann(), requeue(rests));
+    assert!(matches!(world.refused(&again), Refused::NotNow(_)), "it is worked on");
+    assert_eq!(world.taken().job, last);
+}
+
+#[test]
+fn what_is_done_is_tried_again_only_where_that_is_meant() {
+    let mut world = World::new();
+    let id = failed(&mut world, "a", Ended::default());
+    let why = world.refused(&Change::Asked(ann(), requeue(id)));
+    assert_eq!(why.to_string(), "it is done");
+    world.ask(Asked::Requeue { job: id, reach: Reach::Any, priority: None });
+    assert_eq!(world.taken().job, id);
+}
+
+/// A job that failed as often as it may, and its dead item.
+fn exhausted(world: &mut World, name: &str) -> (JobId, DeadId) {
+    let id = failed(world, name, fault(3));
+    assert_eq!(world.state(id).0, "stop");
+    (id, world.reader().dead(1).unwrap()[0].id)
+}
+
+fn once() -> Policy {
+    Policy { limit: Limit { tries: 1, ..Limit::default() }, ..Policy::default() }
+}
+
+#[test]
+fn a_job_that_is_requeued_is_no_dead_item_any_more() {
+    let mut world = World::with(once());
+    let (id, dead) = exhausted(&mut world, "a");
+    let (other, left) = exhausted(&mut world, "b");
+    world.ask(requeue(id));
+    let all = world.reader().dead(9).unwrap();
+    assert_eq!(all.iter().map(|dead| dead.id).collect::<Vec<_>>(), [left]);
+    assert_eq!(world.apply(&Change::Asked(ann(), Asked::Revive(left))), Applied::Known(other));
+    assert_eq!(world.reader().dead(9).unwrap(), []);
+    assert_eq!(told(&world.reader().acts(other).unwrap())[0].0, "dead-requeue");
+    assert!(matches!(
+        world.refused(&Change::Asked(ann(), Asked::Revive(dead))),
+        Refused::Absent("dead item")
+    ));
+    assert_eq!([world.taken().job, world.taken().job], [id, other]);
+}
+
+#[test]
+fn a_dead_item_whose_job_was_cleaned_away_becomes_a_job_of_its_own() {
+    let mut world = World::with(once());
+    let (id, dead) = exhausted(&mut world, "a");
+    world.clock.pass(HOUR);
+    let before = world.store.now().wall;
+    world.apply(&Change::Clean { before, most: u64::MAX, after: JobId(0), at_most: 9 });
+    assert_eq!(world.reader().job(id).unwrap(), None);
+    let applied = world.apply(&Change::Asked(ann(), Asked::Revive(dead)));
+    let Applied::Submitted { job: new, .. } = applied else { panic!("{applied:?}") };
+    assert_ne!(new, id);
+    let acts = world.reader().acts(new).unwrap();
+    assert_eq!(told(&acts), [("dead-requeue", 1007, Some("dead item 1: it broke"))]);
+    let taken = world.take(Ask::Now).unwrap();
+    assert_eq!((taken.lease.job, taken.item), (new, item("a")));
+}
+
+#[test]
+fn a_dead_item_that_is_no_item_stays_dead_until_it_is_dropped() {
+    let mut world = World::new();
+    let bytes = b"{\"fields\"".to_vec();
+    let bury = Change::Bury {
+        queue: "q".to_owned(),
+        owner: Some(7),
+        fault: Fault::INVALID,
+        reason: "no item".to_owned(),
+        bytes,
+    };
+    let Applied::Buried(dead) = world.apply(&bury) else { panic!("not buried") };
+    let why = world.refused(&Change::Asked(ann(), Asked::Revive(dead)));
+    assert!(why.to_string().starts_with("not a work item: "), "{why}");
+    world.ask(Asked::Exhume(dead));
+    assert_eq!(world.reader().dead(9).unwrap(), []);
+    let acts = world.reader().last_acts(9).unwrap();
+    assert_eq!(told(&acts), [("dead-drop", 1007, Some("dead item 1: no item"))]);
+}
+
+fn rule(signature: &str, limit: u32, until: Wall) -> Asked {
+    let (queue, delay) = ("q".to_owned(), Duration::from_secs(60));
+    let signature = signature.to_owned();
+    Asked::SetRule(Box::new(NewRule { queue, signature, limit, delay, until }))
+}
+
+fn with(signature: &str, code: u16) -> Ended {
+    Ended { signature: Some(signature.to_owned()), ..fault(code) }
+}
+
+fn in_a_day(world: &World) -> Wall {
+    Wall(world.store.now().wall.0 + 86_400_000_000)
+}
+
+#[test]
+fn a_rule_has_jobs_of_its_class_tried_again_as_often_as_it_says_and_no_others() {
+    let mut world = World::new();
+    let until = in_a_day(&world);
+    let applied = world.apply(&Change::Asked(ann(), rule("flaky", 2, until)));
+    let Applied::Ruled(number) = applied else { panic!("{applied:?}") };
+    let other = failed(&mut world, "other", with("bug", 11));
+    assert_eq!(world.state(other), ("stop", 11, 1));
+    let id = world.submit(NewJob { reply_to: Some("replies".to_owned()), ..job("a") });
+    for _ in 0..2 {
+        let lease = world.taken();
+        let applied = world.end(lease, with("flaky", 11));
+        assert!(
+            matches!(applied, Applied::Ended { fault: Fault(11), retry: Some(_) }),
+            "{applied:?}"
+        );
+        assert_eq!(world.state(id), ("ready", 0, 0));
+        assert_eq!(world.take(Ask::Now), None, "it rests first");
+        assert_eq!(world.reader().jobs(Some("replies"), None, 9).unwrap(), []);
+        world.clock.pass(Duration::from_secs(61));
+    }
+    let lease = world.taken();
+    world.end(lease, with("flaky", 11));
+    assert_eq!(world.state(id), ("stop", 11, 1), "no more than twice");
+    assert_eq!(world.reader().jobs(Some("replies"), None, 9).unwrap().len(), 1);
+    let acts = world.reader().acts(id).unwrap();
+    assert_eq!(told(&acts), [("requeue", 1007, Some("by rule 1")); 2]);
+    assert!(acts.iter().all(|act| act.rule == Some(number)));
+    // The limit is each job's own.
+    let next = failed(&mut world, "b", with("flaky", 11));
+    assert_eq!(world.state(next).0, "ready");
+    let rules = world.reader().rules().unwrap();
+    assert_eq!((rules.len(), rules[0].used, rules[0].limit, &rules[0].by), (1, 3, 2, &ann()));
+    let classes = world.reader().classes().unwrap();
+    let flaky = classes.iter().find(|class| class.signature == "flaky").unwrap();
+    assert_eq!(flaky.count, 4, "each of its failures counts");
+}
+
+#[test]
+fn a_rule_ends_at_its_date_and_when_it_is_taken_back() {
+    let mut world = World::new();
+    let until = in_a_day(&world);
+    world.ask(rule("flaky", 9, until));
+    world.clock.pass(Duration::from_secs(86_401));
+    let late = failed(&mut world, "late", with("flaky", 11));
+    assert_eq!(world.state(late).0, "stop");
+    let over = world.refused(&Change::Asked(ann(), rule("flaky", 9, until)));
+    assert!(over.to_string().contains("ended before it begins"), "{over}");
+    let until = in_a_day(&world);
+    let applied = world.apply(&Change::Asked(By::default(), rule("flaky", 1, until)));
+    assert_eq!(applied, Applied::Ruled(RuleId(1)), "in the place of the first");
+    let early = failed(&mut world, "early", with("flaky", 11));
+    assert_eq!(world.state(early).0, "ready");
+    world.ask(Asked::DropRule(RuleId(1)));
+    let dropped = failed(&mut world, "dropped", with("flaky", 11));
+    assert_eq!(world.state(dropped).0, "stop");
+    assert_eq!(world.reader().rules().unwrap(), []);
+}
+
+#[test]
+fn a_rule_is_for_what_is_exhausted_too_and_that_is_no_dead_item() {
+    let mut world = World::with(once());
+    let until = in_a_day(&world);
+    world.ask(rule("fault 3", 1, until));
+    let id = failed(&mut world, "a", fault(3));
+    assert_eq!(world.state(id), ("ready", 0, 0));
+    assert_eq!(world.reader().dead(9).unwrap(), []);
+    world.clock.pass(Duration::from_secs(61));
+    let lease = world.taken();
+    world.end(lease, fault(3));
+    assert_eq!(world.state(id), ("stop", 25, 1));
+    assert_eq!(world.reader().dead(9).unwrap().len(), 1);
+}
+
+#[test]
+fn what_was_cancelled_or_done_is_no_rule_s_to_take_up() {
+    let mut world = World::new();
+    let until = in_a_day(&world);
+    world.ask(rule("flaky", 9, until));
+    let id = world.submit(job("a"));
+    let lease = world.taken();
+    world.ask(Asked::Cancel(id, Fault::CANCELLED));
+    world.end(lease, with("flaky", 11));
+    assert_eq!(world.state(id).0, "stop");
+    let done = failed(&mut world, "b", with("flaky", 0));
+    assert_eq!(world.state(done), ("stop", 0, 0));
+}
+
+#[test]
+fn acts_and_rules_that_are_over_go_as_jobs_do() {
+    let mut world = World::new();
+    let id = failed(&mut world, "a", fault(10));
+    world.ask(requeue(id));
+    let until = Wall(world.store.now().wall.0 + 1_000_000);
+    world.ask(rule("flaky", 9, until));
+    world.clock.pass(HOUR);
+    world.ask(Asked::Cancel(id, Fault::CANCELLED));
+    let before = Wall(world.store.now().wall.0 - 1_000_000);
+    world.apply(&Change::Clean { before, most: u64::MAX, after: JobId(0), at_most: 9 });
+    assert_eq!(told(&world.reader().acts(id).unwrap()), [("cancel", 1007, None)]);
+    assert_eq!(world.reader().rules().unwrap(), []);
+}
