@@ -68,6 +68,7 @@ const LAYERS: &[Layer] = &[
             "participant",
             "work",
             "daemontools",
+            "machine",
             "ondisk",
             "sys",
             "serde",

@@ -73,6 +73,11 @@ impl Trouble {
         Self { what: whole, why: Some(why) }
     }
 
+    fn words(&self) -> String {
+        let what = self.what.to_string_lossy();
+        self.why.map_or_else(|| what.clone().into_owned(), |why| format!("{what}: {why}"))
+    }
+
     fn warn(&self) {
         match self.why {
             Some(why) => EXO.warning(&[&self.what], why),
@@ -99,6 +104,14 @@ pub fn run(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> i32 {
         Ok(code) => code,
         Err(trouble) => trouble.say(),
     }
+}
+
+/// Makes the folder of the store, where it is missing, for the worker, as root does.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn make_store(path: &Path, worker: &Person) -> Result<(), String> {
+    places::make_store(path, Some(worker)).map_err(|trouble| trouble.words())
 }
 
 fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<i32, Trouble> {

@@ -17,6 +17,7 @@ pub mod say;
 pub mod settings;
 pub mod signature;
 pub mod worker;
+pub mod writer;
 
 pub use accounts::GROUP;
 use settings::Settings;

@@ -4,9 +4,9 @@ use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
-    boot, cat, check, completion, dead, disable, drain, enable, export, failures, halt, history,
-    import, install, job, list, manual, new, rebuild, reload, request, restart, resume, start,
-    status, stop, top, uninstall, wait,
+    acts, boot, cancel, cat, check, completion, dead, disable, drain, enable, export, failures,
+    halt, history, import, install, job, list, manual, new, rebuild, reload, replay, request,
+    requeue, restart, resume, rule, start, status, stop, submit, top, uninstall, wait,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use exo::config::Whose;
@@ -49,6 +49,12 @@ enum Verb {
     Resume(resume::Resume),
     Wait(wait::Wait),
     Check(check::Check),
+    Submit(submit::Submit),
+    Cancel(cancel::Cancel),
+    Requeue(requeue::Requeue),
+    Rule(rule::Rule),
+    Acts(acts::Acts),
+    Replay(replay::Replay),
     Boot(boot::Boot),
     Halt(halt::Halt),
     History(history::History),
@@ -84,6 +90,12 @@ impl Verb {
             Self::Resume(args) => resume::run(args, here),
             Self::Wait(args) => wait::run(args, here),
             Self::Check(args) => check::run(args, here),
+            Self::Submit(args) => submit::run(args, here),
+            Self::Cancel(args) => cancel::run(args, here),
+            Self::Requeue(args) => requeue::run(args, here),
+            Self::Rule(args) => rule::run(args, here),
+            Self::Acts(args) => acts::run(args, here),
+            Self::Replay(args) => replay::run(args, here),
             Self::Boot(args) => boot::run(args, here),
             Self::Halt(args) => halt::run(args, here),
             Self::History(args) => history::run(args, here),

@@ -8,6 +8,7 @@ pub mod failure;
 pub mod finding;
 pub mod here;
 pub mod instance;
+pub mod items;
 pub mod json_text;
 pub mod legacy;
 pub mod life;

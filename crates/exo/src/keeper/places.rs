@@ -5,7 +5,7 @@
 
 use super::Trouble;
 use super::people::People;
-use crate::accounts::GROUP;
+use crate::accounts::{GROUP, Person};
 use crate::settings::Settings;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
@@ -33,15 +33,18 @@ pub(super) fn make_folders(
     settings: &Settings,
     people: &People,
 ) -> std::result::Result<(), Trouble> {
-    let group = account::find_group(GROUP);
-    for (path, mode) in [(&settings.store, STORE), (&settings.spool, OPEN)] {
-        let owner = people.are_become.then(|| {
-            let gid = group.filter(|_| mode == STORE).unwrap_or(people.worker.gid);
-            (people.worker.uid, gid)
-        });
-        make(path, owner, mode).map_err(|why| Trouble::about("unable to make", path, why))?;
-    }
-    Ok(())
+    let worker = people.are_become.then_some(&people.worker);
+    make_store(&settings.store, worker)?;
+    let path = &settings.spool;
+    let owner = worker.map(|worker| (worker.uid, worker.gid));
+    make(path, owner, OPEN).map_err(|why| Trouble::about("unable to make", path, why))
+}
+
+/// Makes the folder of the store, where it is missing, for the worker; `None` = it is ours.
+pub(super) fn make_store(path: &Path, worker: Option<&Person>) -> std::result::Result<(), Trouble> {
+    let gid = |worker: &Person| account::find_group(GROUP).unwrap_or(worker.gid);
+    let owner = worker.map(|worker| (worker.uid, gid(worker)));
+    make(path, owner, STORE).map_err(|why| Trouble::about("unable to make", path, why))
 }
 
 /// It gets its name last: killed on the way, the next life finds none, and not one that nobody may

@@ -2,6 +2,7 @@
 
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
+use crate::items::dead::{self, Ids};
 use crate::json_text;
 use crate::moment;
 use crate::past::{object, queues, user};
@@ -13,7 +14,7 @@ use std::fmt::Write;
 use work::read::Dead;
 use work::{DeadId, Reader};
 
-/// Shows dead items: what was no item, and items that failed as often as they may.
+/// Shows dead items, has them tried again, or takes them away: what was no item, and items that failed as often as they may.
 #[derive(Debug, Args)]
 pub struct DeadItems {
     #[command(subcommand)]
@@ -24,6 +25,10 @@ pub struct DeadItems {
 enum What {
     List(List),
     Show(Show),
+    /// Has them tried again: as the jobs that they were, or as new ones where these are gone.
+    Requeue(Ids),
+    /// Takes them away for good.
+    Drop(Ids),
 }
 
 /// Lists dead items, the newest first.
@@ -59,10 +64,11 @@ struct Show {
 /// # Errors
 /// The store cannot be read, or there is no such item.
 pub fn run(args: &DeadItems, here: &Here) -> Answer {
-    let reader = store::read(here)?;
     match &args.what {
-        What::List(list) => put_list(list, reader.as_ref(), here),
-        What::Show(show) => put_item(show, reader.as_ref(), here),
+        What::List(list) => put_list(list, store::read(here)?.as_ref(), here),
+        What::Show(show) => put_item(show, store::read(here)?.as_ref(), here),
+        What::Requeue(ids) => dead::requeue(ids, here),
+        What::Drop(ids) => dead::drop(ids, here),
     }
 }
 

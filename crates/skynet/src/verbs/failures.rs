@@ -2,6 +2,7 @@
 
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
+use crate::items::note::{self, Note};
 use crate::moment;
 use crate::past::{classes, end_words, object, queues};
 use crate::screen::{Column, Table, Tone, clean};
@@ -27,6 +28,7 @@ pub struct Failures {
 enum What {
     List(List),
     Show(Show),
+    Note(Note),
 }
 
 /// Lists failures by their signature, the one that was last first.
@@ -63,6 +65,7 @@ pub fn run(args: &Failures, here: &Here) -> Answer {
     let classes = reader.as_ref().map(Reader::classes).transpose()?.unwrap_or_default();
     match &args.what {
         What::List(list) => put_list(list, &classes, reader.as_ref(), here),
+        What::Note(note) => note::put(note, classes::find(&classes, &note.name)?, here),
         What::Show(show) => {
             let class = classes::find(&classes, &show.name)?;
             let entries = match &reader {

@@ -1,6 +1,8 @@
 //! The verbs.
 
+pub mod acts;
 pub mod boot;
+pub mod cancel;
 pub mod cat;
 pub mod check;
 pub mod completion;
@@ -20,12 +22,16 @@ pub mod manual;
 pub mod new;
 pub mod rebuild;
 pub mod reload;
+pub mod replay;
 pub mod request;
+pub mod requeue;
 pub mod restart;
 pub mod resume;
+pub mod rule;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod submit;
 pub mod top;
 pub mod uninstall;
 pub mod wait;

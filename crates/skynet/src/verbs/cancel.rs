@@ -1,0 +1,142 @@
+//! `skynet cancel`: jobs are not wanted any more.
+
+use crate::failure::{Answer, Failure};
+use crate::here::Here;
+use crate::items::act::{self, Act};
+use crate::items::pick::{self, Named};
+use crate::items::report::{About, Report};
+use crate::items::watch::Watch;
+use crate::items::{self};
+use crate::life::Patience;
+use clap::{Args, ValueEnum};
+use exo::control::Request;
+use machine::work::{Kind, State};
+use participant::protocol::Flavour;
+use std::collections::BTreeMap;
+use sys::linux::time;
+use work::read::Job;
+use work::{JobId, Reader};
+
+/// Cancels jobs that wait or are worked on.
+///
+/// What waits is cancelled at once; who works on a job is told to stop, and ended where it does not.
+/// A job that is done before it hears of it stays done, which is said, and counts as failed.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// Processes (wfid) or jobs (job-NUMBER), or patterns with *, ? and [...].
+    #[arg(value_name = "WFID|JOB", required = true)]
+    names: Vec<String>,
+    /// Only the item at this place in its process.
+    #[arg(long)]
+    expid: Option<String>,
+    /// Why, and how much of a hurry.
+    #[arg(long, value_enum, default_value = "cancel")]
+    flavour: Word,
+    /// An object a line: job, wfid, queue, ok, result or error.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Word {
+    /// Who works on it is asked to stop.
+    Cancel,
+    /// It is ended at once.
+    Kill,
+    /// Asked to stop, since its process waits no longer.
+    Timeout,
+}
+
+impl From<Word> for Flavour {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Cancel => Self::Cancel,
+            Word::Kill => Self::Kill,
+            Word::Timeout => Self::Timeout,
+        }
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The store cannot be read, or nobody can change it.
+pub fn run(args: &Cancel, here: &Here) -> Answer {
+    let deadline = args.patience.deadline(time::monotonic());
+    let reader = items::reader(here)?;
+    let watch = Watch::begin(here)?;
+    let picked = pick::pick(&reader, &args.names)?;
+    let mut report = Report::new(here, args.json);
+    let jobs = wanted(&picked.named, args, &report);
+    let ids: Vec<i64> = jobs.iter().map(|job| job.id.0).collect();
+    let flavour = args.flavour.into();
+    let request = |jobs| Request::CancelJobs { jobs, flavour };
+    let act = Act { kept: "cancel", request: &request };
+    let came = act::jobs(here, &reader, &ids, &act)?;
+    let mut open = BTreeMap::new();
+    for job in jobs {
+        match came.get(&job.id.0) {
+            Some(Err(why)) => report.failed(&job.into(), why),
+            _ => drop(open.insert(job.id, job)),
+        }
+    }
+    let deadline = if args.patience.no_wait { 0 } else { deadline };
+    let all =
+        watch.until(&reader, Some(deadline), |reader| look(reader, &mut open, &mut report))?;
+    if !all {
+        for job in open.into_values() {
+            if args.patience.no_wait {
+                report.done(&job.into(), "told", "told to stop");
+            } else {
+                report.failed(&job.into(), "told to stop, and still worked on");
+            }
+        }
+    }
+    Ok(report.code(picked.some_are_unknown))
+}
+
+/// Returns the jobs that can be cancelled; says of names where none can.
+fn wanted<'a>(named: &'a [Named], args: &Cancel, report: &Report<'_>) -> Vec<&'a Job> {
+    let mut all = Vec::new();
+    for named in named {
+        let is_meant = |job: &&Job| {
+            let expid = job.identity.split('!').next();
+            args.expid.as_deref().is_none_or(|wanted| expid == Some(wanted))
+        };
+        let is_open = |job: &&Job| !matches!(job.subject.state, State::Stop | State::Cancelling);
+        let open: Vec<&Job> = named.jobs.iter().filter(is_meant).filter(is_open).collect();
+        if open.is_empty() {
+            let about = About { name: Some(named.name.clone()), ..About::default() };
+            report.nothing(&about, "nothing of it waits or is worked on");
+        }
+        all.extend(open);
+    }
+    all
+}
+
+/// Says of each job that has stopped how; tells whether all have.
+fn look(
+    reader: &Reader,
+    open: &mut BTreeMap<JobId, &Job>,
+    report: &mut Report<'_>,
+) -> Result<bool, Failure> {
+    let mut over = Vec::new();
+    for (id, job) in open.iter() {
+        let stands = reader.job(*id)?.map(|now| now.subject);
+        match stands {
+            Some(stands) if stands.state != State::Stop => continue,
+            Some(stands) if stands.fault.kind() != Kind::Cancelled => {
+                report.failed(&(*job).into(), "done before it heard of it");
+            }
+            // Cleaned away meanwhile, or as was asked.
+            _ => report.done(&(*job).into(), "cancelled", "cancelled"),
+        }
+        over.push(*id);
+    }
+    for id in over {
+        open.remove(&id);
+    }
+    Ok(open.is_empty())
+}

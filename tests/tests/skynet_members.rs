@@ -1,0 +1,96 @@
+//! The system's instance as it is for others than root: members of group `skynet`, and everybody
+//! else.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod items;
+mod site;
+
+use items::{acts, job, reader, ready, running, stands, submit, write};
+use machine::work::{Fault, State};
+use site::{Kind, Person, SOON};
+use testkit::{program, run_within};
+
+#[test]
+fn a_member_submits_by_the_drop_folder_and_hears_the_answer_and_others_are_told_whom_to_ask() {
+    let site = running(Kind::System);
+    let said = site.skynet_of(Person::Ann, &["submit", "p", "--wait", "--field", "n=1"]);
+    assert_eq!((said.code, said.err()), (Some(0), String::new()));
+    assert!(said.out().contains("\"by\":\"nobody\""), "{said:?}");
+    let said =
+        site.skynet_of(Person::Ann, &["submit", "p", "--wfid", "w", "{\"fields\":{\"n\":1}}"]);
+    let id = job(&site, "w").id.0;
+    assert_eq!((said.code, said.out()), (Some(0), format!("job-{id} w: submitted\n")));
+    assert_eq!(job(&site, "w").owner, Some(Person::Ann.uid()));
+    // Without an exo it waits in the folder.
+    site.well(&["stop", "p"]);
+    let said =
+        site.skynet_of(Person::Ann, &["submit", "p", "--wfid", "later", "{\"fields\":{\"n\":1}}"]);
+    let text = "later: left in the drop folder, since no exo of it runs\n".to_owned();
+    assert_eq!((said.code, said.out()), (Some(0), text));
+    site.well(&["start", "p"]);
+    site.until(|| !reader(&site).jobs_of("later").unwrap().is_empty());
+    let said = site.skynet_of(Person::Bob, &["submit", "p", "{\"fields\":{\"n\":1}}"]);
+    let text = "skynet: fatal: unable to submit to participants of the system's instance: \
+                root or a member of group skynet may\n";
+    assert_eq!((said.code, said.err()), (Some(1), text.to_owned()));
+}
+
+#[test]
+fn a_member_cancels_and_requeues_and_others_may_not_even_look() {
+    let site = running(Kind::System);
+    submit(&site, "bad", "fail");
+    site.until(|| stands(&site, "bad") == ("stop", 11));
+    write(&site, "mended", "");
+    let id = job(&site, "bad").id.0;
+    for words in [&["requeue", "bad"][..], &["cancel", "bad"], &["replay", "bad"]] {
+        let said = site.skynet_of(Person::Bob, words);
+        assert_eq!(said.code, Some(111), "{said:?}");
+        assert!(
+            said.err().contains("root, user skynet and members of group skynet may"),
+            "{said:?}"
+        );
+    }
+    let said = site.skynet_of(Person::Ann, &["requeue", "bad"]);
+    assert_eq!((said.code, said.out()), (Some(0), format!("job-{id} bad: ready again\n")));
+    site.until(|| stands(&site, "bad") == ("stop", 0));
+    submit(&site, "slow", "wait");
+    site.until(|| stands(&site, "slow").0 == "run");
+    let said = site.skynet_of(Person::Ann, &["cancel", "slow"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(stands(&site, "slow"), ("stop", 900));
+    let acts = [acts(&site, "bad"), acts(&site, "slow")].concat();
+    let kept: Vec<_> = acts.iter().map(|act| (&*act.what, act.by.uid, &*act.by.name)).collect();
+    assert_eq!(kept, [("requeue", 64972, "ann"), ("cancel", 64972, "ann")]);
+    // Without an exo nobody is there who could do it for her.
+    submit(&site, "waits", "answer");
+    site.until(|| stands(&site, "waits") == ("stop", 0));
+    site.well(&["stop", "p"]);
+    let said = site.skynet_of(Person::Ann, &["requeue", "--force", "waits"]);
+    assert_eq!(said.code, Some(111), "{said:?}");
+    assert!(said.err().contains("no exo runs that could change the store"), "{said:?}");
+    assert_eq!(stands(&site, "waits"), ("stop", 0));
+}
+
+#[test]
+fn a_member_replays_as_themselves() {
+    let site = running(Kind::System);
+    submit(&site, "w", "answer");
+    site.until(|| stands(&site, "w") == ("stop", 0));
+    let said = site.skynet_of(Person::Ann, &["replay", "w"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out().contains("\"by\":\"ann\""), "{said:?}");
+}
+
+#[test]
+fn what_members_read_they_read_while_nothing_runs() {
+    let site = ready(Kind::System);
+    submit(&site, "w", "answer");
+    let said = site.skynet_of(Person::Ann, &["rule", "list", "--json"]);
+    assert_eq!((said.code, said.out()), (Some(0), String::new()), "{said:?}");
+    let said =
+        run_within(SOON, &mut site.command_of(Person::Ann, program("skynet"), &["cancel", "w"]));
+    assert_eq!(said.code, Some(4), "her own instance has no such process: {said:?}");
+    assert_eq!(job(&site, "w").subject.state, State::Ready { leased: false });
+    assert_eq!(job(&site, "w").subject.fault, Fault::NONE);
+}
