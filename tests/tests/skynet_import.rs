@@ -15,7 +15,7 @@ logfile = /var/log/supervisord.log
 
 [program:ticker]
 command = /bin/sh -c 'echo \"$GREETING\" $0; exec sleep 1000' %(program_name)s ; says who it is
-directory = /
+directory = DESK
 umask = 027
 environment = GREETING=\"hello, you\",OTHER=1
 autostart = false
@@ -147,7 +147,8 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
 fn a_program_of_supervisor_s_becomes_a_service_with_a_log() {
     Site::each(|kind| {
         let site = Site::booted(kind);
-        let dir = site.on_desk("old", &[("all.conf", PROGRAMS)]);
+        let programs = PROGRAMS.replace("DESK", site.desk().to_str().unwrap());
+        let dir = site.on_desk("old", &[("all.conf", &programs)]);
         let said = site.well(&["import", dir.join("all.conf").to_str().unwrap()]);
         for note in [
             "ticker: made from ",
@@ -252,6 +253,7 @@ fn bash_completes_verbs_options_and_the_names_that_a_verb_is_for() {
         assert_eq!(completed(&site, &["skynet", "disable", "s"]), ["slow"]);
         assert_eq!(completed(&site, &["skynet", "drain", "web", "s"]), ["sizer"]);
         assert_eq!(completed(&site, &["skynet", "manual", "s"]), ["sizer"]);
+        assert_eq!(completed(&site, &["skynet", "failure", "list", "s"]), ["sizer"]);
         assert_eq!(completed(&site, &["skynet", "enable", "--no"]), ["--now", "--no-wait"]);
         assert_eq!(completed(&site, &["skynet", "wait", "--state", "i"]), ["idle"]);
         for (shell, word) in

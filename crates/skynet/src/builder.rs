@@ -143,6 +143,8 @@ fn run(
     let mut child = command.spawn().map_err(|why| unable(&why))?;
     drop(command);
     let heard = show(here, &mut reader, &told, child.id());
+    // What we were told is read, so that it does not end us before we have tidied up.
+    while signal::next(&told).is_some() {}
     Set::of(&[]).block_only();
     // What it left running has nothing to do any more.
     let _ = signal::kill(-child.id().cast_signed(), SIGKILL);
