@@ -6,7 +6,7 @@
 use crate::failure::{Answer, Failure};
 use crate::screen::Screen;
 use crate::service::{self, OWN_LOG, Origin};
-use clap::{Args, Command, ValueEnum};
+use clap::{Arg, Args, Command, ValueEnum};
 use clap_complete::env::{CompleteEnv, Shells};
 use clap_complete::{ArgValueCompleter, CompletionCandidate};
 use exo::config::{self, Whose};
@@ -21,7 +21,10 @@ const VARIABLE: &str = "SKYNET_COMPLETE";
 /// What stands for a name of a service in the verbs' arguments.
 const NAME: &str = "NAME";
 /// Verbs that need a participant.
-const FOR_PARTICIPANTS: [&str; 6] = ["drain", "resume", "manual", "submit", "history", "requeue"];
+const FOR_PARTICIPANTS: [&str; 13] = [
+    "drain", "resume", "manual", "submit", "cancel", "requeue", "replay", "history", "failure",
+    "job", "request", "dead", "export",
+];
 /// Verbs for what was installed by hand.
 const FOR_INSTALLED: [&str; 2] = ["uninstall", "rebuild"];
 
@@ -80,15 +83,25 @@ pub fn answer(command: fn() -> Command, arguments: &[&'static OsStr]) -> Option<
 fn with_names(command: Command) -> Command {
     command.mut_subcommands(|verb| {
         let name = verb.get_name().to_owned();
-        verb.mut_args(|arg| {
-            if arg.get_value_names().is_some_and(|names| names.iter().any(|n| n == NAME)) {
-                let name = name.clone();
-                arg.add(ArgValueCompleter::new(move |word: &OsStr| candidates(&name, word)))
-            } else {
-                arg
-            }
-        })
+        of_verb(verb, &name)
     })
+}
+
+/// The same of one verb, and of those below it.
+fn of_verb(command: Command, verb: &str) -> Command {
+    let is_name = |arg: &Arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        names.iter().any(|name| name.split('|').any(|word| word == NAME))
+    };
+    let command = command.mut_args(|arg| {
+        if is_name(&arg) {
+            let verb = verb.to_owned();
+            arg.add(ArgValueCompleter::new(move |word: &OsStr| candidates(&verb, word)))
+        } else {
+            arg
+        }
+    });
+    command.mut_subcommands(|below| of_verb(below, verb))
 }
 
 /// Looks at no more than the names that begin as the word does: a shell waits for this.
