@@ -68,6 +68,32 @@ fn a_new_participant_passes_its_own_test_and_does_an_item_at_once() {
     });
 }
 
+#[test]
+fn a_new_participant_in_shell_does_without_jq_where_there_is_none() {
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        let bin = site.desk().join("bin");
+        site.folder(&bin);
+        for tool in ["sh", "cat", "sed", "tr", "wc", "mktemp", "grep", "dirname", "rm"] {
+            symlink(format!("/usr/bin/{tool}"), bin.join(tool)).unwrap();
+        }
+        // What enters the instance is found by the usual path, what it runs by this one.
+        let path = format!("PATH={}", bin.display());
+        let without_jq = |command: &str, args: &[&str]| {
+            let all: Vec<&str> =
+                [path.as_str(), command].into_iter().chain(args.iter().copied()).collect();
+            run_within(site::SOON, &mut site.command("env", &all))
+        };
+        let (skynet, desk) = (program("skynet"), site.desk());
+        let args = ["new", "p", "-l", "shell", "-d", desk.to_str().unwrap()];
+        let made = without_jq(skynet.to_str().unwrap(), &args);
+        assert_eq!(made.code, Some(0), "{made:?}");
+        let tested = without_jq(desk.join("p/test").to_str().unwrap(), &[]);
+        assert_eq!(tested.code, Some(0), "{tested:?}");
+        assert!(!desk.join("p/work-without-jq").exists());
+    });
+}
+
 /// As the tests' own user: a user's toolchain is theirs.
 #[test]
 fn a_new_participant_in_rust_passes_its_own_test_is_built_and_does_an_item() {
@@ -419,6 +445,28 @@ fn a_build_that_fails_changes_nothing_and_one_that_leaves_others_behind_ends() {
         assert_eq!(site.ends(4, &["rebuild", "bilt"]).matches("did you mean built?").count(), 1);
         assert!(site.well(&["rebuild", "--all"]).ends_with("built: built\n"));
         assert_eq!(installed(&site), ["built", "plain"]);
+    });
+}
+
+#[test]
+fn whoever_ends_a_build_ends_all_of_it_and_nothing_is_changed() {
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        let dir = source(&site, BUILD);
+        site.well(&["install", &dir]);
+        let before = site.dir("built").metadata().unwrap().ino();
+        let build = site.dir("built").join("build");
+        testkit::scratch::script(&build, "#!/bin/sh\nsleep 1000\n");
+        site.own_all(&build);
+        let mut skynet = site.command(program("skynet"), &["rebuild", "built"]).spawn().unwrap();
+        site.until(|| !site.pids("sleep").is_empty());
+        for pid in site.pids("skynet") {
+            linux::signal::kill(pid, 2).unwrap();
+        }
+        assert_eq!(skynet.wait().unwrap().code(), Some(1));
+        site.until(|| site.pids("sleep").is_empty());
+        assert_eq!(site.dir("built").metadata().unwrap().ino(), before);
+        assert_eq!(installed(&site), ["built"]);
     });
 }
 

@@ -53,9 +53,9 @@ const WORK: (&str, &str) = ("work", "Work");
 /// Keys that the folder's name and the caller decide.
 const DECIDED: [&str; 3] = ["participant: ", "queue: ", "user: "];
 
-/// Returns the files of a participant of this name.
+/// Returns the files of a participant of this name; one in shell does without jq where there is none.
 #[must_use]
-pub fn participant(name: &str, language: Language) -> Vec<Made> {
+pub fn participant(name: &str, language: Language, has_jq: bool) -> Vec<Made> {
     let template = match language {
         Language::Python => given::PYTHON,
         Language::Shell => given::SHELL,
@@ -63,7 +63,13 @@ pub fn participant(name: &str, language: Language) -> Vec<Made> {
     };
     let mut files: Vec<Made> = template.iter().map(|given| adapted(given, name)).collect();
     match language {
-        Language::Shell => {}
+        Language::Shell if has_jq => {}
+        Language::Shell => {
+            files.retain(|file| file.path != WORK.0);
+            for file in files.iter_mut().filter(|file| file.path == "work-without-jq") {
+                WORK.0.clone_into(&mut file.path);
+            }
+        }
         Language::Python => {
             files.extend(given::PYTHON_PACKAGE.iter().map(|given| given.below("skynet/")));
         }
@@ -132,8 +138,13 @@ mod tests {
 
     #[test]
     fn nothing_of_the_template_s_name_is_left_whatever_the_participant_is_called() {
-        for language in [Language::Python, Language::Shell, Language::Rust] {
-            let files = participant("a-name.7", language);
+        for (language, has_jq) in [
+            (Language::Python, false),
+            (Language::Shell, false),
+            (Language::Shell, true),
+            (Language::Rust, false),
+        ] {
+            let files = participant("a-name.7", language, has_jq);
             let text = |path: &str| {
                 let found = files.iter().find(|file| file.path == path);
                 found.unwrap_or_else(|| panic!("{language:?}: no {path}")).text.as_ref()

@@ -85,6 +85,12 @@ fn look_at(dir: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Tells whether `$PATH` has a program.
+fn has_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
 enum Trouble {
     Taken,
     Other(Failure),
@@ -103,7 +109,7 @@ fn make(parent: &Path, name: &str, language: Language) -> Result<(), Trouble> {
     let made = DirBuilder::new().mode(0o755).create(&new);
     made.map_err(|why| Failure::io("make", new.display(), &why))?;
     let put = || -> Result<(), Trouble> {
-        tree::write(&new, &scaffold::participant(name, language))?;
+        tree::write(&new, &scaffold::participant(name, language, has_program("jq")))?;
         let c = |bytes: &[u8]| CString::new(bytes).unwrap_or_default();
         let folder = file::open(HERE, &c(parent.as_os_str().as_bytes()), O_RDONLY | O_DIRECTORY, 0);
         let put = folder.and_then(|folder| {
