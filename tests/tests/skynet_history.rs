@@ -247,8 +247,16 @@ fn jobs_are_listed_by_state_and_shown_with_what_they_wait_for() {
         assert_eq!(site.well(&["job", "show", "--item", &number]), item("slow", "later"));
         stands(&site.ends(4, &["job", "show", "4711"]), &["no job, and no process, 4711"]);
         stands(&site.ends(100, &["job", "list", "--state", "odd"]), &["odd"]);
+        site.well(&["cancel", "later"]);
+        stands(&site.well(&["job", "show", "later"]), &["20", "cancel asked for by "]);
+        stands(&site.well(&["history", "later"]), &["slow", "cancel asked for by "]);
+        let later = objects(&site.well(&["history", "--json", "later"]));
+        assert_eq!(
+            (&later[0]["acts"][0]["what"], &later[0]["state"]),
+            (&"cancel".into(), &"cancelled".into())
+        );
         fs::write(site.dir("slow").join("go"), "").unwrap();
-        stopped(&site, "slow", 2);
+        stopped(&site, "slow", 3);
     });
 }
 

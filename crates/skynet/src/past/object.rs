@@ -1,5 +1,6 @@
 //! Jobs and attempts as JSON objects.
 
+use super::whole::{Whole, asker};
 use super::{state_word, user};
 use crate::json_text;
 use crate::moment::{self, utc};
@@ -7,7 +8,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::time::Duration;
-use work::read::{Attempt, Details, Entry, Job};
+use work::read::{Act, Attempt, Entry, Job};
 
 /// A job.
 #[derive(Serialize)]
@@ -45,8 +46,20 @@ pub struct WholeObject<'a> {
     answered: bool,
     size: u64,
     attempts: Vec<AttemptObject<'a>>,
+    acts: Vec<ActObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     item: Option<Box<RawValue>>,
+}
+
+/// What somebody asked for.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ActObject<'a> {
+    at: String,
+    what: &'a str,
+    user: String,
+    detail: Option<&'a str>,
+    rule: Option<i64>,
 }
 
 /// An attempt.
@@ -123,14 +136,10 @@ pub fn of_job<'a>(job: &'a Job, whole: Option<WholeObject<'a>>) -> JobObject<'a>
 
 /// Makes the rest of the object of a job.
 #[must_use]
-pub fn of_whole<'a>(
-    details: &'a Details,
-    attempts: &'a [Attempt],
-    waits_for: Option<&'a str>,
-    item: Option<&[u8]>,
-) -> WholeObject<'a> {
+pub fn of_whole(whole: &Whole) -> WholeObject<'_> {
+    let details = &whole.details;
     WholeObject {
-        waits_for,
+        waits_for: whole.waits_for.as_deref(),
         request: details.request.as_deref(),
         parent: details.parent.map(|parent| parent.0),
         depends_on: details.dependency.as_ref().map(|names| names.join(" ")),
@@ -139,8 +148,19 @@ pub fn of_whole<'a>(
         reply_to: details.reply_to.as_deref(),
         answered: details.answered,
         size: details.size,
-        attempts: attempts.iter().map(of_attempt).collect(),
-        item: item.and_then(raw),
+        attempts: whole.attempts.iter().map(of_attempt).collect(),
+        acts: whole.acts.iter().map(of_act).collect(),
+        item: whole.item.as_deref().and_then(raw),
+    }
+}
+
+fn of_act(act: &Act) -> ActObject<'_> {
+    ActObject {
+        at: utc(act.at),
+        what: &act.what,
+        user: asker(act),
+        detail: act.detail.as_deref(),
+        rule: act.rule.map(|rule| rule.0),
     }
 }
 

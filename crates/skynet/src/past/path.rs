@@ -1,6 +1,6 @@
 //! The path of a process across participants: everything that happened, in the order of time.
 
-use super::whole::{Whole, usage};
+use super::whole::{Whole, asked, usage};
 use super::{end_words, state_word, user};
 use crate::json_text;
 use crate::moment;
@@ -90,6 +90,9 @@ fn steps_of(whole: &Whole) -> Vec<Step<'_>> {
     let mut more: Vec<String> = whole.flaws.clone();
     more.extend(whole.item.iter().flat_map(|item| json_text::lines(item)));
     add(job.submitted, what, Tone::Plain, more);
+    for act in &whole.acts {
+        add(act.at, asked(act), Tone::Notable, Vec::new());
+    }
     let since = whole.waited_since();
     for attempt in &whole.attempts {
         let waited = since.get(&attempt.number).map(|since| moment::between(*since, attempt.begun));

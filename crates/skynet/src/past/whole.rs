@@ -4,7 +4,7 @@ use super::{object, user};
 use crate::failure::Failure;
 use crate::moment;
 use std::collections::BTreeMap;
-use work::read::{Attempt, Details, Job, Waiting};
+use work::read::{Act, Attempt, Details, Job, Waiting};
 use work::{Reader, Trouble, Wall};
 
 /// All of a job.
@@ -16,6 +16,8 @@ pub struct Whole {
     pub details: Details,
     /// With their outputs where items were asked for.
     pub attempts: Vec<Attempt>,
+    /// What people asked for it, and what rules did.
+    pub acts: Vec<Act>,
     /// What keeps it from being taken, if it is ready.
     pub waits_for: Option<String>,
     /// Its item, where that was asked for.
@@ -47,8 +49,9 @@ pub fn read(reader: &Reader, job: Job, items: Items) -> Result<Option<Whole>, Fa
             attempt.output = whole(reader.output(job.id, attempt.number), &mut flaws)?;
         }
     }
+    let acts = reader.acts(job.id)?;
     let waits_for = waiting(reader, &job, &details)?;
-    Ok(Some(Whole { job, details, attempts, waits_for, item, flaws }))
+    Ok(Some(Whole { job, details, attempts, acts, waits_for, item, flaws }))
 }
 
 /// One item that is damaged is told, and all others are shown.
@@ -94,12 +97,7 @@ impl Whole {
     /// Returns it as JSON, in a line.
     #[must_use]
     pub fn line(&self) -> String {
-        let whole = object::of_whole(
-            &self.details,
-            &self.attempts,
-            self.waits_for.as_deref(),
-            self.item.as_deref(),
-        );
+        let whole = object::of_whole(self);
         object::line(&object::of_job(&self.job, Some(whole)))
     }
 
@@ -153,6 +151,26 @@ impl Whole {
         }
         since
     }
+}
+
+/// Returns who asked, or made the rule.
+pub(super) fn asker(act: &Act) -> String {
+    if act.by.name.is_empty() { act.by.uid.to_string() } else { act.by.name.clone() }
+}
+
+/// Returns what was asked for a job, in words.
+#[must_use]
+pub fn asked(act: &Act) -> String {
+    let by = asker(act);
+    let mut said = match act.rule {
+        Some(rule) => format!("{} by rule {} of {by}", act.what, rule.0),
+        None => format!("{} asked for by {by}", act.what),
+    };
+    if let Some(detail) = &act.detail {
+        said.push_str(": ");
+        said.push_str(detail);
+    }
+    said
 }
 
 /// Returns what an attempt took, for people; nothing where it is not known.

@@ -4,7 +4,7 @@ use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::json_text;
 use crate::moment;
-use crate::past::whole::{self, Items, Whole};
+use crate::past::whole::{self, Items, Whole, asked};
 use crate::past::{end_words, object, queues, state_word};
 use crate::screen::{Column, Screen, Table, Tone, clean};
 use crate::store;
@@ -225,6 +225,12 @@ fn in_depth(whole: &Whole, screen: &Screen) -> String {
                 let _ = writeln!(out, "attempt {}: {}", attempt.number, clean(&said.join("; ")));
             }
         }
+    }
+    if !whole.acts.is_empty() {
+        out.push('\n');
+    }
+    for act in &whole.acts {
+        let _ = writeln!(out, "{}  {}", moment::full(act.at), clean(&asked(act)));
     }
     if let Some(item) = &whole.item {
         out.push('\n');
