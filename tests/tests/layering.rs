@@ -30,8 +30,8 @@ const LAYERS: &[Layer] = &[
     bare("supervise", &["machine", "ondisk", "linux"]),
     bare("chain", &["ondisk", "linux"]),
     bare("multilog", &["machine", "ondisk", "linux"]),
-    // libc for its constants; the calls are in `linux`.
-    layer("daemontools", &["machine", "ondisk", "sys", "libc"]),
+    // libc for its constants; the calls are in `linux`. memchr reads logs.
+    layer("daemontools", &["machine", "ondisk", "sys", "libc", "memchr"]),
     // libc for its constants here, too.
     layer(
         "work",

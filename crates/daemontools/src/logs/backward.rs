@@ -1,18 +1,23 @@
 //! Lines, newest first, across the files of a log directory.
 
+use super::filter::Filter;
 use super::folder::Folder;
 use super::forward::Forward;
 use super::order::{Next, Order, unreadable};
 use super::source::Source;
 use super::stamp::{self, leading};
-use super::{Line, MOST, Span, Trouble};
+use super::{END, Line, MOST, Span, Trouble};
+use memchr::{memchr, memrchr};
 use ondisk::tai64n::Stamp;
 use std::collections::VecDeque;
 use std::ffi::CString;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// Bytes read at once.
 const BLOCK: u64 = if cfg!(test) { 37 } else { 1 << 16 };
+/// Bytes in which what is wanted is looked for first: where there is much of it, it is near.
+const NEAR: u64 = if cfg!(test) { 17 } else { 1 << 12 };
 
 /// A place in the directory's content: the number of a file, and where in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +48,7 @@ struct Entry {
 pub struct Backward {
     folder: Folder,
     order: Order,
+    filter: Option<Rc<Filter>>,
     files: Vec<Entry>,
     /// The file that was used last.
     open: Option<(usize, Rc<Source>)>,
@@ -85,8 +91,17 @@ impl Backward {
     /// # Errors
     /// The directory cannot be read.
     pub fn new(folder: Folder) -> Result<Self, Trouble> {
+        Self::until(folder, END)
+    }
+
+    /// The same without the files that were begun after `until`.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn until(folder: Folder, until: Stamp) -> Result<Self, Trouble> {
         let (mut order, mut troubles) = (Order::default(), Vec::new());
         order.refresh(&folder, &mut troubles)?;
+        order.skip_begun_after(until);
         let mut files = Vec::new();
         while let Some((next, span)) = order.take() {
             files.push(Entry { next, span, size: None, is_lost: false, told: None });
@@ -96,6 +111,7 @@ impl Backward {
         let mut this = Self {
             folder,
             order,
+            filter: None,
             files,
             open: None,
             block: Vec::new(),
@@ -120,6 +136,13 @@ impl Backward {
         &self.folder
     }
 
+    /// Leaves out the lines that a filter does not want; without one, none.
+    #[must_use]
+    pub fn filtered(mut self, filter: Option<Rc<Filter>>) -> Self {
+        self.filter = filter;
+        self
+    }
+
     /// Leaves out what has no newline yet at the end: it may be about to get one.
     pub fn skip_unfinished(&mut self) {
         let end = self.end;
@@ -133,11 +156,18 @@ impl Backward {
     ///
     /// A file that was closed before `since` is not opened.
     pub fn find(&mut self, since: Stamp) -> bool {
-        if self.found.is_none() {
+        while self.found.is_none() {
+            self.pass_over(since);
             let oldest = self.files.get(self.end.file).is_none_or(|file| file.span.last < since);
             self.found = if oldest { None } else { self.look(true) };
+            if self.found.is_none() {
+                return false;
+            }
+            if !self.is_wanted() {
+                self.take();
+            }
         }
-        self.found.is_some()
+        true
     }
 
     /// Returns when the line that was found was written.
@@ -213,12 +243,64 @@ impl Backward {
             place = source.map(|source| (source, end.offset, entry.span));
         }
         self.order.set_queue(later, closed);
-        Forward::behind(self.folder, self.order, place, self.troubles)
+        Forward::behind(self.folder, self.order, place, self.troubles).filtered(self.filter)
     }
 
     /// Returns what could not be read since this was asked last.
     pub fn troubles(&mut self) -> Vec<Trouble> {
         std::mem::take(&mut self.troubles)
+    }
+
+    /// Tells whether the filter wants the line that was found.
+    fn is_wanted(&mut self) -> bool {
+        let Some((filter, found)) = self.filter.clone().zip(self.found) else { return true };
+        self.left = (found.start, self.end);
+        self.advance();
+        filter.wants(&self.buf)
+    }
+
+    /// Passes over whole lines that the filter cannot want.
+    fn pass_over(&mut self, since: Stamp) {
+        let Some(filter) = self.filter.clone().filter(|filter| filter.has_needle()) else { return };
+        let mut room = NEAR;
+        loop {
+            let Place { file, offset: end } = self.end;
+            if end == 0 {
+                let before = file.checked_sub(1);
+                let Some(before) = before.filter(|i| self.files[*i].span.last >= since) else {
+                    return;
+                };
+                self.end = Place { file: before, offset: self.size(before) };
+                continue;
+            }
+            let from = end.saturating_sub(room);
+            let part = self.part(file, from..end);
+            if let Some(at) = filter.last(part) {
+                let newline = memchr(b'\n', &part[at..]);
+                self.end.offset = newline.map_or(end, |newline| from + (at + newline + 1) as u64);
+                return;
+            }
+            // The line in which this part begins is looked at next, with what is before.
+            let whole = part.split_last().and_then(|(_, part)| memchr(b'\n', part));
+            let Some(newline) = whole else { return };
+            self.end.offset = from + newline as u64 + 1;
+            if from == 0 {
+                // It may have begun in the file before.
+                return;
+            }
+            room = (room * 2).min(BLOCK);
+        }
+    }
+
+    /// Returns a part of a file that is no longer than a block; less where it cannot be read.
+    fn part(&mut self, file: usize, range: Range<u64>) -> &[u8] {
+        let have = self.block_at.offset..self.block_at.offset + self.block.len() as u64;
+        let is_here = have.start <= range.start && range.end <= have.end;
+        if self.block_at.file != file || !is_here {
+            self.load(file, range.end);
+        }
+        let skip = (range.start - self.block_at.offset) as usize;
+        self.block.get(skip..skip + (range.end - range.start) as usize).unwrap_or_default()
     }
 
     /// Finds the line before `end`, and its time if that is asked for.
@@ -317,7 +399,7 @@ impl Backward {
             }
             let from = self.block_at.offset;
             let part = self.block.get(..(limit - from) as usize)?;
-            if let Some(at) = part.iter().rposition(|b| *b == b'\n') {
+            if let Some(at) = memrchr(b'\n', part) {
                 return Some(from + at as u64);
             }
             limit = from;

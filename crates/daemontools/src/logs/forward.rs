@@ -1,10 +1,13 @@
 //! Lines, oldest first, across the files of a log directory.
 
+use super::filter::{Filter, last_stamp};
 use super::folder::{Folder, Leads};
 use super::order::{Order, unreadable};
+use super::seek;
 use super::source::Source;
 use super::stamp::{self, leading};
-use super::{Line, MOST, Span, Trouble};
+use super::{BEGINNING, Line, MOST, Span, Trouble};
+use memchr::memchr;
 use ondisk::logdir::CURRENT;
 use ondisk::tai64n::Stamp;
 use std::ffi::CString;
@@ -23,6 +26,11 @@ const BLOCK: usize = if cfg!(test) { 37 } else { 1 << 16 };
 pub struct Forward {
     pub(super) folder: Folder,
     order: Order,
+    filter: Option<Rc<Filter>>,
+    /// The filter wants the line of the piece that was handed over last.
+    is_wanted: bool,
+    /// Lines that were written before are not asked for; a file that has some may begin later.
+    since: Option<Stamp>,
     source: Option<Source>,
     /// When the source was written.
     span: Span,
@@ -69,15 +77,32 @@ struct Given {
 }
 
 impl Forward {
-    /// Begins with the oldest line. Files that were closed before `since` are left out.
+    /// Begins with the oldest line. What was written before `range` or behind it is left out as far
+    /// as that can be told without reading it.
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn new(folder: Folder, since: Stamp) -> Result<Self, Trouble> {
+    pub fn new(folder: Folder, range: Span) -> Result<Self, Trouble> {
         let (mut order, mut troubles) = (Order::default(), Vec::new());
         order.refresh(&folder, &mut troubles)?;
-        order.skip_closed_before(since);
-        Ok(Self::behind(folder, order, None, troubles))
+        order.skip_closed_before(range.first);
+        order.skip_begun_after(range.last);
+        let mut this = Self::behind(folder, order, None, troubles);
+        this.since = Some(range.first).filter(|since| *since > BEGINNING);
+        Ok(this)
+    }
+
+    /// Leaves out the lines that a filter does not want; without one, none.
+    #[must_use]
+    pub fn filtered(mut self, filter: Option<Rc<Filter>>) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Returns the filter.
+    #[must_use]
+    pub fn filter(&self) -> Option<Rc<Filter>> {
+        self.filter.clone()
     }
 
     /// Begins at a place in a file, behind which comes what `order` says.
@@ -97,6 +122,9 @@ impl Forward {
         Self {
             folder,
             order,
+            filter: None,
+            is_wanted: true,
+            since: None,
             source,
             span,
             buf: Vec::new(),
@@ -124,11 +152,12 @@ impl Forward {
     /// Goes to the next line or piece; `false` = there is none now.
     pub fn advance(&mut self) -> bool {
         loop {
+            self.pass_over();
             if let Some(end) = self.find_end() {
-                self.hand_over(end);
-                return true;
-            }
-            if !self.fill() {
+                if self.hand_over(end) {
+                    return true;
+                }
+            } else if !self.fill() {
                 return false;
             }
         }
@@ -140,11 +169,7 @@ impl Forward {
         if self.advance() {
             return true;
         }
-        let is_left = self.start < self.buf.len();
-        if is_left {
-            self.hand_over(self.buf.len());
-        }
-        is_left
+        self.start < self.buf.len() && self.hand_over(self.buf.len())
     }
 
     /// Looks, after [`Forward::advance`] found no more, whether a rotation was the reason; `true` =
@@ -196,6 +221,22 @@ impl Forward {
         std::mem::take(&mut self.troubles)
     }
 
+    /// Passes over whole lines that the filter cannot want, as far as they are read.
+    fn pass_over(&mut self) {
+        // What began in another file, or ends without newline, goes its usual way.
+        if self.within || self.begun.is_some() || self.cut.is_some() {
+            return;
+        }
+        let Some(filter) = &self.filter else { return };
+        let rest = &self.buf[self.start..];
+        let len = filter.unwanted(rest);
+        if len > 0 {
+            self.carry = last_stamp(&rest[..len]).or(self.carry);
+            self.start += len;
+            self.scanned = self.scanned.max(self.start);
+        }
+    }
+
     /// Finds where the piece at `start` ends.
     fn find_end(&mut self) -> Option<usize> {
         if let Some(cut) = self.cut {
@@ -205,7 +246,7 @@ impl Forward {
             self.within = false;
             self.cut = None;
         }
-        let newline = self.buf[self.scanned..].iter().position(|b| *b == b'\n');
+        let newline = memchr(b'\n', &self.buf[self.scanned..]);
         let end = newline.map(|at| self.scanned + at + 1);
         self.scanned = self.buf.len();
         let most = self.start + MOST;
@@ -215,7 +256,8 @@ impl Forward {
         }
     }
 
-    fn hand_over(&mut self, end: usize) {
+    /// Hands over the piece that ends here; `false` = the filter does not want its line.
+    fn hand_over(&mut self, end: usize) -> bool {
         let range = self.start..end;
         let starts = !self.within;
         let begun = self.begun.take();
@@ -241,7 +283,11 @@ impl Forward {
         }
         self.start = end;
         self.scanned = end;
+        if let Some(filter) = self.filter.as_ref().filter(|_| starts) {
+            self.is_wanted = filter.wants(&self.buf[range.clone()]);
+        }
         self.given = Given { range, starts, file, offset, ..std::mem::take(&mut self.given) };
+        self.is_wanted
     }
 
     fn name(&self) -> Rc<CString> {
@@ -369,9 +415,22 @@ impl Forward {
         self.span = span;
         self.carry = None;
         self.mark = self.buf.len();
-        self.base = 0;
+        self.base = self.first_offset();
         self.fresh = true;
         true
+    }
+
+    /// Returns where the reading of a file begins that was just taken.
+    fn first_offset(&mut self) -> u64 {
+        let Some((since, source)) = self.since.zip(self.source.as_ref()) else { return 0 };
+        if self.is_in_a_line() {
+            return 0;
+        }
+        let (offset, is_behind) = seek::before(source, since);
+        if is_behind {
+            self.since = None;
+        }
+        offset
     }
 }
 

@@ -6,9 +6,13 @@
 //! | [`folder`] | which files there are, each of them once |
 //! | [`source`] | the content of a file, compressed or not |
 //! | [`order`] | which file comes next while a logger rotates |
+//! | [`filter`] | which lines are wanted |
+//! | [`seek`] | a moment in a file |
 //! | [`forward`] | lines, oldest first; goes on when there are more |
 //! | [`backward`] | lines, newest first; turns round where one wants to |
 //! | [`follow`] | being told that there is more |
+//! | [`merge`] | several directories, by time |
+//! | [`deliver`] | handing over what was asked for, and going on |
 //!
 //! A directory's content is what one gets by putting its files one behind the other: a file that
 //! does not end in a newline goes on in the next, unless a stamp begins there.
@@ -40,14 +44,19 @@
 //! ```
 
 pub mod backward;
+pub mod deliver;
+pub mod filter;
 pub mod folder;
 pub mod follow;
 pub mod forward;
+pub mod merge;
 pub mod order;
+pub mod seek;
 pub mod source;
 pub mod stamp;
 
 pub use backward::Backward;
+pub use filter::Filter;
 pub use folder::Folder;
 pub use forward::Forward;
 

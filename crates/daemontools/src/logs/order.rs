@@ -263,6 +263,15 @@ impl Order {
         }
     }
 
+    /// Leaves out the files that were begun after `until`, but for the first of them, which may hold
+    /// the end of a line.
+    pub fn skip_begun_after(&mut self, until: Stamp) {
+        let new = |next: &Next| next.closed().is_some_and(|closed| closed > until);
+        if let Some(last) = self.queue.iter().position(new) {
+            self.queue.truncate(last + 2);
+        }
+    }
+
     /// Tells whether something is to be read.
     #[must_use]
     pub fn has_next(&self) -> bool {

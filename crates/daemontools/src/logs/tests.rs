@@ -1,10 +1,11 @@
 //! Random directories, and random loggers that work while somebody reads.
 
 use super::stamp::leading;
-use super::{BEGINNING, Backward, Folder, Forward};
+use super::{BEGINNING, Backward, Filter, Folder, Forward, Span};
 use ondisk::tai64n::Stamp;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory that is removed at the end.
@@ -136,7 +137,7 @@ fn every_line_comes_once_forwards_backwards_and_from_any_turn() {
         let scratch = Scratch::new();
         let files = random_directory(&scratch.0, &mut random);
         let lines = lines_of(&files);
-        let mut log = Forward::new(scratch.folder(), BEGINNING).unwrap();
+        let mut log = Forward::new(scratch.folder(), Span::ALWAYS).unwrap();
         assert_eq!(forwards(&mut log), lines, "round {round}, forwards");
         let mut back = Backward::new(scratch.folder()).unwrap();
         let mut reversed = Vec::new();
@@ -167,7 +168,7 @@ fn a_line_says_where_it_stands_and_when_it_was_written() {
     for _ in 0..200 {
         let scratch = Scratch::new();
         random_directory(&scratch.0, &mut random);
-        let mut log = Forward::new(scratch.folder(), BEGINNING).unwrap();
+        let mut log = Forward::new(scratch.folder(), Span::ALWAYS).unwrap();
         let mut ahead = Vec::new();
         while log.advance() || log.rest() {
             let line = log.line();
@@ -190,6 +191,113 @@ fn a_line_says_where_it_stands_and_when_it_was_written() {
             assert_eq!(ahead.pop(), Some((name, line.offset, line.time, line.span)));
         }
         assert_eq!(ahead, []);
+    }
+}
+
+/// What is said of a line: where it stands, when it was written, how it begins.
+type Said = (String, u64, Span, Vec<u8>);
+
+fn said_forwards(log: &mut Forward) -> Vec<Said> {
+    let mut all = Vec::new();
+    while log.advance() || log.rest() {
+        let line = log.line();
+        if line.starts {
+            let name = line.file.to_str().unwrap().to_owned();
+            all.push((name, line.offset, line.span, line.bytes.to_vec()));
+        }
+    }
+    all
+}
+
+fn said_backwards(back: &mut Backward, since: Stamp) -> Vec<Said> {
+    let mut all = Vec::new();
+    while back.find(since) {
+        back.take();
+        assert!(back.advance());
+        let line = back.line();
+        let name = line.file.to_str().unwrap().to_owned();
+        all.push((name, line.offset, line.span, line.bytes.to_vec()));
+    }
+    all.reverse();
+    all
+}
+
+#[test]
+fn a_filter_lets_through_what_it_wants_in_either_direction_and_from_any_turn() {
+    const NEEDLE: &[u8] = b"f\0\x1ba";
+    let wants =
+        |line: &[u8]| line.windows(4).any(|part| part == NEEDLE) && !line.len().is_multiple_of(3);
+    let with_needle = Rc::new(Filter::new(wants).with_needle(NEEDLE));
+    let without = Rc::new(Filter::new(wants));
+    let mut random = Random(0x0f11_7e20_0f11_7e20);
+    for round in 0..rounds(300) {
+        let scratch = Scratch::new();
+        random_directory(&scratch.0, &mut random);
+        let mut all = said_forwards(&mut Forward::new(scratch.folder(), Span::ALWAYS).unwrap());
+        all.retain(|(.., bytes)| wants(bytes));
+        for filter in [&with_needle, &without] {
+            let filter = Some(filter.clone());
+            let log = Forward::new(scratch.folder(), Span::ALWAYS).unwrap();
+            assert_eq!(said_forwards(&mut log.filtered(filter.clone())), all, "round {round}");
+            let back = || Backward::new(scratch.folder()).unwrap().filtered(filter.clone());
+            assert_eq!(said_backwards(&mut back(), BEGINNING), all, "round {round}, backwards");
+            let turn = random.below(all.len() as u64 + 1) as usize;
+            let mut back = back();
+            for _ in 0..turn {
+                assert!(back.find(BEGINNING));
+                back.take();
+            }
+            let turned: Vec<_> = said_forwards(&mut back.turn_round());
+            let places = |said: &[Said]| -> Vec<_> {
+                said.iter().map(|(name, at, ..)| (name.clone(), *at)).collect()
+            };
+            assert_eq!(places(&turned), places(&all[all.len() - turn..]), "round {round}, turned");
+        }
+    }
+}
+
+/// Files that a logger wrote in the course of time, some lines without stamp.
+fn timely_directory(dir: &Path, random: &mut Random) {
+    let mut clock = 0;
+    for last in [false, false, true] {
+        let mut file = Vec::new();
+        for n in 0..random.below(60) {
+            if n == 0 || !random.is(4) {
+                clock += random.below(3) as i64;
+                file.extend_from_slice(&Stamp::from_unix(clock, 0).to_label());
+                file.push(b' ');
+            }
+            let len = if random.is(20) { 500 } else { random.below(20) };
+            file.extend((0..len).map(|_| b'x'));
+            file.push(b'\n');
+        }
+        clock += 1;
+        let name = if last { "current".to_owned() } else { name(clock) };
+        fs::write(dir.join(name), file).unwrap();
+        clock += 1;
+    }
+}
+
+#[test]
+fn what_was_written_in_a_stretch_of_time_is_found_without_what_is_around_it() {
+    let mut random = Random(0x7173_0f5e_a2c4_0001);
+    for round in 0..rounds(100) {
+        let scratch = Scratch::new();
+        timely_directory(&scratch.0, &mut random);
+        let all = said_forwards(&mut Forward::new(scratch.folder(), Span::ALWAYS).unwrap());
+        let moment = |random: &mut Random| Stamp::from_unix(random.below(150) as i64, 0);
+        let [first, last] = std::array::from_fn(|_| moment(&mut random));
+        let (first, last) = (first.min(last), first.max(last));
+        let range = Span { first, last };
+        let meet = |mut said: Vec<Said>| {
+            said.retain(|(_, _, span, _)| span.meets(range));
+            said
+        };
+        let wanted = meet(all);
+        let mut log = Forward::new(scratch.folder(), range).unwrap();
+        assert_eq!(meet(said_forwards(&mut log)), wanted, "round {round}");
+        let mut back = Backward::until(scratch.folder(), last).unwrap();
+        assert_eq!(meet(said_backwards(&mut back, first)), wanted, "round {round}, backwards");
     }
 }
 
@@ -343,7 +451,7 @@ fn log_and_read(random: &mut Random, dir: &Path, watched: bool) -> (Logger, Read
         lines: 0,
         all: Vec::new(),
     };
-    let log = Forward::new(folder, BEGINNING).unwrap();
+    let log = Forward::new(folder, Span::ALWAYS).unwrap();
     let mut reader = Reader { log, seen: Vec::new() };
     for _ in 0..random.below(300) {
         match random.below(8) {
@@ -387,7 +495,7 @@ fn a_current_that_is_cut_is_read_again_from_the_line_that_was_not_whole() {
     let scratch = Scratch::new();
     let current = scratch.0.join("current");
     fs::write(&current, "one\ntwo with a tail").unwrap();
-    let mut log = Forward::new(scratch.folder(), BEGINNING).unwrap();
+    let mut log = Forward::new(scratch.folder(), Span::ALWAYS).unwrap();
     let next = |log: &mut Forward| {
         let more = log.advance() || log.go_on() && log.advance();
         more.then(|| String::from_utf8(log.line().bytes.to_vec()).unwrap())
@@ -414,7 +522,7 @@ fn a_file_that_gets_another_name_for_the_same_moment_is_read_once() {
     };
     fs::write(scratch.0.join(name(1)), "one\n").unwrap();
     fs::write(scratch.0.join("current"), "two\n").unwrap();
-    let mut log = Forward::new(scratch.folder(), BEGINNING).unwrap();
+    let mut log = Forward::new(scratch.folder(), Span::ALWAYS).unwrap();
     rename(".s", ".s.gz");
     assert!(log.advance());
     assert_eq!(log.line().bytes, b"one\n");
@@ -430,7 +538,7 @@ fn a_file_that_is_removed_before_it_is_read_is_told() {
     for n in 1..4 {
         fs::write(scratch.0.join(name(n)), format!("{n}\n")).unwrap();
     }
-    let mut log = Forward::new(scratch.folder(), BEGINNING).unwrap();
+    let mut log = Forward::new(scratch.folder(), Span::ALWAYS).unwrap();
     assert!(log.advance());
     fs::remove_file(scratch.0.join(name(2))).unwrap();
     assert!(log.advance());

@@ -3,8 +3,8 @@
 use super::show::Style;
 use super::when;
 use super::{SVLOG, USAGE_TEXT};
-use crate::logs::{BEGINNING, END};
-use ondisk::tai64n::Stamp;
+use crate::logs::deliver::Wanted;
+use crate::logs::{END, Span};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use sys::linux::message::Line;
@@ -16,18 +16,10 @@ const FEW: usize = 10;
 
 /// What the command line asks for.
 pub struct Request {
-    /// `-f`
-    pub follow: bool,
-    /// `-r`
-    pub reverse: bool,
+    /// `-f`, `-r`, `-n`, `--since` and `--until`.
+    pub wanted: Wanted,
     /// `-h`, `--no-name`
     pub nameless: bool,
-    /// The last so many lines; `None` = all.
-    pub count: Option<usize>,
-    /// `--since`
-    pub since: Stamp,
-    /// `--until`
-    pub until: Stamp,
     /// How times are shown.
     pub style: Style,
     /// The directories.
@@ -53,16 +45,8 @@ struct Words<'a> {
 /// # Errors
 /// The exit code for wrong usage.
 pub fn parse(args: &[&'static OsStr]) -> Result<Request, i32> {
-    let request = Request {
-        follow: false,
-        reverse: false,
-        nameless: false,
-        count: None,
-        since: BEGINNING,
-        until: END,
-        style: Style::Local,
-        dirs: Vec::new(),
-    };
+    let wanted = Wanted { follow: false, reverse: false, count: None, range: Span::ALWAYS };
+    let request = Request { wanted, nameless: false, style: Style::Local, dirs: Vec::new() };
     let mut words = Words { rest: args.iter(), request, count: Count::Unsaid };
     while let Some(word) = words.rest.next() {
         match word.as_bytes() {
@@ -79,9 +63,9 @@ impl Words<'_> {
     fn letters(&mut self, letters: &'static [u8]) -> Result<(), i32> {
         for (i, letter) in letters.iter().enumerate() {
             match letter {
-                b'f' => self.request.follow = true,
+                b'f' => self.request.wanted.follow = true,
                 b'h' => self.request.nameless = true,
-                b'r' => self.request.reverse = true,
+                b'r' => self.request.wanted.reverse = true,
                 b'n' => {
                     let value = match &letters[i + 1..] {
                         b"" => self.value("-n")?,
@@ -113,9 +97,8 @@ impl Words<'_> {
                 let Some(moment) = when::read(value.as_bytes(), when::now()) else {
                     return Err(wrong(&["unable to understand the time ".as_ref(), value]));
                 };
-                let is_since = name == b"--since";
-                *(if is_since { &mut self.request.since } else { &mut self.request.until }) =
-                    moment;
+                let range = &mut self.request.wanted.range;
+                *(if name == b"--since" { &mut range.first } else { &mut range.last }) = moment;
             }
             (b"--raw", None) => self.request.style = Style::Raw,
             (b"--utc", None) => self.request.style = Style::Utc,
@@ -148,12 +131,12 @@ impl Words<'_> {
         if self.request.dirs.is_empty() {
             return Err(SVLOG.usage(USAGE_TEXT));
         }
-        let ranged = self.request.since != BEGINNING || self.request.until != END;
-        if self.request.follow && (self.request.reverse || self.request.until != END) {
+        let wanted = &mut self.request.wanted;
+        if wanted.follow && (wanted.reverse || wanted.range.last != END) {
             return Err(wrong(&["-f goes with neither -r nor --until".as_ref()]));
         }
-        let few = !ranged && (self.request.follow || is_terminal(1));
-        self.request.count = match self.count {
+        let few = wanted.range == Span::ALWAYS && (wanted.follow || is_terminal(1));
+        wanted.count = match self.count {
             Count::Last(count) => Some(count),
             Count::Unsaid if few => Some(FEW),
             Count::Unsaid | Count::All => None,

@@ -27,7 +27,7 @@ pub enum Style {
 
 /// Descriptor 1.
 pub struct Show {
-    style: Style,
+    times: Times,
     /// A terminal reads, which must get no control byte.
     person: bool,
     /// What stands before each line, by directory.
@@ -35,8 +35,6 @@ pub struct Show {
     out: Vec<u8>,
     /// The last byte was no newline.
     within: bool,
-    /// The second that was formatted last, since many lines have the same.
-    second: Option<(i64, String)>,
 }
 
 impl Show {
@@ -44,7 +42,7 @@ impl Show {
     #[must_use]
     pub fn new(style: Style) -> Self {
         let (names, out) = (Vec::new(), Vec::with_capacity(FULL));
-        Self { style, person: is_terminal(1), names, out, within: false, second: None }
+        Self { times: Times::new(style), person: is_terminal(1), names, out, within: false }
     }
 
     /// Has each line begin with its directory's short name, where there are several; with the path
@@ -75,9 +73,8 @@ impl Show {
             if let Some(name) = self.names.get(i) {
                 self.out.extend_from_slice(name);
             }
-            if self.style != Style::Raw
-                && let Some(found) = leading(rest)
-                && self.time(&found)
+            if let Some(found) = leading(rest)
+                && self.times.put(&found, &mut self.out)
             {
                 rest = &rest[found.len..];
             }
@@ -125,10 +122,25 @@ impl Show {
         }
         out.extend_from_slice(&escaped_but_tabs(bytes));
     }
+}
 
-    /// Puts a moment; `false` = it stays as it is.
-    fn time(&mut self, found: &Found) -> bool {
-        if found.is_local && self.style == Style::Local {
+/// Puts moments as people read them.
+pub struct Times {
+    style: Style,
+    /// The second that was formatted last, since many lines have the same.
+    second: Option<(i64, String)>,
+}
+
+impl Times {
+    /// Begins with none.
+    #[must_use]
+    pub fn new(style: Style) -> Self {
+        Self { style, second: None }
+    }
+
+    /// Appends a moment to `out`; `false` = it stays as it is.
+    pub fn put(&mut self, found: &Found, out: &mut Vec<u8>) -> bool {
+        if self.style == Style::Raw || found.is_local && self.style == Style::Local {
             return false;
         }
         let unix = found.stamp.unix_seconds();
@@ -141,13 +153,13 @@ impl Show {
             self.second = Some((unix, if utc { text.replace(' ', "T") } else { text }));
         }
         let Some((_, text)) = &self.second else { return false };
-        self.out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(text.as_bytes());
         if found.digits > 0 {
             let nanos = format!(".{:09}", found.stamp.nanos);
-            self.out.extend_from_slice(&nanos.as_bytes()[..=found.digits]);
+            out.extend_from_slice(&nanos.as_bytes()[..=found.digits]);
         }
         if self.style == Style::Utc {
-            self.out.push(b'Z');
+            out.push(b'Z');
         }
         true
     }

@@ -1,6 +1,6 @@
 //! Several directories, line by line, by time.
 
-use crate::logs::{Backward, Forward, Span};
+use super::{Backward, Forward, Span};
 
 /// Directories whose newest line comes first.
 pub struct Back {
