@@ -117,9 +117,81 @@ pub fn plain(wfid: &str) -> String {
     if word.is_empty() { "-".to_owned() } else { word }
 }
 
+/// What a tag says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag<'a> {
+    /// The instance.
+    pub instance: &'a str,
+    /// The item that it had in hand, as [`plain`] has it, and which try that was.
+    pub item: Option<(&'a str, u32)>,
+    /// The line goes on from the one before of the same instance.
+    pub goes_on: bool,
+}
+
+/// Reads the tag that a line begins with; returns it with what the participant printed. `None`: the
+/// line is no participant's.
+#[must_use]
+pub fn read(line: &[u8]) -> Option<(Tag<'_>, &[u8])> {
+    // A tag has a colon only at its end: names and identities have none.
+    let end = line.iter().take(TAG).position(|byte| *byte == b':')?;
+    let text = line[end..].strip_prefix(b": ")?;
+    let tag = std::str::from_utf8(&line[..end]).ok()?;
+    let (tag, goes_on) = match tag.strip_suffix('+') {
+        Some(tag) => (tag, true),
+        None => (tag, false),
+    };
+    let (instance, item) = tag.split_once(' ').filter(|(instance, _)| !instance.is_empty())?;
+    let item = match item {
+        "-" => None,
+        item => {
+            let (wfid, attempt) = item.split_once('/').filter(|(wfid, _)| !wfid.is_empty())?;
+            Some((wfid, attempt.parse().ok()?))
+        }
+    };
+    Some((Tag { instance, item, goes_on }, text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_tagged_is_read_again_and_other_lines_are_nobody_s() {
+        let long = "x".repeat(1000);
+        for item in [None, Some(("w-1", 1)), Some((&*long, u32::MAX)), Some(("a b/c:d+", 7))] {
+            for bytes in [&b"other_0 w/1: y"[..], b"", b": ", b"\xff\0 b", b"a line of many bytes"]
+            {
+                let (mut lines, mut out) = (Lines::new(16), Vec::new());
+                lines.take(bytes, &tag("sizer_12", item), &mut out);
+                lines.end(&tag("sizer_12", item), &mut out);
+                let mut printed = Vec::new();
+                for (n, line) in out.split_inclusive(|byte| *byte == b'\n').enumerate() {
+                    let (tag, text) = read(line).unwrap();
+                    let plain = item.map(|(wfid, _)| plain(wfid));
+                    let item = plain.as_deref().zip(item.map(|(_, attempt)| attempt));
+                    assert_eq!(tag, Tag { instance: "sizer_12", item, goes_on: n > 0 });
+                    printed.extend_from_slice(text.strip_suffix(b"\n").unwrap());
+                }
+                assert_eq!(printed, bytes);
+            }
+        }
+        for line in [
+            "",
+            ":",
+            "exo: warning: sizer_0 w/1: x",
+            "sizer_0: x",
+            "sizer_0 w/1:x",
+            "sizer_0 w/1 x",
+            "sizer_0 w/: x",
+            "sizer_0 /1: x",
+            "sizer_0 w/1/2: x",
+            "sizer_0 w/4294967296: x",
+            " w/1: x",
+            "sizer_0 : x",
+        ] {
+            assert_eq!(read(line.as_bytes()), None, "{line:?}");
+        }
+    }
 
     fn split(limit: usize, pieces: &[&[u8]]) -> String {
         let (mut lines, mut out) = (Lines::new(limit), Vec::new());
