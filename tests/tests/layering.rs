@@ -78,6 +78,7 @@ const LAYERS: &[Layer] = &[
             "log",
             "anstyle",
             "glob",
+            "regex-lite",
             "strsim",
             "unicode-width",
         ],

@@ -5,7 +5,7 @@ use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
     acts, boot, cancel, cat, check, completion, dead, disable, drain, enable, export, failures,
-    halt, history, import, install, job, list, manual, new, rebuild, reload, replay, request,
+    halt, history, import, install, job, list, log, manual, new, rebuild, reload, replay, request,
     requeue, restart, resume, rule, start, status, stop, submit, top, uninstall, wait,
 };
 use clap::{CommandFactory, Parser, Subcommand};
@@ -37,6 +37,8 @@ enum Verb {
     Status(status::Status),
     Top(top::Top),
     Cat(cat::Cat),
+    #[command(visible_alias = "logs")]
+    Log(log::Log),
     Enable(enable::Enable),
     Disable(disable::Disable),
     #[command(visible_alias = "up")]
@@ -80,6 +82,7 @@ impl Verb {
             Self::Status(args) => status::run(args, here),
             Self::Top(args) => top::run(args, here),
             Self::Cat(args) => cat::run(args, here),
+            Self::Log(args) => log::run(args, here),
             Self::Enable(args) => enable::run(args, here),
             Self::Disable(args) => disable::run(args, here),
             Self::Start(args) => start::run(args, here),
@@ -120,7 +123,7 @@ impl Verb {
 pub fn run(arguments: &[&'static OsStr]) -> i32 {
     fd::fill_standard();
     SKYNET.end_on_panic();
-    exo::say::start(log::LevelFilter::Warn);
+    exo::say::start(::log::LevelFilter::Warn);
     if let Some(code) = completion::answer(Cli::command, arguments) {
         return code;
     }

@@ -15,6 +15,7 @@ pub mod life;
 pub mod links;
 pub mod lint;
 pub mod live;
+pub mod logs;
 pub mod look;
 pub mod making;
 pub mod moment;

@@ -13,6 +13,15 @@ const USUAL: usize = 80;
 /// No column gets narrower than this.
 const NARROWEST: usize = 4;
 
+/// Colours of names; none of them says how something is.
+const NAMES: [AnsiColor; 5] = [
+    AnsiColor::Cyan,
+    AnsiColor::Magenta,
+    AnsiColor::Blue,
+    AnsiColor::BrightCyan,
+    AnsiColor::BrightMagenta,
+];
+
 /// When there is colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Colour {
@@ -89,6 +98,16 @@ impl Screen {
         }
         let style = tone.style();
         Cow::Owned(format!("{}{text}{}", style.render(), style.render_reset()))
+    }
+
+    /// Returns a name in a colour that tells it from the names beside it.
+    #[must_use]
+    pub fn tint<'a>(&self, name: &'a str, place: usize) -> Cow<'a, str> {
+        if !self.has_colour {
+            return Cow::Borrowed(name);
+        }
+        let style = NAMES[place % NAMES.len()].on_default();
+        Cow::Owned(format!("{}{name}{}", style.render(), style.render_reset()))
     }
 
     /// Writes text as it is.

@@ -18,6 +18,7 @@ pub mod import;
 pub mod install;
 pub mod job;
 pub mod list;
+pub mod log;
 pub mod manual;
 pub mod new;
 pub mod rebuild;
