@@ -88,7 +88,10 @@ const LAYERS: &[Layer] = &[
         "testkit",
         &["ondisk", "linux", "sys", "libc", "nix", "tempfile", "participant", "serde_json"],
     ),
-    layer("bench", &["libc", "linux", "machine", "nix", "participant", "rusqlite", "work"]),
+    layer(
+        "bench",
+        &["libc", "linux", "machine", "nix", "ondisk", "participant", "rusqlite", "work"],
+    ),
     layer("tests", &[]),
 ];
 

@@ -1,5 +1,6 @@
 //! Benchmarks of the suite beside daemontools, runit and s6: `tests/bench/run`; of its logger
-//! beside theirs: `tests/bench/run logger`; of exo beside huey: `tests/bench/run queue`.
+//! beside theirs: `tests/bench/run logger`; of exo beside huey: `tests/bench/run queue`; of
+//! looking at logs beside grep: `tests/bench/run look`.
 //!
 //! A row ([`rows`]) measures one suite ([`peer`]) once, on a [`stage`] of its own; the suites take
 //! turns, round after round, and the [`report`] shows medians.
@@ -13,6 +14,7 @@ mod options;
 mod peer;
 mod processes;
 mod queue;
+mod readers;
 mod report;
 mod rows;
 mod stage;

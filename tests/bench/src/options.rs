@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 
 /// What `--help` says.
 pub(crate) const USAGE: &str = "\
-usage: tests/bench/run [ suite | logger | queue | row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ] [ --out FOLDER ]
+usage: tests/bench/run [ suite | logger | queue | look | row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ] [ --out FOLDER ]
 
-Measures the suite beside daemontools, runit and s6, its logger beside theirs, or exo beside huey,
-and prints a table, which is also kept in tests/bench/out. Each of the three has rows of its own;
-without a row: all of the suite's. Needs root: a run lives in namespaces of its own.
+Measures the suite beside daemontools, runit and s6, its logger beside theirs, exo beside huey, or
+looking at logs beside grep, and prints a table, which is also kept in tests/bench/out. Each of the
+four has rows of its own; without a row: all of the suite's. Needs root: a run lives in namespaces of its own.
 
   --rounds N      how often each peer has its turn (5)
   --services N    how many services are many (1000)
   --idle SECONDS  how long idle suites are watched for context switches (20)
   --huge          lets the growth row go on to 10,000 services, the queue's to 1,000,000 items
   --write         writes the table to packaging/doc as well: benchmarks.md,
-                  benchmarks-logger.md, benchmarks-queue.md
+                  benchmarks-logger.md, benchmarks-queue.md, benchmarks-look.md
   --out FOLDER    keeps the table there instead of tests/bench/out
   --help          says this and lists the rows";
 

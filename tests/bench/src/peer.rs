@@ -148,11 +148,11 @@ impl Peer {
         }
     }
 
-    /// Returns who works off items, with the programs in `folder`.
+    /// Returns who does one job, with the programs in `folder`.
     pub(crate) fn worker(name: &'static str, folder: &Path) -> Self {
         Self {
             family: Family::Daemontools,
-            ours: name == crate::workers::EXO,
+            ours: [crate::workers::EXO, crate::readers::SKYNET].contains(&name),
             folder: folder.to_owned(),
             ..Self::limit(name)
         }

@@ -2,7 +2,7 @@
 
 use crate::peer::{self, Folders, Peer};
 use crate::rows::{self, Row};
-use crate::{loggers, workers};
+use crate::{loggers, readers, workers};
 
 /// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +13,13 @@ pub(crate) enum Table {
     Logger,
     /// exo and its queue beside what else works off items on one machine.
     Queue,
+    /// The command for people beside what finds the same.
+    Look,
 }
 
 impl Table {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::Suite, Self::Logger, Self::Queue];
+    pub(crate) const ALL: [Self; 4] = [Self::Suite, Self::Logger, Self::Queue, Self::Look];
 
     /// Returns its rows, in their order.
     pub(crate) const fn rows(self) -> &'static [Row] {
@@ -25,6 +27,7 @@ impl Table {
             Self::Suite => rows::ALL,
             Self::Logger => rows::LOGGER,
             Self::Queue => rows::QUEUE,
+            Self::Look => rows::LOOK,
         }
     }
 
@@ -40,6 +43,7 @@ impl Table {
             Self::Suite => "suite",
             Self::Logger => "logger",
             Self::Queue => "queue",
+            Self::Look => "look",
         }
     }
 
@@ -49,6 +53,7 @@ impl Table {
             Self::Suite => "benchmarks.md",
             Self::Logger => "benchmarks-logger.md",
             Self::Queue => "benchmarks-queue.md",
+            Self::Look => "benchmarks-look.md",
         }
     }
 
@@ -64,6 +69,10 @@ impl Table {
                 "Benchmarks of exo and its queue",
                 "More is better where it says a second or least share, less elsewhere. `tests/bench/run queue`",
             ),
+            Self::Look => (
+                "Benchmarks of looking",
+                "More is better where it says per second, less elsewhere. `tests/bench/run look`",
+            ),
         }
     }
 
@@ -73,6 +82,7 @@ impl Table {
             Self::Suite => peer::installed(folders),
             Self::Logger => loggers::installed(folders),
             Self::Queue => workers::installed(folders),
+            Self::Look => readers::installed(folders),
         }
     }
 }

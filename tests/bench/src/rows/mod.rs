@@ -3,6 +3,7 @@
 mod control;
 mod growth;
 mod logger;
+mod look;
 mod memory;
 mod queue;
 mod start;
@@ -10,6 +11,7 @@ mod stop;
 mod tools;
 
 use crate::peer::Peer;
+use crate::readers::GREP;
 use crate::stage::Lab;
 use crate::trouble::Result;
 use crate::workers::{FLOOR, HUEY};
@@ -305,6 +307,20 @@ pub(crate) const QUEUE: &[Row] = &[
     },
 ];
 
+/// The rows of looking, in the order of their table.
+pub(crate) const LOOK: &[Row] = &[Row {
+    name: "readlog",
+    measures: &[
+        measure("the lines of one process among {n} MiB, MB per second", Goal::More(0.5, GREP)),
+        measure("the lines with two words, MB per second", Goal::More(0.5, GREP)),
+        measure("all lines with local times, MB per second", Goal::None),
+        measure("the first line, ms", Goal::AtMost(50.0)),
+        measure("the first of the last ten lines, ms", Goal::AtMost(50.0)),
+        measure("the first line of the last second, ms", Goal::AtMost(50.0)),
+    ],
+    run: look::readlog,
+}];
+
 /// Returns the middle of `values`, the mean of the two in the middle of an even number.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -341,7 +357,7 @@ mod tests {
 
     #[test]
     fn no_two_rows_have_one_name_and_no_two_lines_one_title() {
-        let all: Vec<&Row> = ALL.iter().chain(LOGGER).chain(QUEUE).collect();
+        let all: Vec<&Row> = ALL.iter().chain(LOGGER).chain(QUEUE).chain(LOOK).collect();
         for (i, row) in all.iter().enumerate() {
             assert!(all[..i].iter().all(|other| other.name != row.name), "{}", row.name);
         }
