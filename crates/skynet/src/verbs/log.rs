@@ -52,7 +52,7 @@ pub struct Log {
     /// Only lines whose text matches this regular expression.
     #[arg(short, long, value_name = "REGEX")]
     grep: Option<String>,
-    /// Small letters match large ones.
+    /// Upper and lower case are the same.
     #[arg(short, long, requires = "grep")]
     ignore_case: bool,
     /// Only lines whose text does not match.
