@@ -373,7 +373,8 @@ fn of_a_cancel_and_the_end_of_the_work_one_is_the_outcome_and_it_is_the_one_that
         let mut seen = [0, 0];
         for race in 0..races {
             let wfid = format!("w{race}");
-            let field = format!("ms={}", race % 40);
+            // From the next to nothing to more than a cancel takes on a busy machine.
+            let field = format!("ms={}", race * 23 % 500);
             site.well(&["submit", "p", "--wfid", &wfid, "--field", &field]);
             let output = site.skynet(&["cancel", &wfid]);
             let (state, fault) = stands(&site, &wfid);
