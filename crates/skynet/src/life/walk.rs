@@ -55,6 +55,8 @@ pub fn walk(
     }
     // A supervise that ends under our write is an answer, not our end.
     signal::ignore(signal::numbers::SIGPIPE);
+    let mut steps = tasks.iter().flat_map(|task| &task.steps.steps);
+    let are_replaced = steps.any(|step| matches!(step, Step::Link));
     let dirs: Vec<_> = tasks.iter().map(|task| (task.dir.clone(), task.log.clone())).collect();
     let no_way = |why: Errno| Failure::errno("watch for", "changes", why);
     let mut walker = Walker {
@@ -75,6 +77,10 @@ pub fn walk(
     let deadline = patience.deadline(walker.begun);
     walker.go(deadline, guard).map_err(|why| Failure::errno("wait for", "services", why))?;
     walker.give_up(patience.timeout);
+    if are_replaced {
+        // Only now: a supervise that let go of its service still is in its directory for a moment.
+        stage::sweep(here);
+    }
     Ok(())
 }
 
@@ -239,11 +245,7 @@ impl<'a> Walker<'a, '_, '_> {
             Step::Stays => self.stays(i),
             Step::Ask(socket, request) => self.ask(i, socket, request),
             Step::Unbar => is_done(links::unbar(self.walks[i].service)),
-            Step::Link => {
-                let linked = links::put(self.here, self.walks[i].service);
-                stage::sweep(self.here);
-                is_done(linked)
-            }
+            Step::Link => is_done(links::put(self.here, self.walks[i].service)),
         }
     }
 
