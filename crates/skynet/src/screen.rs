@@ -158,30 +158,6 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Breaks text into lines of at most `columns`, between words where that can be.
-#[must_use]
-pub fn wrap(text: &str, columns: Option<usize>) -> Vec<String> {
-    let Some(columns) = columns else { return vec![text.to_owned()] };
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in text.split(' ') {
-        let width = word.width();
-        if used > 0 && used + 1 + width > columns {
-            lines.push(String::new());
-            used = 0;
-        }
-        if let Some(line) = lines.last_mut() {
-            if used > 0 {
-                line.push(' ');
-                used += 1;
-            }
-            line.push_str(word);
-            used += width;
-        }
-    }
-    lines
-}
-
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -360,13 +336,6 @@ mod tests {
         assert_eq!(cut("日本語", 6), "日本語");
         assert_eq!(cut("日本語", 5), "日本…");
         assert_eq!(cut("日本語", 4), "日…");
-    }
-
-    #[test]
-    fn text_is_broken_between_words_and_a_long_word_stays_whole() {
-        assert_eq!(wrap("a bc /long/path/to d", Some(8)), ["a bc", "/long/path/to", "d"]);
-        assert_eq!(wrap("a bc d", None), ["a bc d"]);
-        assert_eq!(wrap("", Some(8)), [""]);
     }
 
     #[test]

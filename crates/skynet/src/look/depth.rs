@@ -303,12 +303,12 @@ fn whole(sight: &Sight, role: &str, pid: u32) -> Part {
 
 /// A process by itself.
 fn alone(sight: &Sight, role: &str, pid: u32) -> Part {
-    let process = sight.processes.get(pid);
+    let process = sight.processes.look(pid);
     let name = process.map(|process| String::from_utf8_lossy(process.name()).into_owned());
     Part {
         role: role.to_owned(),
         pid: Some(pid),
-        age: process.map(|process| sight.processes.age(process)),
+        age: process.map(|process| sight.processes.age(&process)),
         usage: sight.processes.usage(pid),
         what: name.unwrap_or_default(),
     }

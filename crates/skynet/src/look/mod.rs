@@ -28,13 +28,14 @@ use crate::here::Here;
 use crate::service::Service;
 use crate::{life, store, svscan};
 use asking::{Asking, Exo};
-use daemontools::observe::{self, Snapshot};
+use daemontools::observe::{self, Half, Snapshot};
 use daemontools::shares;
 use daemontools::svlog::when;
 use daemontools::svpath::Paths;
 use exo::config::Loader;
 use exo::settings::Settings;
 use ondisk::names::RECORD;
+use ondisk::record::Record;
 use ondisk::status::Want;
 use ondisk::tai64n::Stamp;
 use processes::{Processes, Usage};
@@ -172,16 +173,20 @@ pub struct Sight {
 /// # Errors
 /// Where the configuration is is not known.
 pub fn see(here: &Here, services: &[Service], at_most: u64) -> Result<Sight, Failure> {
-    // First: what is started later is asked for by itself, and not taken for dead.
-    let processes = Processes::read();
-    let loader = Loader::new(here.whose)?;
-    let look = |services: &[Service]| {
+    let read = shares::all(services, |share: &[Service]| {
         let (mut paths, mut log_paths) = (life::paths(), life::paths());
-        let look =
-            |service: &Service| look_at(service, (&mut paths, &mut log_paths), &processes, &loader);
-        services.iter().map(look).collect()
-    };
-    let mut services = shares::all(services, look);
+        share.iter().map(|service| Read::of(service, &mut paths, &mut log_paths)).collect()
+    });
+    // Half of all processes may be supervises, of which it is known already that they live.
+    let all = read.iter().flat_map(|read: &Read| [Some(&read.own), read.log.as_ref()]).flatten();
+    let mut supervises: Vec<u32> = all.filter_map(Folder::supervise).collect();
+    supervises.sort_unstable();
+    let processes = Processes::read(&supervises);
+    let loader = Loader::new(here.whose)?;
+    let both: Vec<(&Service, Read)> = services.iter().zip(read).collect();
+    let mut services = shares::all(&both, |share| {
+        share.iter().map(|(service, read)| look_at(service, read, &processes, &loader)).collect()
+    });
     let ask = |seen: &Seen| {
         let is_there = seen.now.is_up() || seen.refused.is_some();
         seen.socket().filter(|_| is_there).cloned()
@@ -207,27 +212,74 @@ pub fn see(here: &Here, services: &[Service], at_most: u64) -> Result<Sight, Fai
     Ok(Sight { services, processes, store, svscan, now })
 }
 
-fn look_at(
-    service: &Service,
-    (paths, log_paths): (&mut Paths, &mut Paths),
-    processes: &Processes,
-    loader: &Loader,
-) -> Seen {
-    let (now, refused) = look_into(paths, &service.dir, processes);
-    let log = service.dir.join("log");
-    let log = log.is_dir().then(|| look_into(log_paths, &log, processes).0);
+/// What the files of a service say, before anybody has seen whether it is true.
+struct Read {
+    own: Folder,
+    log: Option<Folder>,
+}
+
+impl Read {
+    fn of(service: &Service, paths: &mut Paths, log_paths: &mut Paths) -> Self {
+        let own = Folder::read(paths, &service.dir);
+        let log = service.dir.join("log");
+        let log = log.is_dir().then(|| Folder::read(log_paths, &log));
+        Self { own, log }
+    }
+}
+
+/// What a supervise folder says.
+struct Folder {
+    dir: PathBuf,
+    kept: bool,
+    half: Option<Half>,
+    record: Option<Record>,
+    /// Why we may not look into it.
+    refused: Option<Errno>,
+}
+
+impl Folder {
+    fn read(paths: &mut Paths, dir: &Path) -> Self {
+        let kept = paths.set(dir.as_os_str()).and_then(|()| observe::is_kept(paths));
+        let refused = kept.err().filter(|why| matches!(why.0, EACCES | EPERM));
+        let half = observe::read_status(paths).ok().map(|status| status.service());
+        let record = observe::read_record(paths, RECORD);
+        Self { dir: dir.to_owned(), kept: kept.unwrap_or(false), half, record, refused }
+    }
+
+    fn supervise(&self) -> Option<u32> {
+        self.record.filter(|_| self.kept).map(|record| record.supervisor.pid)
+    }
+
+    fn snapshot(&self, processes: &Processes) -> Snapshot {
+        /// What is written in two steps fits together at the next look.
+        const LOOKS: usize = 3;
+        let mut now = Snapshot::new(self.kept, self.half, self.record, processes);
+        for _ in 1..LOOKS {
+            if !now.is_torn {
+                break;
+            }
+            let again = Self::read(&mut life::paths(), &self.dir);
+            now = Snapshot::new(again.kept, again.half, again.record, processes);
+        }
+        now
+    }
+}
+
+fn look_at(service: &Service, read: &Read, processes: &Processes, loader: &Loader) -> Seen {
     let load = || {
-        let read = loader.load(&service.dir);
         let first = |trouble: exo::config::Trouble| {
             trouble.lines.into_iter().next().map(|line| line.to_string())
         };
+        let read = loader.load(&service.dir);
         read.map(|read| Config::of(&read.settings)).map_err(|why| first(why).unwrap_or_default())
     };
+    let refused = read.own.refused;
+    let log = read.log.as_ref().filter(|_| refused.is_none());
     Seen {
         is_enabled: service.is_enabled(),
         service: service.clone(),
-        now,
-        log: log.filter(|_| refused.is_none()),
+        now: read.own.snapshot(processes),
+        log: log.map(|log| log.snapshot(processes)),
         refused,
         who_may: "root, or its owner,",
         config: service.is_participant.then(load),
@@ -237,27 +289,6 @@ fn look_at(
         state: State::Unknown,
         trouble: None,
     }
-}
-
-/// Looks into a supervise folder; tells why not, where we may not.
-fn look_into(paths: &mut Paths, dir: &Path, processes: &Processes) -> (Snapshot, Option<Errno>) {
-    /// What is written in two steps fits together at the next look.
-    const LOOKS: usize = 3;
-    let mut look = || {
-        let kept = paths.set(dir.as_os_str()).and_then(|()| observe::is_kept(paths));
-        let refused = kept.err().filter(|why| matches!(why.0, EACCES | EPERM));
-        let half = observe::read_status(paths).ok().map(|status| status.service());
-        let record = observe::read_record(paths, RECORD);
-        (Snapshot::new(kept.unwrap_or(false), half, record, processes), refused)
-    };
-    let mut seen = look();
-    for _ in 1..LOOKS {
-        if !seen.0.is_torn {
-            break;
-        }
-        seen = look();
-    }
-    seen
 }
 
 fn look_at_queues(services: &mut [Seen], reader: &Reader, at_most: u64) -> Result<(), Failure> {

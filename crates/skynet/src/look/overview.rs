@@ -98,7 +98,10 @@ pub fn totals(sight: &Sight, screen: &Screen, advice: &str) -> String {
     let waiting: u64 = queues.map(|queue| queue.waiting).sum();
     let used = all.iter().fold(Usage::default(), |sum, seen| sum.and(seen.usage));
     let services = if all.len() == 1 { "service" } else { "services" };
-    let mut line = format!("{} {services}: {up} up, {} not", all.len(), all.len() - up);
+    let mut line = format!("{} {services}: {up} up", all.len());
+    if up < all.len() {
+        let _ = write!(line, ", {} not up", all.len() - up);
+    }
     if troubled > 0 {
         let _ = write!(line, ", {troubled} in trouble");
     }

@@ -5,7 +5,8 @@ use super::depth::{self, Depth, Part};
 use super::lines::Said;
 use super::state::State;
 use super::words;
-use crate::screen::{Column, Screen, Table, Tone, clean, wrap};
+use crate::screen::{Column, Screen, Table, Tone, clean};
+use crate::wrap::wrapped;
 use ondisk::tai64n::Stamp;
 use std::fmt::Write;
 use sys::linux::time::SECOND;
@@ -19,8 +20,8 @@ const INDENT: usize = 14;
 pub fn text(depth: &Depth<'_>, screen: &Screen) -> String {
     let mut out = head(depth, screen);
     for (name, text, tone) in facts(depth) {
-        let room = screen.width.map(|width| width.saturating_sub(INDENT).max(20));
-        let lines = wrap(&clean(&text), room);
+        let room = screen.width.map(|width| width.saturating_sub(INDENT));
+        let lines = wrapped(&clean(&text), room);
         for (i, line) in lines.iter().enumerate() {
             let name = if i == 0 { name } else { "" };
             let blank = " ".repeat(INDENT - 2 - name.len());
@@ -60,8 +61,8 @@ fn section(out: &mut String, screen: &Screen, title: &str) {
 
 /// Puts a line, broken where it is too long.
 fn put(out: &mut String, screen: &Screen, text: &str) {
-    let room = screen.width.map(|width| width.saturating_sub(6).max(20));
-    for (i, line) in wrap(&clean(text), room).iter().enumerate() {
+    let room = screen.width.map(|width| width.saturating_sub(4));
+    for (i, line) in wrapped(&clean(text), room).iter().enumerate() {
         let indent = if i == 0 { "    " } else { "      " };
         let _ = writeln!(out, "{indent}{line}");
     }

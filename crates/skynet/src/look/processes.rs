@@ -47,14 +47,16 @@ impl Usage {
 }
 
 impl Processes {
-    /// Looks at all of them.
+    /// Looks at all of them but those in `except`, which is sorted; these are looked at when they
+    /// are asked for.
     #[must_use]
-    pub fn read() -> Self {
+    pub fn read(except: &[u32]) -> Self {
         let boot = Boot::this();
         let Ok(census) = Census::open() else { return Self { boot, ..Self::default() } };
         let mut pids = Vec::new();
         // What cannot be listed is asked for one by one.
         let _ = census.for_each(|pid| pids.push(pid));
+        pids.retain(|pid| except.binary_search(pid).is_err());
         let look = |pids: &[u32]| pids.iter().filter_map(|pid| census.look(*pid).ok()).collect();
         let mut all = shares::all(&pids, look);
         all.sort_unstable_by_key(|process| process.pid);
@@ -81,10 +83,16 @@ impl Processes {
         of.filter_map(|(_, child)| self.get(*child)).filter(|child| child.is_alive())
     }
 
+    /// Returns any process.
+    #[must_use]
+    pub fn look(&self, pid: u32) -> Option<Process> {
+        self.get(pid).copied().or_else(|| Census::open().ok()?.look(pid).ok())
+    }
+
     /// Returns what a process uses.
     #[must_use]
     pub fn usage(&self, pid: u32) -> Usage {
-        self.get(pid).map(Usage::of).unwrap_or_default()
+        self.look(pid).as_ref().map(Usage::of).unwrap_or_default()
     }
 
     /// Returns what a process and all its descendants use.
@@ -161,7 +169,7 @@ mod tests {
         assert_eq!(all.family(9), [9]);
         let used = all.usage_of_all(2);
         assert_eq!((used.processes, used.memory), (4, 1111 * census::page()));
-        assert_eq!(all.usage_of_all(4), Usage::default());
+        assert_eq!(all.usage_of_all(u32::MAX), Usage::default());
     }
 
     #[test]
@@ -172,9 +180,11 @@ mod tests {
 
     #[test]
     fn we_are_among_them_and_alive() {
-        let all = Processes::read();
         let own = std::process::id();
+        let all = Processes::read(&[]);
         assert!(all.is_alive(own) && all.usage(own).memory > 0);
+        let others = Processes::read(&[own]);
+        assert!(others.get(own).is_none() && others.look(own).is_some_and(|it| it.is_alive()));
         let parent = all.get(own).unwrap().parent;
         assert!(all.family(parent).contains(&own));
     }
