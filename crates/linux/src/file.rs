@@ -424,12 +424,39 @@ pub mod flags {
 /// # Errors
 /// As fstatfs(2).
 pub fn free_bytes(fd: i32) -> Result<u64> {
+    Ok(room(fd)?.free)
+}
+
+/// How much room a file system has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that this process may still write.
+    pub free: u64,
+    /// Bytes in all.
+    pub all: u64,
+    /// Files that can still be made.
+    pub free_files: u64,
+    /// Files in all; 0 = it does not count them.
+    pub all_files: u64,
+}
+
+/// Returns how much room the file system of an open file has.
+///
+/// # Errors
+/// As fstatfs(2).
+pub fn room(fd: i32) -> Result<Room> {
     let mut out = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: `out` has room for a statfs.
     cvt(unsafe { libc::fstatfs(fd, out.as_mut_ptr()) })?;
     // SAFETY: fstatfs succeeded and so filled `out`.
     let stat = unsafe { out.assume_init() };
-    Ok(stat.f_bavail.saturating_mul(stat.f_bsize as u64))
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_bsize as u64);
+    Ok(Room {
+        free: bytes(stat.f_bavail),
+        all: bytes(stat.f_blocks),
+        free_files: stat.f_ffree,
+        all_files: stat.f_files,
+    })
 }
 
 /// Tells whether inotify sees all changes of the directory `path`: a network's server may make

@@ -4,9 +4,10 @@ use crate::failure::{Answer, Failure, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
-    acts, boot, cancel, cat, check, completion, dead, disable, drain, enable, export, failures,
-    halt, history, import, install, job, list, log, manual, new, rebuild, reload, replay, request,
-    requeue, restart, resume, rule, start, status, stop, submit, top, uninstall, wait,
+    acts, apply, boot, cancel, cat, check, completion, dead, disable, doctor, drain, enable,
+    export, failures, halt, history, import, install, job, list, log, manual, new, rebuild, reload,
+    replay, request, requeue, restart, resume, rule, start, status, stop, submit, top, uninstall,
+    wait,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use exo::config::Whose;
@@ -50,6 +51,7 @@ enum Verb {
     Drain(drain::Drain),
     Resume(resume::Resume),
     Wait(wait::Wait),
+    Apply(apply::Apply),
     Check(check::Check),
     Submit(submit::Submit),
     Cancel(cancel::Cancel),
@@ -57,6 +59,7 @@ enum Verb {
     Rule(rule::Rule),
     Acts(acts::Acts),
     Replay(replay::Replay),
+    Doctor(doctor::Doctor),
     Boot(boot::Boot),
     Halt(halt::Halt),
     History(history::History),
@@ -92,6 +95,7 @@ impl Verb {
             Self::Drain(args) => drain::run(args, here),
             Self::Resume(args) => resume::run(args, here),
             Self::Wait(args) => wait::run(args, here),
+            Self::Apply(args) => apply::run(args, here),
             Self::Check(args) => check::run(args, here),
             Self::Submit(args) => submit::run(args, here),
             Self::Cancel(args) => cancel::run(args, here),
@@ -99,6 +103,7 @@ impl Verb {
             Self::Rule(args) => rule::run(args, here),
             Self::Acts(args) => acts::run(args, here),
             Self::Replay(args) => replay::run(args, here),
+            Self::Doctor(args) => doctor::run(args, here),
             Self::Boot(args) => boot::run(args, here),
             Self::Halt(args) => halt::run(args, here),
             Self::History(args) => history::run(args, here),
@@ -138,9 +143,12 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
             let whose = if cli.system { Whose::System } else { Whose::Callers };
             match (Here::find(whose, screen), &cli.verb) {
                 (Ok(here), verb) => verb.run(&here),
-                // What hinders the others is what this one is for.
+                // What hinders the others is what these are for.
                 (Err(failure), Verb::Check(args)) => {
                     check::without_site(args, whose, &screen, failure)
+                }
+                (Err(failure), Verb::Doctor(args)) => {
+                    doctor::without_site(args, whose, &screen, failure)
                 }
                 (Err(failure), _) => Err(failure),
             }

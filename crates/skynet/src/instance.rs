@@ -62,6 +62,16 @@ pub fn make(here: &Here) -> Result<(), Failure> {
     make_own_log(here)
 }
 
+/// Lists what [`make`] would make, as far as it is missing.
+#[must_use]
+pub fn missing(here: &Here) -> Vec<PathBuf> {
+    let places = here.places();
+    let [supervise, own_log] = [places.run.join(name(SUPERVISE)), places.service.join(OWN_LOG)];
+    let all =
+        [&places.service, &places.participants, &places.logs, &places.run, &supervise, &own_log];
+    all.into_iter().filter(|folder| !folder.exists()).cloned().collect()
+}
+
 /// Makes a folder of the instance where it is missing: the system's for all to see.
 ///
 /// # Errors

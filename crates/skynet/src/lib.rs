@@ -2,10 +2,13 @@
 //!
 //! The design note is this crate's README.
 
+pub mod apply;
 pub mod builder;
 pub mod cli;
+pub mod doctor;
 pub mod failure;
 pub mod finding;
+pub mod folders;
 pub mod here;
 pub mod instance;
 pub mod items;

@@ -45,6 +45,37 @@ fn make_folder(dir: &Path) -> Result<(), Failure> {
         .map_err(|why| Failure::io("make", target.display(), &why))
 }
 
+/// Tells whether the supervise folder of a service directory, or of its logger, is to lie elsewhere
+/// and is missing there. One that lies in the directory is made by supervise.
+#[must_use]
+pub fn lacks_folder(dir: &Path) -> bool {
+    let is_missing = |dir: &Path| {
+        let folder = below(dir, SUPERVISE);
+        folder.is_symlink() && !folder.is_dir()
+    };
+    let log = below(dir, LOG);
+    is_missing(dir) || log.is_dir() && is_missing(&log)
+}
+
+/// Removes links that did not get their names, because whoever made them was killed.
+///
+/// # Errors
+/// As unlink(2).
+pub fn sweep(here: &Here) -> Result<(), Failure> {
+    for entry in fs::read_dir(&here.places().service).into_iter().flatten().filter_map(Result::ok) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let pid = name.strip_prefix('.').and_then(|name| name.rsplit_once('.')?.1.parse().ok());
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if is_link && pid.is_some_and(|pid: u32| !daemontools::observe::is_alive(pid)) {
+            let path = entry.path();
+            gone(fs::remove_file(&path))
+                .map_err(|why| Failure::io("remove", path.display(), &why))?;
+        }
+    }
+    Ok(())
+}
+
 /// Has the service supervised: puts a link of its name into the service folder. Where svscan is
 /// told of it, all of it is there.
 ///

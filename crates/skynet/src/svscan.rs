@@ -17,29 +17,45 @@ const SYSTEMD: &str = "/run/systemd/system";
 /// is not ours to look into, all that can be had is the name that it was given.
 #[must_use]
 pub fn find(here: &Here) -> Option<i32> {
-    let is_named = |pid: &i32| {
-        let name = fs::read_to_string(process(*pid).join("comm"));
-        name.is_ok_and(|name| name.trim_end() == SVSCAN)
-    };
-    let processes = fs::read_dir("/proc").ok()?;
-    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    find_among(here, pids.filter(is_named))
+    find_among(here, named())
 }
 
 /// The same among the processes of its name.
 #[must_use]
-pub fn find_among(here: &Here, mut named: impl Iterator<Item = i32>) -> Option<i32> {
+pub fn find_among(here: &Here, named: impl Iterator<Item = i32>) -> Option<i32> {
+    watching(here, named).next()
+}
+
+/// Returns the pids of all svscans that watch the service folder.
+#[must_use]
+pub fn all(here: &Here) -> Vec<i32> {
+    watching(here, named()).collect()
+}
+
+/// Lists the processes of its name.
+fn named() -> impl Iterator<Item = i32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten();
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let name = fs::read_to_string(process(*pid).join("comm"));
+        name.is_ok_and(|name| name.trim_end() == SVSCAN)
+    })
+}
+
+/// Of these, those that watch the service folder.
+fn watching(here: &Here, named: impl Iterator<Item = i32>) -> impl Iterator<Item = i32> {
     let id = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
-    let folder = id(&here.places().service)?;
+    let folder = id(&here.places().service);
     let is_told = |process: &Path| {
         let words = fs::read(process.join("cmdline")).unwrap_or_default();
         words.split(|byte| *byte == 0).nth(1) == Some(here.places().service.as_os_str().as_bytes())
     };
-    named.find(|pid| {
+    named.filter(move |pid| {
         let process = process(*pid);
-        fs::metadata(&process).is_ok_and(|stat| stat.uid() == here.owner())
+        folder.is_some()
+            && fs::metadata(&process).is_ok_and(|stat| stat.uid() == here.owner())
             && match id(&process.join("cwd")) {
-                Some(cwd) => cwd == folder,
+                Some(cwd) => Some(cwd) == folder,
                 None => here.uid != here.owner() && is_told(&process),
             }
     })

@@ -153,7 +153,7 @@ fn check_tables(conn: &Connection, path: &Path, version: u32) -> Result<(), Trou
     Err(Trouble::Damaged { path: path.to_owned(), what })
 }
 
-fn check_whole(conn: &Connection, path: &Path) -> Result<(), Trouble> {
+pub(crate) fn check_whole(conn: &Connection, path: &Path) -> Result<(), Trouble> {
     let sql = |error: rusqlite::Error| Trouble::database(path, &error);
     let check = "PRAGMA integrity_check(1)";
     let said: String = conn.query_row(check, [], |row| row.get(0)).map_err(sql)?;

@@ -276,6 +276,14 @@ impl Reader {
         Trouble::database(&self.path, error)
     }
 
+    /// Looks at every page of the file; of a gigabyte, for seconds.
+    ///
+    /// # Errors
+    /// [`Trouble::Damaged`], with what was found first.
+    pub fn check(&self) -> Result<(), Trouble> {
+        open::check_whole(&self.conn, &self.path)
+    }
+
     fn all<T>(
         &self,
         sql: &str,

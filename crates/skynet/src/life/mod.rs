@@ -13,6 +13,7 @@ mod walk;
 mod words;
 
 pub use walk::{Guard, walk};
+pub(crate) use words::last_exit;
 
 use crate::failure::{Answer, code, say};
 use crate::here::Here;

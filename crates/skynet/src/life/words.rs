@@ -41,7 +41,7 @@ pub(super) fn pid(snapshot: &Snapshot) -> Option<u32> {
 }
 
 /// Says how the last life ended.
-pub(super) fn last_exit(snapshot: &Snapshot) -> String {
+pub(crate) fn last_exit(snapshot: &Snapshot) -> String {
     if !snapshot.kept {
         return "its supervise is gone".to_owned();
     }

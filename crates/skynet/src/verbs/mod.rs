@@ -1,6 +1,7 @@
 //! The verbs.
 
 pub mod acts;
+pub mod apply;
 pub mod boot;
 pub mod cancel;
 pub mod cat;
@@ -8,6 +9,7 @@ pub mod check;
 pub mod completion;
 pub mod dead;
 pub mod disable;
+pub mod doctor;
 pub mod drain;
 pub mod enable;
 pub mod export;
