@@ -253,6 +253,27 @@ fn who_may_not_read_a_log_is_told_who_may() {
     assert!(out.ends_with("; root and members of group 1 may\n"), "{out}");
 }
 
+#[test]
+fn the_system_s_logs_are_read_by_its_group_and_others_are_told_so() {
+    let site = Site::new(Kind::System);
+    log(&site, "web", &[("current", "here\n")]);
+    let dir = site.at(Place::Logs).join("web");
+    // As a logger has it: these are skynetlog and skynet in the site's accounts.
+    chown(&dir, Some(64971), Some(64970)).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o2750)).unwrap();
+    let read_with = |group: &str| {
+        let skynet = program("skynet").display().to_string();
+        let args = ["--reuid=65534", group, "--clear-groups", &skynet, "--system", "log", "web"];
+        run_within(SOON, &mut site.command("setpriv", &args))
+    };
+    let stranger = read_with("--regid=65534");
+    let who = "root, skynetlog and members of group skynet";
+    let why = format!("unable to read the log of web: access denied; {who} may");
+    assert_eq!(stranger.verdict(), (Some(1), format!("skynet: warning: {why}\n")));
+    let member = read_with("--regid=64970");
+    assert_eq!((member.verdict(), member.out()), ((Some(0), String::new()), "here\n".into()));
+}
+
 /// A `skynet log -f` with its output in files.
 struct Follower<'a> {
     site: &'a Site,
