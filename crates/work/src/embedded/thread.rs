@@ -423,7 +423,11 @@ impl Thread {
                 });
                 self.tell(Event::Sent { ticket, job });
             }
-            (Answer::Made(ticket), made) => self.tell(Event::Made { ticket, made }),
+            (Answer::Made(ticket), made) => {
+                // Who has a job in hand that was cancelled may be we: nobody rings us then.
+                self.rung |= made.is_ok();
+                self.tell(Event::Made { ticket, made });
+            }
             (Answer::Keep, _) => self.plan_renewal(),
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
             (Answer::Settle(_) | Answer::Begin(_) | Answer::Take | Answer::Clean, _) => {}

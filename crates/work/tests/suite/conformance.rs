@@ -88,6 +88,7 @@ pub(crate) fn run(rig: &impl Rig) {
     what_is_interrupted_is_ready_for_another(rig);
     what_a_dead_taker_had_is_delivered_again(rig);
     a_cancel_reaches_who_works_on_it(rig);
+    who_cancels_what_it_has_in_hand_itself_hears_of_it_at_once(rig);
     a_withdrawn_ask_is_not_granted(rig);
     what_nobody_looked_at_is_given_back_at_the_end(rig);
     many_items_are_each_answered_once(rig);
@@ -194,6 +195,25 @@ fn a_cancel_reaches_who_works_on_it(rig: &impl Rig) {
     worker.finish(delivery, Ended { fault: Fault::CRASHED, ..done() });
     assert_eq!(settled(&mut worker).1, Fault::KILLED);
     assert_eq!(rig.answers().len(), before, "nobody is answered");
+}
+
+fn who_cancels_what_it_has_in_hand_itself_hears_of_it_at_once(rig: &impl Rig) {
+    let mut broker = rig.open();
+    let id = send(&mut broker, "unwanted here");
+    broker.ask(Ask::Now, "q_0");
+    let delivery = arrived(&mut broker);
+    broker.make(4, By::default(), Asked::Cancel(id, Fault::CANCELLED));
+    event(&mut broker, |event| matches!(event, Event::Made { ticket: 4, .. }).then_some(()));
+    // Asked behind it: were it heard of only later, this would be answered first.
+    broker.make(5, By::default(), Asked::Cancel(JobId(i64::MAX), Fault::CANCELLED));
+    let told = event(&mut broker, |event| match event {
+        Event::Cancelled { key, .. } => Some(key),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(told, delivery.key());
+    event(&mut broker, |event| matches!(event, Event::Made { ticket: 5, .. }).then_some(()));
+    broker.finish(delivery, Ended { fault: Fault::CRASHED, ..done() });
+    assert_eq!(settled(&mut broker).1, Fault::CANCELLED);
 }
 
 fn a_withdrawn_ask_is_not_granted(rig: &impl Rig) {
