@@ -21,7 +21,7 @@
 //! | 96-107 | TAI64N stamp of the last death, zero = none yet |
 //! | 108 | phase: 0 down, 1 start due, 2 `start` runs, 3 `run` runs, 4 started without `run`, 5 `stop` runs, 6 failed |
 //! | 109 | want, as byte 17 of the status |
-//! | 110 | flags: 1 paused, 2 exit asked, 4 adopted, 8 told to go down, 16 `start` or `run` ran since told to go up |
+//! | 110 | flags: 1 paused, 2 exit asked, 4 adopted, 8 told to go down, 16 `start` or `run` ran since told to go up, 32 the last death was asked for |
 //! | 111 | last exit: 0 none, 1 code, 2 signal, 3 unknown, 4 could not be run (errno) |
 //! | 112-115 | its code, signal or errno |
 //! | 116-119 | zero |
@@ -129,6 +129,8 @@ pub struct Record {
     pub stopping: bool,
     /// `start` or `run` ran since it was told to go up: `stop` is owed.
     pub begun: bool,
+    /// The last death was asked for: a command sent a signal to end it.
+    pub asked: bool,
     /// How the last process ended.
     pub last_exit: Exit,
     /// Starts of `run` after the first, in this life of the service.
@@ -159,6 +161,7 @@ impl Record {
             adopted: false,
             stopping: false,
             begun: false,
+            asked: false,
             last_exit: Exit::None,
             restarts: 0,
         }
@@ -188,7 +191,8 @@ impl Record {
             | u8::from(self.exit_asked) << 1
             | u8::from(self.adopted) << 2
             | u8::from(self.stopping) << 3
-            | u8::from(self.begun) << 4;
+            | u8::from(self.begun) << 4
+            | u8::from(self.asked) << 5;
         out[111] = kind;
         put(&mut out, 112, &number.to_le_bytes());
         put(&mut out, 120, &self.restarts.to_le_bytes());
@@ -229,6 +233,7 @@ impl Record {
             adopted: bytes[110] & 4 != 0,
             stopping: bytes[110] & 8 != 0,
             begun: bytes[110] & 16 != 0,
+            asked: bytes[110] & 32 != 0,
             last_exit,
             restarts: u64_at(bytes, 120),
         })
@@ -283,7 +288,7 @@ mod tests {
         let exits = [Exit::None, Exit::Code(111), Exit::Signal(15), Exit::Unknown, Exit::NotRun(2)];
         for phase in Phase::ALL {
             for last_exit in exits {
-                for bits in 0..32 {
+                for bits in 0..64 {
                     let record = Record {
                         phase,
                         last_exit,
@@ -292,6 +297,7 @@ mod tests {
                         adopted: bits & 4 != 0,
                         stopping: bits & 8 != 0,
                         begun: bits & 16 != 0,
+                        asked: bits & 32 != 0,
                         ..full()
                     };
                     assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record));

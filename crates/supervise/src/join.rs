@@ -128,8 +128,9 @@ impl Host {
     /// Gives up everything of a member; its record says that its life is over, and how.
     pub(crate) fn let_go(&mut self, which: Which) {
         if let Some(mut kept) = self.members[which as usize].take() {
-            let Record { died, last_exit, .. } = kept.record;
-            kept.record = Record { died, last_exit, ..Record::new([0; 16], self.own.identity) };
+            let Record { died, asked, last_exit, .. } = kept.record;
+            let new = Record::new([0; 16], self.own.identity);
+            kept.record = Record { died, asked, last_exit, ..new };
             // Where it cannot be written, the next supervise finds no process all the same.
             let _ = kept.write_record();
         }

@@ -44,6 +44,8 @@ pub(crate) struct Kept {
     pub(crate) complained: bool,
     /// The last process and the script that it ran, for `notify`.
     pub(crate) last_pid: u32,
+    /// The process was sent a signal to end it.
+    told: bool,
     pub(crate) script: &'static CStr,
 }
 
@@ -64,6 +66,7 @@ impl Kept {
             late: None,
             complained: false,
             last_pid: 0,
+            told: false,
             script: names::RUN,
         }
     }
@@ -138,6 +141,7 @@ impl Kept {
     /// Puts into the record what will be true once the script runs.
     pub(crate) fn about_to_run(&mut self, script: Script) {
         let now = stamp();
+        self.told = false;
         let record = &mut self.record;
         record.since = now;
         record.adopted = false;
@@ -187,6 +191,8 @@ impl Kept {
         self.record.died = Some(now);
         self.record.ready = None;
         self.record.adopted = false;
+        // Told by an earlier supervise, it was told to go down.
+        self.record.asked = self.told || self.record.stopping;
         self.record.last_exit = exit;
         self.watch = None;
     }
@@ -197,8 +203,9 @@ impl Kept {
     }
 
     /// Sends a signal to the process, or to its whole group.
-    pub(crate) fn signal(&self, what: Kill, group: bool) {
+    pub(crate) fn signal(&mut self, what: Kill, group: bool) {
         let Some(pid) = self.pid() else { return };
+        self.told |= is_the_end(what);
         let number = number(what);
         // What we sent it for may be over already; then it needs no signal.
         let _ = match &self.watch {
@@ -265,6 +272,12 @@ pub(crate) fn exit(ended: Ended) -> Exit {
         Ended::Code(code) => Exit::Code(code),
         Ended::Signal(signal) => Exit::Signal(signal),
     }
+}
+
+/// Tells whether a signal is sent to end a process.
+fn is_the_end(what: Kill) -> bool {
+    use Signal::{Interrupt, Kill as Killed, Quit, Terminate};
+    matches!(what, Kill::Named(Interrupt | Killed | Quit | Terminate))
 }
 
 fn number(what: Kill) -> i32 {
