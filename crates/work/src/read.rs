@@ -3,13 +3,14 @@
 mod acts;
 mod lists;
 mod past;
+mod trouble;
 
 pub use acts::{Act, Rule};
 pub use lists::{Details, Request, Which};
 pub use past::{Entry, Mark, Past, Portion, Span};
 mod queues;
-
 pub use queues::{Failure, Oldest, Queue};
+pub use trouble::{Held, PutAway};
 
 use crate::change::{DeadId, JobId, row_subject};
 use crate::clock::Wall;

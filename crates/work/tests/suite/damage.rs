@@ -219,6 +219,11 @@ fn a_job_whose_item_is_spoilt_ends_alone_and_its_sender_and_the_dead_items_tell(
         assert_eq!((dead[1].job, &*dead[1].bytes), (Some(id), &b"\0A"[..]));
         assert_eq!((dead[0].job, &*dead[0].bytes), (Some(gone), &b""[..]));
         assert!(dead.iter().all(|dead| dead.reason.contains("damaged")), "{dead:?}");
+        let reader = world.reader();
+        assert_eq!(reader.last_dead().unwrap(), dead[0].id);
+        let behind = reader.dead_after(dead[1].id, 9).unwrap();
+        assert_eq!((behind.len(), behind[0].id, behind[0].job), (1, dead[0].id, Some(gone)));
+        assert_eq!(reader.dead_after(dead[0].id, 9).unwrap(), []);
         let replies = replies(&world);
         assert!(replies[1].contains(r#""expid":"a""#), "{replies:?}");
         assert!(replies.iter().all(|reply| reply.contains("\"error\":{")), "{replies:?}");
