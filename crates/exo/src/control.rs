@@ -23,6 +23,11 @@ pub enum Request {
         /// What is waited for.
         until: Until,
     },
+    /// How do you stand? Answered once there was more trouble than is known.
+    Watch {
+        /// So much is known of this exo.
+        seen: u64,
+    },
     /// Take no more items.
     Drain,
     /// Take items again.
@@ -162,9 +167,8 @@ impl Request {
                 vec![(0, Asked::SetRule(Box::new(rule)))]
             }
             Self::RuleDrop { rule } => vec![(*rule, Asked::DropRule(RuleId(*rule)))],
-            Self::Status | Self::Wait { .. } | Self::Drain | Self::Resume | Self::Cancel { .. } => {
-                Vec::new()
-            }
+            Self::Status | Self::Wait { .. } | Self::Watch { .. } => Vec::new(),
+            Self::Drain | Self::Resume | Self::Cancel { .. } => Vec::new(),
         })
     }
 
@@ -266,6 +270,7 @@ mod tests {
             Request::Status,
             Request::Wait { until: Until::Started },
             Request::Wait { until: Until::Idle },
+            Request::Watch { seen: 7 },
             Request::Drain,
             Request::Resume,
             Request::Cancel { wfid: "w\n".into(), expid: None, flavour: Flavour::Kill },

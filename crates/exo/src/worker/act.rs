@@ -97,6 +97,7 @@ impl Worker {
     pub(super) fn start_failed(&mut self, slot: usize, why: String) {
         let slot_ref = &mut self.slots[slot];
         slot_ref.process = None;
+        self.troubles.of(slot_ref, "not-started", &why);
         if slot_ref.start_failure.as_ref() != Some(&why) {
             warn!("unable to start {}: {why}", slot_ref.name);
             slot_ref.start_failure = Some(why);

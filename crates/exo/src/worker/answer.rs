@@ -1,6 +1,6 @@
 //! What is asked by the control socket, and what is answered.
 
-use super::control::Made;
+use super::control::{Made, Waited};
 use super::{Phase, Worker, now};
 use crate::control::{Answer, Request, Until, code_of};
 use ::log::info;
@@ -30,10 +30,8 @@ impl Worker {
                 self.slots.iter_mut().for_each(|slot| slot.ask_how_far(now));
                 Some(answer)
             }
-            Request::Wait { until } => {
-                let waits = self.control.let_wait(at, *until, WAITERS);
-                (!waits).then(|| Answer::failed("too many wait already"))
-            }
+            Request::Wait { until } => self.let_wait(at, Waited::For(*until)),
+            Request::Watch { seen } => self.let_wait(at, Waited::Trouble(*seen)),
             Request::Drain | Request::Resume if self.phase == Phase::Stopping => {
                 Some(Answer::failed("it ends"))
             }
@@ -96,26 +94,36 @@ impl Worker {
         self.control.expect_made(at, tickets, answer);
     }
 
+    /// Answers later, once it is so.
+    fn let_wait(&mut self, at: usize, what: Waited) -> Option<Answer> {
+        let waits = self.control.let_wait(at, what, WAITERS);
+        (!waits).then(|| Answer::failed("too many wait already"))
+    }
+
     /// Answers those who wait for what is so by now.
     pub(super) fn answer_waiters(&mut self) {
-        let wanted = self.control.waited_for();
-        if wanted.is_empty() {
+        let mut reached: Vec<Waited> = Vec::new();
+        for wanted in self.control.waited_for() {
+            if !reached.contains(&wanted) && self.is_so(wanted) {
+                reached.push(wanted);
+            }
+        }
+        if reached.is_empty() {
             return;
         }
-        let is_so = |until: &Until| wanted.contains(until) && self.is_reached(*until);
-        let reached: Vec<Until> = [Until::Started, Until::Idle].into_iter().filter(is_so).collect();
         let answer = Answer::status(&self.status());
         self.control.reached(&reached, &answer);
     }
 
-    fn is_reached(&self, until: Until) -> bool {
-        match until {
-            Until::Started => {
+    fn is_so(&self, what: Waited) -> bool {
+        match what {
+            Waited::Trouble(seen) => self.troubles.count() > seen,
+            Waited::For(Until::Started) => {
                 let is_on_its_way =
                     |standing| matches!(standing, Standing::Starting | Standing::Ending);
                 !self.slots.iter().any(|slot| is_on_its_way(slot.machine.standing()))
             }
-            Until::Idle => {
+            Waited::For(Until::Idle) => {
                 self.slots.iter().all(|slot| !slot.has_delivery())
                     && (self.phase != Phase::Running || self.has_nothing_ready())
             }
@@ -156,6 +164,9 @@ impl Worker {
             "config": self.control.digest,
             "state": state,
             "trouble": self.trouble,
+            "life": self.troubles.life(),
+            "troubles": self.troubles.count(),
+            "last_troubles": self.troubles.last(),
             "done": self.done,
             "failed": self.failed,
             "seconds": seconds(self.begun),

@@ -35,7 +35,16 @@ struct Client {
     /// What is being recorded for it.
     pending: Option<Pending>,
     /// What it waits for, for as long as it likes.
-    waits: Option<Until>,
+    waits: Option<Waited>,
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waited {
+    /// That something is so.
+    For(Until),
+    /// More trouble than this.
+    Trouble(u64),
 }
 
 /// What came of each thing that was asked for, by the number that it is about.
@@ -163,19 +172,19 @@ impl Control {
     }
 
     /// Has a client wait for something; `false` where it is nobody, or more than `most` wait.
-    pub(super) fn let_wait(&mut self, at: usize, until: Until, most: usize) -> bool {
+    pub(super) fn let_wait(&mut self, at: usize, what: Waited, most: usize) -> bool {
         let waiters = self.clients.iter().filter(|client| client.waits.is_some()).count();
         let client = self.clients.get_mut(at).filter(|_| waiters < most);
-        client.map(|client| client.waits = Some(until)).is_some()
+        client.map(|client| client.waits = Some(what)).is_some()
     }
 
     /// Returns what clients wait for.
-    pub(super) fn waited_for(&self) -> Vec<Until> {
+    pub(super) fn waited_for(&self) -> Vec<Waited> {
         self.clients.iter().filter_map(|client| client.waits).collect()
     }
 
     /// Answers those who wait for one of these.
-    pub(super) fn reached(&mut self, reached: &[Until], answer: &Answer) {
+    pub(super) fn reached(&mut self, reached: &[Waited], answer: &Answer) {
         let until = now().after(PATIENCE);
         for client in &mut self.clients {
             if client.waits.take_if(|wanted| reached.contains(wanted)).is_some() {

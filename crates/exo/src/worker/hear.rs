@@ -6,7 +6,7 @@ use super::slot::{PATIENCE, Process, Progress, at_once};
 use super::{Phase, Worker};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
-use machine::exo::{Event, Mode};
+use machine::exo::{Event, Mode, Standing};
 use machine::work::{Fault, Kind};
 use participant::protocol::{self, Flavour, FromParticipant, ToParticipant};
 use sys::linux::errno::Errno;
@@ -58,6 +58,9 @@ impl Worker {
                         self.over = Some(TROUBLE);
                     } else {
                         warn!("unable to go on until it is mended: {what}");
+                    }
+                    if self.trouble.is_none() {
+                        self.troubles.of_queue(&what);
                     }
                     self.trouble = Some(what);
                 }
@@ -193,11 +196,17 @@ impl Worker {
             well = outcome.fault == Fault::NONE;
             work.said = Some(outcome);
         } else if slot_ref.machine.mode() == Mode::Persistent && self.phase != Phase::Stopping {
-            let how = match how {
+            let words = match how {
                 Ended::Code(code) => format!("exit {code}"),
                 Ended::Signal(signal) => format!("signal {signal}"),
             };
-            warn!("{} ended: {how}", slot_ref.name);
+            warn!("{} ended: {words}", slot_ref.name);
+            // One that has nothing in hand may leave when it likes.
+            if how != Ended::Code(0) || slot_ref.work.is_some() {
+                let is_starting = slot_ref.machine.standing() == Standing::Starting;
+                let kind = if is_starting { "not-started" } else { "ended" };
+                self.troubles.of(slot_ref, kind, &words);
+            }
         }
         let unread = self.slots[slot].item_was_unread();
         self.events.push_back((slot, Event::Died { well, unread }));

@@ -10,6 +10,7 @@ mod log;
 mod one_item;
 mod settle;
 mod slot;
+mod troubles;
 mod wait;
 
 use crate::keeper::WorkerEnds;
@@ -33,6 +34,7 @@ use sys::linux::file::flags::EAGAIN;
 use sys::linux::watch::{self, Watcher};
 use sys::linux::{socket, time};
 use sys::program::TROUBLE;
+use troubles::Troubles;
 use work::embedded::{self, Keep};
 use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy, Wall};
 
@@ -108,6 +110,8 @@ struct Worker {
     keys: u32,
     /// What the broker cannot do at the moment.
     trouble: Option<String>,
+    /// What went wrong so far.
+    troubles: Troubles,
     is_ready: bool,
     /// Items settled as done, and those that were not.
     done: u64,
@@ -153,6 +157,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         turn: 0,
         keys: 0,
         trouble: None,
+        troubles: Troubles::new(),
         is_ready: false,
         done: 0,
         failed: 0,
