@@ -62,7 +62,8 @@ const LAYERS: &[Layer] = &[
     ),
     layer(
         "skynet",
-        // exo for its configuration and the words of its control socket.
+        // exo for its configuration and the words of its control socket; machine for what the
+        // notifier, a daemon, decides.
         &[
             "exo",
             "participant",

@@ -10,6 +10,7 @@ extern crate std;
 
 pub mod exo;
 pub mod logdir;
+pub mod notice;
 pub mod queue;
 pub mod supervise;
 pub mod svscan;

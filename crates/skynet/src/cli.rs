@@ -5,9 +5,9 @@ use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
     acts, apply, boot, cancel, cat, check, completion, dead, disable, doctor, drain, enable,
-    export, failures, halt, history, import, install, job, list, log, manual, new, rebuild, reload,
-    replay, request, requeue, restart, resume, rule, start, status, stop, submit, top, uninstall,
-    wait,
+    export, failures, halt, history, import, install, job, list, log, manual, new, notice, rebuild,
+    reload, replay, request, requeue, restart, resume, rule, start, status, stop, submit, top,
+    uninstall, wait,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use exo::config::Whose;
@@ -60,6 +60,7 @@ enum Verb {
     Acts(acts::Acts),
     Replay(replay::Replay),
     Doctor(doctor::Doctor),
+    Notice(notice::Notice),
     Boot(boot::Boot),
     Halt(halt::Halt),
     History(history::History),
@@ -104,6 +105,7 @@ impl Verb {
             Self::Acts(args) => acts::run(args, here),
             Self::Replay(args) => replay::run(args, here),
             Self::Doctor(args) => doctor::run(args, here),
+            Self::Notice(args) => notice::run(args, here),
             Self::Boot(args) => boot::run(args, here),
             Self::Halt(args) => halt::run(args, here),
             Self::History(args) => history::run(args, here),
@@ -138,6 +140,8 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
         Ok(Cli { verb: Verb::Completion(args), color, .. }) => {
             completion::run(&args, &Screen::here(color))
         }
+        // Run by a part of the instance, perhaps as another user: it has no instance of its own.
+        Ok(Cli { verb: Verb::Notice(args), .. }) if args.is_part() => notice::run_part(&args),
         Ok(cli) => {
             let screen = Screen::here(cli.color);
             let whose = if cli.system { Whose::System } else { Whose::Callers };

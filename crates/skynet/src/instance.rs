@@ -3,7 +3,7 @@
 
 use crate::failure::Failure;
 use crate::here::Here;
-use crate::service::OWN_LOG;
+use crate::service::{OWN_LOG, OWN_NOTICE};
 use crate::svscan;
 use exo::GROUP;
 use ondisk::names::{DAEMONTOOLS_COMPAT, RUN, SUPERVISE};
@@ -59,7 +59,11 @@ pub fn make(here: &Here) -> Result<(), Failure> {
     for folder in [&places.service, &places.participants, &places.logs, &places.run, &supervise] {
         make_place(here, folder)?;
     }
-    make_own_log(here)
+    make_own_log(here)?;
+    if here.site.notice.targets.is_empty() {
+        return Ok(());
+    }
+    make_own_notice(here)
 }
 
 /// Lists what [`make`] would make, as far as it is missing.
@@ -114,7 +118,6 @@ pub fn make_log(here: &Here, service: &str) -> Result<PathBuf, Failure> {
 
 /// Makes the service that keeps what svscan says, new each time: programs may have moved.
 fn make_own_log(here: &Here) -> Result<(), Failure> {
-    let places = here.places();
     let log = make_log(here, OWN_LOG)?;
     let multilog = quoted(&here.program("multilog"));
     let mut user = String::new();
@@ -125,16 +128,38 @@ fn make_own_log(here: &Here) -> Result<(), Failure> {
     let run = format!(
         "#!/bin/sh\n# Written by skynet boot.\nexec {user}{multilog} t s1000000 n10 {log}\n"
     );
-    let dir = places.service.join(OWN_LOG);
+    make_service(here, OWN_LOG, &run)
+}
+
+/// Makes the service that tells of trouble, where somebody is to be told.
+fn make_own_notice(here: &Here) -> Result<(), Failure> {
+    let own = std::env::current_exe().map_err(|why| Failure::io("find", "skynet", &why))?;
+    let run = format!(
+        "#!/bin/sh\n# Written by skynet boot.\nexec 2>&1\nexec {} notice watch\n",
+        quoted(&own)
+    );
+    make_service(here, OWN_NOTICE, &run)
+}
+
+/// Makes a service of the instance's own, or gives it another `run`.
+fn make_service(here: &Here, service: &str, run: &str) -> Result<(), Failure> {
+    let folder = &here.places().service;
+    let dir = folder.join(service);
     if fs::read_to_string(dir.join(name(RUN))).is_ok_and(|there| there == run) {
         return Ok(());
     }
-    write_service(here, &dir, &run).map_err(|why| Failure::io("make", dir.display(), &why))
+    let failed = |why| Failure::io("make", dir.display(), &why);
+    if dir.exists() {
+        return write_service(here, service, &dir, run).map_err(failed);
+    }
+    // svscan sees it once it is whole: it passes over what begins with a dot.
+    let new = folder.join(format!(".{service}.new"));
+    write_service(here, service, &new, run).and_then(|()| fs::rename(&new, &dir)).map_err(failed)
 }
 
-fn write_service(here: &Here, dir: &Path, run: &str) -> std::io::Result<()> {
+fn write_service(here: &Here, service: &str, dir: &Path, run: &str) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(OPEN).create(dir)?;
-    let supervise = here.places().run.join(name(SUPERVISE)).join(OWN_LOG);
+    let supervise = here.places().run.join(name(SUPERVISE)).join(service);
     let link = dir.join(name(SUPERVISE));
     if fs::symlink_metadata(&link).is_err() {
         symlink(supervise, &link)?;

@@ -23,6 +23,7 @@ pub mod look;
 pub mod making;
 pub mod moment;
 pub mod names;
+pub mod notice;
 pub mod past;
 pub mod scaffold;
 pub mod screen;

@@ -13,6 +13,9 @@ use sys::linux::process::euid;
 /// The service that keeps what svscan, and everything without a logger, says.
 pub const OWN_LOG: &str = "skynet-log";
 
+/// The service that tells of trouble.
+pub const OWN_NOTICE: &str = "skynet-notice";
+
 /// Who put a service there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -63,7 +66,7 @@ impl Service {
     /// Tells whether it is a part of the instance itself, and not meant where all are.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.name == OWN_LOG
+        [OWN_LOG, OWN_NOTICE].contains(&self.name.as_str())
     }
 
     /// Returns its directory without links, by which its files are found whatever becomes of these.

@@ -2,6 +2,7 @@
 
 use super::json;
 use super::keys::{self, DELAYS, KEYS, LIMITS, Scope};
+use super::notice::{self, Notice};
 use super::places::Places;
 use super::problem::{Origin, Problem};
 use super::services::{self, Wanted};
@@ -55,6 +56,8 @@ pub(super) struct Draft {
     config: BTreeMap<String, String>,
     /// Which services are to be enabled.
     pub(super) services: BTreeMap<String, Wanted>,
+    /// Who is told of trouble.
+    pub(super) notice: Notice,
     /// Where each value comes from that is no default, by its key.
     pub(super) origins: BTreeMap<String, Origin>,
 }
@@ -110,6 +113,7 @@ impl Draft {
             environment: BTreeMap::new(),
             config: BTreeMap::new(),
             services: BTreeMap::new(),
+            notice: Notice::default(),
             origins: BTreeMap::new(),
         }
     }
@@ -148,6 +152,10 @@ impl Draft {
             }
             if known.name == "services" {
                 problems.extend(services::lay(field, path, &mut self.services));
+                continue;
+            }
+            if known.name == "notice" {
+                problems.extend(notice::lay(field, &mut self.notice));
                 continue;
             }
             let before = problems.len();

@@ -28,7 +28,7 @@ const SITE: &[Scope] = &[Scope::Site];
 const LEVEL: &[Scope] = &[Scope::Site, Scope::Own];
 
 /// All of them, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 34] = [
+pub(crate) const KEYS: [Key; 35] = [
     key("participant", OWN),
     key("queue", EACH),
     key("mode", EACH),
@@ -62,6 +62,7 @@ pub(crate) const KEYS: [Key; 34] = [
     key("spool", SITE),
     key("run", SITE),
     key("services", SITE),
+    key("notice", SITE),
     key("participants", SITE),
 ];
 

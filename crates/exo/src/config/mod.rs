@@ -7,6 +7,7 @@ mod draft;
 mod effective;
 mod json;
 mod keys;
+pub mod notice;
 mod places;
 mod problem;
 mod services;
@@ -24,6 +25,7 @@ use crate::accounts;
 use crate::settings::Settings;
 use draft::Draft;
 use keys::Scope;
+use notice::Notice;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -141,6 +143,8 @@ pub struct Site {
     pub worker_user: Option<String>,
     /// Which services are to be enabled, and which are not to be.
     pub services: BTreeMap<String, Wanted>,
+    /// Who is told of trouble.
+    pub notice: Notice,
     /// What is not as it should be, one line each.
     pub warnings: Vec<String>,
 }
@@ -160,6 +164,7 @@ pub fn site(whose: Whose) -> Result<Site, Trouble> {
         return Err(reading.trouble);
     }
     let services = std::mem::take(&mut draft.services);
+    let notice = std::mem::take(&mut draft.notice);
     let settings = draft.finish_site();
     let settings =
         settings.map_err(|problems| Trouble::in_file(Path::new(SITE_FILE), b"", problems))?;
@@ -167,7 +172,7 @@ pub fn site(whose: Whose) -> Result<Site, Trouble> {
     places.spool = settings.spool;
     places.run = settings.run;
     let (safety, worker_user) = (settings.safety, settings.worker_user);
-    Ok(Site { places, safety, worker_user, services, warnings: reading.warnings })
+    Ok(Site { places, safety, worker_user, services, notice, warnings: reading.warnings })
 }
 
 /// Reads one file as one of the site's; returns what is not as it should be.

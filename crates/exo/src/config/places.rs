@@ -37,6 +37,8 @@ pub struct Places {
     pub service: PathBuf,
     /// Log directories.
     pub logs: PathBuf,
+    /// What the notifier keeps.
+    pub notice: PathBuf,
 }
 
 impl Places {
@@ -72,6 +74,8 @@ impl Places {
             packaged: "/usr/lib/skynet/participants".into(),
             service: "/etc/skynet/service".into(),
             logs: "/var/log/skynet".into(),
+            // Beside the store, whose folder belongs to exo's workers.
+            notice: "/var/lib/skynet-notice".into(),
         }
     }
 
@@ -97,6 +101,7 @@ impl Places {
             packaged: PathBuf::new(),
             service: below(&state, "service"),
             logs: below(&state, "log"),
+            notice: below(&state, "notice"),
             store: state.unwrap_or_default(),
             run: run.unwrap_or_default(),
         }
@@ -127,6 +132,7 @@ impl Places {
             packaged: folder.join("packaged"),
             service: folder.join("service"),
             logs: folder.join("log"),
+            notice: folder.join("notice"),
         }
     }
 }

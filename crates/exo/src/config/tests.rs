@@ -166,8 +166,9 @@ fn what_is_shown_says_where_each_value_comes_from_and_reads_as_it_was() {
     assert_eq!(effective(&again), effective(&first));
     let json: serde_json::Value = serde_json::from_str(&effective(&first)).unwrap();
     for key in KEYS.iter().map(|key| key.name) {
-        let absent = ["participants", "services", "exoskeleton", "build", "user", "worker-user"]
-            .contains(&key);
+        let absent =
+            ["notice", "participants", "services", "exoskeleton", "build", "user", "worker-user"]
+                .contains(&key);
         assert_eq!(json.get(key).is_none(), absent, "{key}");
     }
 }

@@ -23,6 +23,7 @@ pub mod list;
 pub mod log;
 pub mod manual;
 pub mod new;
+pub mod notice;
 pub mod rebuild;
 pub mod reload;
 pub mod replay;
