@@ -8,7 +8,7 @@ use host::{ECHO, SOON, Site, children, item, lines};
 use machine::work::{Fault, State};
 use serde_json::json;
 use std::fs;
-use testkit::until;
+use testkit::{calls, until};
 
 /// Returns a script's part that does this for each item.
 fn each(work: &str) -> String {
@@ -268,4 +268,24 @@ fn what_it_started_ends_with_it() {
     let child = children(exo.participants()[0])[0];
     assert!(exo.end().success());
     until(SOON, || !testkit::svscan::is_alive(child));
+}
+
+#[test]
+fn what_is_printed_before_an_answer_is_tagged_with_its_item_however_slowly_exo_reads() {
+    const COUNT: usize = 30;
+    // The first line wakes exo; the second and the answer come at any moment while it reads.
+    let work = "n=${line#*\\\"wfid\\\":\\\"w}\nn=${n%%\\\"*}\necho first\n\
+                while [ $n -gt 0 ]; do /bin/true; n=$((n - 1)); done\necho last\n\
+                say \"{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id}\"";
+    let site = Site::persistent(&each(work), "");
+    let exo = site.exo();
+    calls::trace(exo.worker(), &site.join("trace"), &["read:delay_exit=5000"]);
+    (0..COUNT).for_each(|n| site.submit(&format!("w{n}"), "{}"));
+    let attempts: Vec<_> = (0..COUNT).map(|n| site.stopped(&format!("w{n}")).1).collect();
+    let log = site.log();
+    for (n, attempts) in attempts.iter().enumerate() {
+        let tag = format!("p_0 w{n}/{}: ", attempts.len());
+        let said: Vec<_> = log.lines().filter_map(|line| line.strip_prefix(&tag)).collect();
+        assert_eq!(said, ["first", "last"], "of w{n}: {log}");
+    }
 }

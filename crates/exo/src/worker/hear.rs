@@ -214,21 +214,21 @@ impl Worker {
         self.decide();
     }
 
-    /// Reads what a participant printed and said. `to_end`: it is dead, and this is all of it.
+    /// Reads what a participant said and printed. `to_end`: it is dead, and this is all of it.
     pub(super) fn read_participant(&mut self, slot: usize, to_end: bool) {
-        let mut out = Vec::new();
         let slot_ref = &mut self.slots[slot];
-        // First what it printed, which it did before it said that the work is done.
-        slot_ref.read_output(&mut self.room, to_end, &mut out);
-        self.log.put(&out);
-        let Some(process) = &mut slot_ref.process else { return };
-        match &mut process.ends.link {
-            Link::PerItem(one) => one.read(&mut self.room, at_once(to_end), to_end),
-            Link::Persistent(talk) => {
-                talk.read(&mut self.room, at_once(to_end), to_end);
-                self.listen(slot);
+        if let Some(process) = &mut slot_ref.process {
+            match &mut process.ends.link {
+                Link::PerItem(one) => one.read(&mut self.room, at_once(to_end), to_end),
+                Link::Persistent(talk) => talk.read(&mut self.room, at_once(to_end), to_end),
             }
         }
+        // Behind that, and before any of it counts: what it printed before it said that the work is
+        // done is here by now, and is still tagged with the item.
+        let mut out = Vec::new();
+        slot_ref.read_output(&mut self.room, to_end, &mut out);
+        self.log.put(&out);
+        self.listen(slot);
     }
 
     /// Writes what a participant is ready to read.
