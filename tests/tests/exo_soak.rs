@@ -1,13 +1,14 @@
 //! Items by the thousand under svscan, supervise and multilog, while everything is killed at random:
-//! participants, exo's worker and keeper, supervise, multilog, and the whole tree at once.
+//! participants, exo's worker and keeper, supervise, multilog, svscan, and the whole tree at once.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod history;
 mod host;
 
+use history::killer::{Killer, Left};
 use history::{Sender, Sums, adds_up, lives, progress};
-use host::{SOON, Site, children, name_of};
+use host::{Site, children, name_of};
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
@@ -22,39 +23,6 @@ use testkit::{program, until};
 const TRIES: usize = 20;
 /// Instances of the participant.
 const INSTANCES: usize = 3;
-/// Whoever is killed, as often as is said here.
-const VICTIMS: [(&str, u32); 6] = [
-    ("work", 40),
-    ("exo-worker", 20),
-    ("exo-keeper", 20),
-    ("supervise", 8),
-    ("multilog", 6),
-    // With all that is below it.
-    ("svscan", 6),
-];
-
-/// Numbers that look random, the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u32) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u32 % limit
-    }
-
-    fn victim(&mut self) -> &'static str {
-        let mut thrown = self.below(VICTIMS.iter().map(|(_, often)| often).sum());
-        let at = VICTIMS.iter().find(|(_, often)| {
-            let is_it = thrown < *often;
-            thrown = thrown.wrapping_sub(*often);
-            is_it
-        });
-        at.map_or("work", |(name, _)| name)
-    }
-}
-
 /// Returns the names of items: most are done at once.
 fn items(count: usize) -> Vec<String> {
     let kind = |n: usize| match n % 50 {
@@ -81,33 +49,13 @@ fn site(persistent: bool) -> Site {
     site
 }
 
-/// Kills one process of a name, svscan excepted, and returns the name. Whoever is away, because it was
-/// killed before, cannot be killed now: then it is another's turn.
-fn kills_somebody(site: &Site, dice: &mut Dice) -> &'static str {
-    let mut name = "";
-    until(SOON, || {
-        name = dice.victim();
-        name == "svscan" || kills(site, name, dice)
-    });
-    name
-}
-
-/// Kills one process of this name. Returns whether there was one.
-fn kills(site: &Site, name: &str, dice: &mut Dice) -> bool {
-    let all = site.scratch().processes();
-    let those: Vec<i32> = all.into_iter().filter(|pid| name_of(*pid) == name).collect();
-    let Ok(count @ 1..) = u32::try_from(those.len()) else { return false };
-    linux::signal::kill(those[dice.below(count) as usize], 9).is_ok()
-}
-
 /// Lives until all items are settled, `deaths` kills on the way.
 fn soak(persistent: bool, count: usize, deaths: usize) {
     let (site, begun) = (site(persistent), Instant::now());
     let store = site.join("store");
     let mut sender = Sender::new(&site);
     sender.submit(&items(count));
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
-    let mut killed = BTreeMap::<_, usize>::new();
+    let mut killer = Killer::new([]);
     let mut scan = Svscan::start(site.scratch(), "service");
     for death in 0..deaths {
         // Each after its share of the work, so that there is always some in hand.
@@ -115,20 +63,18 @@ fn soak(persistent: bool, count: usize, deaths: usize) {
         let is_done = || progress(&store).0 >= share;
         let went_on = holds_within(Duration::from_secs(120), is_done);
         assert!(went_on, "{share} of {count} are never done: {}", story(&site, &scan));
-        let name = kills_somebody(&site, &mut dice);
-        if name == "svscan" {
-            scan.kill9();
-            assert!(site.scratch().kill_all());
-            scan = Svscan::start(site.scratch(), "service");
-        }
-        *killed.entry(name).or_default() += 1;
+        scan = match killer.strikes(site.scratch(), scan) {
+            Left::Svscan(scan) => scan,
+            Left::Services | Left::Nothing => Svscan::start(site.scratch(), "service"),
+        };
     }
+    assert!(killer.has_spared_none(), "{:?}", killer.killed);
     let all = || progress(&store) == (count as u64, 0);
     let settled = holds_within(Duration::from_secs(600), all);
     assert!(settled, "{:?} settled and not: {}", progress(&store), story(&site, &scan));
     end(&site, scan);
     let sums = adds_up(&sender, &store, TRIES, "at the end");
-    told(persistent, begun.elapsed(), &killed, &sums);
+    told(persistent, begun.elapsed(), &killer.killed, &sums);
     // Each of fifty is of a kind, whatever was killed meanwhile.
     let never = items(count).iter().filter(|name| name.starts_with("never")).count();
     assert_eq!((sums.done, sums.failed), (count - never, never), "{sums:?}");
@@ -158,7 +104,7 @@ fn end(site: &Site, scan: Svscan) {
     assert!(site.scratch().kill_all());
 }
 
-fn told(persistent: bool, took: Duration, killed: &BTreeMap<&str, usize>, sums: &Sums) {
+fn told(persistent: bool, took: Duration, killed: &BTreeMap<String, usize>, sums: &Sums) {
     let mode = if persistent { "persistent" } else { "one process an item" };
     println!("{mode}: {:.0} s, killed: {killed:?}, {sums:?}", took.as_secs_f64());
 }

@@ -1,6 +1,7 @@
 //! The original daemontools beside ours.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Whose programs a test runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,4 +44,21 @@ pub fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("SKYNET_BIN").map_or(built, PathBuf::from).join(name);
     assert!(path.is_file(), "{} is missing: run tests/build first", path.display());
     path
+}
+
+/// Builds a program of this tree that users do not get ready-made, such as a participant among the
+/// templates and examples, and returns its path.
+///
+/// # Panics
+/// Where it cannot be built.
+#[must_use]
+pub fn built(package: &str) -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--offline", "--package", package])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(status.expect("cargo").success(), "{package} cannot be built");
+    // A test's program is in `deps`.
+    let test = std::env::current_exe().expect("a path");
+    test.parent().expect("deps").with_file_name(package)
 }

@@ -3,11 +3,13 @@
 // Each file of tests uses a part of it; helpers of tests fail by panicking.
 #![allow(dead_code, clippy::panic)]
 
+pub(crate) mod killer;
 pub(crate) mod lives;
 
 use crate::host::{Site, item};
 use exo::worker::Clocks;
 use machine::work::{Fault, Kind, State};
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -49,12 +51,20 @@ impl Sender {
     /// Submits items of these processes to the queue `p`.
     #[track_caller]
     pub(crate) fn submit<T: AsRef<str>>(&mut self, wfids: &[T]) {
-        for some in wfids.chunks(AT_ONCE) {
-            let changes: Vec<_> = some.iter().map(|wfid| change(wfid.as_ref())).collect();
+        let its_item = |wfid: &T| item(wfid.as_ref(), "{\"x\":1.0}").into_bytes();
+        self.send("p", wfids.iter().map(its_item));
+    }
+
+    /// Submits these items, in envelopes or without, to a queue.
+    #[track_caller]
+    pub(crate) fn send(&mut self, queue: &str, items: impl IntoIterator<Item = Vec<u8>>) {
+        let jobs: Vec<_> = items.into_iter().map(|item| job(queue, item)).collect();
+        for some in jobs.chunks(AT_ONCE) {
+            let changes: Vec<_> = some.iter().cloned().map(Change::Submit).collect();
             let made = self.store.apply_all(&changes).unwrap();
-            for (wfid, made) in some.iter().zip(made) {
+            for (sent, made) in some.iter().zip(made) {
                 let Ok(Applied::Submitted { job, .. }) = made else { panic!("{made:?}") };
-                self.jobs.push((job, wfid.as_ref().to_owned()));
+                self.jobs.push((job, sent.wfid.clone()));
             }
         }
     }
@@ -65,10 +75,10 @@ impl Sender {
     }
 }
 
-fn change(wfid: &str) -> Change {
-    let job = NewJob::from_item("p", item(wfid, "{\"x\":1.0}").into_bytes(), 1 << 20, "");
-    let reply_to = Some(ANSWERS.to_owned());
-    Change::Submit(Box::new(NewJob { reply_to, ..job.unwrap() }))
+#[track_caller]
+fn job(queue: &str, item: Vec<u8>) -> Box<NewJob> {
+    let job = NewJob::from_item(queue, item, 1 << 20, "").unwrap();
+    Box::new(NewJob { reply_to: Some(ANSWERS.to_owned()), ..job })
 }
 
 /// What became of many items.
@@ -92,14 +102,20 @@ pub(crate) struct Sums {
     pub(crate) interrupted: usize,
 }
 
-/// Returns how many items have stopped, and how many have not.
+/// Returns how many items of the queue `p` have stopped, and how many have not.
 pub(crate) fn progress(store: &Path) -> (u64, u64) {
+    progress_of_each(store).remove("p").unwrap_or_default()
+}
+
+/// Returns the same of each queue.
+pub(crate) fn progress_of_each(store: &Path) -> HashMap<String, (u64, u64)> {
     let counts = Reader::open(&Place::new(store)).and_then(|reader| reader.counts());
-    let counts = counts.unwrap_or_default();
-    let own = || counts.iter().filter(|count| count.queue == "p");
-    let stopped = own().filter(|count| count.state == "stop").map(|count| count.jobs).sum();
-    let all: u64 = own().map(|count| count.jobs).sum();
-    (stopped, all - stopped)
+    let mut all = HashMap::<_, (u64, u64)>::new();
+    for count in counts.unwrap_or_default() {
+        let (stopped, open) = all.entry(count.queue).or_default();
+        *(if count.state == "stop" { stopped } else { open }) += count.jobs;
+    }
+    all
 }
 
 /// Proves that every item was settled once, by attempts that lead to its end, and answered once.
@@ -141,13 +157,20 @@ pub(crate) fn adds_up(sender: &Sender, store: &Path, tries: usize, context: &str
 #[track_caller]
 fn answers(reader: &Reader, context: &str) -> HashMap<String, usize> {
     let mut answers = HashMap::new();
+    each_answer(reader, |wfid, answer| {
+        assert_eq!(answer["fei"]["wfid"], wfid, "{context}: another's answer");
+        *answers.entry(wfid.to_owned()).or_insert(0) += 1;
+    });
+    answers
+}
+
+/// Looks at each answer, and at the process whose it is.
+#[track_caller]
+pub(crate) fn each_answer(reader: &Reader, mut look: impl FnMut(&str, Value)) {
     for job in reader.jobs(Some(ANSWERS), None, u32::MAX).unwrap() {
         let bytes = reader.item(job.id).unwrap().unwrap();
-        let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(answer["fei"]["wfid"], job.wfid, "{context}: another's answer");
-        *answers.entry(job.wfid).or_insert(0) += 1;
+        look(&job.wfid, serde_json::from_slice(&bytes).unwrap());
     }
-    answers
 }
 
 impl Sums {

@@ -13,13 +13,7 @@ fn template(name: &str) -> PathBuf {
 
 /// Builds a participant of this tree.
 pub(crate) fn built(package: &str) -> Program {
-    let cargo = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--offline", "--package", package])
-        .current_dir(here())
-        .status()
-        .unwrap();
-    assert!(cargo.success());
-    let built = std::env::current_exe().unwrap().parent().unwrap().join("..").join(package);
+    let built = testkit::suite::built(package);
     Program { command: vec![built.to_str().unwrap().to_owned()], environment: Vec::new() }
 }
 
