@@ -5,7 +5,7 @@
 
 mod host;
 
-use host::Site;
+use host::{Site, WORDS};
 use machine::work::Fault;
 use serde_json::json;
 
@@ -117,4 +117,51 @@ done
     let answer = reader.item(answer.id).unwrap().unwrap();
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.len() < 16_000 && answer.contains("xxx [...]"), "{} bytes", answer.len());
+}
+
+/// Works on each item until the test lets it go on.
+const AT_A_GATE: &str = r#"
+while hear; do
+    [ $type = work ] || continue
+    wfid=${line#*\"wfid\":\"}
+    wfid=${wfid%%\"*}
+    : >GATES/begun.$wfid
+    until [ -e GATES/go.$wfid ]; do sleep 0.01; done
+    say "{\"type\":\"result\",\"id\":$id}"
+done
+"#;
+
+#[test]
+fn whoever_sees_what_follows_from_an_end_finds_the_end_on_record() {
+    let site = Site::persistent("", "");
+    let gates = site.open_folder("gates");
+    let work = AT_A_GATE.replace("GATES", &gates.display().to_string());
+    site.script("work", &format!("{WORDS}{work}"));
+    let exo = site.exo();
+    let wfids = ["w0", "w1", "w2", "w3"];
+    for wfid in wfids {
+        let item = host::item(wfid, "{}");
+        let envelope = format!("{{\"skynet\":1,\"item\":{item},\"reply-to\":\"r\"}}");
+        site.drop_into("p", envelope.as_bytes());
+        site.until(|| site.job(wfid).is_some());
+    }
+    let has_ended = |wfid: &str| site.attempts(wfid)[0].ended.is_some();
+    for (n, wfid) in wfids[..3].iter().enumerate() {
+        site.until(|| gates.join(format!("begun.{wfid}")).exists());
+        // While one end is being recorded the next item is begun, and no further one.
+        assert!(n < 2 || has_ended(wfids[n - 2]), "{wfid} is begun: {:?}", site.attempts(wfids[0]));
+        std::fs::write(gates.join(format!("go.{wfid}")), "").unwrap();
+    }
+    // Who has the answer has the end.
+    site.until(|| site.reader().jobs(Some("r"), None, 9).unwrap().len() == 3);
+    assert!(wfids[..3].iter().all(|wfid| has_ended(wfid)));
+    // So it is with the end of one that was lost: nobody begins anew before.
+    let begun = gates.join("begun.w3");
+    site.until(|| begun.exists());
+    exo.kill9();
+    std::fs::remove_file(&begun).unwrap();
+    let _exo = site.exo();
+    site.until(|| begun.exists());
+    let first = &site.attempts("w3")[0];
+    assert!(first.ended.is_some() && first.how.as_deref() == Some("lost"), "{first:?}");
 }

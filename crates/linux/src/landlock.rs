@@ -97,3 +97,16 @@ impl Ruleset {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ruleset_is_behind_the_descriptors_that_a_program_is_given() {
+        let Some(version) = version() else { return };
+        let rules = [(); 2].map(|()| Ruleset::new(version).unwrap());
+        // The numbers that are free, 3 among them, are not taken.
+        assert!(rules.iter().all(|rules| rules.fd.raw() >= FIRST), "{rules:?}");
+    }
+}

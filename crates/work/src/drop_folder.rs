@@ -91,13 +91,13 @@ impl DropFolder {
         let mut rest = match self.rest.take() {
             Some(rest) => rest,
             // In `.taken`: left by a life that was killed, or another's who is at it right now.
-            None => list(&self.taken())?.chain(list(&self.path)?),
+            None => self.list(&self.taken())?.chain(self.list(&self.path)?),
         };
         // What cannot be taken away stands before the others each time, so a look goes on where
         // the last portion ended.
         for _ in 0..AT_ONCE {
             let Some(entry) = rest.next() else { return Ok(collected) };
-            let entry = entry.map_err(|e| Trouble::io("read", &self.path, e))?;
+            let entry = entry.map_err(|e| self.trouble("read", &self.path, e))?;
             self.look_at(&entry, store, &mut collected)?;
         }
         self.rest = Some(rest);
@@ -143,7 +143,9 @@ impl DropFolder {
             Ok(()) => Ok(Some(taken)),
             // Another exo of the queue was faster, or its owner took it back.
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) if is_of_machine(&e) => Err(Trouble::io("move", &path, e)),
+            Err(e) if is_of_machine(&e) || self.is_closed(&e) => {
+                Err(self.trouble("move", &path, e))
+            }
             Err(_) => {
                 collected.odd += 1;
                 Ok(None)
@@ -161,12 +163,12 @@ impl DropFolder {
         let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
         if !found.is_file() || found.nlink() != 1 {
             collected.odd += 1;
-            return remove(path);
+            return self.remove(path);
         }
         let mut change = match read(path, self.limit) {
             Ok(bytes) => self.change(path, &found, bytes),
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(e) if is_of_machine(&e) => return Err(Trouble::io("read", path, e)),
+            Err(e) if is_of_machine(&e) => return Err(self.trouble("read", path, e)),
             Err(e) => self.burial(&found, format!("unable to read it: {e}"), &[]),
         };
         let mut made = store.apply(&change);
@@ -181,7 +183,34 @@ impl DropFolder {
             Err(Error::Trouble(trouble)) => return Err(trouble),
             Err(Error::Refused(_)) => collected.odd += 1,
         }
-        remove(path)
+        self.remove(path)
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), Trouble> {
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.trouble("remove", path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> Result<ReadDir, Trouble> {
+        fs::read_dir(folder).map_err(|e| self.trouble("read", folder, e))
+    }
+
+    fn trouble(&self, verb: &'static str, path: &Path, source: io::Error) -> Trouble {
+        let (folder, path) = (self.path.clone(), path.to_owned());
+        Trouble::Drops { folder, verb, path, source }
+    }
+
+    /// Tells whether it is for the folder that a file cannot be moved: we may not write there, or it
+    /// is another's, who alone may take away what belongs to others. What is in it is ours.
+    fn is_closed(&self, why: &io::Error) -> bool {
+        let owner = |path: &Path| fs::metadata(path).map(|found| found.uid()).ok();
+        match why.raw_os_error() {
+            Some(libc::EACCES) => true,
+            Some(libc::EPERM) => owner(&self.path) != owner(&self.taken()),
+            _ => false,
+        }
     }
 
     /// Returns what is to be recorded of a file's bytes.
@@ -254,15 +283,4 @@ fn is_of_machine(error: &io::Error) -> bool {
     use libc::{EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS};
     const ALL: [i32; 7] = [EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS];
     error.raw_os_error().is_some_and(|code| ALL.contains(&code))
-}
-
-fn remove(path: &Path) -> Result<(), Trouble> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(Trouble::io("remove", path, e)),
-        _ => Ok(()),
-    }
-}
-
-fn list(folder: &Path) -> Result<ReadDir, Trouble> {
-    fs::read_dir(folder).map_err(|e| Trouble::io("read", folder, e))
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::ErrorCode;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The machine's trouble, not the asker's: nothing has changed, later it may go.
@@ -11,6 +11,17 @@ use std::path::{Path, PathBuf};
 pub enum Trouble {
     /// A file or folder.
     Io {
+        /// What was attempted, after "unable to".
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What was left in a drop folder cannot be taken; all else goes on.
+    Drops {
+        /// The folder.
+        folder: PathBuf,
         /// What was attempted, after "unable to".
         verb: &'static str,
         /// On what.
@@ -120,6 +131,13 @@ impl fmt::Display for Trouble {
             Self::Io { verb, path, source } => {
                 write!(f, "unable to {verb} {}: {source}", path.display())
             }
+            Self::Drops { folder, verb, path, source } => write!(
+                f,
+                "unable to take what is left in {}: unable to {verb} {}: {source}{}",
+                folder.display(),
+                path.display(),
+                remedy(source)
+            ),
             Self::Damaged { path, what } => write!(
                 f,
                 "unable to use {}: the file is damaged: {what}; put a copy in its place, or move it away to start anew",
@@ -151,10 +169,21 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// Returns what to do about a drop folder, where the reason alone does not say it.
+fn remedy(why: &io::Error) -> &'static str {
+    match why.kind() {
+        ErrorKind::NotFound => "; start exo again, which makes the folder, or put it back",
+        ErrorKind::PermissionDenied => {
+            "; the folder, mode 3733, and .taken in it, mode 0700, must belong to exo's worker"
+        }
+        _ => "",
+    }
+}
+
 impl std::error::Error for Trouble {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::Drops { source, .. } => Some(source),
             _ => None,
         }
     }

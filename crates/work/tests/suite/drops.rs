@@ -235,30 +235,95 @@ fn works_although_a_file_cannot_be_read() {
     assert!(dead.reason.contains("Permission denied"), "{}", dead.reason);
 }
 
-#[test]
-fn a_file_that_cannot_be_read_is_a_dead_item_and_all_else_goes_on() {
-    const WORKER: u32 = 54_321;
-    let scratch = Scratch::new();
-    let (_, path) = folder(&scratch);
-    for of_worker in [path.clone(), path.join(".taken")] {
-        chown(of_worker, Some(WORKER), Some(WORKER)).unwrap();
-    }
-    fs::write(path.join("secret"), item("secret")).unwrap();
-    fs::set_permissions(path.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
-    fs::write(path.join("good"), item("good")).unwrap();
+/// Runs by the user who may not read every file, on the folder `path`, what needs that.
+#[track_caller]
+fn as_worker(scratch: &Scratch, path: &Path, test: &str, expected: &str) {
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
     // The worker may not reach where it was built.
     let program = scratch.join("program");
     let built = std::env::current_exe().unwrap();
     assert!(Command::new("cp").arg(built).arg(&program).status().unwrap().success());
     let mut command = Command::new(program);
-    command.args(["--exact", "drops::works_although_a_file_cannot_be_read", "--ignored"]);
-    command.env("WORK_DROPS", &path).env("RUST_BACKTRACE", "0").current_dir("/");
+    command.args(["--exact", &format!("drops::{test}"), "--ignored"]);
+    command.env("WORK_DROPS", path).env("WORK_EXPECTED", expected);
+    command.env("RUST_BACKTRACE", "0").current_dir("/");
     let ran = testkit::run(command.uid(WORKER).gid(WORKER));
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.code == Some(0) && ran.out().contains("1 passed"), "{ran:?}");
+}
+
+/// User id of the worker there.
+const WORKER: u32 = 54_321;
+
+/// Makes a drop folder that belongs to the worker, and an item of root's in it.
+fn folder_of_worker(scratch: &Scratch) -> PathBuf {
+    let (_, path) = folder(scratch);
+    for of_worker in [path.clone(), path.join(".taken")] {
+        chown(of_worker, Some(WORKER), Some(WORKER)).unwrap();
+    }
+    fs::write(path.join("good"), item("good")).unwrap();
+    fs::set_permissions(path.join("good"), fs::Permissions::from_mode(0o644)).unwrap();
+    path
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_dead_item_and_all_else_goes_on() {
+    let scratch = Scratch::new();
+    let path = folder_of_worker(&scratch);
+    fs::write(path.join("secret"), item("secret")).unwrap();
+    fs::set_permissions(path.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    as_worker(&scratch, &path, "works_although_a_file_cannot_be_read", "");
     let left =
         fs::read_dir(&path).unwrap().count() + fs::read_dir(path.join(".taken")).unwrap().count();
     assert_eq!(left, 1, "only .taken");
+}
+
+/// Run by the test below as a user who may not do everything.
+#[test]
+#[ignore = "run by another test, as another user"]
+fn says_why_it_cannot_take_what_is_left() {
+    let mut world = World::new();
+    let path = PathBuf::from(std::env::var_os("WORK_DROPS").expect("named"));
+    let expected = std::env::var("WORK_EXPECTED").expect("named");
+    let mut folder = DropFolder::open(&path, "q", LIMIT).unwrap();
+    let why = folder.collect(&mut world.store).unwrap_err().to_string();
+    assert!(why.starts_with(&expected), "{why} instead of {expected}");
+    let remedy =
+        "; the folder, mode 3733, and .taken in it, mode 0700, must belong to exo's worker";
+    assert!(why.ends_with(remedy), "{why}");
+}
+
+/// What cannot be done, on what below the folder, and how it comes to that.
+type Row<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
+
+#[test]
+fn a_drop_folder_that_cannot_be_used_is_named_with_what_to_do() {
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let rows: [Row<'_>; 6] = [
+        ("read", "", &|path| chown(path, Some(0), None).unwrap()),
+        // Where all may list and write, each may still move no more than what is their own.
+        ("move", "/good", &|path| {
+            chown(path, Some(0), None).unwrap();
+            mode(path, 0o3777);
+        }),
+        ("move", "/good", &|path| mode(path, 0o3533)),
+        ("read", "", &|path| mode(path, 0o3333)),
+        ("move", "/good", &|path| mode(&path.join(".taken"), 0o500)),
+        ("remove", "/.taken/1.2.3.old", &|path| {
+            fs::rename(path.join("good"), path.join(".taken/1.2.3.old")).unwrap();
+            mode(&path.join(".taken"), 0o500);
+        }),
+    ];
+    for (verb, what, spoil) in rows {
+        let scratch = Scratch::new();
+        let path = folder_of_worker(&scratch);
+        spoil(&path);
+        let drops = path.display();
+        let expected =
+            format!("unable to take what is left in {drops}: unable to {verb} {drops}{what}: ");
+        as_worker(&scratch, &path, "says_why_it_cannot_take_what_is_left", &expected);
+    }
 }
 
 #[test]
@@ -275,7 +340,7 @@ fn a_drop_folder_that_is_gone_holds_up_nothing_and_is_used_again_when_it_is_back
         Event::Trouble { what, lasting: false } => Some(what),
         other => panic!("{other:?}"),
     });
-    assert!(what.contains("drop/.taken"), "{what}");
+    assert!(what.contains("drop/.taken") && what.contains("; start exo again"), "{what}");
     broker.finish(first, done());
     settled(&mut broker);
     folder(&scratch);
