@@ -135,6 +135,41 @@ fn many_instances_with_large_items_and_answers_have_no_more_than_one() {
     }
 }
 
+/// Answers with little that takes much room: a trace of empty lines, an item among blanks.
+const PADDED: &str = r#"#!/usr/bin/env python3
+import json, socket
+host = socket.socket(fileno=3)
+host.sendall(b'{"type":"hello","protocol":1}\n')
+for line in host.makefile("rb"):
+    said = json.loads(line)
+    if said["type"] == "shutdown":
+        break
+    if said["type"] == "work":
+        item = json.dumps(said["item"]).encode()
+        if said["item"]["fei"]["wfid"].startswith("trace"):
+            more = b'"type":"fault","code":10,"text":"x","trace":[' + b'"",' * 5_000_000 + b'""]}\n'
+        else:
+            more = b'"type":"result","item":' + item + b" " * 15_000_000 + b"}\n"
+        host.sendall(b'{"id":%d,' % said["id"] + more)
+"#;
+
+#[test]
+fn what_stands_around_an_answer_and_a_trace_without_end_cost_no_memory() {
+    let site = Site::per_item(PADDED, "mode: persistent\ninstances: 4\ntries: 1\n");
+    let exo = site.exo();
+    for number in 0..6 {
+        for kind in ["trace", "padded"] {
+            site.drop_into("p", item(&format!("{kind}-{number}"), "{}").as_bytes());
+        }
+    }
+    let is_done = || progress(&site.join("store")) == (12, 0);
+    assert!(holds_within(Duration::from_secs(240), is_done), "{}", site.log());
+    let peak = peak(&exo);
+    println!("at most {peak} KiB");
+    assert!(peak < MOST, "{peak} KiB");
+    assert!(exo.end().success());
+}
+
 #[test]
 fn after_many_items_exo_is_no_larger_than_after_some() {
     let long = std::env::var_os("SKYNET_LONG").is_some();

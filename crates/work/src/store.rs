@@ -189,13 +189,17 @@ impl Store {
         self.bells.button(taker).map_err(|e| Trouble::io("connect to a socket of", &self.path, e))
     }
 
-    /// Returns what a taker works on and is to stop, with the reason's code. Waits for whoever
-    /// writes: it is rung for before it is committed.
-    pub(crate) fn cancelled(&mut self, taker: TakerId) -> Result<Vec<(Lease, Fault)>, Trouble> {
-        let sql = "SELECT id, lease, fault FROM job WHERE holder = ?1 AND state = 'cancelling'";
+    /// Returns what a taker has in hand, and why it is to stop where it is, by the reason's code. Waits
+    /// for whoever writes: it is rung for before it is committed.
+    pub(crate) fn in_hand(
+        &mut self,
+        taker: TakerId,
+    ) -> Result<Vec<(Lease, Option<Fault>)>, Trouble> {
+        let sql = "SELECT id, lease, iif(state = 'cancelling', fault, NULL) FROM job
+            WHERE holder = ?1";
         let read = |row: &Row<'_>| {
             let (job, number) = (JobId(row.get(0)?), row.get(1)?);
-            Ok((Lease { job, taker, number }, Fault(row.get(2)?)))
+            Ok((Lease { job, taker, number }, row.get::<_, Option<u16>>(2)?.map(Fault)))
         };
         let Some(conn) = &self.conn else { return Ok(Vec::new()) };
         let entered = self.gate.enter()?;

@@ -330,6 +330,7 @@ impl Worker {
             FromParticipant::Progress { done, text, .. } => {
                 let text = text.as_ref().map(|text| text.chars().take(200).collect());
                 work.progress = Some(Progress { done: *done, text });
+                work.owes_progress = false;
             }
             FromParticipant::Stage { stage, .. } => {
                 let (key, stage) = (work.key, stage.as_ref().map(ToString::to_string));

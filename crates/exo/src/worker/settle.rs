@@ -17,6 +17,9 @@ use work::item::{self, ErrorReply};
 /// How long a peak that was read is good enough.
 const PEAK_AGE: Duration = Duration::from_secs(1);
 
+/// Memory that an answer may keep of what stood around it.
+const AROUND: usize = 4096;
+
 /// Longest text of a fault, and longest trace, in bytes.
 const TEXT: usize = 4096;
 const TRACE: usize = 64 << 10;
@@ -119,6 +122,10 @@ pub(super) fn place_in(bytes: &[u8], part: &[u8]) -> Range<usize> {
 pub(super) fn carve(mut bytes: Vec<u8>, part: Range<usize>) -> Vec<u8> {
     bytes.truncate(part.end);
     bytes.drain(..part.start);
+    // What stood around it may have been much.
+    if bytes.capacity() / 2 > bytes.len().max(AROUND) {
+        bytes.shrink_to_fit();
+    }
     bytes
 }
 

@@ -71,6 +71,8 @@ pub(super) struct Work {
     pub(super) progress: Option<Progress>,
     /// When it was asked how far it is.
     pub(super) asked: Option<Mono>,
+    /// It has not answered that.
+    pub(super) owes_progress: bool,
     /// What the participant said of its end.
     pub(super) said: Option<Outcome>,
     /// Lines without sense so far.
@@ -186,6 +188,7 @@ impl Slot {
             flavour: Flavour::Cancel,
             progress: None,
             asked: None,
+            owes_progress: false,
             said: None,
             nonsense: 0,
         });
@@ -300,12 +303,14 @@ impl Slot {
         }
     }
 
-    /// Asks a participant at work how far it is, unless it was asked just now.
+    /// Asks a participant at work how far it is, unless it was asked just now, or did not answer the
+    /// last time: who does not listen is not talked to.
     pub(super) fn ask_how_far(&mut self, now: Mono) {
         let Some(work) = &mut self.work else { return };
         let is_recent = work.asked.is_some_and(|at| at.after(ASKED) > now);
-        if work.said.is_none() && !is_recent {
+        if work.said.is_none() && !is_recent && !work.owes_progress {
             work.asked = Some(now);
+            work.owes_progress = true;
             let id = u64::from(work.key.0);
             self.say(&ToParticipant::Status { id });
         }

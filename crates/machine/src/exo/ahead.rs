@@ -42,6 +42,11 @@ impl AtHand {
         self.take(|_| true)
     }
 
+    /// Takes the last.
+    pub(super) fn pop_last(&mut self) -> Option<Next> {
+        self.0.iter_mut().rev().find_map(Option::take)
+    }
+
     /// Takes the one of this name.
     pub(super) fn remove(&mut self, key: Key) -> Option<Next> {
         self.take(|next| next.key == key)

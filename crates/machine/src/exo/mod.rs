@@ -471,6 +471,12 @@ impl Instance {
         } else {
             usize::from(hand.since.after(QUICK) >= now)
         };
+        // Those that would wait too long for their turn by now; the first one's has come.
+        while self.next.len() > self.ahead.max(1)
+            && let Some(next) = self.next.pop_last()
+        {
+            give_away(next.key, next.begun, out);
+        }
         out.push(Action::Finish(hand.key, how));
     }
 

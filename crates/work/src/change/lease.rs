@@ -75,10 +75,13 @@ impl Tx<'_> {
             while let Some(id) =
                 self.first(FIRST, params![queue, label, wary_too], |row| row.get(0))?
             {
-                if !self.has_room(JobId(id), taker, ask)? {
-                    // It keeps its place.
+                let id = if self.has_room(JobId(id), taker, ask)? {
+                    id
+                } else if let Some(small) = self.first_small(&queue, label, ask)? {
+                    small
+                } else {
                     return self.nothing(&queue, taker, ask);
-                }
+                };
                 let job = self.job(JobId(id))?;
                 if let Some(taken) = self.seize(job, taker, ask, instance, policy)? {
                     return Ok(taken);
@@ -92,6 +95,19 @@ impl Tx<'_> {
         let next = self.next_change(queue, taker)?;
         self.dry = Some((taker, ask, next));
         Ok(Applied::Nothing { next })
+    }
+
+    /// Returns what may be taken while the first job waits for room: it is the next one as soon as
+    /// there is some. Nothing to have at hand, where whoever has it would never come to the first.
+    fn first_small(&self, queue: &str, label: i64, ask: Ask) -> Result<Option<i64>, Stop> {
+        if ask == Ask::Ahead {
+            return Ok(None);
+        }
+        let sql = FIRST.replace(
+            "ORDER BY",
+            "AND (SELECT length(bytes) FROM item WHERE job = j.id) <= ?4 ORDER BY",
+        );
+        Ok(self.first(&sql, params![queue, label, true, LARGE], |row| row.get(0))?)
     }
 
     /// Tells whether a taker may have this job's item in memory beside what it has in hand.
@@ -179,6 +195,8 @@ impl Tx<'_> {
         instance: &str,
         policy: Policy,
     ) -> Result<(), Stop> {
+        // Its end may let others be taken.
+        self.dry = None;
         let leased = step(job.subject, Event::Leased, policy.limit)?;
         let begun = step(leased.subject().unwrap_or(job.subject), Event::Begun, policy.limit)?;
         let subject = begun.subject().unwrap_or(job.subject);

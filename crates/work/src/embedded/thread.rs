@@ -10,6 +10,7 @@ use crate::open::Safety;
 use crate::store::Store;
 use crate::trouble::Trouble;
 use machine::time::{Mono, earlier};
+use machine::work::Fault;
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -459,14 +460,23 @@ impl Thread {
         if !std::mem::take(&mut self.rung) || self.held.is_empty() {
             return Ok(());
         }
-        for (key, why) in self.store.cancelled(self.taker)? {
-            if let Some(told) = self.held.get_mut(&key)
-                && !*told
-            {
-                *told = true;
-                self.tell(Event::Cancelled { key, why });
+        let known: HashMap<Lease, Option<Fault>> =
+            self.store.in_hand(self.taker)?.into_iter().collect();
+        let mut news = Vec::new();
+        self.held.retain(|key, told| match known.get(key) {
+            // What was only at hand is taken away by a cancel.
+            None => {
+                news.push(Event::Overtaken(*key));
+                false
             }
-        }
+            Some(Some(why)) if !*told => {
+                *told = true;
+                news.push(Event::Cancelled { key: *key, why: *why });
+                true
+            }
+            Some(_) => true,
+        });
+        self.news.append(&mut news);
         Ok(())
     }
 
@@ -504,8 +514,9 @@ impl Thread {
         events.list.extend(self.news.drain(..));
         let is_told = std::mem::replace(&mut events.is_told, true);
         drop(events);
-        if !is_told {
-            let _ = self.waker.write(&[1]);
+        // Where the kernel had no memory for it, the next news try again.
+        if !is_told && self.waker.write(&[1]).is_err() {
+            self.shared.events().is_told = false;
         }
     }
 }

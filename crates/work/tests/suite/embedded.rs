@@ -185,6 +185,25 @@ fn on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_by_itself() {
 }
 
 #[test]
+fn what_is_only_at_hand_and_cancelled_is_not_at_hand_any_more() {
+    let rig = local();
+    let mut broker = rig.open();
+    send(&mut broker, "a");
+    broker.ask(Ask::Ahead, "q_0");
+    let delivery = arrived(&mut broker);
+    let key = delivery.key();
+    let mut store = open(&rig.scratch, &rig.clock);
+    let cancel = Change::Steer(Subject::Job(key.job), Steer::Cancel(Fault::CANCELLED));
+    store.apply(&cancel).unwrap();
+    let gone = event(&mut broker, |event| match event {
+        Event::Overtaken(gone) => Some(gone),
+        _ => None,
+    });
+    assert_eq!(gone, key);
+    broker.give_back(delivery);
+}
+
+#[test]
 fn a_cancel_by_another_is_heard_while_a_full_drop_folder_is_taken() {
     const FILES: usize = 2000;
     let rig = local();
