@@ -259,7 +259,9 @@ pub(crate) fn configuration(bytes: &[u8]) {
             let mut keys: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(&text).expect("JSON");
             // Those of the site, and what JSON's own types would spoil.
-            for key in ["worker-user", "store", "safety", "keep", "spool", "run", "config"] {
+            for key in
+                ["worker-user", "store", "safety", "keep", "keep-size", "spool", "run", "config"]
+            {
                 keys.remove(key);
             }
             let own = serde_json::to_string(&keys).expect("JSON");

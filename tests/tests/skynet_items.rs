@@ -169,7 +169,8 @@ fn jobs_that_wait_and_jobs_in_hand_are_cancelled_and_it_is_kept_who_asked() {
         );
         site.ends(4, &["acts", "nobody"]);
         let deaf = submit(&site, "deaf", "deaf");
-        site.until(|| stands(&site, "deaf").0 == "run");
+        // Not before it is deaf.
+        site.until(|| site.own_log().contains("deaf/1: begun"));
         let name = format!("job-{}", deaf.0);
         let said = site.well(&["cancel", "--no-wait", &name, "--json"]);
         let object: Value = serde_json::from_str(&said).unwrap();

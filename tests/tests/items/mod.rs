@@ -16,7 +16,7 @@ item=$(cat)
 case $item in
 *'"do":"fail"'*) [ -e mended ] || { echo "it broke" >&2; exit 11; } ;;
 *'"do":"retry"'*) [ -e mended ] || { echo "not now" >&2; exit 3; } ;;
-*'"do":"deaf"'*) trap '' TERM; until [ -e go ]; do sleep 0.05; done ;;
+*'"do":"deaf"'*) trap '' TERM; echo begun; until [ -e go ]; do sleep 0.05; done ;;
 *'"do":"wait"'*) trap 'exit 17' TERM; echo begun; until [ -e go ]; do sleep 0.05; done ;;
 esac
 printf '%s' "$item" | sed "s/\"fields\":{/&\"by\":\"$(id -un)\",\"was\":12345678901234567890123,/" >&3

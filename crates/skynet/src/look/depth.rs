@@ -107,7 +107,9 @@ impl<'a> Depth<'a> {
         if let (Some(died), Some(oldest)) = (died, oldest)
             && died < oldest
         {
-            self.last_words = lines::last(&log.folder, Some(died), LAST_WORDS).unwrap_or_default();
+            // Its logger may have read the last of it a moment later: starts are a second apart.
+            let until = Stamp::from_unix(died.unix_seconds() + 1, died.nanos);
+            self.last_words = lines::last(&log.folder, Some(until), LAST_WORDS).unwrap_or_default();
         }
     }
 
