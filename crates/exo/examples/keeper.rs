@@ -16,7 +16,7 @@
 
 use exo::keeper::{self, WorkerEnds};
 use exo::order::{self, DESCRIPTORS, Order, Report, Signal, Start};
-use exo::settings::{Limits, Mode, Settings, Times};
+use exo::settings::{Life, Limits, Mode, Settings, Times};
 use machine::work::Backoff;
 use serde_json::value::RawValue;
 use std::ffi::CString;
@@ -81,6 +81,7 @@ fn defaults() -> Settings {
         run: PathBuf::new(),
         secrets: Vec::new(),
         ready_fd: None,
+        life: Life::Session,
         log_level: log::LevelFilter::Info,
     }
 }

@@ -4,6 +4,7 @@ use crate::ask::{self, Control};
 use crate::config::{self, Loaded, Trouble};
 use crate::local::{self, Local};
 use crate::say::{self, EXO};
+use crate::settings::{Life, Settings};
 use clap::{Parser, Subcommand};
 use log::LevelFilter;
 use std::ffi::OsStr;
@@ -19,8 +20,16 @@ const WRONG: i32 = 1;
 /// Runs a participant: fetches work items for it, hands them over one at a time, answers their
 /// senders. Without a command: for the service directory that is the current directory.
 #[derive(Debug, Parser)]
-#[command(name = "exo", version, disable_help_subcommand = true)]
+#[command(
+    name = "exo",
+    version,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
+    /// Begins as if told to drain: no item is taken until `exo control resume`.
+    #[arg(long)]
+    drained: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -49,10 +58,10 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     say::start(LevelFilter::Info);
     let words = std::iter::once(OsStr::new("exo")).chain(arguments.iter().copied());
     match Cli::try_parse_from(words) {
-        Ok(Cli { command: None }) => service(),
-        Ok(Cli { command: Some(Command::Local(args)) }) => local::run(&args),
-        Ok(Cli { command: Some(Command::Control(args)) }) => ask::run(&args),
-        Ok(Cli { command: Some(Command::Check { show, dir }) }) => check(&dir, show),
+        Ok(Cli { command: None, drained }) => service(drained),
+        Ok(Cli { command: Some(Command::Local(args)), .. }) => local::run(&args),
+        Ok(Cli { command: Some(Command::Control(args)), .. }) => ask::run(&args),
+        Ok(Cli { command: Some(Command::Check { show, dir }), .. }) => check(&dir, show),
         Err(why) => answer(&why),
     }
 }
@@ -77,7 +86,7 @@ fn print(text: &str) -> i32 {
 }
 
 /// The service in the current directory.
-fn service() -> i32 {
+fn service(is_drained: bool) -> i32 {
     say::never_wait();
     // Nobody may be reading what we say.
     signal::ignore(SIGPIPE);
@@ -95,7 +104,7 @@ fn service() -> i32 {
             for warning in warnings {
                 log::warn!("{warning}");
             }
-            crate::run(settings)
+            crate::run(Settings { life: Life::Service { is_drained }, ..settings })
         }
         Err(trouble) => {
             complain(&trouble);

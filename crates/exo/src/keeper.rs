@@ -8,6 +8,7 @@ mod launch;
 mod people;
 mod places;
 mod ready;
+mod replace;
 mod serve;
 mod status;
 
@@ -18,6 +19,7 @@ use launch::Launcher;
 use people::People;
 use places::Control;
 use ready::Ready;
+use replace::Next;
 use serve::Keeper;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -133,7 +135,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     look_for_children();
     let (ours, theirs) = socket_pair().map_err(unable("make a socket for the worker"))?;
     let signals = take_over().map_err(unable("wait for signals"))?;
-    let of_keeper = (settings.instances, settings.times.shutdown);
+    let of_keeper = (settings.instances, settings.times.shutdown, settings.life);
     let keeper_pid = process::pid();
     let pid = match process::fork().map_err(unable("start the worker"))? {
         Fork::Child => {
@@ -148,11 +150,18 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     drop((settings, theirs, listening));
     message::never_wait();
     process::set_name(c"exo-keeper");
-    let code = Keeper::new((launcher, cgroups), ready, signals, (pid, ours), of_keeper).serve();
+    let (next, ready) =
+        Keeper::new((launcher, cgroups), ready, signals, (pid, ours), of_keeper).serve();
     if let Some(control) = control {
         control.remove();
     }
-    Ok(code)
+    match next {
+        Next::End(code) => Ok(code),
+        Next::Exo { is_drained } => {
+            ready.pass_on();
+            Ok(replace::become_next(is_drained))
+        }
+    }
 }
 
 fn unable(what: &'static str) -> impl Fn(Errno) -> Trouble {

@@ -20,6 +20,9 @@ pub const LONGEST: usize = HEAD + 3 * (2 + TEXT);
 /// Bytes of every report.
 pub const REPORT: usize = HEAD + 4 + 8 + 8;
 
+/// Exit code of a worker that ended to be replaced while it was told to take no items: nor is the next.
+pub const DRAINED: i32 = 3;
+
 /// Descriptors that come with a start, in this order: 0, 1, 2 and 3 of the participant.
 pub const DESCRIPTORS: usize = 4;
 
@@ -154,6 +157,8 @@ pub enum Report {
     },
     /// We are told to shut down.
     Shutdown,
+    /// We are told to let another exo take our place, between two items.
+    Replace,
 }
 
 /// What a message is.
@@ -166,6 +171,7 @@ mod kind {
     /// The byte behind it: ended by exit 0, by a signal 1.
     pub(super) const ENDED: u8 = 6;
     pub(super) const SHUTDOWN: u8 = 7;
+    pub(super) const REPLACE: u8 = 8;
 }
 
 /// The bytes of a message, taken from the front.
@@ -292,6 +298,7 @@ impl Report {
                 (kind::ENDED, 1, instance, serial, signal)
             }
             Self::Shutdown => (kind::SHUTDOWN, 0, 0, 0, 0),
+            Self::Replace => (kind::REPLACE, 0, 0, 0, 0),
         };
         let (cpu_us, peak_kib) = match *self {
             Self::Ended { cpu_us, peak_kib, .. } => (cpu_us, peak_kib),
@@ -323,6 +330,7 @@ impl Report {
             (kind::ENDED, 0) => ended(Ended::Code(value)),
             (kind::ENDED, 1) => ended(Ended::Signal(value)),
             (kind::SHUTDOWN, 0) => Self::Shutdown,
+            (kind::REPLACE, 0) => Self::Replace,
             _ => return None,
         };
         from.end(report)
@@ -358,6 +366,7 @@ mod tests {
             ended(Ended::Code(255), u64::MAX, 1),
             ended(Ended::Signal(9), 2, u64::MAX),
             Report::Shutdown,
+            Report::Replace,
         ];
         all.extend(Step::ALL.map(|step| Report::NotStarted { instance, serial, step, errno: 13 }));
         all

@@ -50,6 +50,18 @@ pub struct Times {
     pub restart_longest: Duration,
 }
 
+/// How long an exo lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// As long as whoever tries a participant with it.
+    Session,
+    /// As long as its service is wanted: another exo takes its place when it is told so.
+    Service {
+        /// It takes no items until it is told to.
+        is_drained: bool,
+    },
+}
+
 /// Everything about one exo.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -114,6 +126,8 @@ pub struct Settings {
     /// Descriptor from 3 on, left open by whoever started us, that gets a newline and is closed when
     /// we are ready.
     pub ready_fd: Option<i32>,
+    /// How long it lives.
+    pub life: Life,
     /// Least important message that is said.
     pub log_level: log::LevelFilter,
 }

@@ -8,7 +8,7 @@ use super::problem::{Origin, Problem};
 use super::services::{self, Wanted};
 use super::tree::{Entry, Node};
 use super::values::Field;
-use crate::settings::{Limits, Mode, Settings, Times};
+use crate::settings::{Life, Limits, Mode, Settings, Times};
 use log::LevelFilter;
 use machine::work::Backoff;
 use serde_json::value::RawValue;
@@ -104,6 +104,7 @@ impl Draft {
             run: places.run.clone(),
             secrets: places.config.iter().cloned().collect(),
             ready_fd: None,
+            life: Life::Service { is_drained: false },
             log_level: LevelFilter::Info,
         };
         Self {

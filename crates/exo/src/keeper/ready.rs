@@ -1,7 +1,11 @@
 //! Telling whoever started us that we are ready: systemd's way and daemontools-encore's and s6's.
 
+use super::EXO;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStringExt;
 use sys::linux::fd::{self, Fd, PollFd};
+use sys::linux::file::flags::O_WRONLY;
+use sys::linux::file::{self, HERE};
 use sys::linux::socket;
 
 /// How to tell, once.
@@ -9,6 +13,8 @@ use sys::linux::socket;
 pub(super) struct Ready {
     /// Gets a newline and is closed.
     descriptor: Option<Fd>,
+    /// Its number.
+    number: Option<i32>,
     /// Gets `READY=1`; the path begins with NUL for a bare name, which is written with `@`.
     socket: Option<Vec<u8>>,
 }
@@ -18,7 +24,22 @@ impl Ready {
     pub(super) fn new(descriptor: Option<Fd>) -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").map(OsStringExt::into_vec);
         let socket = socket.filter(|path| matches!(path.first(), Some(b'/' | b'@')));
-        Self { descriptor, socket: socket.map(with_bare_name) }
+        let number = descriptor.as_ref().map(Fd::raw);
+        Self { descriptor, number, socket: socket.map(with_bare_name) }
+    }
+
+    /// Leaves the descriptor to the exo that takes our place, which expects one: where it was told,
+    /// one that tells nobody.
+    pub(super) fn pass_on(self) {
+        let Some(number) = self.number else { return };
+        let null = || file::open(HERE, c"/dev/null", O_WRONLY, 0);
+        let passed = match self.descriptor {
+            Some(descriptor) => fd::set_cloexec(descriptor.into_raw(), false),
+            None => null().and_then(|null| fd::dup_to(null.raw(), number)),
+        };
+        if let Err(why) = passed {
+            EXO.warning(&[OsStr::new("unable to pass on the descriptor for readiness")], why);
+        }
     }
 
     /// Tells it. Whoever does not listen is not waited for.

@@ -4,8 +4,10 @@ use super::EXO;
 use super::cgroups::Cgroups;
 use super::launch::Launcher;
 use super::ready::Ready;
+use super::replace::{Next, Replacement};
 use super::status::{Progress, Status};
-use crate::order::{DESCRIPTORS, LONGEST, Order, REPORT, Report, Signal, Start, Step};
+use crate::order::{DESCRIPTORS, DRAINED, LONGEST, Order, REPORT, Report, Signal, Start, Step};
+use crate::settings::Life;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -63,6 +65,9 @@ pub(super) struct Keeper {
     /// The end of the last one that ran, until what it left behind is dead too.
     held: Option<(Report, u64)>,
     is_told_to_end: bool,
+    /// Another exo is to take our place.
+    replacement: Replacement,
+    life: Life,
     /// There may be dead ones whose signals were read already.
     are_more_dead: bool,
     /// When the worker must be gone.
@@ -78,7 +83,7 @@ impl Keeper {
         ready: Ready,
         signals: Fd,
         (worker, socket): (i32, Fd),
-        (instances, shutdown_time): (u16, Duration),
+        (instances, shutdown_time, life): (u16, Duration, Life),
     ) -> Self {
         Self {
             launcher,
@@ -92,6 +97,8 @@ impl Keeper {
             reports: VecDeque::new(),
             held: None,
             is_told_to_end: false,
+            replacement: Replacement::Unwanted,
+            life,
             are_more_dead: false,
             worker_deadline: None,
             shutdown_time,
@@ -99,8 +106,8 @@ impl Keeper {
         }
     }
 
-    /// Serves until the worker is gone, ends whatever still runs, and returns the exit code.
-    pub(super) fn serve(mut self) -> i32 {
+    /// Serves until the worker is gone, ends whatever still runs, and returns what is next.
+    pub(super) fn serve(mut self) -> (Next, Ready) {
         let ended = loop {
             self.wait();
             self.take_signals();
@@ -125,7 +132,7 @@ impl Keeper {
             cgroups.clear(after(LEFTOVERS));
             cgroups.remove();
         }
-        self.verdict(ended)
+        (self.verdict(ended), self.ready)
     }
 
     fn wait(&self) {
@@ -151,17 +158,24 @@ impl Keeper {
 
     fn take_signals(&mut self) {
         while let Some(number) = signal::next(&self.signals) {
-            match number {
-                numbers::SIGTERM | numbers::SIGINT if !self.is_told_to_end => {
-                    self.is_told_to_end = true;
-                    self.worker_deadline = Some(after(self.shutdown_time + PATIENCE));
-                    self.report(&Report::Shutdown);
-                }
-                // HUP has no meaning yet, and deaths are looked for anyway.
-                _ => {}
-            }
+            self.heed(number);
         }
         self.bury_all();
+    }
+
+    fn heed(&mut self, number: i32) {
+        match number {
+            numbers::SIGTERM | numbers::SIGINT if !self.is_told_to_end => {
+                self.is_told_to_end = true;
+                self.worker_deadline = Some(after(self.shutdown_time + PATIENCE));
+                self.report(&Report::Shutdown);
+            }
+            numbers::SIGHUP if !self.is_told_to_end && self.life != Life::Session => {
+                self.replacement.begin();
+            }
+            // Deaths are looked for anyway.
+            _ => {}
+        }
     }
 
     /// Reaps the dead, so many of them: who makes orphans as fast as they are reaped must not have
@@ -192,6 +206,9 @@ impl Keeper {
         let Some((how, usage)) = process::reap(pid) else { return false };
         if pid == self.worker {
             self.ended = Some(how);
+        }
+        if self.replacement.reaped(pid, how) {
+            self.report(&Report::Replace);
         }
         if let Some((instance, Running { serial, .. })) = place {
             let process::Usage { cpu_us, peak_kib } = usage;
@@ -240,7 +257,7 @@ impl Keeper {
     fn release(&mut self) {
         let Some((report, deadline)) = self.held.take() else { return };
         let waits = !self.somebody_runs() && !is_over(Some(deadline));
-        if waits && kill_children(Some(self.worker)) > 0 {
+        if waits && kill_children(&[Some(self.worker), self.replacement.pid()]) > 0 {
             self.held = Some((report, deadline));
         } else {
             self.report(&report);
@@ -356,7 +373,7 @@ impl Keeper {
         let deadline = after(PATIENCE);
         loop {
             self.bury_all();
-            if kill_children(None) == 0 {
+            if kill_children(&[]) == 0 {
                 return;
             }
             if is_over(Some(deadline)) {
@@ -366,19 +383,23 @@ impl Keeper {
             let left = deadline.saturating_sub(time::monotonic());
             let left = if self.are_more_dead { 0 } else { left };
             let _ = fd::poll(&mut [PollFd::readable(self.signals.raw())], Some(left));
-            while signal::next(&self.signals).is_some() {}
+            // What tells us to end counts, also where another exo would have taken our place.
+            while let Some(number) = signal::next(&self.signals) {
+                self.heed(number);
+            }
         }
     }
 
-    fn verdict(&self, ended: Ended) -> i32 {
+    fn verdict(&self, ended: Ended) -> Next {
         let text = match ended {
-            Ended::Code(0) if self.is_told_to_end => return 0,
+            Ended::Code(0 | DRAINED) if self.is_told_to_end => return Next::End(0),
+            ended if let Some(next) = self.replacement.next(ended) => return next,
             Ended::Code(0) => "the worker ended without being told to".to_owned(),
             // It has said why.
-            Ended::Code(code) => return code,
+            Ended::Code(code) => return Next::End(code),
             Ended::Signal(signal) => format!("the worker was killed by signal {signal}"),
         };
-        EXO.fatal_plain(&[OsStr::new(&text)])
+        Next::End(EXO.fatal_plain(&[OsStr::new(&text)]))
     }
 }
 
@@ -387,11 +408,11 @@ fn beyond_its_own(fds: &[Option<Fd>; DESCRIPTORS]) -> Result<Vec<Fd>> {
     fds.iter().flatten().map(|given| fd::copy_from(given.raw(), DESCRIPTORS as i32)).collect()
 }
 
-/// Kills every child of ours but one, dead ones included, which it does not hurt. Returns how many.
-fn kill_children(but: Option<i32>) -> usize {
+/// Kills every child of ours but these, dead ones included, which it does not hurt. Returns how many.
+fn kill_children(but: &[Option<i32>]) -> usize {
     let mut count = 0;
     let looked = identity::for_each_child(|pid| {
-        if Some(pid) != but {
+        if !but.contains(&Some(pid)) {
             let _ = signal::kill(pid, numbers::SIGKILL);
             count += 1;
         }

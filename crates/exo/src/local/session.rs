@@ -3,7 +3,7 @@
 use super::FAILED;
 use super::input::Input;
 use crate::control::Request;
-use crate::settings::{Mode, Settings};
+use crate::settings::{Life, Mode, Settings};
 use crate::worker::Clocks;
 use crate::{ask, keeper, worker};
 use log::LevelFilter;
@@ -106,6 +106,7 @@ impl Session {
             safety: Safety::Kill,
             log_level: settings.log_level.min(LevelFilter::Warn),
             ready_fd: None,
+            life: Life::Session,
             ..settings.clone()
         };
         let make = |path: &PathBuf| DirBuilder::new().mode(0o700).create(path);

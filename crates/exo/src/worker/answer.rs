@@ -44,7 +44,7 @@ impl Worker {
             Request::Resume => {
                 info!("told by user {} to take items again", peer.uid);
                 self.phase = Phase::Running;
-                if !self.log.is_full() {
+                if !self.log.is_full() && !self.is_replaced {
                     self.tell_all(Event::Resume);
                 }
                 Some(Answer::done())
@@ -125,7 +125,9 @@ impl Worker {
             }
             Waited::For(Until::Idle) => {
                 self.slots.iter().all(|slot| !slot.has_delivery())
-                    && (self.phase != Phase::Running || self.has_nothing_ready())
+                    && (self.phase != Phase::Running
+                        || self.is_replaced
+                        || self.has_nothing_ready())
             }
         }
     }
@@ -154,6 +156,7 @@ impl Worker {
 
     fn status(&self) -> Value {
         let state = match self.phase {
+            Phase::Running if self.is_replaced => "draining",
             Phase::Running => "running",
             Phase::Draining => "draining",
             Phase::Stopping => "stopping",

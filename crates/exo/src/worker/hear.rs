@@ -146,6 +146,7 @@ impl Worker {
     fn reported(&mut self, report: Report) {
         let (instance, serial) = match report {
             Report::Shutdown => return self.shut_down(),
+            Report::Replace => return self.replace(),
             Report::Started { instance, serial, .. }
             | Report::NotStarted { instance, serial, .. }
             | Report::Ended { instance, serial, .. } => (usize::from(instance), serial),
@@ -174,7 +175,7 @@ impl Worker {
                 let slot = &mut self.slots[instance];
                 slot.process.take_if(|process| process.serial == serial);
             }
-            Report::Shutdown => {}
+            Report::Shutdown | Report::Replace => {}
         }
     }
 

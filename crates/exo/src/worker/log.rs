@@ -111,6 +111,12 @@ impl Log {
         &page[..whole.map_or(len, |end| end + 1)]
     }
 
+    /// Tells whether all of it is out.
+    #[must_use]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Returns what to wait for, if anything waits.
     #[must_use]
     pub(super) fn interest(&self) -> Option<PollFd> {

@@ -14,8 +14,8 @@ mod troubles;
 mod wait;
 
 use crate::keeper::WorkerEnds;
-use crate::order::Order;
-use crate::settings::{self, Settings};
+use crate::order::{DRAINED, Order};
+use crate::settings::{self, Life, Settings};
 use ::log::{error, info, warn};
 use control::Control;
 use large::Large;
@@ -120,6 +120,10 @@ struct Worker {
     room: Vec<u8>,
     /// Exit code, once all is to end at once.
     over: Option<i32>,
+    /// Another exo takes our place, once nothing is in hand.
+    is_replaced: bool,
+    /// Exit code where it ends in good order.
+    code: i32,
     begun: Mono,
 }
 
@@ -153,7 +157,10 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         slots,
         large: Large::default(),
         events: VecDeque::new(),
-        phase: Phase::Running,
+        phase: match settings.life {
+            Life::Service { is_drained: true } => Phase::Draining,
+            Life::Service { is_drained: false } | Life::Session => Phase::Running,
+        },
         turn: 0,
         keys: 0,
         trouble: None,
@@ -163,6 +170,8 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         failed: 0,
         room: vec![0; AT_ONCE],
         over: None,
+        is_replaced: false,
+        code: 0,
         begun: now(),
         settings,
     };
@@ -225,7 +234,8 @@ impl Worker {
             "{} takes items from the queue {}, {} at a time",
             self.settings.participant, self.settings.queue, self.settings.instances
         );
-        self.events.extend((0..self.slots.len()).map(|slot| (slot, Event::Begun)));
+        let begun = if self.phase == Phase::Running { Event::Begun } else { Event::Drain };
+        self.tell_all(begun);
         if self.settings.mode == settings::Mode::PerItem {
             self.ready();
         }
@@ -234,6 +244,7 @@ impl Worker {
             self.decide();
             self.log.flush(now());
             self.heed_log();
+            self.make_way();
             if let Some(code) = self.over {
                 return code;
             }
@@ -259,7 +270,7 @@ impl Worker {
             self.log.flush(now());
         }
         info!("{} ends", self.settings.participant);
-        0
+        self.code
     }
 
     /// Tells the machines what happened and does what they say, until nothing follows any more.
@@ -284,6 +295,7 @@ impl Worker {
     fn heed_log(&mut self) {
         if let Some(is_full) = self.log.heed()
             && self.phase == Phase::Running
+            && !self.is_replaced
         {
             self.tell_all(if is_full { Event::Drain } else { Event::Resume });
             self.decide();
@@ -338,6 +350,28 @@ impl Worker {
             info!("{} takes no more items and ends", self.settings.participant);
             self.phase = Phase::Stopping;
             self.tell_all(Event::Shutdown);
+        }
+    }
+
+    /// Lets another exo take our place, once nothing is in hand.
+    fn replace(&mut self) {
+        if self.phase != Phase::Stopping && !self.is_replaced {
+            info!(
+                "{} takes no more items until another exo is in place",
+                self.settings.participant
+            );
+            self.is_replaced = true;
+            self.tell_all(Event::Drain);
+        }
+    }
+
+    /// Ends where another exo takes our place, nothing is in hand, and all that was printed is out.
+    fn make_way(&mut self) {
+        let is_idle = || self.log.is_empty() && self.slots.iter().all(|slot| !slot.has_delivery());
+        if self.is_replaced && self.phase != Phase::Stopping && is_idle() {
+            self.code = if self.phase == Phase::Draining { DRAINED } else { 0 };
+            self.shut_down();
+            self.decide();
         }
     }
 
