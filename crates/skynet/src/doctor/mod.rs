@@ -73,7 +73,7 @@ pub fn look(here: &Here) -> Result<Vec<Finding>, Failure> {
     let patients = patients.collect();
     let ward = Ward { here, patients, svscans: svscan::all(here), boot: Boot::this() };
     let mut findings = Vec::new();
-    programs::look(&ward, &mut findings);
+    programs::look(&ward, &mut looker, &mut findings);
     people::look(&ward, &mut findings);
     care::look(&ward, &mut findings)?;
     store::look(&ward, &mut findings);

@@ -2,7 +2,10 @@
 
 use super::Ward;
 use crate::finding::Finding;
+use crate::life::Looker;
+use daemontools::observe::Life;
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +24,7 @@ const MUTE: &str = "multilog";
 /// What a program may take to say its version.
 const PATIENCE: u64 = 5 * SECOND;
 
-pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn look(ward: &Ward<'_>, looker: &mut Looker, findings: &mut Vec<Finding>) {
     for (name, is_needed) in
         NEEDED.map(|name| (name, true)).into_iter().chain(MORE.map(|name| (name, false)))
     {
@@ -43,6 +46,15 @@ pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
         let pid = record.supervisor.pid.cast_signed();
         let found = replaced("supervise", pid).map(|found| found.of(&patient.service.name));
         findings.extend(found.map(|found| found.mended_by(format!("kill -HUP {pid}"))));
+        for (dir, name) in [(patient.dir.clone(), "exo"), (patient.dir.join("log"), MUTE)] {
+            let snapshot = looker.look(&dir);
+            let pid = snapshot.half.filter(|_| snapshot.life == Life::Certain);
+            let Some(pid) = pid.map(|half| half.status.pid.cast_signed()) else { continue };
+            let found = replaced(name, pid).map(|found| found.of(&patient.service.name));
+            // The one ends between two items, the other between two lines: none is lost.
+            let letter = if name == MUTE { "TERM" } else { "HUP" };
+            findings.extend(found.map(|found| found.mended_by(format!("kill -{letter} {pid}"))));
+        }
     }
 }
 
@@ -100,10 +112,13 @@ fn answer(command: &mut Command) -> Option<String> {
     Some(said)
 }
 
-/// Tells whether a process runs a program that is not on disk any more.
+/// Tells whether a process runs a program of this name that is not on disk any more.
 fn replaced(name: &str, pid: i32) -> Option<Finding> {
     let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     let exe = exe.to_str()?.strip_suffix(" (deleted)")?.to_owned();
+    if Path::new(&exe).file_name() != Some(OsStr::new(name)) {
+        return None;
+    }
     let what = format!("{name}, pid {pid}, runs a program that was replaced or removed: {exe}");
     let why = "it is of an older version than what is installed";
     Some(Finding::warning(what).because(why))
