@@ -68,8 +68,9 @@ def _constant(text: str) -> Any:
 
 def loads(text: "Union[str, bytes]", wrap: "Callable[[dict], Any]" = dict) -> Any:
     """Reads JSON; each object becomes what `wrap` makes of it."""
+    hook = None if wrap is dict else wrap
     return json.loads(
-        text, object_hook=wrap, parse_float=_float, parse_int=_int, parse_constant=_constant
+        text, object_hook=hook, parse_float=_float, parse_int=_int, parse_constant=_constant
     )
 
 
@@ -80,12 +81,22 @@ def dumps(value: Any) -> bytes:
         _write(value, parts.append)
         text = "".join(parts)
     else:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(
+            value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=other
+        )
     try:
         return text.encode()
     except UnicodeEncodeError:
         # Half a surrogate pair has no form in UTF-8; JSON can spell it.
         return _escape(text)
+
+
+def other(value: Any) -> Any:
+    """Returns the dictionary that stands behind an object which wraps one."""
+    as_dict = getattr(type(value), "as_dict", None)
+    if as_dict is None:
+        raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return as_dict(value)
 
 
 def _escape(text: str) -> bytes:
@@ -123,7 +134,7 @@ def _write(value: Any, put: "Callable[[str], None]") -> None:
             mark = ","
         put("]" if mark == "," else "[]")
     else:
-        raise TypeError(f"{type(value).__name__} has no form in JSON")
+        _write(other(value), put)
 
 
 def _key(key: Any) -> str:

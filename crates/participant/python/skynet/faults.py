@@ -6,6 +6,9 @@ import traceback
 from types import TracebackType
 from typing import List, Optional
 
+# Folders whose calls are no part of a trace as long as no other call stands before them.
+_OURS = {os.path.dirname(os.path.abspath(__file__))}
+
 # A trace tells its innermost calls: a runaway recursion has a thousand.
 _LONGEST_TRACE = 50
 
@@ -52,6 +55,11 @@ class Refused(Exception):
     """A further item was not taken."""
 
 
+def hide(folder: str) -> None:
+    """Leaves the calls in this folder out of traces, where they stand first."""
+    _OURS.add(folder)
+
+
 def code_of(error: BaseException) -> int:
     """Returns the code of the fault that an exception is."""
     return error.code if isinstance(error, Fault) else 1
@@ -69,7 +77,7 @@ def text_of(error: BaseException) -> str:
 
 
 def trace_of(error: BaseException) -> List[str]:
-    """Returns where it happened, outermost call first, without the calls in this package."""
+    """Returns where it happened, outermost call first, without the calls of the kit."""
     return [
         f"{frame.filename}:{frame.lineno}: in `{frame.name} {frame.line}'"
         for frame in traceback.extract_tb(_authors_part(error))[-_LONGEST_TRACE:]
@@ -77,21 +85,20 @@ def trace_of(error: BaseException) -> List[str]:
 
 
 def _authors_part(error: BaseException) -> Optional[TracebackType]:
-    here = os.path.dirname(os.path.abspath(__file__))
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         file = trace.tb_frame.f_code.co_filename
-        if os.path.dirname(os.path.abspath(file)) != here:
+        if os.path.dirname(os.path.abspath(file)) not in _OURS:
             break
         trace = trace.tb_next
     return trace
 
 
-def log(error: BaseException) -> None:
+def log(error: BaseException, text: Optional[str] = None) -> None:
     """Writes it to the log, its text last: in per-item mode exo takes the last line for it."""
     told = traceback.format_exception(type(error), error, _authors_part(error))
     lines = "".join(told).splitlines()
-    text = text_of(error)
+    text = text_of(error) if text is None else text
     if lines[-1:] != [text]:
         lines.append(text)
     say("\n".join(lines))

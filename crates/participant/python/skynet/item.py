@@ -60,6 +60,21 @@ class Channel:
         raise Final("a further item can be sent in persistent mode only")
 
 
+#: Says what is said of no item.
+_process = Channel()
+
+
+def speak_by(channel: Channel) -> None:
+    """Has this process send by that channel what it sends without an item."""
+    global _process
+    _process = channel
+
+
+def forward(queue: str, item: "Union[Item, dict]") -> int:
+    """Sends a further item to a queue, as Item.forward does, by any thread and at any time."""
+    return _process.forward(queue, exact.dumps(item.data if isinstance(item, Item) else item))
+
+
 class Item:
     """A work item: a JSON object with an object `fields` in it.
 

@@ -3,9 +3,9 @@
 import os
 import stat
 import sys
-from typing import Any, Callable, Optional, Tuple, Union
+from typing import Any, Callable, List, Optional, Tuple, Union
 
-from .faults import log
+from .faults import code_of, log, text_of, trace_of
 from .item import Fields, Item
 
 #: The descriptor of a participant that leads to exo.
@@ -14,6 +14,11 @@ DESCRIPTOR = 3
 
 class Participant:
     """A participant with a life of its own. Only `work` must be written."""
+
+    #: What each JSON object becomes.
+    _objects: Callable[[dict], Any] = Fields
+    #: No further item is wanted.
+    _finished = False
 
     def start(self, config: Fields) -> None:
         """Gets ready, once, before the first item; `config` is what the configuration says."""
@@ -37,6 +42,17 @@ class Participant:
 
     def stop(self) -> None:
         """Cleans up, once, behind the last item. A process that is killed never comes here."""
+
+    def _die(self, is_gone: bool) -> None:
+        """Is told, in another thread, that what is in hand is about to be given up."""
+
+    def _judge(self, error: BaseException) -> "Tuple[int, str]":
+        """Returns code and text of the fault that an exception is."""
+        return code_of(error), text_of(error)
+
+    def _trace(self, error: BaseException) -> List[str]:
+        """Returns where it happened."""
+        return trace_of(error)
 
 
 class _Function(Participant):

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Optional
 
 from . import exact
-from .faults import Cancelled, Final, code_of, log, say
+from .faults import Cancelled, Final, log, say
 from .item import Fields, Item
 from .participant import DESCRIPTOR, Participant, attempt, handler_of, stop
 
@@ -40,8 +40,10 @@ def run(what: Any) -> int:
     error = _answer(answer, outcome, by_hand, error)
     if error is None:
         return 0
-    log(error)
-    return min(code_of(error), 255)
+    judge = outcome.handler._judge if outcome.handler is not None else Participant()._judge
+    code, text = judge(error)
+    log(error, text)
+    return min(code, 255)
 
 
 class Outcome:
@@ -55,9 +57,10 @@ class Outcome:
     def make(self, what: Any) -> Optional[BaseException]:
         """Has the work done; returns what went wrong."""
         try:
-            self.item = _read()
+            handler = handler_of(what)
+            self.item = _read(handler)
             self.before = self.item.json()
-            self.handler = handler_of(what)
+            self.handler = handler
             self.handler.start(_config())
             _heed_term(self.handler, self.item)
             self.item = attempt(self.handler, self.item)
@@ -85,10 +88,10 @@ def _answer(
     return error
 
 
-def _read() -> Item:
+def _read(handler: Participant) -> Item:
     try:
         with open(0, "rb", closefd=False) as file:
-            data = file.read()
+            data = exact.loads(file.read(), handler._objects)
         attempt_number = os.environ.get("SKYNET_ATTEMPT") or "1"
         return Item(data, attempt=int(attempt_number), stage=os.environ.get("SKYNET_STAGE") or None)
     except (OSError, ValueError, RecursionError) as error:

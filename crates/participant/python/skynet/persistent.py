@@ -11,8 +11,8 @@ import threading
 from typing import Any, Dict, NamedTuple, Optional, Union
 
 from . import exact
-from .faults import Cancelled, Final, Refused, code_of, log, say, text_of, trace_of
-from .item import Channel, Fields, Item, share, words
+from .faults import Cancelled, Final, Refused, log, say
+from .item import Channel, Fields, Item, share, speak_by, words
 from .participant import DESCRIPTOR, Participant, attempt, handler_of, stop
 
 VERSION = 1
@@ -130,11 +130,11 @@ class Listener(threading.Thread):
             pass
         self.jobs.put(None)
         self._link.close()
-        self._cancel_all()
+        self._cancel_all(is_gone=True)
 
     def _hear_calmly(self, line: bytes) -> None:
         try:
-            self._hear(exact.loads(line, Fields))
+            self._hear(exact.loads(line, self._handler._objects))
         except RecursionError:
             # What Python cannot read is the item; all before it is exo's.
             found = re.match(rb'\{"type":"work","id":(\d+)', line)
@@ -168,7 +168,7 @@ class Listener(threading.Thread):
         elif kind == "shutdown":
             self.jobs.put(None)
         elif kind == "about-to-die":
-            self._cancel_all()
+            self._cancel_all(is_gone=False)
         elif kind == "sent":
             self._link.sent(message)
         else:
@@ -184,7 +184,8 @@ class Listener(threading.Thread):
         except Exception as error:
             log(error)
 
-    def _cancel_all(self) -> None:
+    def _cancel_all(self, is_gone: bool) -> None:
+        self._handler._die(is_gone)
         for id in list(self.items):
             self._cancel(id, "kill")
 
@@ -215,6 +216,7 @@ def run(what: Any) -> int:
         log(error)
         return 111
     link = Link()
+    speak_by(link)
     listener = Listener(link, handler)
     listener.start()
     try:
@@ -231,7 +233,7 @@ def run(what: Any) -> int:
 
 
 def _serve(link: Link, listener: Listener, handler: Participant) -> int:
-    while True:
+    while not handler._finished:
         job = listener.jobs.get()
         if job is None:
             return 0
@@ -244,6 +246,7 @@ def _serve(link: Link, listener: Listener, handler: Participant) -> int:
             link.say("hello", protocol=min(job.protocol, VERSION))
         else:
             _work(link, listener, handler, job)
+    return 0
 
 
 def _work(link: Link, listener: Listener, handler: Participant, job: Work) -> None:
@@ -261,15 +264,10 @@ def _work(link: Link, listener: Listener, handler: Participant, job: Work) -> No
         if item is not None and item.cancelled:
             link.say("cancelled", id=id)
             return
-        log(error)
-        link.say(
-            "fault",
-            _as_it_is(item, before),
-            id=id,
-            code=code_of(error),
-            text=text_of(error),
-            trace=trace_of(error),
-        )
+        code, text = handler._judge(error)
+        log(error, text)
+        trace = handler._trace(error)
+        link.say("fault", _as_it_is(item, before), id=id, code=code, text=text, trace=trace)
 
 
 def _as_it_is(item: Optional[Item], before: Optional[bytes]) -> Optional[bytes]:

@@ -1,0 +1,11 @@
+"""Participants written for RuoteAMQP, under exo: the same names, with no broker in this process.
+
+Items come by participant-protocol(7), and what is sent to the engine goes the same way, to the queue
+`ruote_workitems`. Hosts, users and passwords that are given are not used.
+"""
+
+from .launcher import Launcher
+from .participant import Participant
+from .workitem import DictAttrProxy, FlowExpressionId, Workitem
+
+__all__ = ["DictAttrProxy", "FlowExpressionId", "Launcher", "Participant", "Workitem"]

@@ -1,0 +1,47 @@
+"""Launches processes."""
+
+from typing import Any, Dict, Optional
+
+import skynet
+
+from .workitem import DictAttrProxy
+
+#: The queue on which the engine hears of everything.
+ENGINE = "ruote_workitems"
+
+
+def send(message: Dict[str, Any]) -> None:
+    """Sends a message to the engine; it is safe in the queue when this returns."""
+    skynet.forward(ENGINE, message)
+
+
+class Launcher:
+    """Has the engine launch processes. Only a participant that exo runs can do it."""
+
+    def __init__(
+        self,
+        amqp_host: str = "localhost",
+        amqp_user: str = "boss",
+        amqp_pass: str = "boss",
+        amqp_vhost: str = "boss",
+        conn: Any = None,
+    ) -> None:
+        self.host = amqp_host
+        self.vhost = amqp_vhost
+
+    def launch(
+        self,
+        process: Any,
+        fields: Optional[Dict[str, Any]] = None,
+        variables: Optional[Dict[str, Any]] = None,
+    ) -> None:
+        """Launches the process of this definition, whose items begin with these fields.
+
+        Raises skynet.Refused where it cannot be sent.
+        """
+        given = [v.as_dict() if isinstance(v, DictAttrProxy) else v for v in (fields, variables)]
+        for name, value in zip(("fields", "variables"), given):
+            if value and not isinstance(value, dict):
+                raise TypeError(f"{name} should be type dict")
+        # An engine takes no fields for none; a queue here takes nothing without them.
+        send({"definition": process, "fields": given[0] or {}, "variables": given[1] or None})
