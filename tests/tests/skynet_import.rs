@@ -100,7 +100,7 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
         let said = site.well(&args);
         assert_eq!(said, dry.replace("would be made", "made"));
         for note in [
-            "doubler.conf:11: regexp: double_.* is not registered",
+            "doubler.conf:11: regexp: double_.* is kept, and not registered with an engine",
             "doubler.conf:12: code: doubler.py was copied",
             "doubler.conf:15: amqp_host: no broker is used",
             "doubler.conf:16: amqp_pwd: not carried over",
@@ -118,7 +118,8 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
             "shutdown-grace: 7s",
             "umask: \"022\"",
             "  \"MODE\": \"fast\"",
-            "log-level: debug",
+            "    \"regexp\": \"double_.*\"",
+            "    \"log_level\": \"DEBUG\"",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }

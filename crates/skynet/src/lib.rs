@@ -29,6 +29,7 @@ pub mod scaffold;
 pub mod screen;
 pub mod secrets;
 pub mod service;
+pub mod source;
 pub mod stage;
 pub mod store;
 pub mod svscan;

@@ -2,6 +2,7 @@
 //! config.exo folders, INI configuration.
 
 pub mod find;
+pub mod handler;
 pub mod ini;
 mod participant;
 mod program;
@@ -73,9 +74,7 @@ impl Found {
     /// Something without which it cannot run is missing or cannot be read.
     pub fn directory(&self) -> Result<Directory, Failure> {
         let mut made = match &self.kind {
-            Kind::Participant { keys, sections } => {
-                participant::directory(&self.name, &self.file, keys, sections)?
-            }
+            Kind::Participant { keys, sections } => participant::directory(self, keys, sections)?,
             Kind::Program { keys } => program::directory(&self.name, &self.file, keys)?,
         };
         made.notes.extend(self.notes.iter().cloned());
@@ -96,7 +95,7 @@ fn shown(file: &Path) -> String {
 }
 
 /// Returns a text as YAML, which JSON's texts are.
-fn yaml(text: &str) -> String {
+pub(crate) fn yaml(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

@@ -1,38 +1,27 @@
 //! A participant's directory, from the keys of older hosts.
 
 use super::find::path_of;
+use super::handler::{self, Handler, Kind};
 use super::ini::{self, Key, Section};
-use super::{Directory, Note, yaml};
+use super::{Directory, Found, Note, yaml};
 use crate::failure::Failure;
 use crate::tree::Made;
-use crate::tree::given;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What the code was called where nothing else was said.
 const USUAL_CODE: &str = "participant_logic.py";
-/// The program that speaks with exo for the code.
-const HANDLER: &str = "handler.py";
-/// What `log_level` was called, and is.
-const LEVELS: [(&str, &str); 6] = [
-    ("debug", "debug"),
-    ("info", "info"),
-    ("warn", "warning"),
-    ("warning", "warning"),
-    ("error", "fatal"),
-    ("critical", "fatal"),
-];
 /// Keys of no use here: exo does it by itself.
 const UNNEEDED: [&str; 6] =
     ["autorestart", "startsecs", "startretries", "redirect_stderr", "process_name", "user_managed"];
 
 pub(super) fn directory(
-    name: &str,
-    file: &Path,
+    found: &Found,
     keys: &[Key],
     sections: &[Section],
 ) -> Result<Directory, Failure> {
+    let (name, file) = (found.name.as_str(), found.file.as_path());
     let mut notes = Vec::new();
     let code = ini::find(keys, "code");
     let path = path_of(file, code.map_or(USUAL_CODE, |key| &key.value));
@@ -41,26 +30,24 @@ pub(super) fn directory(
     let copied =
         format!("code: {code_name} was copied, and is run by Python 3; what it imports was not");
     notes.push(Note { line, text: copied });
-    let mut yaml_text = format!(
-        "# From {}, by skynet import.\ncommand: ./{HANDLER}\nmode: persistent\n\
-         # The older hosts answered the first failure.\ntries: 1\n",
-        super::shown(file)
-    );
+    let mut yaml_text = String::new();
+    let mut own = Config::new(sections);
     for key in keys {
         match setting(name, key) {
             Carried::As(text) => yaml_text.push_str(&text),
+            Carried::To(section, why) => {
+                own.add(section, key);
+                notes.extend(why.map(|why| Note::of(key, &why)));
+            }
             Carried::Silently => {}
             Carried::Not(why) => notes.push(Note::of(key, &why)),
         }
     }
-    yaml_text.push_str(&config_of(sections));
-    let handler = HANDLER_TEXT.replace("{CODE}", &code_name).replace("{NAME}", name);
-    let mut files = vec![
-        Made::plain("exo.yaml", yaml_text),
-        Made::program(HANDLER, handler),
-        Made::plain(&code_name, text),
-    ];
-    files.extend(given::PYTHON_PACKAGE.iter().map(|given| given.below("skynet/")));
+    yaml_text.push_str(&own.text());
+    let from = format!("{}, by skynet import", super::shown(file));
+    let handler = Handler { code: &code_name, kind: Kind::Handler, from: &from, more: &yaml_text };
+    let mut files = handler::files(&handler);
+    files.push(Made::plain(&code_name, text));
     Ok(Directory { files, notes })
 }
 
@@ -68,14 +55,13 @@ fn code_of(path: &PathBuf) -> Result<(String, String), Failure> {
     let text = fs::read_to_string(path)
         .map_err(|why| Failure::io("read the participant's code,", path.display(), &why))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if !name.chars().all(is_plain) || name.starts_with('.') {
-        let line = format!("{}: rename it: letters, digits, -, _ and .", path.display());
-        return Err(Failure::refused(line));
+    let refuse = |why: &str| Err(Failure::refused(format!("{}: {why}", path.display())));
+    if let Some(flaw) = handler::flaw(&name) {
+        return refuse(flaw);
     }
-    if name == HANDLER {
-        let line = format!("{}: the code cannot be called {HANDLER}; rename it", path.display());
-        return Err(Failure::refused(line));
+    // What is installed can be read by everybody: it must be what it is taken for.
+    if handler::kind(&text) != Some(Kind::Handler) {
+        return refuse("it has no class ParticipantHandler");
     }
     Ok((name, text))
 }
@@ -83,6 +69,8 @@ fn code_of(path: &PathBuf) -> Result<(String, String), Failure> {
 enum Carried {
     /// As this line of exo.yaml.
     As(String),
+    /// Into this section of what the code is told, with a word or without.
+    To(&'static str, Option<String>),
     /// It is so without a word.
     Silently,
     /// It is not, and why.
@@ -102,9 +90,10 @@ fn setting(name: &str, key: &Key) -> Carried {
             }
         },
         "regexp" if value == name => Carried::Silently,
-        "regexp" => {
-            Carried::Not(format!("{value} is not registered: whoever sends items names the queue"))
-        }
+        "regexp" => Carried::To(
+            "participant",
+            Some(format!("{value} is kept, and not registered with an engine")),
+        ),
         "runas" | "user" => Carried::As(format!("user: {}\n", yaml(value))),
         "numprocs" => match count() {
             Some(n) if n > 0 => Carried::As(format!("instances: {n}\n")),
@@ -115,7 +104,7 @@ fn setting(name: &str, key: &Key) -> Carried {
             None => Carried::Not("not a number of seconds".to_owned()),
         },
         "umask" => Carried::As(format!("umask: {}\n", yaml(&format!("{value:0>3}")))),
-        "log_level" => level(value),
+        "log_level" => Carried::To("skynet", None),
         "environment" => variables(value),
         "autostart" => Carried::Not("nothing is enabled yet: skynet enable".to_owned()),
         unneeded if UNNEEDED.contains(&unneeded) => Carried::Silently,
@@ -123,14 +112,6 @@ fn setting(name: &str, key: &Key) -> Carried {
             Carried::Not("not carried over: its log is kept by multilog, see log/run".to_owned())
         }
         _ => Carried::Not("not carried over".to_owned()),
-    }
-}
-
-fn level(value: &str) -> Carried {
-    let small = value.to_ascii_lowercase();
-    match LEVELS.iter().find(|(old, _)| *old == small) {
-        Some((_, new)) => Carried::As(format!("log-level: {new}\n")),
-        None => Carried::Not("unknown level".to_owned()),
     }
 }
 
@@ -150,130 +131,52 @@ fn variables(value: &str) -> Carried {
     }
 }
 
-/// Returns the sections for the code below `config`, where the handler finds them.
-fn config_of(sections: &[Section]) -> String {
-    let mut text = String::new();
-    for section in sections {
-        if text.is_empty() {
-            text.push_str("config:\n");
-        }
-        let _ = writeln!(text, "  {}:", yaml(&section.name));
-        for key in &section.keys {
-            let _ = writeln!(text, "    {}: {}", yaml(&key.name), yaml(&key.value));
-        }
-        if section.keys.is_empty() {
-            text.truncate(text.len() - 1);
-            text.push_str(" {}\n");
-        }
-    }
-    text
+/// The sections for the code, which it finds below `config`.
+struct Config<'a> {
+    sections: Vec<(&'a str, Vec<&'a Key>)>,
 }
 
-/// Gives the code, written for the class `ParticipantHandler`, what it expects, and speaks the
-/// protocol of today for it.
-const HANDLER_TEXT: &str = r#"#!/usr/bin/env python3
-"""Runs the class ParticipantHandler of {CODE} as a participant; made by skynet import."""
+impl<'a> Config<'a> {
+    fn new(sections: &'a [Section]) -> Self {
+        let mut all = Self { sections: Vec::new() };
+        for section in sections {
+            all.keys(&section.name);
+            section.keys.iter().for_each(|key| all.add(&section.name, key));
+        }
+        all
+    }
 
-import configparser
-import importlib.util
-import json
-import logging
-import os
-import sys
+    fn keys(&mut self, section: &'a str) -> &mut Vec<&'a Key> {
+        let there = self.sections.iter().position(|(name, _)| *name == section);
+        let at = there.unwrap_or_else(|| {
+            self.sections.push((section, Vec::new()));
+            self.sections.len() - 1
+        });
+        &mut self.sections[at].1
+    }
 
-import skynet
+    /// The last of those of a name counts.
+    fn add(&mut self, section: &'a str, key: &'a Key) {
+        let keys = self.keys(section);
+        keys.retain(|there| there.name != key.name);
+        keys.push(key);
+    }
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-skynet.Fields.as_dict = lambda self: self
-
-
-class Control:
-    """A message about the participant's life, or about an item."""
-
-    def __init__(self, message, config=None):
-        self.message, self.config = message, config
-
-    def start(self):
-        return self.message == "start"
-
-    def stop(self):
-        return self.message == "stop"
-
-    def die(self):
-        return self.message == "die"
-
-
-class Workitem:
-    """An item with the names that handlers use."""
-
-    is_cancel = False
-
-    def __init__(self, item):
-        object.__setattr__(self, "_item", item)
-
-    def __getattr__(self, name):
-        item = self._item
-        if hasattr(type(item), name):
-            return getattr(item, name)
-        return item.data.get(name)
-
-    def __setattr__(self, name, value):
-        setattr(self._item, name, value)
-
-    @property
-    def timed_out(self):
-        return self._item.fields["__timed_out__"] if "__timed_out__" in self._item.fields else None
-
-    @property
-    def sid(self):
-        fei = self._item.fei
-        return "!".join(str(part or "") for part in (fei.expid, fei.subid or fei.sub_wfid, fei.wfid))
-
-    def to_h(self):
-        return self._item.data
-
-    def dump(self):
-        return json.dumps(self._item.data, sort_keys=True, indent=4, default=str)
-
-
-def load():
-    sys.path.insert(0, HERE)
-    spec = importlib.util.spec_from_file_location("participant_code", os.path.join(HERE, "{CODE}"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.ParticipantHandler()
-
-
-@skynet.participant
-class Handler(skynet.Participant):
-    def start(self, config):
-        logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(message)s")
-        self.inner = load()
-        self.inner.log = logging.getLogger("{NAME}")
-        self.inner.send_to_engine = self.send_to_engine
-        parser = configparser.RawConfigParser()
-        parser.read_dict({name: dict(keys) for name, keys in config.items() if isinstance(keys, dict)})
-        self.tell("handle_lifecycle_control", Control("start", parser))
-
-    def tell(self, method, control):
-        # Many handlers have only some of the methods.
-        method = getattr(self.inner, method, None)
-        if method:
-            method(control)
-
-    def send_to_engine(self, workitem):
-        raise skynet.Final("items cannot be sent to the engine from here; use item.forward to a queue")
-
-    def work(self, item):
-        self.inner.handle_wi(Workitem(item))
-
-    def cancel(self, item):
-        self.tell("handle_wi_control", Control("cancel"))
-
-    def stop(self):
-        self.tell("handle_lifecycle_control", Control("stop"))
-
-
-if __name__ == "__main__":
-    skynet.run()
-"#;
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (name, keys) in &self.sections {
+            if text.is_empty() {
+                text.push_str("config:\n");
+            }
+            let _ = writeln!(text, "  {}:", yaml(name));
+            for key in keys {
+                let _ = writeln!(text, "    {}: {}", yaml(&key.name), yaml(&key.value));
+            }
+            if keys.is_empty() {
+                text.truncate(text.len() - 1);
+                text.push_str(" {}\n");
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,231 @@
+//! What is installed: a directory, or the code of a handler.
+
+use crate::builder::is_left_out;
+use crate::failure::Failure;
+use crate::here::Here;
+use crate::legacy::handler::{self, Handler, Kind};
+use crate::screen::clean;
+use crate::stage::Stage;
+use crate::tree::{self, Made, copy};
+use exo::config::{self, OWN_FILE};
+use ondisk::names::RUN;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use sys::linux::errno::Errno;
+use sys::linux::fd::{self, Fd};
+use sys::linux::file;
+use sys::linux::file::flags::O_RDONLY;
+
+/// Bytes of the largest exo.yaml, and of the largest code.
+const LARGEST: usize = 1 << 20;
+/// Folders of a handler's directory that are ours to make.
+const PACKAGES: [&str; 3] = ["SkyNET", "RuoteAMQP", "skynet"];
+
+/// What is installed.
+#[derive(Debug)]
+pub enum Source {
+    /// A directory with all that is needed.
+    Folder {
+        /// The directory.
+        fd: Fd,
+        /// Its path without links.
+        real: PathBuf,
+    },
+    /// A handler's code.
+    Code {
+        /// The name of its file.
+        name: String,
+        /// What is in it.
+        text: String,
+        /// How it is run.
+        kind: Kind,
+    },
+}
+
+/// What is said of a handler, as nothing else says it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Said {
+    /// Of a handler: the queue that it takes items from, if it is not called as the participant.
+    #[arg(short, long)]
+    queue: Option<String>,
+    /// Of a handler: the names of the steps that it is for, a pattern, as an engine is to be told.
+    #[arg(short, long, value_name = "PATTERN")]
+    regexp: Option<String>,
+    /// Of a handler: the user that it runs as.
+    #[arg(short, long)]
+    user: Option<String>,
+    /// Of a handler: its own configuration file, which is copied; everybody can read the copy.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Of a handler: copies of it.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    instances: Option<u16>,
+}
+
+impl Source {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// It is neither, cannot be read, or is where installed participants are.
+    pub fn open(path: &Path, here: &Here) -> Result<Self, Failure> {
+        let real = real(path)?;
+        let fd = match copy::open(path) {
+            Ok(fd) => fd,
+            Err(_) if !real.is_dir() => return code(&real, path),
+            Err(why) => return Err(why),
+        };
+        let folder = &here.places().participants;
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        if real.starts_with(&folder) {
+            let line = format!("{} is where installed participants are", real.display());
+            return Err(Failure::refused(line));
+        }
+        if folder.starts_with(&real) {
+            let line = format!("{} holds the installed participants themselves", real.display());
+            return Err(Failure::refused(line));
+        }
+        Ok(Self::Folder { fd, real })
+    }
+
+    /// Returns what it is called: as its exo.yaml says, or its folder, or its code. What is wrong with
+    /// the file is told when it is checked.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Folder { fd, real } => {
+                let own = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let configuration = read(fd, OWN_FILE.as_ref());
+                let settings =
+                    configuration.ok().and_then(|text| config::read_text(&text, &own).ok());
+                settings.map_or(own, |settings| settings.participant)
+            }
+            Self::Code { name, .. } => name.trim_end_matches(".py").to_owned(),
+        }
+    }
+
+    /// Copies it, and adds what a handler needs. `shown` is what messages call it.
+    ///
+    /// # Errors
+    /// It cannot be copied, or something is said of a handler that is none.
+    pub fn fill(
+        &self,
+        stage: &Stage<'_>,
+        name: &str,
+        shown: &Path,
+        said: &Said,
+    ) -> Result<(), Failure> {
+        let code = match self {
+            Self::Code { name, text, kind } => {
+                tree::write(&stage.dir, &[Made::plain(name, text.clone())])?;
+                Some((name.clone(), *kind))
+            }
+            Self::Folder { fd, .. } => {
+                copy::copy(fd, shown, &stage.dir, &is_left_out)?;
+                handler_of(&stage.dir)?.map(|code| (code, Kind::Handler))
+            }
+        };
+        let Some((code, kind)) = code else { return said.is_of_none(shown) };
+        if let Some(flaw) = handler::flaw(&code) {
+            return Err(Failure::refused(format!("{}: {flaw}", clean(&code))));
+        }
+        let is_there = |folder: &&&str| stage.dir.join(folder).exists();
+        if let Some(folder) = PACKAGES.iter().find(is_there) {
+            let line = format!(
+                "{}/{folder} is in the way of the package of that name; take it out",
+                shown.display()
+            );
+            return Err(Failure::refused(line));
+        }
+        let (from, more) = (format!("{code}, by skynet install"), said.lines(name));
+        let made = handler::files(&Handler { code: &code, kind, from: &from, more: &more });
+        tree::write(&stage.dir, &made)?;
+        let Some(config) = &said.config else { return Ok(()) };
+        let text = text_of(&real(config)?, config)?;
+        tree::write(&stage.dir, &[Made::plain(&format!("{name}.conf"), text)])
+    }
+}
+
+impl Said {
+    /// Refuses what is said where there is no handler that it could be about.
+    fn is_of_none(&self, shown: &Path) -> Result<(), Failure> {
+        let is_said = self.queue.is_some()
+            || self.regexp.is_some()
+            || self.user.is_some()
+            || self.config.is_some()
+            || self.instances.is_some();
+        if is_said {
+            let line = format!(
+                "--queue, --regexp, --user, --config and --instances are for a handler; what {} is, its \
+                 {OWN_FILE} says",
+                shown.display()
+            );
+            return Err(Failure::usage(line));
+        }
+        Ok(())
+    }
+
+    /// Returns it as lines of exo.yaml.
+    fn lines(&self, name: &str) -> String {
+        let yaml = crate::legacy::yaml;
+        let mut text = String::new();
+        let mut add = |line: Option<String>| text.extend(line);
+        let queue = self.queue.as_deref().filter(|queue| *queue != name);
+        add(queue.map(|queue| format!("queue: {}\n", yaml(queue))));
+        add(self.user.as_deref().map(|user| format!("user: {}\n", yaml(user))));
+        add(self.instances.map(|n| format!("instances: {n}\n")));
+        let regexp = self.regexp.as_deref();
+        add(regexp.map(|p| format!("config:\n  participant:\n    regexp: {}\n", yaml(p))));
+        text
+    }
+}
+
+/// Returns the code of a directory that says nothing else of how it is run.
+fn handler_of(dir: &Path) -> Result<Option<String>, Failure> {
+    let run = OsStr::from_bytes(RUN.to_bytes());
+    if dir.join(OWN_FILE).exists() || dir.join(run).exists() {
+        return Ok(None);
+    }
+    handler::code_in(dir)
+}
+
+/// Reads a regular file of a folder.
+fn read(folder: &Fd, name: &OsStr) -> Result<Vec<u8>, Errno> {
+    let name = CString::new(name.as_bytes()).unwrap_or_default();
+    let (file, _) = file::open_regular(folder.raw(), &name, O_RDONLY, 0)?;
+    let mut text = vec![0; LARGEST];
+    let len = fd::read_at(file.raw(), &mut text, 0)?;
+    text.truncate(len);
+    Ok(text)
+}
+
+fn real(path: &Path) -> Result<PathBuf, Failure> {
+    path.canonicalize().map_err(|why| Failure::io("open", path.display(), &why))
+}
+
+/// Reads a text. `real` has no links; `shown` is what messages call it.
+fn text_of(real: &Path, shown: &Path) -> Result<String, Failure> {
+    let (folder, name) = (real.parent().unwrap_or(real), real.file_name().unwrap_or_default());
+    let unable = |why| Failure::errno("read", shown.display(), why);
+    let bytes = read(&copy::open(folder)?, name).map_err(unable)?;
+    if bytes.len() == LARGEST {
+        return Err(Failure::refused(format!("{} is larger than 1MiB", shown.display())));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::refused(format!("{} is not UTF-8", shown.display())))
+}
+
+/// Reads a handler's code.
+fn code(real: &Path, shown: &Path) -> Result<Source, Failure> {
+    let text = text_of(real, shown)?;
+    // What is installed can be read by everybody: it must be what it is taken for.
+    let Some(kind) = handler::kind(&text) else {
+        let line = format!(
+            "{} has no class ParticipantHandler; install takes a directory, or the code of such a class",
+            shown.display()
+        );
+        return Err(Failure::refused(line));
+    };
+    let name = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Source::Code { name, text, kind })
+}
