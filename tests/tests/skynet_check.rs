@@ -280,6 +280,26 @@ fn a_participant_s_program_must_be_there_and_what_queues_share_is_compared() {
 }
 
 #[test]
+fn a_folder_that_is_still_to_be_installed_needs_no_log_directory() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let script = "cd \"$1\" && skynet new letters --language shell";
+        let desk = site.desk();
+        let args = ["-c", script, "sh", desk.to_str().unwrap()];
+        assert_eq!(site.command("sh", &args).status().unwrap().code(), Some(0));
+        let folder = desk.join("letters");
+        let folder = folder.to_str().unwrap();
+        assert_eq!(site.well(&["check", folder]), "checked 1 service: nothing wrong\n");
+        site.well(&["install", folder]);
+        assert_eq!(site.well(&["check", "letters"]), "checked 1 service: nothing wrong\n");
+        fs::remove_dir(site.at(Place::Logs).join("letters")).unwrap();
+        if kind == Kind::System {
+            finds(&site, 1, "letters", &[("error", "is missing: the logger cannot write")]);
+        }
+    });
+}
+
+#[test]
 fn accounts_and_what_they_can_change_matter_to_the_system() {
     let site = Site::new(Kind::System);
     let run = "#!/bin/sh\nexec setuidgid n0-such-user sleep 9\n";

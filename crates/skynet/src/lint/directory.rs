@@ -49,7 +49,7 @@ pub fn look(here: &Here, service: &Service) -> Vec<Finding> {
         findings.extend(script::look(here, &below(&log, RUN), name));
         let folder = folder.map(|folder| folder.with_file_name(format!("{name}.log")));
         findings.extend(half(name, &log, folder.as_deref()));
-        findings.extend(log_directory(here, name, &log));
+        findings.extend(log_directory(here, service, &log));
     }
     findings
 }
@@ -146,12 +146,17 @@ fn failure_codes(path: &Path) -> Option<Finding> {
 }
 
 /// Looks for the directory into which a logger writes.
-fn log_directory(here: &Here, name: &str, log: &Path) -> Option<Finding> {
+fn log_directory(here: &Here, service: &Service, log: &Path) -> Option<Finding> {
     let main = log.join("main");
     if main.is_dir() {
         return None;
     }
     let target = fs::read_link(&main).map(|target| log.join(target));
+    // One that nobody has supervised yet gets it when it is installed.
+    let is_elsewhere = service.origin == Origin::Elsewhere && !service.is_linked;
+    if is_elsewhere && target.is_err() && !below(&service.dir, SUPERVISE).is_dir() {
+        return None;
+    }
     let is_used = read(&below(log, RUN)).is_some_and(|run| {
         String::from_utf8_lossy(&run).split_whitespace().any(|word| word == "./main")
     });
@@ -164,6 +169,7 @@ fn log_directory(here: &Here, name: &str, log: &Path) -> Option<Finding> {
     let target = target.unwrap_or(main);
     let owner = if here.is_system() { "-o skynetlog -g skynet -m 2750 " } else { "" };
     let mend = format!("install -d {owner}{}", target.display());
-    let found = Finding::error("is missing: the logger cannot write").of(name).at(&target);
+    let found = Finding::error("is missing: the logger cannot write");
+    let found = found.of(&service.name).at(&target);
     Some(found.mended_by(mend))
 }
