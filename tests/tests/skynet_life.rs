@@ -251,6 +251,8 @@ fn halt_leaves_nothing_running_and_every_line_logged() {
         assert_eq!(site.pids(""), [0; 0]);
         assert_eq!(fs::read_to_string(dir.join("log/lines")).unwrap(), "first\nlast\n");
         says(&site.well(&["halt"]), &[&["svscan: already down"]]);
+        fs::remove_dir_all(site.at(Place::Run)).unwrap();
+        says(&site.well(&["halt"]), &[&["svscan: already down"]]);
 
         site.well(&["boot"]);
         site.well(&["disable", "--now", "talker"]);
