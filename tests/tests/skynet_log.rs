@@ -223,6 +223,9 @@ fn what_cannot_be_shown_is_told_and_the_rest_is_shown() {
         said(4, &["log", "web", "webs"], &["no service webs; did you mean web?"]);
         said(1, &["log", "web", "mute"], &["mute has no logger; ", "skynet log skynet-log"]);
         said(1, &["log", "web", "fresh"], &["fresh has no log yet, neither ", "log/main"]);
+        site.sleeper("skynet-notice");
+        let own = "skynet-notice has no logger; ";
+        said(1, &["log", "web", "skynet-notice"], &[own, "skynet log skynet-log"]);
         let follow = site.ends(4, &["log", "-f", "webs"]);
         assert!(follow.contains("no service webs"), "{follow}");
         assert_eq!(site.skynet(&["log", "--since", "yesterday", "web"]).code, Some(100));

@@ -24,7 +24,7 @@ const GROUP_READS: u32 = 0o050;
 #[must_use]
 pub fn find(here: &Here, service: &Service, dir: &Path) -> Option<PathBuf> {
     let usual = here.places().logs.join(&service.name);
-    if service.is_own() {
+    if service.name == OWN_LOG {
         return Some(usual);
     }
     let log = dir.join(OsStr::from_bytes(LOG.to_bytes()));

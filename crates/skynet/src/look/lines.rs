@@ -1,6 +1,7 @@
 //! What a service said last.
 
 use crate::here::Here;
+use crate::logs::place;
 use crate::service::{OWN_LOG, Service};
 use daemontools::logs::stamp::leading;
 use daemontools::logs::{BEGINNING, Backward, Folder};
@@ -33,12 +34,10 @@ pub struct Log {
 /// Finds the log of a service whose directory is `dir`; `None` = there is none yet.
 #[must_use]
 pub fn log_of(here: &Here, service: &Service, dir: &Path) -> Option<Log> {
-    let logs = &here.places().logs;
-    let is_shared = !dir.join("log").exists();
-    let own = if is_shared { OWN_LOG } else { &service.name };
-    let folders = [dir.join("log/main"), logs.join(own)];
-    let folder = folders.into_iter().find(|folder| folder.join("current").exists())?;
-    Some(Log { folder, is_shared })
+    let own = place::find(here, service, dir);
+    let is_shared = own.is_none();
+    let folder = own.unwrap_or_else(|| here.places().logs.join(OWN_LOG));
+    folder.join("current").exists().then_some(Log { folder, is_shared })
 }
 
 /// Returns the last lines of a log, oldest first; of those that were written until `until`.
