@@ -11,6 +11,8 @@
 //! | [`keeper`] | a supervise that is injected with faults, killed and started again |
 //! | [`lines`] | numbered lines, and the proof that a log has each once and in order |
 //! | [`logger`] | a multilog that is fed, injected with faults, killed and started again |
+//! | [`proxy`] | a TCP proxy that drops, delays, resets and goes silent on command |
+//! | [`rabbit`] | a RabbitMQ of the test's own |
 //! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
 //! | [`suite`] | the original daemontools beside ours |
 //! | [`svscan`] | a svscan that is injected with faults, killed and started again |
@@ -30,6 +32,8 @@ pub mod fake;
 pub mod keeper;
 pub mod lines;
 pub mod logger;
+pub mod proxy;
+pub mod rabbit;
 pub mod scratch;
 pub mod suite;
 pub mod svscan;
@@ -41,6 +45,8 @@ pub use exo::Exo;
 pub use fake::Fake;
 pub use keeper::Keeper;
 pub use logger::{Logger, Pipe};
+pub use proxy::Proxy;
+pub use rabbit::Rabbit;
 pub use scratch::Scratch;
 pub use suite::{Suite, program};
 pub use svscan::Svscan;

@@ -1,0 +1,279 @@
+//! A TCP proxy that does on command what networks do: drops, delays, resets, goes silent.
+
+use crate::wait::holds_within;
+use nix::sys::socket::{setsockopt, sockopt};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+/// How soon a command is heeded by a connection that nothing comes from.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What becomes of bytes and connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// All goes through.
+    Pass,
+    /// Bytes go through this much later.
+    Delay(Duration),
+    /// Who connects is turned away at once. What is connected stays.
+    Refuse,
+    /// Nothing goes through, and nobody is told. A connection that lost a byte like this never
+    /// comes back.
+    Silent,
+    /// The same, but only what the server says is lost.
+    HalfOpen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    ToServer,
+    ToClient,
+}
+
+struct Shared {
+    mode: Mutex<Mode>,
+    changed: Condvar,
+    /// Connections of earlier numbers are to end; so much was asked for so far.
+    ended: AtomicUsize,
+    /// They end with a reset.
+    reset: AtomicBool,
+    is_over: AtomicBool,
+    accepted: AtomicUsize,
+    open: AtomicUsize,
+}
+
+impl Shared {
+    fn mode(&self) -> MutexGuard<'_, Mode> {
+        self.mode.lock().expect("no panic")
+    }
+}
+
+/// The proxy. Ends with all connections when it is dropped.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+impl Proxy {
+    /// Listens on a port of its own at 127.0.0.1 for who wants to talk to `port` there.
+    ///
+    /// # Panics
+    /// Where it cannot listen.
+    #[must_use]
+    pub fn to(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind");
+        let address = listener.local_addr().expect("address");
+        let shared = Arc::new(Shared {
+            mode: Mutex::new(Mode::Pass),
+            changed: Condvar::new(),
+            ended: AtomicUsize::new(0),
+            reset: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            accepted: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+        });
+        let for_thread = Arc::clone(&shared);
+        thread::spawn(move || accept(&listener, port, &for_thread));
+        Self { shared, address }
+    }
+
+    /// Returns the port that it listens on.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Does this from now on.
+    pub fn set(&self, mode: Mode) {
+        *self.shared.mode() = mode;
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends all connections in good order, as a server does that stops.
+    pub fn cut(&self) {
+        self.end(false);
+    }
+
+    /// Resets all connections.
+    pub fn reset(&self) {
+        self.end(true);
+    }
+
+    fn end(&self, reset: bool) {
+        self.shared.reset.store(reset, Ordering::SeqCst);
+        self.shared.ended.store(self.accepted(), Ordering::SeqCst);
+        self.shared.changed.notify_all();
+        assert!(
+            holds_within(Duration::from_secs(10), || self.shared.open.load(Ordering::SeqCst) == 0
+                || self.accepted() > self.shared.ended.load(Ordering::SeqCst)),
+            "connections do not end"
+        );
+    }
+
+    /// Returns how many connections there have been.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.shared.ended.store(usize::MAX, Ordering::SeqCst);
+        self.shared.changed.notify_all();
+        // Wakes who waits for the next connection.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn accept(listener: &TcpListener, port: u16, shared: &Arc<Shared>) {
+    for client in listener.incoming() {
+        if shared.is_over.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(client) = client else { continue };
+        if *shared.mode() == Mode::Refuse {
+            continue;
+        }
+        let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+        let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
+        for stream in [&client, &server] {
+            let _ = stream.set_nodelay(true);
+            let _ = stream.set_read_timeout(Some(LOOK));
+        }
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let ends = [
+            (client.try_clone().expect("dup"), server.try_clone().expect("dup"), Way::ToServer),
+            (server, client, Way::ToClient),
+        ];
+        for (from, to, way) in ends {
+            let (shared, is_lost) = (Arc::clone(shared), Arc::clone(&is_lost));
+            shared.open.fetch_add(1, Ordering::SeqCst);
+            thread::spawn(move || {
+                let pump = Pump { shared: &shared, number, way, is_lost: &is_lost };
+                pump.run(&from, &to);
+                if shared.reset.load(Ordering::SeqCst) && pump.is_to_end() {
+                    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+                    let _ = setsockopt(&from, sockopt::Linger, &linger);
+                    let _ = setsockopt(&to, sockopt::Linger, &linger);
+                } else {
+                    let _ = to.shutdown(Shutdown::Both);
+                    let _ = from.shutdown(Shutdown::Both);
+                }
+                drop((from, to));
+                shared.open.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    }
+}
+
+/// One direction of a connection.
+struct Pump<'a> {
+    shared: &'a Shared,
+    number: usize,
+    way: Way,
+    /// The connection lost a byte, and goes on losing all.
+    is_lost: &'a AtomicBool,
+}
+
+impl Pump<'_> {
+    fn is_to_end(&self) -> bool {
+        self.number < self.shared.ended.load(Ordering::SeqCst)
+    }
+
+    fn run(&self, mut from: &TcpStream, mut to: &TcpStream) {
+        let mut room = [0; 16 << 10];
+        while !self.is_to_end() {
+            match from.read(&mut room) {
+                Ok(0) => return,
+                Ok(_) if self.loses() => {}
+                Ok(n) => {
+                    if to.write_all(&room[..n]).is_err() {
+                        return;
+                    }
+                }
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits as long as bytes are delayed; tells whether they are lost.
+    fn loses(&self) -> bool {
+        let mode = self.shared.mode();
+        match *mode {
+            Mode::Silent => self.is_lost.store(true, Ordering::SeqCst),
+            Mode::HalfOpen if self.way == Way::ToClient => return true,
+            Mode::Delay(time) => {
+                let still = |mode: &mut Mode| matches!(mode, Mode::Delay(_)) && !self.is_to_end();
+                drop(self.shared.changed.wait_timeout_while(mode, time, still));
+            }
+            Mode::Pass | Mode::Refuse | Mode::HalfOpen => {}
+        }
+        self.is_lost.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn echo() -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                thread::spawn(move || {
+                    let mut from = stream.try_clone().expect("dup");
+                    let mut to = stream;
+                    let _ = std::io::copy(&mut from, &mut to);
+                });
+            }
+        });
+        port
+    }
+
+    fn said(stream: &mut TcpStream) -> std::io::Result<u8> {
+        stream.write_all(b"x")?;
+        let mut byte = [0];
+        stream.read_exact(&mut byte).map(|()| byte[0])
+    }
+
+    fn client(proxy: &Proxy) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", proxy.port())).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout");
+        stream
+    }
+
+    #[test]
+    fn bytes_go_through_until_they_are_delayed_lost_cut_or_reset() {
+        let proxy = Proxy::to(echo());
+        let mut stream = client(&proxy);
+        assert_eq!(said(&mut stream).expect("echo"), b'x');
+        proxy.set(Mode::Delay(Duration::from_millis(50)));
+        let begun = std::time::Instant::now();
+        assert_eq!(said(&mut stream).expect("echo"), b'x');
+        assert!(begun.elapsed() >= Duration::from_millis(100), "both ways");
+        proxy.set(Mode::Silent);
+        assert_eq!(said(&mut stream).expect_err("lost").kind(), ErrorKind::WouldBlock);
+        proxy.set(Mode::Pass);
+        assert_eq!(said(&mut stream).expect_err("lost").kind(), ErrorKind::WouldBlock);
+        let mut stream = client(&proxy);
+        assert_eq!(said(&mut stream).expect("echo"), b'x');
+        proxy.cut();
+        assert!(said(&mut stream).is_err());
+        let mut stream = client(&proxy);
+        assert_eq!(said(&mut stream).expect("echo"), b'x');
+        proxy.reset();
+        let ended = stream.read(&mut [0]).expect_err("reset");
+        assert_eq!(ended.kind(), ErrorKind::ConnectionReset);
+        proxy.set(Mode::Refuse);
+        assert!(said(&mut client(&proxy)).is_err());
+        assert_eq!(proxy.accepted(), 3);
+    }
+}

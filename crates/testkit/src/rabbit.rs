@@ -1,0 +1,249 @@
+//! A real RabbitMQ for tests: on loopback, with ports, node and folders of its own.
+
+use crate::wait::holds_within;
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Who may do anything in each virtual host that is made here.
+pub const USER: &str = "boss";
+/// The password of [`USER`]: a word that is found nowhere by chance.
+pub const PASSWORD: &str = "canary-5up3r53cr3t";
+
+/// Starts in vain before a test gives up: a port may be taken between finding and using it.
+const STARTS: usize = 3;
+
+/// A broker. Ends with this process, however that dies.
+pub struct Rabbit {
+    port: u16,
+    distribution: u16,
+    cookie: String,
+    folder: PathBuf,
+    _keeper: Child,
+}
+
+impl Rabbit {
+    /// Returns the one of this process. It is started for who asks first, which takes some seconds.
+    ///
+    /// # Panics
+    /// Where it does not start; Debian's package `rabbitmq-server` is needed.
+    #[must_use]
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Rabbit> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            (0..STARTS).find_map(|_| Self::start()).expect("RabbitMQ: it does not start")
+        })
+    }
+
+    fn start() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("skynet-rabbit-{}-{n}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).expect("mkdir");
+        let [port, distribution, epmd] = free_ports();
+        let rabbit = Self {
+            _keeper: keeper(&folder, port, distribution, epmd),
+            cookie: format!("skynet{}", std::process::id()),
+            port,
+            distribution,
+            folder,
+        };
+        if !holds_within(Duration::from_secs(90), || rabbit.is_ready()) {
+            let said = fs::read_to_string(rabbit.folder.join("server.out")).unwrap_or_default();
+            eprintln!("RabbitMQ is not up:\n{said}");
+            return None;
+        }
+        rabbit.call(&format!(
+            "rabbit_auth_backend_internal:add_user(<<\"{USER}\">>, <<\"{PASSWORD}\">>, <<\"t\">>)."
+        ));
+        Some(rabbit)
+    }
+
+    /// Returns the port that it listens on, at 127.0.0.1.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Makes a virtual host in which [`USER`] may do anything; returns its name.
+    ///
+    /// # Panics
+    /// Where it cannot be made.
+    #[must_use]
+    pub fn vhost(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("v{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.call(&format!("rabbit_vhost:add(<<\"{name}\">>, <<\"t\">>)."));
+        self.call(&format!(
+            "rabbit_auth_backend_internal:set_permissions(<<\"{USER}\">>, <<\"{name}\">>, \
+             <<\".*\">>, <<\".*\">>, <<\".*\">>, <<\"t\">>)."
+        ));
+        name
+    }
+
+    /// Has it evaluate an Erlang expression, which ends with a dot; returns what came of it.
+    ///
+    /// # Panics
+    /// Where that fails.
+    #[track_caller]
+    pub fn call(&self, expression: &str) -> String {
+        self.try_call(expression).unwrap_or_else(|| panic!("{expression} failed"))
+    }
+
+    fn try_call(&self, expression: &str) -> Option<String> {
+        let mut child = Command::new("erl_call")
+            .args(["-address", &format!("127.0.0.1:{}", self.distribution)])
+            .args(["-c", &self.cookie, "-e"])
+            .env("HOME", &self.folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("erl_call, of Debian's package erlang-base");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let told = stdin.write_all(format!("{expression}\n").as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("wait");
+        // Before it is up, erl_call does not even read.
+        if told.is_err() || !output.status.success() {
+            return None;
+        }
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        Some(said.strip_prefix("{ok, ")?.trim_end().strip_suffix('}')?.to_owned())
+    }
+
+    /// Stops the broker within the node: all connections end, none is taken.
+    pub fn stop_app(&self) {
+        self.call("rabbit:stop().");
+    }
+
+    /// Starts it again; what is durable is there.
+    ///
+    /// # Panics
+    /// Where it does not listen then.
+    pub fn start_app(&self) {
+        self.call("rabbit:start().");
+        let log = self.folder.join("log/skynet@localhost.log");
+        let said = || fs::read_to_string(&log).unwrap_or_default();
+        assert!(
+            holds_within(Duration::from_secs(30), || self.is_ready()),
+            "it does not start:\n{}",
+            said()
+        );
+    }
+
+    /// Tells whether its last start has come to an end: stopped before that it gets confused.
+    fn is_ready(&self) -> bool {
+        self.try_call("rabbit_boot_state:get().").as_deref() == Some("ready")
+    }
+
+    /// Closes all connections, as an operator may; of all tests that run in this process.
+    pub fn close_connections(&self) {
+        self.call(
+            "[rabbit_networking:close_connection(P, \"test\") \
+             || P <- rabbit_networking:connections()].",
+        );
+    }
+
+    /// Returns how many messages of a queue are ready, and how many are not acknowledged; `None` =
+    /// there is no such queue.
+    ///
+    /// # Panics
+    /// Where the broker does not answer.
+    #[must_use]
+    pub fn messages(&self, vhost: &str, queue: &str) -> Option<(usize, usize)> {
+        let said = self.call(&format!(
+            "case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)) of \
+             {{ok, Q}} -> [A, B] = rabbit_amqqueue:info(Q, [messages_ready, \
+             messages_unacknowledged]), [element(2, A), 1000000, element(2, B)]; _ -> none end."
+        ));
+        let numbers = said.strip_prefix('[')?.strip_suffix(']')?;
+        let numbers: Vec<usize> =
+            numbers.split(',').map(|number| number.trim().parse().expect("number")).collect();
+        Some((numbers[0], numbers[2]))
+    }
+}
+
+/// Starts what keeps broker and port mapper as long as this process lives.
+fn keeper(folder: &std::path::Path, port: u16, distribution: u16, epmd: u16) -> Child {
+    let at = |name: &str| folder.join(name);
+    fs::write(at("env"), "").expect("write");
+    fs::write(at("plugins"), "[].\n").expect("write");
+    // A test machine may have little room, and nothing of this is worth a sync.
+    let conf = "disk_free_limit.absolute = 1MB\nlog.console = false\n";
+    fs::write(at("rabbitmq.conf"), conf).expect("write");
+    let cookie = at(".erlang.cookie");
+    fs::write(&cookie, format!("skynet{}", std::process::id())).expect("write");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o400);
+    fs::set_permissions(&cookie, mode).expect("chmod");
+    Command::new("/bin/sh")
+        .args(["-c", include_str!("rabbit.sh"), "rabbit.sh"])
+        .arg(folder)
+        .env("HOME", folder)
+        .env("ERL_EPMD_PORT", epmd.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODENAME", "skynet@localhost")
+        .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODE_PORT", port.to_string())
+        .env("RABBITMQ_DIST_PORT", distribution.to_string())
+        .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
+        .env("RABBITMQ_LOG_BASE", at("log"))
+        .env("RABBITMQ_CONFIG_FILE", at("rabbitmq"))
+        .env("RABBITMQ_GENERATED_CONFIG_DIR", at("config"))
+        .env("RABBITMQ_CONF_ENV_FILE", at("env"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("plugins"))
+        .env("RABBITMQ_PID_FILE", at("pid"))
+        // In place of its script, with nobody to notify: so it can be killed by its pid.
+        .env("RUNNING_UNDER_SYSTEMD", "true")
+        .env_remove("NOTIFY_SOCKET")
+        .env(
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none \
+             -kernel inet_dist_use_interface {127,0,0,1}",
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // What ends the tests by a signal to their group does not end it before it has cleaned up.
+        .process_group(0)
+        .spawn()
+        .expect("sh")
+}
+
+fn free_ports() -> [u16; 3] {
+    // All at once, or one might be found twice.
+    let taken: [TcpListener; 3] =
+        std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).expect("bind"));
+    taken.map(|listener| listener.local_addr().expect("address").port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_runs_has_virtual_hosts_and_can_be_stopped_and_started() {
+        let rabbit = Rabbit::shared();
+        let vhost = rabbit.vhost();
+        assert_eq!(rabbit.messages(&vhost, "none"), None);
+        rabbit.call(&format!(
+            "rabbit_amqqueue:declare(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"q\">>), true, \
+             false, [], none, <<\"t\">>)."
+        ));
+        assert_eq!(rabbit.messages(&vhost, "q"), Some((0, 0)));
+        let is_open = || std::net::TcpStream::connect(("127.0.0.1", rabbit.port())).is_ok();
+        assert!(is_open());
+        rabbit.stop_app();
+        assert!(!is_open());
+        rabbit.start_app();
+        assert!(is_open());
+        assert_eq!(rabbit.messages(&vhost, "q"), Some((0, 0)));
+    }
+}
