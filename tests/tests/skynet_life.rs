@@ -4,8 +4,10 @@
 
 mod site;
 
-use site::{Kind, Person, Place, Site};
+use site::{Kind, Person, Place, SOON, Site};
 use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 use testkit::scratch::script;
 
 /// A participant that says that it is at work, and ends when a file `go` is there.
@@ -275,6 +277,32 @@ fn in_the_foreground_boot_is_svscan() {
         site.well(&["halt"]);
         assert_eq!(child.wait().unwrap().code(), Some(0));
     });
+}
+
+#[test]
+fn where_systemd_runs_it_boots_and_ends_the_system_s_instance_and_is_told_when_that_runs() {
+    let site = Site::new(Kind::System);
+    site.sleeper("web");
+    site.well(&["enable", "web"]);
+    fs::create_dir_all(site.at(Place::Run).with_file_name("systemd/system")).unwrap();
+    assert!(site.ends(1, &["boot"]).contains("systemctl start skynet"));
+    let socket = site.desk().join("notify");
+    let listener = UnixDatagram::bind(&socket).unwrap();
+    listener.set_read_timeout(Some(Duration::from_secs(SOON))).unwrap();
+    let mut boot = site.command(testkit::program("skynet"), &["boot", "--foreground"]);
+    let mut child = boot.env("NOTIFY_SOCKET", &socket).spawn().unwrap();
+    let mut told = [0; 64];
+    let len = listener.recv(&mut told).unwrap();
+    assert_eq!(&told[..len], b"READY=1\n");
+    site.until(|| site.pid("web").is_some());
+    let said = site.ends(1, &["halt"]);
+    assert!(said.contains("systemctl stop skynet"), "{said}");
+    assert!(site.pid("web").is_some());
+    // As systemd stops it.
+    let svscan = site.pids("svscan")[0];
+    linux::signal::kill(svscan, linux::signal::numbers::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(site.well(&["halt"]).lines().count(), 1);
 }
 
 #[test]

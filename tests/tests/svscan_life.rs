@@ -4,13 +4,17 @@
 
 use linux::signal::numbers as n;
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+use testkit::keeper::children;
 use testkit::scratch::{is_supervised, pid_in_status, script};
 use testkit::svscan::{
-    COUNTED, Svscan, TALKER, add_logger, is_alive, kill9, lines, named, nothing_is_lost, original,
-    starts, supervise_of, svc, svscan, until_unsupervised,
+    COUNTED, SOON, Svscan, TALKER, add_logger, is_alive, kill9, lines, named, nothing_is_lost,
+    original, starts, supervise_of, svc, svscan, until_unsupervised,
 };
 use testkit::{Scratch, Suite, run};
 
@@ -38,6 +42,45 @@ fn what_is_renamed_linked_or_made_in_the_folder_starts_without_a_command() {
     }
     assert!(!is_supervised(&hidden));
     assert_eq!(named(&scratch, "supervise").len(), 3);
+}
+
+/// systemd's socket, by a path and by a bare name.
+#[test]
+fn a_manager_is_told_once_each_service_is_supervised_and_no_service_is_told_of_it() {
+    let scratch = Scratch::new();
+    let run =
+        "#!/bin/sh\nenv >environment.new\nmv environment.new environment\nexec sleep 1000000\n";
+    let dirs = ["a", "b"].map(|name| scratch.service(&format!("service/{name}"), run));
+    let path = scratch.join("notify");
+    let name = format!("{}.notify", path.display());
+    for (value, listener) in [
+        (path.display().to_string(), UnixDatagram::bind(&path).unwrap()),
+        (
+            format!("@{name}"),
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap(),
+        ),
+    ] {
+        listener.set_read_timeout(Some(Duration::from_secs(SOON))).unwrap();
+        let mut command = svscan(&scratch, &[], &[], "service");
+        let scan = Svscan::spawn(&scratch.join("service"), command.env("NOTIFY_SOCKET", value));
+        let mut told = [0; 64];
+        let len = listener.recv(&mut told).unwrap();
+        assert_eq!(&told[..len], b"READY=1\n");
+        assert_eq!(children(scan.pid()).len(), dirs.len());
+        scan.until(|| dirs.iter().all(|dir| dir.join("environment").exists()));
+        for dir in &dirs {
+            let environment = fs::read_to_string(dir.join("environment")).unwrap();
+            assert!(!environment.contains("NOTIFY_SOCKET"), "{environment}");
+        }
+        // Another svscan in its place is no news.
+        scan.signal(n::SIGUSR1);
+        let dir = scratch.service("service/later", COUNTED);
+        scan.until(|| starts(&dir) == 1);
+        listener.set_nonblocking(true).unwrap();
+        assert!(listener.recv(&mut told).is_err());
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(scan.end().success());
+    }
 }
 
 /// A folder is made, then its run, then its logger: each is found, the logger at the latest at the

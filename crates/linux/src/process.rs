@@ -219,6 +219,17 @@ pub fn variable(name: &CStr) -> Option<&'static CStr> {
     (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })
 }
 
+/// Takes a variable out of the environment, so that no program that is run from here has it; returns
+/// the value that it had. To be called at the start, while the process has one thread.
+#[must_use]
+pub fn take_variable(name: &CStr) -> Option<&'static CStr> {
+    let value = variable(name);
+    // SAFETY: `name` is NUL-terminated; only the list changes, which no other thread reads. The
+    // strings stay: nobody calls setenv, whose own ones alone would be freed.
+    unsafe { libc::unsetenv(name.as_ptr()) };
+    value
+}
+
 /// Returns the path by which the kernel was asked to run this program.
 #[must_use]
 pub fn exec_path() -> Option<&'static CStr> {

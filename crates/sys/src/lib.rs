@@ -7,6 +7,7 @@ pub mod confine;
 pub mod contents;
 pub mod filter;
 pub mod getopt;
+pub mod listener;
 pub mod passwd;
 pub mod privilege;
 pub mod program;

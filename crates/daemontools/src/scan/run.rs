@@ -24,6 +24,7 @@ use sys::linux::process::{self, Ended, Waited};
 use sys::linux::signal::{self, Set, numbers as n};
 use sys::linux::spawn::{Child, Outcome, Stack, spawn};
 use sys::linux::time;
+use sys::listener::Listener;
 
 /// Signals that svscan acts on; supervise starts with them blocked, so that one that comes early
 /// waits until it can be obeyed.
@@ -49,6 +50,9 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     fd::fill_standard();
     message::never_wait();
     SVSCAN.end_on_panic();
+    // It listens to us alone, and a service that finds it would tell it of itself.
+    let listener = process::take_variable(NOTIFY_SOCKET);
+    let listener = listener.and_then(|value| Listener::of(value.to_bytes()));
     let origin = Origin::new(arguments);
     if let Some(dir) = args.dir {
         let path = CString::new(dir.as_bytes()).unwrap_or_default();
@@ -67,8 +71,11 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     // Orphans come to us: a supervise that is lost leaves its service behind, and only whoever
     // reaps that can tell how it ended.
     let _ = process::become_subreaper();
-    Scanner::new(args, origin, signals).run()
+    Scanner::new(args, origin, signals).run(listener)
 }
+
+/// Names who is told that each service has its supervise: [`Listener::VARIABLE`].
+const NOTIFY_SOCKET: &CStr = c"NOTIFY_SOCKET";
 
 struct Scanner {
     entries: Entries,
@@ -119,7 +126,7 @@ impl Scanner {
         }
     }
 
-    fn run(mut self) -> i32 {
+    fn run(mut self, listener: Option<Listener>) -> i32 {
         if let Some(name) = self.log.as_ref().map(|log| log.name.clone()) {
             let id = file::stat(HERE, &name, true).ok().map(|stat| stat.id());
             self.entries.named(name, id);
@@ -127,6 +134,10 @@ impl Scanner {
         }
         self.folder.scan(&mut self.entries);
         self.warn_if_absent();
+        self.act();
+        if let Some(listener) = listener {
+            listener.tell();
+        }
         loop {
             self.act();
             if self.finishing && self.is_over() {

@@ -2,11 +2,11 @@
 
 use super::EXO;
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::flags::O_WRONLY;
 use sys::linux::file::{self, HERE};
-use sys::linux::socket;
+use sys::listener::Listener;
 
 /// How to tell, once.
 #[derive(Debug)]
@@ -15,17 +15,17 @@ pub(super) struct Ready {
     descriptor: Option<Fd>,
     /// Its number.
     number: Option<i32>,
-    /// Gets `READY=1`; the path begins with NUL for a bare name, which is written with `@`.
-    socket: Option<Vec<u8>>,
+    /// Systemd's way.
+    listener: Option<Listener>,
 }
 
 impl Ready {
     /// Takes what our environment and the settings say.
     pub(super) fn new(descriptor: Option<Fd>) -> Self {
-        let socket = std::env::var_os("NOTIFY_SOCKET").map(OsStringExt::into_vec);
-        let socket = socket.filter(|path| matches!(path.first(), Some(b'/' | b'@')));
+        let value = std::env::var_os(Listener::VARIABLE);
+        let listener = value.and_then(|value| Listener::of(value.as_bytes()));
         let number = descriptor.as_ref().map(Fd::raw);
-        Self { descriptor, number, socket: socket.map(with_bare_name) }
+        Self { descriptor, number, listener }
     }
 
     /// Leaves the descriptor to the exo that takes our place, which expects one: where it was told,
@@ -44,8 +44,8 @@ impl Ready {
 
     /// Tells it. Whoever does not listen is not waited for.
     pub(super) fn tell(&mut self) {
-        if let Some(path) = self.socket.take() {
-            let _ = socket::tell(&path, b"READY=1\n");
+        if let Some(listener) = self.listener.take() {
+            listener.tell();
         }
         if let Some(descriptor) = self.descriptor.take() {
             let mut room = [PollFd::writable(descriptor.raw())];
@@ -54,11 +54,4 @@ impl Ready {
             }
         }
     }
-}
-
-fn with_bare_name(mut path: Vec<u8>) -> Vec<u8> {
-    if let Some(first @ b'@') = path.first_mut() {
-        *first = 0;
-    }
-    path
 }

@@ -11,6 +11,7 @@ use daemontools::wait::Goal;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use sys::linux::process;
+use sys::listener::Listener;
 
 /// Starts the instance: svscan, and with it every service that is enabled.
 ///
@@ -48,7 +49,11 @@ pub fn run(args: &Boot, here: &Here) -> Answer {
     }
     if args.foreground {
         let mut command = Command::new(here.program(svscan::SVSCAN));
-        let why = instance::furnish(&mut command, here).current_dir(&here.places().service).exec();
+        instance::furnish(&mut command, here);
+        if let Some(listener) = std::env::var_os(Listener::VARIABLE) {
+            command.env(Listener::VARIABLE, listener);
+        }
+        let why = command.current_dir(&here.places().service).exec();
         return Err(Failure::io("run", svscan::SVSCAN, &why));
     }
     let mut command = Command::new(here.program("pgrphack"));

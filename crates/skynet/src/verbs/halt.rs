@@ -25,6 +25,10 @@ pub struct Halt {
 /// svscan cannot be told.
 pub fn run(args: &Halt, here: &Here) -> Answer {
     here.is_for_owner("halt")?;
+    if svscan::is_left_to_init(here) && svscan::find(here).is_some() {
+        let advice = "the init system would start this instance again: systemctl stop skynet";
+        return Err(Failure::refused(advice));
+    }
     // Without the folder it never ran, or not since the machine started: nobody else boots it either.
     let _lock = here.places().run.exists().then(|| instance::lock(here)).transpose()?;
     let begun = time::monotonic();
