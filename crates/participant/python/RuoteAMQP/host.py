@@ -1,10 +1,8 @@
 """Runs a Participant by exo: its work in a thread of its own, all else in the main thread."""
 
 import os
-import queue
 import sys
-import threading
-from typing import Any, Optional, Tuple
+from typing import Any, Callable, Optional, Tuple
 
 import skynet
 from skynet import faults
@@ -16,9 +14,6 @@ faults.hide(os.path.dirname(os.path.abspath(__file__)))
 
 #: The fault that an exception is: final, since the older hosts told the engine of the first.
 FINAL = 10
-
-# What the main thread is told while the work runs, besides its end.
-_CANCEL, _DIE, _GONE = "cancel", "die", "gone"
 
 
 class ProcessError(RuntimeError):
@@ -36,14 +31,14 @@ class Host(skynet.Participant):
 
     # Handlers ask for exactly this type.
     _objects = dict
+    # As it was with the older hosts: what a handler keeps for each thread is made anew.
+    _in_threads = True
 
     def __init__(self, participant: Participant, code: int = FINAL) -> None:
         self._participant = participant
         self._code = code
-        self._events: "queue.SimpleQueue[Tuple[Optional[skynet.Item], Any]]" = queue.SimpleQueue()
+        self._in_hand: Optional[Tuple[skynet.Item, Workitem]] = None
         self._is_dying = False
-        # Gone without an end of its work.
-        self._is_left = False
 
     @property
     def _finished(self) -> bool:  # type: ignore[override]
@@ -54,74 +49,52 @@ class Host(skynet.Participant):
 
     def stop(self) -> None:
         self._participant._stop()
-        if self._is_left:
-            # A thread that works on is no reason to stay.
+        if self._in_hand is not None:
+            # Exo is gone, and a thread that works on is no reason to stay.
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(0)
 
     def work(self, item: skynet.Item) -> None:
-        item.data = dict(item.data)  # type: ignore[assignment]
-        workitem = Workitem(item.data)
+        workitem = Workitem(dict(item.data))
         before = workitem.error
-        # As it was with the older hosts: what a handler keeps for each thread is made anew.
-        worker = threading.Thread(target=self._work, args=(item, workitem), daemon=True)
-        worker.start()
-        ended: Any = None
-        while ended is None:
-            of, event = self._events.get()
-            if event == _GONE:
-                self._is_left = True
-                self._tell(self._participant._die)
-                raise skynet.Cancelled("exo is gone")
-            if event == _DIE:
-                self._tell(self._participant._die)
-            elif of is not item:
-                # It was about an item that is answered by now.
-                continue
-            elif event == _CANCEL:
-                self._tell(self._participant._cancel, workitem)
-            else:
-                ended = event
-        worker.join()
-        answer = self._participant.workitem or workitem
-        item.data = answer.to_h()  # type: ignore[assignment]
-        if ended[0] is not None:
-            raise ended[0]
+        self._in_hand = (item, workitem)
+        try:
+            self._participant._consume(workitem)
+        except (Exception, skynet.Cancelled):
+            raise
+        except BaseException as ended:
+            # To end this thread ends no process, and must not pass for success.
+            error = RuntimeError(f"{type(ended).__name__}: {ended}")
+            raise error.with_traceback(ended.__traceback__) from None
+        finally:
+            self._in_hand = None
+            answer = self._participant.workitem or workitem
+            item.data = answer.to_h()  # type: ignore[assignment]
         if answer.error and answer.error != before:
             raise ProcessError(answer.to_h().pop("error"))
 
-    def _work(self, item: skynet.Item, workitem: Workitem) -> None:
-        error: Optional[BaseException] = None
-        try:
-            self._participant._consume(workitem)
-        except (Exception, skynet.Cancelled) as raised:
-            error = raised
-        except BaseException as raised:
-            # To end this thread ends no process, and must not pass for success.
-            error = RuntimeError(f"{type(raised).__name__}: {raised}")
-            error.__traceback__ = raised.__traceback__
-        self._events.put((item, (error,)))
+    def cancel(self, item: skynet.Item) -> None:
+        if self._is_dying:
+            # The item is wanted: somebody else works on it next.
+            return
+
+        def tell() -> None:
+            if self._in_hand is not None and self._in_hand[0] is item:
+                self._tell(self._participant._cancel, self._in_hand[1])
+
+        # One process for each item is interrupted by a signal, in the main thread.
+        (self._post or _call)(tell)
+
+    def _die(self) -> None:
+        self._is_dying = True
+        (self._post or _call)(lambda: self._tell(self._participant._die))
 
     def _tell(self, what: Any, *args: Any) -> None:
         try:
             what(*args)
         except Exception as error:
             faults.log(error)
-
-    def cancel(self, item: skynet.Item) -> None:
-        if self._is_dying:
-            # The item is wanted: somebody else works on it next.
-            return
-        if threading.current_thread() is threading.main_thread():
-            # One process for each item, interrupted by a signal.
-            self._tell(self._participant._cancel, self._participant.workitem)
-        else:
-            self._events.put((item, _CANCEL))
-
-    def _die(self, is_gone: bool) -> None:
-        self._is_dying = True
-        self._events.put((None, _GONE if is_gone else _DIE))
 
     def _judge(self, error: BaseException) -> "Tuple[int, str]":
         if isinstance(error, (skynet.Fault, skynet.Cancelled)):
@@ -134,3 +107,7 @@ class Host(skynet.Participant):
         if isinstance(error, ProcessError):
             return error.trace
         return super()._trace(error)
+
+
+def _call(what: "Callable[[], None]") -> None:
+    what()

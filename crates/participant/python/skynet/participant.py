@@ -17,6 +17,10 @@ class Participant:
 
     #: What each JSON object becomes.
     _objects: Callable[[dict], Any] = Fields
+    #: Each item has a thread of its own; the main thread does what is posted.
+    _in_threads = False
+    #: In persistent mode, has the main thread call something.
+    _post: Optional[Callable[[Callable[[], None]], None]] = None
     #: No further item is wanted.
     _finished = False
 
@@ -43,7 +47,7 @@ class Participant:
     def stop(self) -> None:
         """Cleans up, once, behind the last item. A process that is killed never comes here."""
 
-    def _die(self, is_gone: bool) -> None:
+    def _die(self) -> None:
         """Is told, in another thread, that what is in hand is about to be given up."""
 
     def _judge(self, error: BaseException) -> "Tuple[int, str]":

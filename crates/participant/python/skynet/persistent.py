@@ -1,6 +1,7 @@
 """Many items: the conversation on the socket at descriptor 3.
 
-The main thread works, another one listens, so that a cancel is heard while work runs.
+The main thread works, another one listens, so that a cancel is heard while work runs. A participant
+that has its main thread free instead gets a thread for each item.
 """
 
 import json
@@ -8,7 +9,7 @@ import queue
 import re
 import socket
 import threading
-from typing import Any, Dict, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, NamedTuple, Optional, Union
 
 from . import exact
 from .faults import Cancelled, Final, Refused, log, say
@@ -115,10 +116,40 @@ class Listener(threading.Thread):
 
     def __init__(self, link: Link, handler: Participant) -> None:
         super().__init__(name="exo", daemon=True)
-        self.jobs: "queue.SimpleQueue[Union[Start, Work, None]]" = queue.SimpleQueue()
+        self.jobs: "queue.SimpleQueue[Union[Start, Work, Callable[[], None], None]]"
+        self.jobs = queue.SimpleQueue()
         self.items: Dict[int, Item] = {}
         self._link = link
         self._handler = handler
+        # Threads that work, and whether nothing but their end is waited for.
+        self._turn = threading.Lock()
+        self._working = 0
+        self._is_ending = False
+        self._is_gone = False
+
+    def is_done(self) -> bool:
+        """Tells whether nobody works any more; where somebody does, a job None follows."""
+        with self._turn:
+            self._is_ending = True
+            return self._is_gone or self._working == 0
+
+    def _take(self, job: Work) -> None:
+        if not self._handler._in_threads:
+            self.jobs.put(job)
+            return
+        with self._turn:
+            self._working += 1
+        threading.Thread(target=self._work, args=(job,), name="work", daemon=True).start()
+
+    def _work(self, job: Work) -> None:
+        try:
+            _work(self._link, self, self._handler, job)
+        finally:
+            with self._turn:
+                self._working -= 1
+                is_awaited = self._is_ending or self._handler._finished
+            if is_awaited:
+                self.jobs.put(None)
 
     def run(self) -> None:
         try:
@@ -128,9 +159,11 @@ class Listener(threading.Thread):
                         self._hear_calmly(line)
         except OSError:
             pass
+        self._is_gone = True
+        self._handler._die()
         self.jobs.put(None)
         self._link.close()
-        self._cancel_all(is_gone=True)
+        self._cancel_all()
 
     def _hear_calmly(self, line: bytes) -> None:
         try:
@@ -139,7 +172,7 @@ class Listener(threading.Thread):
             # What Python cannot read is the item; all before it is exo's.
             found = re.match(rb'\{"type":"work","id":(\d+)', line)
             if found:
-                self.jobs.put(Work(int(found[1]), None, None))
+                self._take(Work(int(found[1]), None, None))
         except (ValueError, Nonsense) as error:
             say(f"warning: exo said what is not understood: {error}")
 
@@ -160,7 +193,7 @@ class Listener(threading.Thread):
             )
             item._id = id
             self.items[id] = item
-            self.jobs.put(Work(id, item, item.json()))
+            self._take(Work(id, item, item.json()))
         elif kind == "cancel":
             self._cancel(_need(message, "id", int), _need(message, "flavour", str))
         elif kind == "status":
@@ -168,7 +201,8 @@ class Listener(threading.Thread):
         elif kind == "shutdown":
             self.jobs.put(None)
         elif kind == "about-to-die":
-            self._cancel_all(is_gone=False)
+            self._handler._die()
+            self._cancel_all()
         elif kind == "sent":
             self._link.sent(message)
         else:
@@ -184,8 +218,7 @@ class Listener(threading.Thread):
         except Exception as error:
             log(error)
 
-    def _cancel_all(self, is_gone: bool) -> None:
-        self._handler._die(is_gone)
+    def _cancel_all(self) -> None:
         for id in list(self.items):
             self._cancel(id, "kill")
 
@@ -218,6 +251,7 @@ def run(what: Any) -> int:
     link = Link()
     speak_by(link)
     listener = Listener(link, handler)
+    handler._post = listener.jobs.put
     listener.start()
     try:
         return _serve(link, listener, handler)
@@ -236,16 +270,19 @@ def _serve(link: Link, listener: Listener, handler: Participant) -> int:
     while not handler._finished:
         job = listener.jobs.get()
         if job is None:
-            return 0
-        if isinstance(job, Start):
+            if listener.is_done():
+                return 0
+        elif isinstance(job, Start):
             try:
                 handler.start(job.config)
             except Exception as error:
                 log(error)
                 return 111
             link.say("hello", protocol=min(job.protocol, VERSION))
-        else:
+        elif isinstance(job, Work):
             _work(link, listener, handler, job)
+        else:
+            job()
     return 0
 
 
@@ -264,10 +301,10 @@ def _work(link: Link, listener: Listener, handler: Participant, job: Work) -> No
         if item is not None and item.cancelled:
             link.say("cancelled", id=id)
             return
-        code, text = handler._judge(error)
-        log(error, text)
+        code, why = handler._judge(error)
+        log(error, why)
         trace = handler._trace(error)
-        link.say("fault", _as_it_is(item, before), id=id, code=code, text=text, trace=trace)
+        link.say("fault", _as_it_is(item, before), id=id, code=code, text=why, trace=trace)
 
 
 def _as_it_is(item: Optional[Item], before: Optional[bytes]) -> Optional[bytes]:

@@ -202,6 +202,22 @@ fn a_handler_that_is_about_to_die_is_told_that_and_of_no_cancel() {
 }
 
 #[test]
+fn at_a_shutdown_a_handler_finishes_what_it_has_and_still_hears_of_a_cancel() {
+    for kit in handlers("quirks.py") {
+        let mut exo = quirks(&kit);
+        exo.work(1, &plain("finish_late"));
+        until_said(&exo, "waiting\n");
+        exo.say(&ToParticipant::Shutdown);
+        exo.say(&ToParticipant::Cancel { id: 1, flavour: Flavour::Timeout });
+        assert_eq!(exo.hear()["item"]["fields"]["late"], json!(true));
+        assert_eq!(exo.hear_line(), None);
+        let ended = exo.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        assert!(ended.log.ends_with("lifecycle stop\n"), "{}", ended.log);
+    }
+}
+
+#[test]
 fn when_exo_is_gone_it_ends_whatever_the_handler_does() {
     for kit in handlers("quirks.py") {
         for task in ["stay", "wait"] {
