@@ -172,6 +172,36 @@ fn what_was_printed_for_a_wfid_is_told_from_what_only_names_it() {
 }
 
 #[test]
+fn what_exo_says_of_an_item_is_among_its_lines() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let work = "#!/bin/sh\necho \"exo: warning: sizer_0 w-1/1: mine\"\nkill -9 $$\n";
+        site.participant("sizer", "tries: 1\n", work);
+        site.logger("sizer", "#!/bin/sh\nexec multilog t ./main\n");
+        site.well(&["enable", "--now", "sizer"]);
+        site.submit("sizer", "w-1");
+        site.submit("sizer", "w-2");
+        let said = |wfid: &str| {
+            let out = site.skynet(&["log", "--json", "--wfid", wfid, "sizer"]).out();
+            out.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        };
+        for wfid in ["w-1", "w-2"] {
+            site.until(|| said(wfid).len() >= 2);
+            let lines = said(wfid);
+            assert_eq!(lines.len(), 2, "{lines:?}");
+            for line in &lines {
+                let about = (&line["instance"], &line["wfid"], &line["attempt"]);
+                assert_eq!(about, (&json!("sizer_0"), &json!(wfid), &json!(1)));
+            }
+            assert_eq!(lines[0]["text"], "exo: warning: sizer_0 w-1/1: mine");
+            let own = lines[1]["text"].as_str().unwrap();
+            let wanted = format!("exo: warning: sizer_0 {wfid}/1: fault ");
+            assert!(own.starts_with(&wanted) && own.contains("signal 9"), "{own}");
+        }
+    });
+}
+
+#[test]
 fn a_plain_log_has_no_instance_and_no_wfid() {
     Site::each(|kind| {
         let site = Site::new(kind);

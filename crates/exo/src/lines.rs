@@ -1,5 +1,7 @@
 //! A participant's output, as lines of the log that nothing can be mistaken for.
 
+use crate::say::EXO;
+
 /// Last lines that are kept to say what went wrong.
 const KEPT: usize = 8;
 /// Bytes of each of them.
@@ -151,9 +153,37 @@ pub fn read(line: &[u8]) -> Option<(Tag<'_>, &[u8])> {
     Some((Tag { instance, item, goes_on }, text))
 }
 
+/// Reads the tag in a line of exo's own, which says of whom it speaks. `None`: it speaks of nobody
+/// in particular, or is not exo's; what a participant prints begins with a tag, never with this.
+#[must_use]
+pub fn about(line: &[u8]) -> Option<Tag<'_>> {
+    let line = line.strip_prefix(EXO.0.as_bytes())?.strip_prefix(b": ")?;
+    let end = line.iter().position(|byte| *byte == b':')?;
+    if !line[..end].iter().all(u8::is_ascii_lowercase) {
+        return None;
+    }
+    read(line[end..].strip_prefix(b": ")?).map(|(tag, _)| tag)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_exo_s_own_says_of_whom_it_speaks() {
+        let tag = |item| Some(Tag { instance: "sizer_0", item, goes_on: false });
+        for (line, wanted) in [
+            ("exo: warning: sizer_0 w-1/2: fault 3: x", tag(Some(("w-1", 2)))),
+            ("exo: info: sizer_0 -: exit 1", tag(None)),
+            ("exo: warning: unable to read x/1: y", None),
+            ("exo: sizer_0 w-1/2: x", None),
+            ("sizer_0 w-1/2: exo: warning: sizer_0 w-2/2: x", None),
+            ("exo: warning: sizer_0 w-1/2", None),
+            ("exo: ", None),
+        ] {
+            assert_eq!(about(line.as_bytes()), wanted, "{line}");
+        }
+    }
 
     #[test]
     fn what_was_tagged_is_read_again_and_other_lines_are_nobody_s() {

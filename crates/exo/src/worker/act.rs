@@ -122,15 +122,14 @@ impl Worker {
         self.log.put(&out);
     }
 
-    fn end_work(&mut self, slot: usize, key: Key) -> Option<super::slot::Work> {
+    fn end_work(&mut self, slot: usize, key: Key) {
         let slot = &mut self.slots[slot];
         if slot.work.as_ref().is_none_or(|work| work.key != key) {
-            return None;
+            return;
         }
         let mut out = Vec::new();
-        let work = slot.end_work(&mut out);
+        slot.end_work(&mut out);
         self.log.put(&out);
-        work
     }
 
     fn cancel_work(&mut self, slot: usize, why: Why) {
@@ -174,13 +173,12 @@ impl Worker {
     fn finish(&mut self, slot: usize, key: Key, how: How) {
         // The last words of what it printed are part of it.
         let outcome = self.outcome(slot, key, Some(how));
-        let work = self.end_work(slot, key);
+        let tag = self.slots[slot].tag.clone();
+        self.end_work(slot, key);
         // Its own words before ours about them.
         self.log.flush(now());
         if let Some(text) = &outcome.text {
-            let wfid = work.as_ref().map_or("-", |work| &work.wfid);
-            let (name, wfid) = (&self.slots[slot].name, crate::lines::plain(wfid));
-            warn!("{name} failed with {wfid}: fault {}: {text}", outcome.fault.0);
+            warn!("{tag}: fault {}: {text}", outcome.fault.0);
         }
         let Some(delivery) = self.slots[slot].take(key) else { return };
         self.large.answers(delivery.key(), outcome.output.as_ref().map_or(0, Vec::len));

@@ -3,7 +3,7 @@
 use super::link::Link;
 use super::settle::{self, Form};
 use super::slot::{PATIENCE, Process, Progress, at_once};
-use super::{Phase, Worker};
+use super::{Phase, Worker, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
 use machine::exo::{Event, Mode, Standing};
@@ -96,7 +96,7 @@ impl Worker {
             let Some(key) = slot.key_of(lease) else { continue };
             if let Some(work) = slot.work.as_mut().filter(|work| work.key == key) {
                 work.flavour = flavour(why);
-                info!("{} is told to stop working on {}", slot.name, work.wfid.escape_default());
+                info!("{}: told to stop", slot.tag);
             }
             let hurry = why == Fault::KILLED;
             self.events.push_back((number, Event::Cancelled { key, hurry }));
@@ -201,7 +201,9 @@ impl Worker {
                 Ended::Code(code) => format!("exit {code}"),
                 Ended::Signal(signal) => format!("signal {signal}"),
             };
-            warn!("{} ended: {words}", slot_ref.name);
+            // Its own words before ours about them.
+            self.log.flush(now());
+            warn!("{}: ended: {words}", slot_ref.tag);
             // One that has nothing in hand may leave when it likes.
             if how != Ended::Code(0) || slot_ref.work.is_some() {
                 let is_starting = slot_ref.machine.standing() == Standing::Starting;
@@ -311,12 +313,12 @@ impl Worker {
     ) -> Option<&'a [u8]> {
         let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
         let slot_ref = &mut self.slots[slot];
-        let name = &slot_ref.name;
+        let tag = &slot_ref.tag;
         let Some(work) = slot_ref.work.as_mut().filter(|work| u64::from(work.key.0) == id) else {
             if let Some(process) = &mut slot_ref.process {
                 process.strays = process.strays.saturating_add(1);
                 if process.strays <= PATIENCE {
-                    warn!("{name} speaks of item {id}, which it does not have; ignored");
+                    warn!("{tag}: speaks of item {id}, which it does not have; ignored");
                 }
             }
             return None;
@@ -346,15 +348,15 @@ impl Worker {
 
     fn nonsense(&mut self, slot: usize, why: &str) {
         let slot_ref = &mut self.slots[slot];
-        let name = &slot_ref.name;
+        let tag = &slot_ref.tag;
         let so_far = slot_ref.work.as_mut().map_or(PATIENCE, |work| {
             work.nonsense += 1;
             work.nonsense
         });
         if so_far < PATIENCE {
-            warn!("{name} said something without sense: {}", why.escape_default());
+            warn!("{tag}: said something without sense: {}", why.escape_default());
         } else {
-            warn!("{name} speaks without sense: {}", why.escape_default());
+            warn!("{tag}: speaks without sense: {}", why.escape_default());
             self.listen_no_more(slot);
         }
     }

@@ -199,13 +199,13 @@ impl Slot {
     }
 
     /// Ends the work on what is in hand, and the line that it did not end.
-    pub(super) fn end_work(&mut self, out: &mut Vec<u8>) -> Option<Work> {
+    pub(super) fn end_work(&mut self, out: &mut Vec<u8>) {
         if let Some(process) = &mut self.process {
             process.ends.out.lines.end(&self.tag, out);
             process.ends.err.lines.end(&self.tag, out);
         }
         self.tag = tag(&self.name, None);
-        self.work.take()
+        self.work = None;
     }
 
     /// Returns the processor time of its process so far, in nanoseconds; 0 where it has none.
@@ -333,7 +333,7 @@ impl Slot {
                 process.ends.out.lines.end(&self.tag, out);
                 process.ends.err.lines.end(&self.tag, out);
                 if process.ends.out.has_more() || process.ends.err.has_more() {
-                    warn!("{} left more output than is kept; the rest is dropped", self.name);
+                    warn!("{}: left more output than is kept; the rest is dropped", self.tag);
                 }
             }
         }

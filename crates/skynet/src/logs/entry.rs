@@ -8,9 +8,10 @@ use exo::lines::{self, Tag};
 pub struct Entry<'a> {
     /// The stamp that the logger put before it.
     pub time: Option<Found>,
-    /// What exo put before it: whose output it is. Whatever a participant prints comes behind it.
+    /// What exo put before it: whose output it is. Whatever a participant prints comes behind it. Of
+    /// a line of exo's own: of whom it speaks.
     pub tag: Option<Tag<'a>>,
-    /// The rest.
+    /// What was printed: the rest, and of a line of exo's own all of it.
     pub text: &'a [u8],
 }
 
@@ -22,10 +23,12 @@ impl<'a> Entry<'a> {
         let time = leading(line);
         let rest = &line[time.map_or(0, |found| found.len)..];
         let rest = if time.is_some() { rest.strip_prefix(b" ").unwrap_or(rest) } else { rest };
-        let read = if is_participant { lines::read(rest) } else { None };
-        match read {
+        if !is_participant {
+            return Self { time, tag: None, text: rest };
+        }
+        match lines::read(rest) {
             Some((tag, text)) => Self { time, tag: Some(tag), text },
-            None => Self { time, tag: None, text: rest },
+            None => Self { time, tag: lines::about(rest), text: rest },
         }
     }
 }

@@ -168,12 +168,12 @@ mod tests {
 
     #[test]
     fn a_wfid_and_an_instance_count_in_the_tag_alone() {
-        assert_eq!(wanted(&asked("w-1", "")), [0, 1, 4]);
+        assert_eq!(wanted(&asked("w-1", "")), [0, 1, 4, 7]);
         assert_eq!(wanted(&asked("w-2", "")), [2, 3]);
         assert_eq!(wanted(&asked("w-1", "sizer_1")), [4]);
-        assert_eq!(wanted(&asked("w-1", "0")), [0, 1]);
+        assert_eq!(wanted(&asked("w-1", "0")), [0, 1, 7]);
         assert_eq!(wanted(&asked("", "sizer_1")), [2, 3, 4]);
-        assert_eq!(wanted(&asked("", "0")), [0, 1, 6]);
+        assert_eq!(wanted(&asked("", "0")), [0, 1, 6, 7]);
         assert_eq!(wanted(&asked("", "sizer")), [0; 0]);
         assert!(Asked::default().filter(true).is_none());
     }
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(grep("begun", false, true), [3, 4, 5, 6]);
         let mut both = asked("w-1", "");
         both.grep("b.gun", false, false).unwrap();
-        assert_eq!(wanted(&both), [0, 1]);
+        assert_eq!(wanted(&both), [0, 1, 7]);
         let why = Asked::default().grep("(", false, false).unwrap_err();
         assert_eq!(why.code, sys::program::USAGE);
     }
