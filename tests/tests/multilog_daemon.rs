@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,14 +15,19 @@ use testkit::lines::{Checker, Stamp, files, speaker};
 use testkit::scratch::{pid_in_status, script};
 use testkit::svscan::{is_alive, lines, svc};
 use testkit::wait::holds_within;
-use testkit::{Disk, Scratch, Svscan, until};
+use testkit::{Disk, Scratch, Svscan, program, until};
 
+const SIGHUP: i32 = 1;
 const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
 const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
 /// Files that the checker leaves alone: a logger that was killed may look for where it was.
 const LAST: usize = 3;
+
+/// Daemons at full speed are enough for a machine two at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A daemon, its logger, and where the lines go.
 struct Daemon {
@@ -141,6 +147,7 @@ fn follow(daemon: &Daemon, room: &Mutex<()>, over: &AtomicBool) -> Checker {
 
 #[test]
 fn a_daemon_s_lines_are_there_once_whatever_befalls_its_logger() {
+    let _alone = ALONE.lock();
     let seconds = if std::env::var_os("SKYNET_LONG").is_some() { 180 } else { 10 };
     let scratch = Scratch::new();
     let disk = Disk::mount(&scratch, "size=300m");
@@ -177,4 +184,63 @@ fn a_daemon_s_lines_are_there_once_whatever_befalls_its_logger() {
         assert!(daemon.starts() > 2 && said > 10_000, "{said} lines");
     }
     assert!(done.kills > 3 && done.stops > 3, "{done:?}");
+}
+
+/// Puts multilog there anew, in place of the one that runs.
+fn install(scratch: &Scratch) {
+    let (new, path) = (scratch.join("new"), scratch.join("multilog"));
+    // Written by another process: no child of ours holds it open when it is run.
+    let copied = Command::new("cp").arg(program("multilog")).arg(&new).status().unwrap();
+    assert!(copied.success());
+    fs::rename(new, path).unwrap();
+}
+
+#[test]
+fn hup_replaces_a_logger_at_full_speed_and_loses_no_line() {
+    let _alone = ALONE.lock();
+    let scratch = Scratch::new();
+    install(&scratch);
+    let daemons = [
+        Daemon::new(&scratch, "plain", "", Stamp::None),
+        Daemon::new(&scratch, "stamped", "t", Stamp::Tai64n),
+    ];
+    for daemon in &daemons {
+        let run = fs::read_to_string(daemon.dir.join("log/run")).unwrap();
+        let own = format!("exec {} ", scratch.join("multilog").display());
+        script(&daemon.dir.join("log/run"), &run.replace("exec multilog ", &own));
+    }
+    fs::create_dir(scratch.join("disk")).unwrap();
+    let scan = Svscan::start(&scratch, "service");
+    scan.until(|| daemons.iter().all(|daemon| daemon.log.join("current").exists()));
+    let pid = |daemon: &Daemon| pid_in_status(&daemon.dir.join("log"));
+    let before: Vec<_> = daemons.iter().map(pid).collect();
+    let mut checkers = [Checker::new(Stamp::None), Checker::new(Stamp::Tai64n)];
+    for _ in 0..if std::env::var_os("SKYNET_LONG").is_some() { 300 } else { 25 } {
+        install(&scratch);
+        for (daemon, pid) in daemons.iter().zip(&before) {
+            daemon.signal(SIGHUP);
+            let exe = format!("/proc/{}/exe", pid.unwrap());
+            scan.until(|| fs::read_link(&exe).is_ok_and(|exe| exe.exists()));
+        }
+        for (daemon, checker) in daemons.iter().zip(&mut checkers) {
+            daemon.check(checker, LAST);
+        }
+    }
+    assert_eq!(daemons.iter().map(pid).collect::<Vec<_>>(), before);
+    // The order to end that comes while it is replaced counts.
+    for daemon in &daemons {
+        assert!(daemon.signal(SIGHUP) && daemon.signal(SIGTERM));
+    }
+    scan.until(|| daemons.iter().all(|daemon| daemon.starts() == 2));
+    for daemon in &daemons {
+        svc(&daemon.dir, &["-d", "."]);
+    }
+    until(60, || daemons.iter().all(|daemon| daemon.dir.join("said").exists()));
+    assert_eq!(scan.end().code(), Some(0));
+    for (daemon, mut checker) in daemons.iter().zip(checkers) {
+        daemon.check(&mut checker, 0);
+        let said = fs::read_to_string(daemon.dir.join("said")).unwrap().parse().unwrap();
+        assert_eq!(checker.end(), Ok(said), "{}", daemon.log.display());
+        assert!(said > 1000, "{said} lines");
+    }
 }

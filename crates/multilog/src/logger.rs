@@ -72,8 +72,10 @@ pub struct Logger {
     has_ended: bool,
     /// What to end with.
     code: i32,
-    /// When TERM came.
+    /// When TERM or HUP came.
     stopped_at: Option<u64>,
+    /// It was HUP, and TERM did not come behind it.
+    is_replaced: bool,
     /// The rest of the line is left to the next multilog.
     leaves_half: bool,
     /// The logs are being closed, which may take until a processor or a pause is over.
@@ -119,6 +121,7 @@ impl Logger {
             has_ended: false,
             code: 0,
             stopped_at: None,
+            is_replaced: false,
             leaves_half: false,
             is_closing: false,
             rotation_asked: false,
@@ -128,7 +131,13 @@ impl Logger {
         }
     }
 
-    /// Logs until the input ends or TERM comes; returns the exit code.
+    /// Tells whether another multilog is to take the place of this one, which has ended.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced && self.code == 0
+    }
+
+    /// Logs until the input ends, or TERM or HUP comes; returns the exit code.
     pub fn run(&mut self) -> i32 {
         loop {
             let now = time::monotonic();
@@ -345,9 +354,11 @@ impl Logger {
     /// Does what the events ask for.
     fn obey(&mut self, events: Events, now: u64) {
         self.rotation_asked |= events.rotate;
-        if events.stop && self.stopped_at.is_none() {
+        if (events.stop || events.replace) && self.stopped_at.is_none() {
             self.stopped_at = Some(now);
+            self.is_replaced = true;
         }
+        self.is_replaced &= !events.stop;
         if self.stopped_at.is_some_and(|at| now >= at + REST_OF_LINE) {
             self.stop_in_line();
         } else if events.input {

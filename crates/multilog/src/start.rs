@@ -20,7 +20,7 @@ use linux::file::{self, flags};
 use linux::home::Home;
 use linux::memory::Arena;
 use linux::program::{TROUBLE, USAGE};
-use linux::{message, time};
+use linux::{message, process, time};
 use ondisk::spool::{MOST, Place};
 
 /// Enough for what a script with one log needs, in a page that is there anyway.
@@ -33,9 +33,20 @@ pub fn multilog(args: Args) -> i32 {
     file::set_umask(0o022);
     message::never_wait();
     match start(args) {
-        Ok(mut logger) => logger.run(),
+        Ok(mut logger) => match logger.run() {
+            0 if logger.is_replaced() => replace(args),
+            code => code,
+        },
         Err(code) => code,
     }
+}
+
+/// HUP: becomes the program that is now on disk, which finds all as a multilog after one that was
+/// told to end. Signals stay blocked: one that comes meanwhile is the next one's.
+fn replace(args: Args) -> i32 {
+    let Some(path) = process::exec_path() else { return TROUBLE };
+    let why = process::exec(path, args.from(0));
+    MULTILOG.fatal(&[b"unable to become the program on disk"], why)
 }
 
 // A frame of its own: the stack it needs is given back once it has returned.

@@ -20,6 +20,8 @@ pub struct Events {
     pub input: bool,
     /// TERM.
     pub stop: bool,
+    /// HUP.
+    pub replace: bool,
     /// ALRM.
     pub rotate: bool,
 }
@@ -36,7 +38,7 @@ pub struct Wait {
     list: &'static mut [PollFd],
 }
 
-/// TERM and ALRM, which wait until they are asked for.
+/// TERM, HUP and ALRM, which wait until they are asked for.
 pub struct Signals(Fd);
 
 impl Signals {
@@ -46,7 +48,7 @@ impl Signals {
     /// As signalfd(2).
     pub fn wait() -> Result<Self> {
         signal::ignore(numbers::SIGPIPE);
-        let set = Set::of(&[numbers::SIGTERM, numbers::SIGALRM]);
+        let set = Set::of(&[numbers::SIGTERM, numbers::SIGHUP, numbers::SIGALRM]);
         set.block_only();
         set.descriptor().and_then(fd::beyond_standard).map(Self)
     }
@@ -114,6 +116,7 @@ impl Wait {
         if failed || ready.has(self.signals.0.raw()) {
             while let Some(signal) = signal::next(&self.signals.0) {
                 events.stop |= signal == numbers::SIGTERM;
+                events.replace |= signal == numbers::SIGHUP;
                 events.rotate |= signal == numbers::SIGALRM;
             }
         }

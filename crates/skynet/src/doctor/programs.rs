@@ -51,9 +51,7 @@ pub(super) fn look(ward: &Ward<'_>, looker: &mut Looker, findings: &mut Vec<Find
             let pid = snapshot.half.filter(|_| snapshot.life == Life::Certain);
             let Some(pid) = pid.map(|half| half.status.pid.cast_signed()) else { continue };
             let found = replaced(name, pid).map(|found| found.of(&patient.service.name));
-            // The one ends between two items, the other between two lines: none is lost.
-            let letter = if name == MUTE { "TERM" } else { "HUP" };
-            findings.extend(found.map(|found| found.mended_by(format!("kill -{letter} {pid}"))));
+            findings.extend(found.map(|found| found.mended_by(format!("kill -HUP {pid}"))));
         }
     }
 }
