@@ -146,7 +146,8 @@ pub fn read(line: &[u8]) -> Option<(Tag<'_>, &[u8])> {
     let item = match item {
         "-" => None,
         item => {
-            let (wfid, attempt) = item.split_once('/').filter(|(wfid, _)| !wfid.is_empty())?;
+            let is_word = |wfid: &str| !wfid.is_empty() && !wfid.contains(' ');
+            let (wfid, attempt) = item.split_once('/').filter(|(wfid, _)| is_word(wfid))?;
             Some((wfid, attempt.parse().ok()?))
         }
     };
@@ -215,6 +216,7 @@ mod tests {
             "sizer_0 w/: x",
             "sizer_0 /1: x",
             "sizer_0 w/1/2: x",
+            "sizer_0 a w/1: x",
             "sizer_0 w/4294967296: x",
             " w/1: x",
             "sizer_0 : x",

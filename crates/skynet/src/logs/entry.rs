@@ -46,7 +46,8 @@ mod tests {
             ("a_0 -: x", true, "", "", "x"),
             ("@400000006b04c42f075bcd15 a_0 w/1: x\n", false, STAMP, "", "a_0 w/1: x"),
             ("@400000006b04c42f075bcd15\n", true, STAMP, "", ""),
-            ("exo: warning: a_0 w/1: x\n", true, "", "", "exo: warning: a_0 w/1: x"),
+            ("exo: warning: a_0 w/1: x\n", true, "", "w", "exo: warning: a_0 w/1: x"),
+            ("exo: warning: a_0 w/1: x\n", false, "", "", "exo: warning: a_0 w/1: x"),
         ] {
             let entry = Entry::read(line.as_bytes(), is_participant);
             assert_eq!(entry.time.map_or(0, |found| found.len), time.len(), "{line:?}");
