@@ -253,7 +253,7 @@ fn an_rpm_installs_upgrades_and_leaves() {
     root.rpm(&["-U", "--nodeps"], &both(second));
     until(SOON, || root.runs_what_is_on_disk());
     assert_eq!(root.well(LIVES), pid);
-    root.well("python3 -c 'import skynet' && skynet uninstall counter --force");
+    root.well("python3 -c 'import skynet, SkyNET, RuoteAMQP' && skynet uninstall counter --force");
     root.rpm(&["-e", "--nodeps", "skynet", "python3-skynet"], &[]);
     assert!(!root.well("ps -e -o comm=").contains("svscan"));
     // rpm keeps what it does not know: users, logs, items.

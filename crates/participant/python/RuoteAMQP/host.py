@@ -40,9 +40,10 @@ class Host(skynet.Participant):
         self._in_hand: Optional[Tuple[skynet.Item, Workitem]] = None
         self._is_dying = False
 
-    @property
-    def _finished(self) -> bool:  # type: ignore[override]
-        return self._participant._finished
+    def finish(self) -> None:
+        """Takes no further item."""
+        if self._post is not None:
+            self._post(None)
 
     def start(self, config: Any) -> None:
         self._participant._start(config)

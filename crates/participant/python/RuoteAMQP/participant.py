@@ -48,7 +48,7 @@ class Participant:
     #: For messages.
     log = logging.getLogger(__name__)
     _queue: Optional[str] = None
-    _finished = False
+    _host: Any = None
 
     def __init__(
         self,
@@ -73,16 +73,17 @@ class Participant:
 
         if self._queue is not None:
             self.log.info("exo gives the items: no broker is used, and no queue %s", self._queue)
-        self._finished = False
+        self._host = Host(self)
         try:
-            run(Host(self))
+            run(self._host)
         except SystemExit as ended:
             if ended.code:
                 raise
 
     def finish(self) -> None:
         """Has `run` end when the item in hand is answered."""
-        self._finished = True
+        if self._host is not None:
+            self._host.finish()
 
     def reply_to_engine(self, workitem: Optional[Workitem] = None) -> None:
         """Sends an item to the engine; the one in hand is answered without this."""

@@ -19,10 +19,8 @@ class Participant:
     _objects: Callable[[dict], Any] = Fields
     #: Each item has a thread of its own; the main thread does what is posted.
     _in_threads = False
-    #: In persistent mode, has the main thread call something.
-    _post: Optional[Callable[[Callable[[], None]], None]] = None
-    #: No further item is wanted.
-    _finished = False
+    #: In persistent mode, has the main thread call something, or end once no item is in hand.
+    _post: Optional[Callable[[Optional[Callable[[], None]]], None]] = None
 
     def start(self, config: Fields) -> None:
         """Gets ready, once, before the first item; `config` is what the configuration says."""

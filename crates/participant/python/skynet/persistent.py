@@ -147,7 +147,7 @@ class Listener(threading.Thread):
         finally:
             with self._turn:
                 self._working -= 1
-                is_awaited = self._is_ending or self._handler._finished
+                is_awaited = self._is_ending
             if is_awaited:
                 self.jobs.put(None)
 
@@ -267,7 +267,7 @@ def run(what: Any) -> int:
 
 
 def _serve(link: Link, listener: Listener, handler: Participant) -> int:
-    while not handler._finished:
+    while True:
         job = listener.jobs.get()
         if job is None:
             if listener.is_done():
@@ -283,7 +283,6 @@ def _serve(link: Link, listener: Listener, handler: Participant) -> int:
             _work(link, listener, handler, job)
         else:
             job()
-    return 0
 
 
 def _work(link: Link, listener: Listener, handler: Participant, job: Work) -> None:

@@ -6,7 +6,7 @@ use participant::protocol::{Flavour, ToParticipant};
 use serde_json::{Value, json};
 use std::fs;
 use testkit::Scratch;
-use testkit::exo::{Exo, Program};
+use testkit::exo::{Exo, OneItem, Program};
 
 /// Returns the programs that run one of the handlers, with each Python.
 fn handlers(name: &str) -> Vec<Program> {
@@ -146,6 +146,41 @@ fn whoever_knows_better_says_which_fault_an_exception_is() {
         exo.work(1, &plain("plain"));
         assert_eq!(exo.hear()["code"], json!(2));
         end_well(exo);
+    }
+}
+
+#[test]
+fn a_handler_may_say_that_an_item_is_to_be_tried_again() {
+    for kit in handlers("quirks.py") {
+        let mut exo = quirks(&kit);
+        exo.work(1, &plain("later"));
+        let fault = exo.hear();
+        assert_eq!((&fault["code"], &fault["text"]), (&json!(3), &json!("not now")), "{fault}");
+        end_well(exo);
+    }
+}
+
+#[test]
+fn a_process_for_one_item_works_in_its_main_thread_and_a_signal_is_a_cancel() {
+    const TERM: i32 = 15;
+    let variables =
+        [("SKYNET_SETTINGS", r#"{"quirks":{"greeting":"hi"}}"#), ("SKYNET_ATTEMPT", "1")];
+    for kit in handlers("quirks.py") {
+        let ended = OneItem::start(&kit, odd("answer").as_bytes(), &variables).end();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        assert!(ended.answer.contains(r#""types":["dict","dict"]"#), "{}", ended.answer);
+        assert!(ended.log.ends_with("lifecycle start\nlifecycle stop\n"), "{}", ended.log);
+
+        let ended = OneItem::start(&kit, odd("plain").as_bytes(), &variables).end();
+        assert_eq!(ended.code, Some(10), "{}", ended.log);
+        let text = "RuntimeError: Missing mandatory field 'ev.actions'\n";
+        assert!(ended.log.ends_with(text), "{}", ended.log);
+
+        let item = OneItem::start(&kit, odd("wait").as_bytes(), &variables);
+        item.signal_at("waiting\n", TERM);
+        let ended = item.end();
+        assert_eq!((ended.signal, &*ended.answer), (Some(TERM), ""), "{}", ended.log);
+        assert!(ended.log.contains("INFO: control cancel\n"), "{}", ended.log);
     }
 }
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from urllib.error import HTTPError
 
+import skynet
 from SkyNET import WorkItemCtrl, Workitem
 from SkyNET.Control import ParticipantCtrl
 from RuoteAMQP.participant import Workitem as Same
@@ -50,7 +51,8 @@ class ParticipantHandler(object):
 
     def handle_wi(self, wid):
         assert isinstance(wid, Workitem) and Workitem is Same
-        assert threading.current_thread() is not threading.main_thread()
+        is_per_item = "SKYNET_ATTEMPT" in os.environ
+        assert is_per_item == (threading.current_thread() is threading.main_thread())
         self.cancelled.clear()
         getattr(self, "do_" + wid.fields.do)(wid)
 
@@ -101,6 +103,9 @@ class ParticipantHandler(object):
     def do_plain(self, wid):
         wid.fields.seen = True
         raise RuntimeError("Missing mandatory field 'ev.actions'")
+
+    def do_later(self, wid):
+        raise skynet.Retry("not now", 3)
 
     def do_exit(self, wid):
         sys.exit(5)
