@@ -65,6 +65,8 @@ def merged(
         raise ValueError(f"unable to read {own}")
     if own is None:
         read(config, os.path.join(os.path.dirname(code), f"{name}.conf"))
+    # What is told may name the folder.
+    _add(config, told)
     folder = config.get("skynet", "include_dir", fallback=None)
     for file in sorted(glob.glob(os.path.join(glob.escape(folder), "*.conf"))) if folder else []:
         read(config, file)

@@ -139,7 +139,15 @@ class Listener(threading.Thread):
             return
         with self._turn:
             self._working += 1
-        threading.Thread(target=self._work, args=(job,), name="work", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, args=(job,), name="work", daemon=True).start()
+        except RuntimeError as error:
+            # Of processes or memory there are no more: later there may be.
+            self.items.pop(job.id, None)
+            with self._turn:
+                self._working -= 1
+            say(f"warning: unable to work on item {job.id}: {error}")
+            self._link.say("fault", id=job.id, code=2, text=f"unable to start work: {error}")
 
     def _work(self, job: Work) -> None:
         try:

@@ -194,6 +194,13 @@ class Layers(unittest.TestCase):
         self.assertEqual([config.get("boss", key) for key in ("amqp_host", "amqp_user")], ["h", "boss"])
         self.assertEqual([config.get("participant", key) for key in ("name", "queue", "regexp", "code")], ["p", "q", "p", "p.py"])
 
+    def test_the_folder_of_further_files_may_be_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "a.conf"), "w") as out:
+                out.write("[x]\na=1\nb=1\n")
+            config = self.merged({}, {"skynet": {"include_dir": folder}, "x": {"b": "2"}})
+        self.assertEqual((config.get("x", "a"), config.get("x", "b")), ("1", "2"))
+
     def test_a_percent_sign_is_itself_where_it_means_nothing(self):
         config = self.merged({"skynet.conf": "[x]\na=50%\nb=%(c)s!\nc=7\nd=50%%\n"}, {"x": {"e": "5% of %(c)s"}})
         self.assertEqual([config.get("x", key) for key in "abd"], ["50%", "7!", "50%"])

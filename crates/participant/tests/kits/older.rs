@@ -289,6 +289,21 @@ fn a_handler_that_cannot_start_says_no_hello() {
 }
 
 #[test]
+fn where_no_thread_can_be_had_the_item_is_tried_again_later() {
+    for kit in handlers("quirks.py") {
+        let mut exo = Exo::greet(&kit, r#"{"quirks":{"greeting":"hi","threads":"none"}}"#);
+        for id in [1, 2] {
+            exo.work(id, &plain("nothing"));
+            let fault = exo.hear();
+            assert_eq!((&fault["id"], &fault["code"]), (&json!(id), &json!(2)), "{fault}");
+            let text = "unable to start work: can't start new thread";
+            assert_eq!(fault["text"], json!(text), "{fault}");
+        }
+        end_well(exo);
+    }
+}
+
+#[test]
 fn an_interpreter_that_dies_gives_no_answer() {
     for kit in handlers("quirks.py") {
         let mut exo = quirks(&kit);

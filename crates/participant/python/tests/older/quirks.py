@@ -38,11 +38,17 @@ class ParticipantHandler(object):
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
             if ctrl.config.has_option("quirks", "fail"):
                 raise RuntimeError(ctrl.config.get("quirks", "fail"))
+            if ctrl.config.has_option("quirks", "threads"):
+                # As where the user has all the processes that are allowed.
+                threading.Thread.start = self.no_thread
             self.greeting = ctrl.config.get("quirks", "greeting")
             self.site = ctrl.config.get("quirks", "site", fallback=None)
         print("lifecycle %s" % ctrl.message)
         if ctrl.die():
             self.cancelled.set()
+
+    def no_thread(self):
+        raise RuntimeError("can't start new thread")
 
     def handle_wi_control(self, ctrl):
         assert threading.current_thread() is threading.main_thread()
