@@ -5,9 +5,9 @@ use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::verbs::{
     acts, apply, boot, cancel, cat, check, completion, dead, disable, doctor, drain, enable,
-    export, failures, halt, history, import, install, job, list, log, manual, new, notice, rebuild,
-    reload, replay, request, requeue, restart, resume, rule, start, status, stop, submit, top,
-    uninstall, wait,
+    engine, export, failures, halt, history, import, install, job, launch, list, log, manual, new,
+    notice, rebuild, register, reload, replay, request, requeue, restart, resume, rule, start,
+    status, stop, submit, top, uninstall, wait,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use exo::config::Whose;
@@ -54,6 +54,9 @@ enum Verb {
     Apply(apply::Apply),
     Check(check::Check),
     Submit(submit::Submit),
+    Launch(launch::Launch),
+    Register(register::Register),
+    Engine(engine::Engine),
     Cancel(cancel::Cancel),
     Requeue(requeue::Requeue),
     Rule(rule::Rule),
@@ -99,6 +102,9 @@ impl Verb {
             Self::Apply(args) => apply::run(args, here),
             Self::Check(args) => check::run(args, here),
             Self::Submit(args) => submit::run(args, here),
+            Self::Launch(args) => launch::run(args, here),
+            Self::Register(args) => register::run(args, here),
+            Self::Engine(args) => engine::run(args, here),
             Self::Cancel(args) => cancel::run(args, here),
             Self::Requeue(args) => requeue::run(args, here),
             Self::Rule(args) => rule::run(args, here),

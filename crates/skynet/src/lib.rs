@@ -6,6 +6,7 @@ pub mod apply;
 pub mod builder;
 pub mod cli;
 pub mod doctor;
+pub mod engine;
 pub mod failure;
 pub mod finding;
 pub mod folders;

@@ -16,7 +16,10 @@ enum Scalar {
 }
 
 /// Appends a value as JSON. The key in a problem is the way to it from `node` on.
-pub(super) fn write(node: &Node, out: &mut String) -> Result<(), Problem> {
+///
+/// # Errors
+/// What JSON, or another reader of YAML, would not have like this.
+pub fn write(node: &Node, out: &mut String) -> Result<(), Problem> {
     match &node.kind {
         Kind::Quoted(text) => string(text, out),
         Kind::Plain(text) => plain(text, node.at, out)?,

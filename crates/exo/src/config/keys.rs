@@ -115,7 +115,8 @@ pub(crate) fn unknown(name: &str, scope: Scope) -> String {
 }
 
 /// Says which of `known` was meant.
-pub(crate) fn nearest(name: &str, known: &[&str]) -> String {
+#[must_use]
+pub fn nearest(name: &str, known: &[&str]) -> String {
     // What is longer than any key is far from all of them.
     let short: String = name.chars().take(32).collect();
     let plain = short.to_ascii_lowercase().replace(['_', ' '], "-");

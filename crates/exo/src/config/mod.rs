@@ -16,6 +16,13 @@ mod tests;
 mod tree;
 mod values;
 
+/// The YAML of configurations, for what else is read like one.
+pub mod yaml {
+    pub use super::json::write as json;
+    pub use super::keys::nearest;
+    pub use super::tree::{Entry, Kind, Node, parse};
+}
+
 pub use effective::{digest, json as effective, shown};
 pub use places::{Places, Whose};
 pub use problem::{At, Line, Origin, Problem, Trouble};

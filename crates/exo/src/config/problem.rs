@@ -24,17 +24,20 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(at: At, key: impl Into<String>, why: impl Into<String>) -> Self {
+    /// Something is wrong there.
+    pub fn new(at: At, key: impl Into<String>, why: impl Into<String>) -> Self {
         Self { at: Some(at), key: key.into(), why: why.into() }
     }
 
     /// The same, its key below another.
-    pub(super) fn below(mut self, key: &str) -> Self {
+    #[must_use]
+    pub fn below(mut self, key: &str) -> Self {
         self.key = if self.key.is_empty() { key.to_owned() } else { format!("{key}.{}", self.key) };
         self
     }
 
-    pub(super) fn missing(key: &str, why: impl Into<String>) -> Self {
+    /// Something is missing.
+    pub fn missing(key: &str, why: impl Into<String>) -> Self {
         Self { at: None, key: key.into(), why: why.into() }
     }
 }
@@ -103,7 +106,8 @@ impl Trouble {
     }
 
     /// What is wrong with a file of these bytes.
-    pub(super) fn in_file(path: &Path, bytes: &[u8], problems: Vec<Problem>) -> Self {
+    #[must_use]
+    pub fn in_file(path: &Path, bytes: &[u8], problems: Vec<Problem>) -> Self {
         let line = |problem: Problem| {
             let lines = bytes.split(|byte| *byte == b'\n');
             let source = problem.at.and_then(|at| lines.clone().nth(at.line.checked_sub(1)?));

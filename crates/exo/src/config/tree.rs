@@ -13,32 +13,42 @@ const DEEPEST: usize = 64;
 
 /// A value.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) at: At,
-    pub(crate) kind: Kind,
+pub struct Node {
+    /// Where it begins.
+    pub at: At,
+    /// What it is.
+    pub kind: Kind,
 }
 
 /// What a value is.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Without quotes: a text, number, boolean or nothing, whoever reads it decides.
     Plain(String),
     /// Within quotes, or as a block: a text.
     Quoted(String),
+    /// Values in order.
     List(Vec<Node>),
+    /// Keys, each once, and their values.
     Map(Vec<Entry>),
 }
 
 /// A key and its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) at: At,
-    pub(crate) key: String,
-    pub(crate) value: Node,
+pub struct Entry {
+    /// Where the key begins.
+    pub at: At,
+    /// The key.
+    pub key: String,
+    /// Its value.
+    pub value: Node,
 }
 
 /// Reads a document that is a mapping; an empty one has no entries.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
     let text = utf8(bytes)?;
     let mut builder = Builder::default();
     for step in Parser::new_from_str_with_options(text, options()) {

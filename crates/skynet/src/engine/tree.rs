@@ -1,0 +1,251 @@
+//! What a process is made of: expressions, as the engine's JSON form has them.
+//!
+//! Source: wire format of the engine, section 7.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// Keys and values whose numbers keep their digits.
+pub type Object = BTreeMap<String, Box<RawValue>>;
+
+/// Deepest nesting of a definition.
+const DEEPEST: usize = 32;
+
+/// The participant that every engine has itself: makes a pattern of names known, or forgets it.
+pub const REGISTER: &str = "boss_register";
+
+/// Attributes of a step that are for the engine alone.
+pub const OWN: [&str; 4] = ["if", "unless", "on_error", "forget"];
+
+/// Expressions of a real engine that this one does not have; they are no participants' names.
+const UNKNOWN: &[&str] = &[
+    "add_branches",
+    "apply",
+    "await",
+    "break",
+    "cancel_process",
+    "case",
+    "citerator",
+    "concurrent_iterator",
+    "continue",
+    "cron",
+    "cursor",
+    "dec",
+    "echo",
+    "equals",
+    "error",
+    "every",
+    "filter",
+    "given",
+    "if",
+    "inc",
+    "iterator",
+    "jump",
+    "let",
+    "listen",
+    "lose",
+    "loop",
+    "noop",
+    "on_error",
+    "once",
+    "read",
+    "redo",
+    "ref",
+    "registerp",
+    "repeat",
+    "reserve",
+    "restore",
+    "rewind",
+    "save",
+    "set",
+    "skip",
+    "stall",
+    "stop",
+    "subprocess",
+    "that",
+    "the",
+    "timers",
+    "undo",
+    "unless",
+    "unregisterp",
+    "unset",
+    "wait",
+    "when",
+];
+
+/// An expression: name, attributes, children.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Expr(pub String, pub Object, pub Vec<Expr>);
+
+/// What an expression is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Its children, one after the other.
+    Sequence,
+    /// Its children, at the same time.
+    Concurrence,
+    /// Work for a participant.
+    Step,
+}
+
+impl Expr {
+    /// Returns what it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.0.as_str() {
+            "define" | "process_definition" | "sequence" => Kind::Sequence,
+            "concurrence" => Kind::Concurrence,
+            _ => Kind::Step,
+        }
+    }
+
+    /// Returns the name of the participant of a step.
+    #[must_use]
+    pub fn participant(&self) -> String {
+        if self.0 != "participant" {
+            return self.0.clone();
+        }
+        if let Some(name) = self.text("ref") {
+            return name;
+        }
+        let bare = self.1.iter().find(|(_, value)| value.get() == "null");
+        bare.map(|(name, _)| name.clone()).unwrap_or_default()
+    }
+
+    /// Returns an attribute that is a text.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<String> {
+        serde_json::from_str(self.1.get(key)?.get()).ok()
+    }
+
+    /// Returns the expression at a place, `0_1_2`: of this one, its second child's third child.
+    #[must_use]
+    pub fn at(&self, expid: &str) -> Option<&Self> {
+        let mut numbers = expid.split('_');
+        numbers.next()?;
+        let mut found = self;
+        for number in numbers {
+            found = found.2.get(number.parse::<usize>().ok()?)?;
+        }
+        Some(found)
+    }
+
+    /// Returns the name of a definition, and its revision.
+    #[must_use]
+    pub fn title(&self) -> (String, Option<String>) {
+        (self.text("name").unwrap_or_else(|| "process".to_owned()), self.text("revision"))
+    }
+
+    /// Reads the JSON form.
+    ///
+    /// # Errors
+    /// It is none, or has what this engine does not know.
+    pub fn read(json: &str) -> Result<Self, String> {
+        let tree: Self = serde_json::from_str(json)
+            .map_err(|why| format!("a definition is [NAME, {{ATTRIBUTES}}, [CHILDREN]]: {why}"))?;
+        tree.check()?;
+        Ok(tree)
+    }
+
+    /// Says what this engine does not know of it.
+    ///
+    /// # Errors
+    /// What, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if self.kind() != Kind::Sequence || self.0 == "sequence" {
+            return Err(format!("a process begins with define, not with {}", self.0));
+        }
+        self.check_below(0)
+    }
+
+    fn check_below(&self, depth: usize) -> Result<(), String> {
+        if depth > DEEPEST {
+            return Err(format!("expressions are more than {DEEPEST} deep"));
+        }
+        if UNKNOWN.contains(&self.0.as_str()) {
+            return Err(format!("this engine has no expression {}", self.0));
+        }
+        if self.1.contains_key("timeout") {
+            return Err(format!("this engine has no timeout, which {} has", self.0));
+        }
+        if self.kind() == Kind::Step {
+            if !self.2.is_empty() {
+                return Err(format!("{} has expressions below it, which a step cannot", self.0));
+            }
+            if self.participant().is_empty() {
+                return Err("a step names no participant".to_owned());
+            }
+        } else if self.1.contains_key("forget") {
+            return Err(format!("this engine can forget steps, no {}", self.0));
+        }
+        for key in ["if", "unless"] {
+            let Some(value) = self.1.get(key) else { continue };
+            let text = self.text(key);
+            let plain = matches!(value.get(), "true" | "false");
+            let text = text.or_else(|| plain.then(|| value.get().to_owned()));
+            let text = text.ok_or_else(|| format!("the {key} of {} is no text", self.0))?;
+            super::condition::check(&text).map_err(|why| format!("{key} of {}: {why}", self.0))?;
+        }
+        if depth > 0 && matches!(self.0.as_str(), "define" | "process_definition") {
+            return Err("this engine has no processes within processes".to_owned());
+        }
+        self.2.iter().try_for_each(|child| child.check_below(depth + 1))
+    }
+}
+
+/// Returns a value as JSON text that is kept as it is.
+#[must_use]
+pub fn raw<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// Tells whether a value counts as set: anything but null, false and what is empty, as with flags of
+/// items.
+#[must_use]
+pub fn is_set(value: Option<&RawValue>) -> bool {
+    value.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "\"\"" | "\"false\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Expr, String> {
+        Expr::read(json)
+    }
+
+    #[test]
+    fn the_form_of_a_real_engine_is_read_and_written_as_it_was() {
+        let text = r#"["define",{"name":"x","revision":"2"},[["sequence",{},[["sizer",{"n":12345678901234567890123,"unit":"MB"},[]],["participant",{"ref":"b"},[]],["participant",{"c":null},[]]]]]]"#;
+        let tree = read(text).unwrap();
+        assert_eq!(serde_json::to_string(&tree).unwrap(), text);
+        assert_eq!(tree.title(), ("x".to_owned(), Some("2".to_owned())));
+        let names: Vec<_> =
+            ["0_0_0", "0_0_1", "0_0_2"].map(|at| tree.at(at).unwrap().participant()).into();
+        assert_eq!(names, ["sizer", "b", "c"]);
+        assert!(tree.at("0_0_3").is_none() && tree.at("0_x").is_none());
+    }
+
+    #[test]
+    fn what_this_engine_does_not_know_is_refused_and_named() {
+        for (tree, why) in [
+            (r#"["sequence",{},[]]"#, "begins with define"),
+            (r#"["define",{},[["cursor",{},[]]]]"#, "no expression cursor"),
+            (r#"["define",{},[["a",{"timeout":"1h"},[]]]]"#, "no timeout"),
+            (r#"["define",{},[["a",{},[["b",{},[]]]]]]"#, "below it"),
+            (r#"["define",{},[["participant",{},[]]]]"#, "names no participant"),
+            (r#"["define",{},[["define",{},[]]]]"#, "within processes"),
+            (r#"["define",{},[["sequence",{"forget":true},[]]]]"#, "can forget steps"),
+            (r#"["define",{},[["a",{"if":7},[]]]]"#, "is no text"),
+            (r#"["define",{},[["a",{"if":"x =="},[]]]]"#, "if of a: "),
+            (r#"["define"]"#, "a definition is"),
+            ("{}", "a definition is"),
+        ] {
+            let said = read(tree).unwrap_err();
+            assert!(said.contains(why), "{tree}: {said}");
+        }
+        let deep = format!("{}{}", r#"["sequence",{},["#.repeat(40), "]]".repeat(40));
+        assert!(read(&format!(r#"["define",{{}},[{deep}]]"#)).unwrap_err().contains("deep"));
+    }
+}

@@ -1,0 +1,82 @@
+//! `skynet register`: the engine is told which steps are whose.
+
+use crate::engine::registry::Registry;
+use crate::engine::{message, send};
+use crate::failure::{Answer, Failure};
+use crate::here::Here;
+use crate::items::report::{About, Report};
+use crate::names::Names;
+use crate::service;
+use clap::Args;
+
+/// Tells the engine which steps of processes go to which participant.
+///
+/// A participant is registered by its name, or by the pattern that is given: a regular expression for
+/// the whole name of a step. There is no answer from an engine; a pattern that is none is found here.
+#[derive(Debug, Args)]
+pub struct Register {
+    #[command(flatten)]
+    names: Names,
+    /// The steps whose names look like this, as in built_.*; for one participant.
+    #[arg(long, value_name = "REGEXP", conflicts_with = "all")]
+    pattern: Option<String>,
+    /// The queue of participants that are installed on another machine; NAME is then the pattern.
+    #[arg(long, value_name = "QUEUE", conflicts_with_all = ["all", "pattern"])]
+    queue: Option<String>,
+    /// The engine is to forget it.
+    #[arg(long)]
+    remove: bool,
+    /// An object a line: queue, name, ok, result or error.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// There is no such participant, or the engine's queue cannot be used.
+pub fn run(args: &Register, here: &Here) -> Answer {
+    here.is_for_owner("register participants of")?;
+    let (pairs, some_are_unknown) = pairs(args, here)?;
+    let mut trial = Registry::default();
+    for (pattern, queue) in &pairs {
+        trial.set(pattern, queue).map_err(Failure::usage)?;
+    }
+    let told = pairs.iter().map(|(name, queue)| message::register(name, queue, args.remove));
+    send::send(here, told.collect())?;
+    let mut report = Report::new(here, args.json);
+    let (result, words) = if args.remove {
+        ("unregistered", "the engine is told to forget it")
+    } else {
+        ("registered", "the engine is told")
+    };
+    for (pattern, queue) in pairs {
+        let text = format!("{words}, queue {queue}");
+        let about = About { name: Some(pattern), queue: Some(queue), ..About::default() };
+        report.done(&about, result, &text);
+    }
+    Ok(report.code(some_are_unknown))
+}
+
+/// Returns patterns and queues, and whether some names are unknown.
+fn pairs(args: &Register, here: &Here) -> Result<(Vec<(String, String)>, bool), Failure> {
+    if let Some(queue) = &args.queue {
+        let names = args.names.names.iter();
+        let pairs: Vec<_> = names.map(|name| (name.clone(), queue.clone())).collect();
+        if pairs.is_empty() {
+            return Err(Failure::usage("which steps? Give their name or pattern"));
+        }
+        return Ok((pairs, false));
+    }
+    let picked = args.names.pick(service::all(here)?)?;
+    let participants = picked.services.iter().filter(|service| service.is_participant);
+    let mut pairs = Vec::new();
+    for service in participants {
+        let queue = service.load()?.settings.queue;
+        pairs.push((args.pattern.clone().unwrap_or_else(|| service.name.clone()), queue));
+    }
+    match (&args.pattern, pairs.len()) {
+        (Some(_), 2..) => Err(Failure::usage("a pattern is for one participant")),
+        _ => Ok((pairs, picked.some_are_unknown)),
+    }
+}

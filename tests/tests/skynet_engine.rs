@@ -1,0 +1,340 @@
+//! Processes over participants, run by the stand-in engine; on a user's instance and on a system's.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod site;
+
+use serde_json::Value;
+use site::{Kind, Place, Site};
+use std::fs;
+use std::path::PathBuf;
+use work::Reader;
+
+/// Does what the step's parameter says, and answers true unless it says something else.
+const WORK: &str = r#"#!/bin/sh
+item=$(cat)
+result=true
+case $item in
+*'"do":"fail"'*) echo "it broke" >&2; exit 11 ;;
+*'"do":"no"'*) result=false ;;
+*'"do":"wait"'*) trap 'echo told; exit 17' TERM; until [ -e go ]; do sleep 0.05; done ;;
+esac
+printf '%s' "$item" | sed "s/\"fields\":{/&\"__result__\":$result,/" >&3
+"#;
+
+const QUICK: &str = "retry: {first: 20ms, longest: 50ms}\n";
+
+/// A site with participants of these names, which run.
+fn running(kind: Kind, names: &[&str]) -> Site {
+    let site = Site::booted(kind);
+    for name in names {
+        site.participant(name, QUICK, WORK);
+        site.well(&["start", name]);
+    }
+    site
+}
+
+/// Puts a process on the desk; returns its path as the instance names it.
+fn process(site: &Site, name: &str, yaml: &str) -> String {
+    let path = site.desk().join(name);
+    fs::write(&path, yaml).unwrap();
+    site.own_all(&path);
+    path.display().to_string()
+}
+
+/// Has an engine served as a service.
+fn serve(site: &Site) {
+    site.service("engine", "#!/bin/sh\nexec skynet engine serve 2>&1\n");
+    site.well(&["start", "engine"]);
+}
+
+fn launch(site: &Site, file: &str) -> String {
+    let said = site.well(&["launch", "--json", file]);
+    let object: Value = serde_json::from_str(&said).unwrap();
+    object["wfid"].as_str().unwrap().to_owned()
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Returns place and state of each step that a process came by; none where there is no process.
+fn path(site: &Site, wfid: &str) -> Vec<(String, String)> {
+    let said = site.skynet(&["engine", "path", wfid, "--json"]);
+    let text = |object: &Value, key: &str| object[key].as_str().unwrap().to_owned();
+    objects(&said.out()).iter().map(|o| (text(o, "expid"), text(o, "state"))).collect()
+}
+
+fn state(site: &Site, wfid: &str) -> String {
+    let all = objects(&site.well(&["engine", "list", "--json"]));
+    let found = all.iter().find(|object| object["wfid"] == wfid);
+    found.map(|object| object["state"].as_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+fn pairs(wanted: &[(&str, &str)]) -> Vec<(String, String)> {
+    wanted.iter().map(|(at, state)| ((*at).to_owned(), (*state).to_owned())).collect()
+}
+
+#[test]
+fn a_process_goes_its_way_by_what_its_steps_answer() {
+    Site::each(|kind| {
+        let site = running(kind, &["a", "b"]);
+        let file = process(
+            &site,
+            "p.yaml",
+            "process: three\nfields: {n: 12345678901234567890123, x: 1.0}\nsteps:\n- do: a\n  with: {do: 'no'}\n- do: b\n  if: ${__result__}\n- do: b\n  unless: ${__result__}\n  with: {of: '${n}'}\n",
+        );
+        let output = site.skynet(&["engine", "run", &file, "--field", "y=z"]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        let fields = r#"{"__result__":true,"n":12345678901234567890123,"x":1.0,"y":"z"}"#;
+        assert_eq!(output.out().trim_end(), fields);
+        let all = objects(&site.well(&["engine", "list", "--json"]));
+        let wfid = all[0]["wfid"].as_str().unwrap();
+        assert!(output.err().contains(&format!("{wfid}: three begins")), "{output:?}");
+        let wanted = [("0_0_0", "done"), ("0_0_1", "skipped"), ("0_0_2", "done")];
+        assert_eq!(path(&site, wfid), pairs(&wanted));
+        let shown = site.well(&["engine", "path", wfid]);
+        assert!(shown.contains("0_0_0  a     a      done"), "{shown}");
+        assert!(shown.contains(&format!("{wfid} three: done")), "{shown}");
+        // The participants' history knows it by the same name.
+        assert!(site.well(&["history", wfid]).contains('b'), "{shown}");
+        let near = site.ends(4, &["engine", "path", &wfid[..wfid.len() - 1]]);
+        assert!(near.contains(&format!("did you mean {wfid}?")), "{near}");
+    });
+}
+
+#[test]
+fn an_error_stops_the_process_and_says_where_and_why() {
+    Site::each(|kind| {
+        let site = running(kind, &["a", "b"]);
+        let yaml = "process: p\nsteps:\n- do: a\n  with: {do: fail}\n- do: b\n";
+        let file = process(&site, "p.yaml", yaml);
+        let output = site.skynet(&["engine", "run", "--json", &file]);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        let all = objects(&output.out());
+        let over = all.iter().find(|object| object["state"] == "failed").unwrap();
+        assert_eq!(over["error"]["expid"], "0_0_0");
+        assert_eq!(over["error"]["message"], "it broke (exit 11)");
+        let handled = format!("{yaml}  if: ${{__error__}} is set\n")
+            .replace("fail}", "fail}\n  on-error: pass");
+        let file = process(&site, "q.yaml", &handled);
+        let output = site.skynet(&["engine", "run", &file]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert!(output.out().contains("\"message\":\"it broke (exit 11)\""), "{output:?}");
+    });
+}
+
+#[test]
+fn a_cancel_reaches_whoever_works_and_the_process_ends_or_goes_on() {
+    Site::each(|kind| {
+        let site = running(kind, &["a", "b"]);
+        serve(&site);
+        let yaml = "process: p\nsteps:\n- do: a\n  with: {do: wait}\n- do: b\n";
+        let file = process(&site, "p.yaml", yaml);
+        let works = || {
+            let said = site.skynet(&["status", "a", "--json"]);
+            said.out().contains("\"working\"")
+        };
+        let wfid = launch(&site, &file);
+        site.until(|| path(&site, &wfid) == pairs(&[("0_0_0", "running")]) && works());
+        let said = site.well(&["engine", "cancel", &wfid, "--flavour", "kill"]);
+        assert_eq!(said, format!("{wfid}: killed\n"));
+        assert_eq!(path(&site, &wfid), pairs(&[("0_0_0", "cancelled")]));
+        site.until(|| stands(&site, "a", &wfid) == ("stop", 901));
+        let again = site.ends(1, &["engine", "cancel", &wfid]);
+        assert!(again.contains("nothing of"), "{again}");
+
+        let wfid = launch(&site, &file);
+        site.until(|| works() && stands(&site, "a", &wfid).0 == "run");
+        let one = ["engine", "cancel", &wfid, "--expid", "0_0_0", "--flavour", "timeout"];
+        assert!(site.well(&one).contains("0_0_0: timed out"));
+        site.until(|| state(&site, &wfid) == "done");
+        let wanted = [("0_0_0", "cancelled"), ("0_0_1", "done")];
+        assert_eq!(path(&site, &wfid), pairs(&wanted));
+        site.until(|| stands(&site, "a", &wfid) == ("stop", 902));
+    });
+}
+
+/// Returns how the job of a process in a queue stands.
+fn stands(site: &Site, queue: &str, wfid: &str) -> (&'static str, u16) {
+    let reader = Reader::open(&work::Place::new(site.at(Place::Store))).unwrap();
+    let jobs = reader.jobs_of(wfid).unwrap();
+    let job = jobs.iter().find(|job| job.queue == queue);
+    job.map_or(("", 0), |job| (job.subject.state.name(), job.subject.fault.0))
+}
+
+/// Keeps an item until the next comes that says `release`, and sends it to the engine then; launches
+/// a process where an item says so.
+const KEEPER: &str = r#"#!/usr/bin/env python3
+import skynet
+
+ENGINE = "ruote_workitems"
+
+@skynet.participant
+class Keeper(skynet.Participant):
+    def start(self, config):
+        self.kept = None
+
+    def work(self, item):
+        if item.params.get("release"):
+            self.kept["fields"]["__result__"] = "released"
+            item.forward(ENGINE, self.kept)
+        elif item.params.get("launch"):
+            item.forward(ENGINE, {"definition": item.params["launch"], "fields": {"by": "keeper"}})
+        else:
+            self.kept = item.data
+            item.forget = True
+
+if __name__ == "__main__":
+    skynet.run()
+"#;
+
+fn keeper(site: &Site) {
+    let desk = site.desk();
+    site.well(&["new", "keeper", "--language", "python", "--dir", desk.to_str().unwrap()]);
+    let dir = desk.join("keeper");
+    fs::write(dir.join("exo.yaml"), "mode: persistent\ncommand: ./keep\n").unwrap();
+    testkit::scratch::script(&dir.join("keep"), KEEPER);
+    site.own_all(&dir);
+    site.well(&["install", dir.to_str().unwrap()]);
+    site.well(&["start", "keeper"]);
+}
+
+#[test]
+fn what_a_participant_keeps_goes_on_when_it_sends_it_to_the_engine_and_it_can_launch_others() {
+    Site::each(|kind| {
+        let site = running(kind, &["a"]);
+        keeper(&site);
+        serve(&site);
+        let yaml = "process: p\nsteps:\n- do: keeper\n- do: a\n  if: ${__result__} == released\n";
+        let kept = launch(&site, &process(&site, "p.yaml", yaml));
+        site.until(|| stands(&site, "keeper", &kept) == ("stop", 0));
+        assert_eq!(path(&site, &kept), pairs(&[("0_0_0", "running")]));
+        let yaml = "process: q\nsteps:\n- do: keeper\n  with: {release: true}\n- do: keeper\n  with:\n    launch: [define, {name: third}, [[a, {}, []]]]\n";
+        let release = launch(&site, &process(&site, "q.yaml", yaml));
+        site.until(|| state(&site, &release) == "done" && state(&site, &kept) == "done");
+        assert_eq!(path(&site, &kept), pairs(&[("0_0_0", "done"), ("0_0_1", "done")]));
+        let third = || {
+            let all = objects(&site.well(&["engine", "list", "--json"]));
+            all.iter().any(|object| object["process"] == "third" && object["state"] == "done")
+        };
+        site.until(third);
+        // Nobody waits for one that is to be forgotten from the start.
+        let yaml = "process: r\nsteps:\n- do: a\n  forget: true\n";
+        let forgotten = launch(&site, &process(&site, "r.yaml", yaml));
+        site.until(|| state(&site, &forgotten) == "done");
+        assert_eq!(path(&site, &forgotten), pairs(&[("0_0_0", "forgotten")]));
+        site.until(|| stands(&site, "a", &forgotten) == ("stop", 0));
+    });
+}
+
+#[test]
+fn steps_whose_names_fit_a_registered_pattern_go_to_its_participant() {
+    Site::each(|kind| {
+        let site = running(kind, &["a"]);
+        let yaml = "process: p\nsteps:\n- do: built_x\n- do: built_y\n";
+        let file = process(&site, "p.yaml", yaml);
+        let said = site.well(&["register", "a", "--pattern", "built_.*", "--json"]);
+        let object: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&object["queue"], &object["result"]), (&"a".into(), &"registered".into()));
+        let output = site.skynet(&["engine", "run", "--json", &file]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        let queues = objects(&output.out());
+        let queues: Vec<_> = queues.iter().filter_map(|o| o["queue"].as_str()).collect();
+        assert_eq!(queues, ["a"; 4]);
+        site.well(&["register", "built_.*", "--queue", "a", "--remove"]);
+        serve(&site);
+        let wfid = launch(&site, &file);
+        site.until(|| stands(&site, "built_x", &wfid) == ("ready", 0));
+        for (code, args) in [
+            (100, &["register", "a", "--pattern", "("][..]),
+            (100, &["register"]),
+            (100, &["register", "--queue", "q"]),
+            (4, &["register", "nobody"]),
+        ] {
+            site.ends(code, args);
+        }
+    });
+}
+
+#[test]
+fn a_process_goes_on_where_its_engine_was_killed() {
+    Site::each(|kind| {
+        let site = running(kind, &["a", "b"]);
+        serve(&site);
+        let yaml = "process: p\nsteps:\n- do: a\n  with: {do: wait}\n- do: b\n- do: a\n";
+        let file = process(&site, "p.yaml", yaml);
+        let wfid = launch(&site, &file);
+        site.until(|| stands(&site, "a", &wfid).0 == "run");
+        let first = site.pids("skynet");
+        assert_eq!(first.len(), 1, "{first:?}");
+        site.well(&["stop", "engine"]);
+        // Answered while no engine runs; then one that is killed again and again.
+        let go = site.dir("a").join("go");
+        fs::write(&go, "").unwrap();
+        site.until(|| stands(&site, "a", &wfid) == ("stop", 0));
+        assert_eq!(path(&site, &wfid), pairs(&[("0_0_0", "running")]));
+        site.well(&["start", "engine"]);
+        let mut kills = 0;
+        site.until(|| {
+            for pid in site.pids("skynet") {
+                if kills < 5 && linux::signal::kill(pid, 9).is_ok() {
+                    kills += 1;
+                }
+            }
+            state(&site, &wfid) == "done"
+        });
+        let wanted = [("0_0_0", "done"), ("0_0_1", "done"), ("0_0_2", "done")];
+        assert_eq!(path(&site, &wfid), pairs(&wanted));
+        assert!(kills > 0);
+        // Each step was done once.
+        let reader = Reader::open(&work::Place::new(site.at(Place::Store))).unwrap();
+        let jobs = reader.jobs_of(&wfid).unwrap();
+        let of = |queue: &str| jobs.iter().filter(|job| job.queue == queue).count();
+        assert_eq!((of("a"), of("b")), (2, 1));
+    });
+}
+
+#[test]
+fn what_is_no_process_is_told_with_its_place_and_nothing_begins() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let file = process(&site, "p.yaml", "process: p\nsteps:\n- doo: a\n");
+        for verb in [&["engine", "run"][..], &["launch"]] {
+            let said = site.ends(1, &[verb, &[&file]].concat());
+            let wanted = format!(
+                "unable to read {file}: line 3, column 3: doo: unknown key; did you mean do?"
+            );
+            assert!(said.contains(&wanted), "{said}");
+            assert!(said.contains("skynet: fatal:   - doo: a\n"), "{said}");
+            assert!(said.contains("skynet: fatal:     ^\n"), "{said}");
+        }
+        let ruby = process(&site, "p.xml", "<process-definition/>\n");
+        assert!(site.ends(1, &["launch", &ruby]).contains("XML"));
+        for (code, args) in [
+            (111, &["launch", "/no/such/file.yaml"][..]),
+            (100, &["launch"]),
+            (100, &["engine"]),
+            (100, &["launch", &file, "--field", "x"]),
+            (4, &["engine", "path", "nothing"]),
+            (4, &["engine", "path", "../x"]),
+            (4, &["engine", "cancel", "nothing"]),
+        ] {
+            site.ends(if args.contains(&"--field") { 1 } else { code }, args);
+        }
+        assert_eq!(site.well(&["engine", "list", "--json"]), "");
+    });
+}
+
+#[test]
+fn only_one_engine_of_an_instance_serves() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        serve(&site);
+        site.until(|| !site.pids("skynet").is_empty());
+        let lock: PathBuf = site.at(Place::Store).join("engine/lock");
+        site.until(|| lock.exists());
+        let said = site.ends(1, &["engine", "serve"]);
+        assert!(said.contains("another engine of this instance runs"), "{said}");
+    });
+}
