@@ -2,8 +2,8 @@
 //!
 //! Source: wire format of the engine, sections 3 to 8.
 
-use super::process_file;
 use super::tree::{Expr, Object, raw};
+use super::{process_file, ruby};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -168,16 +168,15 @@ fn wrong(error: &RawValue) -> Wrong {
     serde_json::from_str(error.get()).unwrap_or_else(|_| whole())
 }
 
-/// Reads a definition: the JSON form, as it is or as text, or a process file.
+/// Reads a definition: the JSON form, as it is or as text, plain Ruby, or a process file.
 fn defined(definition: &RawValue) -> Result<(Expr, Object), String> {
     let Ok(text) = serde_json::from_str::<String>(definition.get()) else {
         return Ok((Expr::read(definition.get())?, Object::new()));
     };
     match text.trim_start().bytes().next() {
         Some(b'[') => Ok((Expr::read(&text)?, Object::new())),
-        _ if text.trim_start().starts_with("Ruote") || text.trim_start().starts_with('<') => {
-            Err("definitions in Ruby or XML are not understood here".to_owned())
-        }
+        Some(b'<') => Err("definitions in XML are not understood here".to_owned()),
+        _ if ruby::is_ruby(&text) => Ok((ruby::read(&text)?, Object::new())),
         _ => {
             let read = process_file::read(text.as_bytes());
             let process = read.map_err(|all| match all.first() {
@@ -329,8 +328,8 @@ mod tests {
             ("{}", "neither an answer nor a launch"),
             ("{\"fei\":{\"wfid\":\"w\"},\"fields\":{}}", "its fei: missing field `expid`"),
             ("{\"fei\":{\"wfid\":\"w\",\"expid\":\"0\"}}", "neither"),
-            ("{\"definition\":\"Ruote.process_definition do end\"}", "in Ruby or XML"),
-            ("{\"definition\":\"<process/>\"}", "in Ruby or XML"),
+            ("{\"definition\":\"Ruote.process_definition do |x|\"}", "is not understood here"),
+            ("{\"definition\":\"<process/>\"}", "in XML"),
             ("{\"definition\":\"nonsense\"}", "keys and values are expected"),
             ("{\"definition\":[\"cursor\",{},[]]}", "begins with define"),
         ] {

@@ -13,6 +13,7 @@ pub mod message;
 pub mod process;
 pub mod process_file;
 pub mod registry;
+pub mod ruby;
 pub mod send;
 pub mod serve;
 pub mod show;

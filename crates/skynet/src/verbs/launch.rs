@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Has the engine begin a process.
 ///
 /// FILE is a process in YAML, or a definition as the engine itself reads it: JSON, Ruby or XML. The
-/// engine that comes with skynet understands YAML and JSON. What stands in FILE with .conf in the
+/// engine that comes with skynet understands YAML, JSON, and Ruby that is no program. What stands in FILE with .conf in the
 /// place of its ending goes into the fields.
 #[derive(Debug, Args)]
 pub struct Launch {
