@@ -111,11 +111,17 @@ fn the_main_job_is_done_once_however_often_it_is_interrupted_on_the_way() {
     };
     let (indexes, missing) = of("word-index");
     assert!(indexes > 5 && missing == 1, "{jobs:#?}");
-    assert_eq!(of("check-links"), (4, 0));
+    // Two of them by processes, of which one goes on with an index.
+    assert_eq!(of("check-links"), (6, 0));
     assert_eq!(of("build-c"), (1, 1));
     assert!(jobs.iter().all(|job| job.subject.state == work::State::Stop), "{jobs:#?}");
     let results = base.join("instance/results");
     let index = fs::read_to_string(results.join("s.index")).expect("an index");
     assert!(index.contains("supervise.8"));
+    let index = fs::read_to_string(results.join("whole.index")).expect("an index by a process");
+    assert!(index.contains("whole.html"), "{index}");
+    assert!(!results.join("one.index").exists());
+    let fields = fs::read_to_string(results.join("one.process")).expect("fields of a process");
+    assert!(fields.contains("\"reason\":\"404\""), "{fields}");
     assert!(results.join("hello/bin/hello").is_file());
 }
