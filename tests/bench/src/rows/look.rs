@@ -46,7 +46,7 @@ pub(super) fn readlog(lab: &Lab, peer: &Peer) -> Result<Figures> {
         let Some(mut command) = words.and_then(|words| command(peer, &logs, &words)) else {
             return Ok(None);
         };
-        let (begun, output) = (monotonic(), command.output());
+        let (begun, output) = (monotonic(), command.stdout(Stdio::piped()).output());
         let taken = millis(begun, monotonic());
         let output = output.unable(|| format!("run {}", peer.name))?;
         if !output.status.success() || output.stdout.is_empty() {
