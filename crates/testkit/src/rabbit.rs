@@ -7,8 +7,8 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Who may do anything in each virtual host that is made here.
@@ -98,6 +98,9 @@ impl Rabbit {
     }
 
     fn try_call(&self, expression: &str) -> Option<String> {
+        // Two of them would have one name, and the node lets one in.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mut child = Command::new("erl_call")
             .args(["-address", &format!("127.0.0.1:{}", self.distribution)])
             .args(["-c", &self.cookie, "-e"])

@@ -107,6 +107,11 @@ impl Bell {
         }
     }
 
+    /// Gives the socket to whoever waits for it in another way. It does not block.
+    pub(crate) fn into_socket(self) -> UnixDatagram {
+        self.socket
+    }
+
     /// Takes all rings that there are, without waiting for any. Tells whether another process rang.
     pub(crate) fn hush(&self) -> io::Result<bool> {
         let mut by_others = false;

@@ -148,8 +148,8 @@ pub enum Event {
     Sent {
         /// As it was sent with.
         ticket: u64,
-        /// The job that it is, or why it is none.
-        job: Result<JobId, Refused>,
+        /// The job that it is, as far as that is known here, or why it is none.
+        job: Result<Option<JobId>, Refused>,
     },
     /// What somebody asked for is recorded, or refused.
     Made {

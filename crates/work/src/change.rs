@@ -418,6 +418,9 @@ pub enum Applied {
         fault: Fault,
         /// What is to be sent to the sender, where that is not known to have been received.
         answer: Option<Vec<u8>>,
+        /// Whose last attempt it was, where that taker is not known to be dead: the answer may be on
+        /// its way.
+        by: Option<TakerId>,
     },
     /// Number of the attempt, from 1.
     Begun(u32),

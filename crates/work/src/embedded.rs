@@ -3,7 +3,7 @@
 //! One thread has the store; it waits for the gate and for the disk, so that exo's loop never
 //! does. Whatever was wished while a commit ran is in the next one, together.
 
-mod retention;
+pub(crate) mod retention;
 mod thread;
 
 use crate::bell::{Bell, OWN};
@@ -12,13 +12,12 @@ use crate::change::{Applied, Ask, Asked, By, Change, Ended, NewJob, Policy, Take
 use crate::clock::Clock;
 use crate::drop_folder::DropFolder;
 use crate::open::Safety;
+use crate::outbox::{self, Inbox};
 use crate::place::Place;
 use crate::store::{Error, Store};
 use crate::trouble::Trouble;
-use std::collections::VecDeque;
-use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -61,7 +60,7 @@ pub struct Embedded {
     shared: Arc<Shared>,
     /// Wishes that the thread does not know of yet.
     wishes: Vec<Wish>,
-    wakeup: UnixStream,
+    inbox: Inbox,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -69,7 +68,6 @@ pub struct Embedded {
 #[derive(Default)]
 struct Shared {
     wishes: Mutex<Wishes>,
-    events: Mutex<Events>,
     /// Ends the gathering of wishes.
     gathered: Condvar,
     /// Wakes the thread.
@@ -94,21 +92,10 @@ impl Wishes {
     }
 }
 
-#[derive(Default)]
-struct Events {
-    list: VecDeque<Event>,
-    /// A byte for them is in the loop's socket, or on its way there.
-    is_told: bool,
-}
-
 impl Shared {
     fn wishes(&self) -> MutexGuard<'_, Wishes> {
         // Nothing panics while it holds the lock; what it guards is whole in any case.
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn events(&self) -> MutexGuard<'_, Events> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn button(&self) -> MutexGuard<'_, Option<UnixDatagram>> {
@@ -117,22 +104,26 @@ impl Shared {
 }
 
 /// Begins a life as a taker of the queue.
-fn open_taker(store: &mut Store, settings: &Settings) -> Result<(TakerId, Bell), Trouble> {
-    let opening = Change::OpenTaker { queue: settings.queue.clone(), policy: settings.policy };
+pub(crate) fn open_taker(
+    store: &mut Store,
+    place: &Place,
+    queue: &str,
+    policy: Policy,
+) -> Result<(TakerId, Bell), Trouble> {
+    let refused = |why: &str| Trouble::Database {
+        path: place.database(),
+        what: format!("the queue {queue} cannot be opened: {why}"),
+    };
+    let opening = Change::OpenTaker { queue: queue.to_owned(), policy };
     match store.apply(&opening) {
         Ok(Applied::Opened(taker)) => match store.bell(taker) {
             Some(bell) => Ok((taker, bell)),
-            None => Err(refused(settings, "it has no bell")),
+            None => Err(refused("it has no bell")),
         },
         Err(Error::Trouble(trouble)) => Err(trouble),
-        Err(Error::Refused(why)) => Err(refused(settings, &why.to_string())),
-        Ok(_) => Err(refused(settings, "it has no number")),
+        Err(Error::Refused(why)) => Err(refused(&why.to_string())),
+        Ok(_) => Err(refused("it has no number")),
     }
-}
-
-fn refused(settings: &Settings, why: &str) -> Trouble {
-    let what = format!("the queue {} cannot be opened: {why}", settings.queue);
-    Trouble::Database { path: settings.place.database(), what }
 }
 
 impl Embedded {
@@ -143,19 +134,18 @@ impl Embedded {
     pub fn open(settings: &Settings) -> Result<Self, Trouble> {
         let io = |e| Trouble::io("make a socket for", settings.place.folder(), e);
         let mut store = Store::open(&settings.place, settings.clock.clone(), settings.safety)?;
-        let (taker, bell) = open_taker(&mut store, settings)?;
-        let (wakeup, waker) = UnixStream::pair().map_err(io)?;
-        wakeup.set_nonblocking(true).map_err(io)?;
-        waker.set_nonblocking(true).map_err(io)?;
+        let (taker, bell) =
+            open_taker(&mut store, &settings.place, &settings.queue, settings.policy)?;
+        let (outbox, inbox) = outbox::pair().map_err(io)?;
         let shared = Arc::new(Shared::default());
         *shared.button() = Some(store.button(taker)?);
-        let mut thread = Thread::new(Arc::clone(&shared), store, (taker, bell), waker, settings);
+        let mut thread = Thread::new(Arc::clone(&shared), store, (taker, bell), outbox, settings);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .stack_size(256 << 10)
             .spawn(move || thread.run())
             .map_err(|e| Trouble::io("make a thread for", settings.place.folder(), e))?;
-        Ok(Self { shared, wishes: Vec::new(), wakeup, thread: Some(thread) })
+        Ok(Self { shared, wishes: Vec::new(), inbox, thread: Some(thread) })
     }
 
     fn wish(&mut self, wish: Wish) {
@@ -176,18 +166,12 @@ impl Embedded {
 
 impl Broker for Embedded {
     fn wakeup(&self) -> BorrowedFd<'_> {
-        self.wakeup.as_fd()
+        self.inbox.wakeup()
     }
 
     fn next(&mut self) -> Option<Event> {
         self.flush();
-        let mut events = self.shared.events();
-        let event = events.list.pop_front();
-        if event.is_none() && events.is_told {
-            // Where it is still on its way it is looked for next time.
-            events.is_told = !matches!(self.wakeup.read(&mut [0; 1]), Ok(1));
-        }
-        event
+        self.inbox.next()
     }
 
     fn flush(&mut self) {

@@ -1,5 +1,6 @@
 //! Work items: the store that records them, and the queues they come from.
 
+pub mod amqp;
 mod bell;
 pub mod broker;
 mod change;
@@ -11,12 +12,14 @@ mod gate;
 pub mod item;
 pub mod name;
 mod open;
+mod outbox;
 mod place;
 pub mod read;
 mod schema;
 mod store;
 mod trouble;
 pub mod units;
+pub mod wire;
 
 pub use broker::{Broker, Delivery, Event};
 pub use change::{

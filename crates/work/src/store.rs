@@ -211,6 +211,30 @@ impl Store {
         found.inspect_err(|trouble| self.had(trouble))
     }
 
+    /// Returns what is to be sent to the sender of a job that has stopped; `None` = nothing.
+    pub(crate) fn answer(&mut self, job: JobId) -> Result<Option<Vec<u8>>, Trouble> {
+        let Self { conn, bells, clock, own, path, .. } = self;
+        let Some(conn) = conn else { return Ok(None) };
+        match Tx::new(conn, clock.now(), bells, own).answer_of(job) {
+            Ok(answer) => Ok(answer),
+            Err(Stop::Refused(_)) => Ok(None),
+            Err(Stop::Trouble(trouble)) => Err(trouble),
+            Err(Stop::Sql(error)) => Err(Trouble::database(path, &error)),
+        }
+    }
+
+    /// Returns a job's queue and its item; `None` = it is gone, or damaged.
+    pub(crate) fn item(&mut self, job: JobId) -> Result<Option<(String, Vec<u8>)>, Trouble> {
+        let Self { conn, bells, clock, own, path, .. } = self;
+        let Some(conn) = conn else { return Ok(None) };
+        match Tx::new(conn, clock.now(), bells, own).item_of(job) {
+            Ok(item) => Ok(item),
+            Err(Stop::Refused(_)) => Ok(None),
+            Err(Stop::Trouble(trouble)) => Err(trouble),
+            Err(Stop::Sql(error)) => Err(Trouble::database(path, &error)),
+        }
+    }
+
     /// Returns the moment it is, by the store's clock.
     #[must_use]
     pub fn now(&self) -> Now {

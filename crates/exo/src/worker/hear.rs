@@ -103,13 +103,13 @@ impl Worker {
         }
     }
 
-    fn sent(&mut self, ticket: u64, job: Result<work::JobId, Refused>) {
+    fn sent(&mut self, ticket: u64, job: Result<Option<work::JobId>, Refused>) {
         self.large.sent(ticket);
         let Some(to) = self.control.forwarded(ticket) else { return };
         let refused = job.as_ref().err().map(ToString::to_string);
         let slot = &mut self.slots[to.slot];
         if slot.process.as_ref().is_some_and(|process| process.serial == to.serial) {
-            let (ticket, job) = (to.ticket, job.ok().map(|job| job.0));
+            let (ticket, job) = (to.ticket, job.ok().flatten().map(|job| job.0));
             let message = ToParticipant::Sent { ticket, job, refused: refused.as_deref() };
             if let Some(talk) = slot.talk() {
                 talk.say_sent(&message);

@@ -167,7 +167,21 @@ impl Tx<'_> {
 
     fn finished(&self, job: &Job) -> Result<Applied, Stop> {
         let answer = if job.answered { None } else { self.last_output(job)? };
-        Ok(Applied::Finished { job: job.id, fault: job.subject.fault, answer })
+        let by = "SELECT t.id FROM attempt a JOIN taker t ON t.id = a.taker WHERE a.id = ?1";
+        let by = self.first(by, [job.attempt], |row| row.get(0).map(TakerId))?;
+        Ok(Applied::Finished { job: job.id, fault: job.subject.fault, answer, by })
+    }
+
+    /// Returns a job's queue and its item, where that is what was submitted.
+    pub(crate) fn item_of(&self, job: JobId) -> Result<Option<(String, Vec<u8>)>, Stop> {
+        let (job, stored) = (self.job(job)?, self.stored(job)?);
+        let is_whole = stored.is_whole;
+        Ok(is_whole.then(|| (job.queue, stored.into_bytes())))
+    }
+
+    /// Returns what is to be sent to a job's sender.
+    pub(crate) fn answer_of(&self, job: JobId) -> Result<Option<Vec<u8>>, Stop> {
+        self.last_output(&self.job(job)?)
     }
 
     /// Tells whether a job rests, or its lock is somebody's.

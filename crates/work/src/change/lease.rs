@@ -47,6 +47,12 @@ pub(super) struct Stored {
     pub(super) is_whole: bool,
 }
 
+impl Stored {
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
 impl Tx<'_> {
     pub(super) fn take(
         &mut self,

@@ -26,7 +26,7 @@ enum Phase {
 }
 
 /// What is to be removed next, and when.
-pub(super) struct Retention {
+pub(crate) struct Retention {
     keep: Keep,
     phase: Phase,
     at: Mono,
@@ -35,17 +35,17 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    pub(super) fn new(keep: Keep, now: Mono) -> Self {
+    pub(crate) fn new(keep: Keep, now: Mono) -> Self {
         Self { keep, phase: first(keep), at: now, ended: now }
     }
 
     /// Returns when the next step is to be made.
-    pub(super) const fn deadline(&self) -> Mono {
+    pub(crate) const fn deadline(&self) -> Mono {
         self.at
     }
 
     /// Returns the next step, where it is time for it.
-    pub(super) fn step(&self, now: Now) -> Option<Change> {
+    pub(crate) fn step(&self, now: Now) -> Option<Change> {
         if self.at > now.mono {
             return None;
         }
@@ -60,7 +60,7 @@ impl Retention {
     }
 
     /// A step was made.
-    pub(super) fn stepped(&mut self, came: &Applied, now: Mono) {
+    pub(crate) fn stepped(&mut self, came: &Applied, now: Mono) {
         match came {
             Applied::Cleaned { next: Some(next), .. } => self.phase = Phase::Clean(*next),
             Applied::Cleaned { next: None, .. } => self.phase = Phase::Compact,
@@ -73,7 +73,7 @@ impl Retention {
     }
 
     /// Something was written: the store may be too large before the hour is over.
-    pub(super) fn written(&mut self) {
+    pub(crate) fn written(&mut self) {
         if self.keep.size.is_some() {
             self.at = self.at.min(self.ended.after(WRITTEN));
         }

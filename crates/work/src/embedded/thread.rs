@@ -7,13 +7,13 @@ use crate::broker::{Delivery, Event};
 use crate::change::{Applied, Ask, Change, Lease, Refused, TakerId};
 use crate::drop_folder::DropFolder;
 use crate::open::Safety;
+use crate::outbox::Outbox;
 use crate::store::Store;
 use crate::trouble::Trouble;
 use machine::time::{Mono, earlier};
 use machine::work::Fault;
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -88,7 +88,7 @@ pub(super) struct Thread {
     store: Store,
     taker: TakerId,
     bell: Bell,
-    waker: UnixStream,
+    outbox: Outbox,
     settings: Settings,
     asks: VecDeque<(Ask, String)>,
     /// Wishes that are not granted yet, in their order.
@@ -122,7 +122,7 @@ impl Thread {
         shared: Arc<Shared>,
         store: Store,
         (taker, bell): (TakerId, Bell),
-        waker: UnixStream,
+        outbox: Outbox,
         settings: &Settings,
     ) -> Self {
         let retention = Retention::new(settings.keep, store.now().mono);
@@ -131,7 +131,7 @@ impl Thread {
             store,
             taker,
             bell,
-            waker,
+            outbox,
             settings: settings.clone(),
             asks: VecDeque::new(),
             changes: VecDeque::new(),
@@ -187,7 +187,7 @@ impl Thread {
 
     /// Gives back what arrived and was never looked at.
     fn take_back(&mut self) {
-        for event in std::mem::take(&mut self.shared.events().list) {
+        for event in self.outbox.take_back() {
             if let Event::Arrived(delivery) = event {
                 let lease = delivery.key();
                 let begun = delivery.taken.begun;
@@ -419,7 +419,7 @@ impl Thread {
             (Answer::Begin(key), Err(_)) => self.tell(Event::Overtaken(key)),
             (Answer::Sent(ticket), applied) => {
                 let job = applied.and_then(|applied| match applied {
-                    Applied::Submitted { job, .. } | Applied::Known(job) => Ok(job),
+                    Applied::Submitted { job, .. } | Applied::Known(job) => Ok(Some(job)),
                     _ => Err(Refused::Senseless("no job came of it")),
                 });
                 self.tell(Event::Sent { ticket, job });
@@ -442,10 +442,12 @@ impl Thread {
 
     /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
     fn reopen(&mut self) {
-        let opened = open_taker(&mut self.store, &self.settings).and_then(|(taker, bell)| {
-            *self.shared.button() = Some(self.store.button(taker)?);
-            Ok((taker, bell))
-        });
+        let Settings { place, queue, policy, .. } = &self.settings;
+        let opened =
+            open_taker(&mut self.store, place, queue, *policy).and_then(|(taker, bell)| {
+                *self.shared.button() = Some(self.store.button(taker)?);
+                Ok((taker, bell))
+            });
         match opened {
             Ok((taker, bell)) => {
                 (self.taker, self.bell) = (taker, bell);
@@ -507,16 +509,6 @@ impl Thread {
 
     /// Lets the loop know what it is to be told, and wakes it once for all of it.
     fn publish(&mut self) {
-        if self.news.is_empty() {
-            return;
-        }
-        let mut events = self.shared.events();
-        events.list.extend(self.news.drain(..));
-        let is_told = std::mem::replace(&mut events.is_told, true);
-        drop(events);
-        // Where the kernel had no memory for it, the next news try again.
-        if !is_told && self.waker.write(&[1]).is_err() {
-            self.shared.events().is_told = false;
-        }
+        self.outbox.publish(&mut self.news);
     }
 }

@@ -13,6 +13,7 @@ mod embedded;
 mod kills;
 mod model;
 mod past;
+mod rabbit;
 mod random;
 mod rights;
 mod room;

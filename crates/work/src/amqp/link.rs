@@ -1,0 +1,276 @@
+//! One connection: how it is made, what is done over it, how it ends.
+//!
+//! The client library reads and writes on a thread of its own. A connection that is given up is shut
+//! down below the library: whatever it waits for there, it ends.
+
+use super::{Queue, Server, password};
+use futures_core::Stream;
+use lapin::auth::AuthProvider;
+use lapin::options::{
+    BasicConsumeOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::tcp::AsyncTcpStream;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long one step of connecting may take, and an answer of the broker.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Seconds after which a silent connection says that it lives; after two of them it does not.
+const HEARTBEAT: u16 = 20;
+/// Largest frame: the library has 64 of them as buffers. What is longer goes in several.
+const FRAME: u32 = 8192;
+
+/// Tells the broker who we are; the password is read when it is wanted, and not kept.
+struct Login {
+    user: String,
+    password: PathBuf,
+}
+
+impl AuthProvider for Login {
+    fn mechanism(&self) -> ShortString {
+        "PLAIN".into()
+    }
+
+    fn auth_starter(&self) -> Result<LongString, String> {
+        let password = password::read(&self.password)?;
+        Ok(format!("\0{}\0{password}", self.user).into())
+    }
+}
+
+/// The socket below a connection, once there is one.
+#[derive(Clone, Default)]
+struct Below(Arc<Mutex<Option<TcpStream>>>);
+
+impl Below {
+    fn set(&self, socket: &impl AsFd) -> std::io::Result<()> {
+        let socket: OwnedFd = socket.as_fd().try_clone_to_owned()?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(TcpStream::from(socket));
+        Ok(())
+    }
+
+    fn end(&self) {
+        if let Some(socket) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // One that is not connected any more is as good.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// A connection. Ends when it is dropped.
+pub(super) struct Link {
+    pub(super) connection: Connection,
+    below: Below,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.below.end();
+    }
+}
+
+/// Ends what is below a connection that does not come to be.
+struct OrEnd(Option<Below>);
+
+impl Drop for OrEnd {
+    fn drop(&mut self) {
+        if let Some(below) = &self.0 {
+            below.end();
+        }
+    }
+}
+
+/// Returns why something went wrong, in words without line breaks.
+pub(super) fn words(why: &dyn std::fmt::Display) -> String {
+    why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+impl Link {
+    /// Connects. `name`: what operators of the broker see.
+    pub(super) async fn open(server: &Server, name: &str) -> Result<Self, String> {
+        if server.tls && !cfg!(feature = "tls") {
+            // The library would go on without.
+            return Err("this program is built without TLS; build it with the feature tls".into());
+        }
+        // Before anybody is asked for anything: whoever has it wrong is told here.
+        password::read(&server.password_file)?;
+        let address = (server.host.clone(), server.port);
+        let found = timeout(PATIENCE, tokio::net::lookup_host(address)).await;
+        let found = found.map_err(|_| "its name is not answered".to_owned())?;
+        let all: Vec<SocketAddr> = found.map_err(|why| words(&why))?.collect();
+        let mut last = "its name has no address".to_owned();
+        for address in all {
+            match Self::to(server, name, address).await {
+                Ok(link) => return Ok(link),
+                Err(why) => last = why,
+            }
+        }
+        Err(last)
+    }
+
+    async fn to(server: &Server, name: &str, address: SocketAddr) -> Result<Self, String> {
+        let below = Below::default();
+        let mut or_end = OrEnd(Some(below.clone()));
+        let properties =
+            ConnectionProperties::default().with_connection_name(name.into()).with_auth_provider(
+                Login { user: server.user.clone(), password: server.password_file.clone() },
+            );
+        let runtime = lapin::runtime::default_runtime().map_err(|why| words(&why))?;
+        let (keep, tls, host) = (below.clone(), server.tls, server.host.clone());
+        let connect = Connection::connector(
+            uri(server),
+            runtime,
+            async move |_, runtime| {
+                let stream = AsyncTcpStream::connect(&runtime, address).await?;
+                if let AsyncTcpStream::Plain(plain) = &stream {
+                    plain.get_ref().set_nodelay(true)?;
+                    keep.set(plain.get_ref())?;
+                }
+                if tls {
+                    return Ok(stream.into_tls(&host, lapin::tcp::TLSConfig::default()).await?);
+                }
+                Ok(stream)
+            },
+            properties,
+        );
+        let connection = timeout(PATIENCE, connect).await;
+        let connection = connection.map_err(|_| "it does not answer".to_owned())?;
+        let connection = connection.map_err(|why| words(&why))?;
+        or_end.0 = None;
+        Ok(Self { connection, below })
+    }
+
+    /// Returns once the connection has ended, and why.
+    pub(super) fn ended(&self) -> impl Future<Output = String> + Send + 'static {
+        let mut events = Box::pin(self.connection.events_listener());
+        async move {
+            loop {
+                let next = std::future::poll_fn(|cx| Stream::poll_next(Pin::new(&mut events), cx));
+                match next.await {
+                    Some(lapin::Event::Error(why)) => return words(&why),
+                    Some(_) => {}
+                    None => return "the connection has ended".to_owned(),
+                }
+            }
+        }
+    }
+
+    /// Opens a channel.
+    pub(super) async fn channel(&self) -> Result<Channel, String> {
+        answered(self.connection.create_channel()).await
+    }
+
+    /// Opens a channel on which what is published is confirmed.
+    pub(super) async fn publisher(&self) -> Result<Channel, String> {
+        let channel = self.channel().await?;
+        answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        Ok(channel)
+    }
+}
+
+fn uri(server: &Server) -> AMQPUri {
+    AMQPUri {
+        // What is below is made ready by ourselves.
+        scheme: AMQPScheme::AMQP,
+        authority: AMQPAuthority {
+            // The password comes from elsewhere.
+            userinfo: AMQPUserInfo { username: server.user.clone(), password: String::new() },
+            host: server.host.clone(),
+            port: server.port,
+        },
+        vhost: server.vhost.clone(),
+        query: AMQPQueryString {
+            frame_max: Some(FRAME),
+            heartbeat: Some(HEARTBEAT),
+            ..AMQPQueryString::default()
+        },
+    }
+}
+
+/// Waits for an answer of the broker.
+pub(super) async fn answered<T>(
+    asked: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, String> {
+    match timeout(PATIENCE, asked).await {
+        Ok(answer) => answer.map_err(|why| words(&why)),
+        Err(_) => Err("it does not answer".to_owned()),
+    }
+}
+
+/// Declares a participant's queue.
+pub(super) async fn declare(channel: &Channel, queue: &Queue) -> Result<(), String> {
+    let mut arguments = FieldTable::default();
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    if queue.is_quorum {
+        arguments.insert("x-queue-type".into(), text("quorum"));
+    }
+    if let Some(limit) = queue.delivery_limit {
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongInt(limit));
+    }
+    if let Some(exchange) = &queue.dead_letter_exchange {
+        arguments.insert("x-dead-letter-exchange".into(), text(exchange));
+    }
+    declare_durable(channel, &queue.name, arguments).await
+}
+
+async fn declare_durable(
+    channel: &Channel,
+    name: &str,
+    arguments: FieldTable,
+) -> Result<(), String> {
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let declared = answered(channel.queue_declare(name.into(), options, arguments)).await;
+    declared.map(drop).map_err(|why| format!("unable to declare the queue {name}: {why}"))
+}
+
+/// Asks for a queue: how many messages are ready in it and how many consumers it has. Where there is
+/// none the channel is of no use any more.
+pub(super) async fn look(channel: &Channel, name: &str) -> Result<(u32, u32), String> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked = channel.queue_declare(name.into(), options, FieldTable::default());
+    answered(asked).await.map(|queue| (queue.message_count(), queue.consumer_count()))
+}
+
+/// Makes sure that there is a queue of this name, whoever made it and how.
+pub(super) async fn ensure(link: &Link, name: &str) -> Result<(), String> {
+    if look(&link.channel().await?, name).await.is_ok() {
+        return Ok(());
+    }
+    declare_durable(&link.channel().await?, name, FieldTable::default()).await
+}
+
+/// Has everything that is published to a fanout exchange come to `take`.
+pub(super) async fn listen(
+    link: &Link,
+    exchange: &str,
+    take: impl Fn(Vec<u8>) + Send + Sync + 'static,
+) -> Result<(Channel, lapin::Consumer), String> {
+    let channel = link.channel().await?;
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let none = FieldTable::default;
+    answered(channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, durable, none()))
+        .await
+        .map_err(|why| format!("unable to declare the exchange {exchange}: {why}"))?;
+    let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let queue = answered(channel.queue_declare("".into(), own, none())).await?;
+    let name = queue.name().clone();
+    let options = QueueBindOptions::default();
+    answered(channel.queue_bind(name.clone(), exchange.into(), "".into(), options, none())).await?;
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let consumer = answered(channel.basic_consume(name, "".into(), options, none())).await?;
+    consumer.set_delegate(move |delivery: lapin::message::DeliveryResult| {
+        if let Ok(Some(delivery)) = delivery {
+            take(delivery.data);
+        }
+        std::future::ready(())
+    });
+    Ok((channel, consumer))
+}

@@ -1,0 +1,225 @@
+//! RabbitMQ as the queue: items come from it, answers go to it, and the store keeps the record.
+//!
+//! One thread has store and connection. What the loop wishes, what comes over the connection and
+//! what became of what was published are inputs of it; whatever came together is one commit.
+//!
+//! An item is settled in this order: its end is recorded, its answer is published and confirmed, that
+//! is recorded, the message is acknowledged. Whatever dies in between, the message comes again, and is
+//! answered from the record.
+
+mod client;
+mod lines;
+mod link;
+mod password;
+mod record;
+mod tasks;
+mod thread;
+mod traffic;
+
+pub use client::{Client, Message};
+
+use crate::broker::{Broker, Delivery, Event};
+use crate::change::{Ask, Asked, By, Change, Ended, NewJob, Policy};
+use crate::clock::Clock;
+use crate::embedded::{Keep, open_taker};
+use crate::open::Safety;
+use crate::outbox::{self, Inbox};
+use crate::place::Place;
+use crate::store::Store;
+use crate::trouble::Trouble;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use thread::{Answer, Input, Thread, Wish};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+/// Where the broker is, and who we are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Virtual host.
+    pub vhost: String,
+    /// Account there.
+    pub user: String,
+    /// File whose first line is the password; nobody but its owner may use it. Read for each
+    /// connection, and not kept.
+    pub password_file: PathBuf,
+    /// Encrypted, and its certificate checked; needs the feature `tls`.
+    pub tls: bool,
+}
+
+/// A participant's queue, as it is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// A quorum queue: it counts deliveries, so nothing is looked ahead at.
+    pub is_quorum: bool,
+    /// Deliveries of a quorum queue after which the broker takes the message away.
+    pub delivery_limit: Option<i32>,
+    /// Where it puts what is taken away or rejected.
+    pub dead_letter_exchange: Option<String>,
+}
+
+/// How a queue of RabbitMQ is opened.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the record is kept.
+    pub place: Place,
+    /// Where the time is from.
+    pub clock: Arc<dyn Clock>,
+    /// What a change of the record survives.
+    pub safety: Safety,
+    /// How what is taken is treated.
+    pub policy: Policy,
+    /// How much of what has been is kept.
+    pub keep: Keep,
+    /// The broker.
+    pub server: Server,
+    /// From which queue.
+    pub queue: Queue,
+    /// Queue that answers are sent to.
+    pub reply_queue: String,
+    /// Most bytes of an item.
+    pub item_limit: usize,
+}
+
+/// A queue of RabbitMQ.
+pub struct Rabbit {
+    inputs: UnboundedSender<Input>,
+    /// Wishes that the thread does not know of yet.
+    wishes: Vec<Wish>,
+    inbox: Inbox,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Rabbit {
+    /// Opens the record, and begins to connect: that the broker is away is no error, it is told by
+    /// [`Event::Trouble`] and tried again for ever.
+    ///
+    /// # Errors
+    /// [`Trouble`], as of [`Store::open`].
+    pub fn open(settings: &Settings) -> Result<Self, Trouble> {
+        let io = |e| Trouble::io("make a socket for", settings.place.folder(), e);
+        let mut store = Store::open(&settings.place, settings.clock.clone(), settings.safety)?;
+        let name = &settings.queue.name;
+        let (taker, bell) = open_taker(&mut store, &settings.place, name, settings.policy)?;
+        let (outbox, inbox) = outbox::pair().map_err(io)?;
+        let (inputs, incoming) = unbounded_channel();
+        let runtime = runtime().map_err(io)?;
+        let (settings, to_self) = (settings.clone(), inputs.clone());
+        let place = settings.place.clone();
+        let thread = std::thread::Builder::new()
+            .name("rabbitmq".to_owned())
+            .stack_size(512 << 10)
+            .spawn(move || {
+                let whole = async move {
+                    let parts = (store, taker, outbox);
+                    Thread::new(settings, parts, bell, to_self, incoming).run().await;
+                };
+                runtime.block_on(whole);
+            })
+            .map_err(|e| Trouble::io("make a thread for", place.folder(), e))?;
+        Ok(Self { inputs, wishes: Vec::new(), inbox, thread: Some(thread) })
+    }
+
+    fn change(&mut self, change: Change, answer: Answer) {
+        self.wishes.push(Wish::Change(change, answer));
+    }
+}
+
+/// Makes what the client library runs on: in the thread that drives it, and no other.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    // Names are looked up in a thread beside it, which ends soon after.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(1)
+        .thread_stack_size(256 << 10)
+        .build()
+}
+
+impl Broker for Rabbit {
+    fn wakeup(&self) -> BorrowedFd<'_> {
+        self.inbox.wakeup()
+    }
+
+    fn next(&mut self) -> Option<Event> {
+        self.flush();
+        self.inbox.next()
+    }
+
+    fn flush(&mut self) {
+        if !self.wishes.is_empty() {
+            // Where nobody listens any more, that was told.
+            let _ = self.inputs.send(Input::Wishes(std::mem::take(&mut self.wishes)));
+        }
+    }
+
+    fn ask(&mut self, ask: Ask, instance: &str) {
+        self.wishes.push(Wish::Ask(ask, instance.to_owned()));
+    }
+
+    fn withdraw(&mut self, ask: Ask, instance: &str) {
+        self.wishes.push(Wish::Withdraw(ask, instance.to_owned()));
+    }
+
+    fn begin(&mut self, delivery: &mut Delivery, instance: &str) {
+        if !delivery.taken.begun {
+            delivery.taken.begun = true;
+            let lease = delivery.key();
+            let begin = Change::Begin { lease, instance: instance.to_owned() };
+            self.change(begin, Answer::Begin(lease));
+        }
+    }
+
+    fn give_back(&mut self, delivery: Delivery) {
+        let lease = delivery.key();
+        self.change(Change::GiveBack(lease), Answer::Return(lease));
+    }
+
+    fn interrupt(&mut self, delivery: Delivery, ended: Ended) {
+        let lease = delivery.key();
+        self.change(Change::Interrupt(lease, Box::new(ended)), Answer::Return(lease));
+    }
+
+    fn finish(&mut self, delivery: Delivery, ended: Ended) {
+        let (lease, forget) = (delivery.key(), ended.forget);
+        self.change(Change::End(lease, Box::new(ended)), Answer::Settle(lease, forget));
+    }
+
+    fn overdue(&mut self, delivery: Delivery, ended: Ended) {
+        let (lease, forget) = (delivery.key(), ended.forget);
+        self.change(Change::CancelOverdue(lease, Box::new(ended)), Answer::Settle(lease, forget));
+    }
+
+    fn stage(&mut self, delivery: &Delivery, stage: Option<String>) {
+        let lease = delivery.key();
+        self.change(Change::Stage { lease, stage }, Answer::Begin(lease));
+    }
+
+    fn send(&mut self, ticket: u64, job: NewJob) {
+        self.wishes.push(Wish::Send(ticket, Box::new(job)));
+    }
+
+    /// There is no other way than the queue.
+    fn collect(&mut self) {}
+
+    fn make(&mut self, ticket: u64, by: By, asked: Asked) {
+        self.change(Change::Asked(by, asked), Answer::Made(ticket));
+    }
+}
+
+impl Drop for Rabbit {
+    fn drop(&mut self) {
+        self.flush();
+        let _ = self.inputs.send(Input::Close);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What of all that happens is put on record, and what follows from that.
+
+use super::Settings;
+use super::lines::Of;
+use super::thread::{AGAIN, AT_ONCE, Answer, For, Hand, Part, Thread, ring};
+use crate::broker::{Delivery, Event};
+use crate::change::{Applied, Ask, Asked, Change, JobId, Lease, NewJob, Refused};
+use crate::embedded::open_taker;
+use crate::trouble::Trouble;
+use machine::time::Mono;
+use machine::work::{Fault, Kind};
+use std::collections::HashMap;
+
+impl Thread {
+    /// Makes one transaction of all that is to be done, as far as it fits.
+    pub(super) fn work(&mut self) -> Result<(), Trouble> {
+        let now = self.store.now().mono;
+        if self.lasting || self.again_at.is_some_and(|at| at > now) {
+            return Ok(());
+        }
+        self.again_at = None;
+        let (batch, answers) = self.batch(now);
+        if !batch.is_empty() {
+            let made = match self.store.apply_all(&batch) {
+                Ok(made) => made,
+                Err(trouble) => {
+                    self.unmake(batch, answers);
+                    return Err(trouble);
+                }
+            };
+            self.well(Part::Store);
+            self.retention.written();
+            let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
+            for ((change, answer), applied) in batch.into_iter().zip(answers).zip(made) {
+                self.answer(change, answer, applied)?;
+            }
+            if gone {
+                self.reopen()?;
+            }
+        }
+        self.hear_of_cancels()
+    }
+
+    /// Puts back what was to be done.
+    pub(super) fn unmake(&mut self, batch: Vec<Change>, answers: Vec<Answer>) {
+        for (change, answer) in batch.into_iter().zip(answers).rev() {
+            match (change, answer) {
+                (Change::Arrive { job, .. }, Answer::Arrive(line, ask, instance)) => {
+                    self.lines.is(line, Of::New(job));
+                    self.asks.push_front((ask, instance));
+                }
+                (_, Answer::Keep | Answer::Clean) => {}
+                (change, answer) => self.changes.push_front((change, answer)),
+            }
+        }
+    }
+
+    pub(super) fn batch(&mut self, now: Mono) -> (Vec<Change>, Vec<Answer>) {
+        let wished = self.changes.len().min(AT_ONCE);
+        let (mut batch, mut answers): (Vec<_>, Vec<_>) = self.changes.drain(..wished).unzip();
+        let taker = self.taker;
+        if !self.held.is_empty() && self.renew_at.is_none_or(|at| at <= now) {
+            batch.push(Change::Renew(taker));
+            answers.push(Answer::Keep);
+            self.renew_at = Some(now.after(self.settings.policy.lease / 3));
+        }
+        if std::mem::take(&mut self.sweep) {
+            batch.push(Change::Sweep(taker));
+            answers.push(Answer::Keep);
+        }
+        for line in self.lines.due(now) {
+            let Some((ask, instance)) = self.next_ask() else { break };
+            let Some((job, _)) = self.lines.record(line) else { continue };
+            batch.push(Change::Arrive { job, taker, ask, instance: instance.clone() });
+            answers.push(Answer::Arrive(line, ask, instance));
+        }
+        if let Some(step) = self.retention.step(self.store.now()) {
+            batch.push(step);
+            answers.push(Answer::Clean);
+        }
+        (batch, answers)
+    }
+
+    /// Takes the ask that is granted next: who waits comes before who looks ahead.
+    pub(super) fn next_ask(&mut self) -> Option<(Ask, String)> {
+        let waits = self.asks.iter().position(|(ask, _)| *ask == Ask::Now);
+        self.asks.remove(waits.unwrap_or(0))
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        change: Change,
+        answer: Answer,
+        applied: Result<Applied, Refused>,
+    ) -> Result<(), Trouble> {
+        match (answer, applied) {
+            (Answer::Arrive(line, ask, instance), applied) => {
+                let Change::Arrive { job, .. } = change else { return Ok(()) };
+                self.arrived(line, job, (ask, instance), applied);
+            }
+            (Answer::Settle(key, forget), Ok(Applied::Ended { fault, retry })) => {
+                self.ended(key, fault, retry, forget)?;
+            }
+            (Answer::Settle(key, _) | Answer::Return(key), Err(_)) => {
+                self.let_go(key);
+                self.news.push(Event::Overtaken(key));
+            }
+            (Answer::Return(key), Ok(_)) => self.let_go(key),
+            (Answer::Begin(key), Err(_)) => self.news.push(Event::Overtaken(key)),
+            (Answer::Made(ticket), made) => {
+                if let Ok(applied) = &made {
+                    self.made(&change, applied)?;
+                }
+                self.rung |= made.is_ok();
+                self.news.push(Event::Made { ticket, made });
+            }
+            (Answer::Answered(job), _) => {
+                let wanted = self.wanted();
+                for line in self.lines.of_job(job) {
+                    self.lines.acknowledge(line, wanted);
+                }
+            }
+            (Answer::Bury(line), _) => {
+                let wanted = self.wanted();
+                self.lines.reject(line, wanted);
+            }
+            (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
+            (Answer::Begin(_) | Answer::Settle(..) | Answer::Keep | Answer::Clean, _) => {}
+        }
+        Ok(())
+    }
+
+    /// A message was recorded, or was on record.
+    pub(super) fn arrived(
+        &mut self,
+        line: u64,
+        job: Box<NewJob>,
+        ask: (Ask, String),
+        applied: Result<Applied, Refused>,
+    ) {
+        let wanted = self.asks.len() + 1;
+        match applied {
+            Ok(Applied::Taken(taken)) => {
+                self.lines.is(line, Of::Job(taken.lease.job));
+                let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());
+                self.held.insert(taken.lease, Hand { wfid, rest, told: false });
+                let third = self.settings.policy.lease / 3;
+                self.renew_at = Some(self.store.now().mono.after(third));
+                self.news.push(Event::Arrived(Delivery { taken: *taken }));
+                return;
+            }
+            Ok(Applied::Finished { answer: None, .. }) => self.lines.acknowledge(line, wanted),
+            Ok(Applied::Finished { job: id, answer: Some(answer), by, .. }) => {
+                let is_elsewhere = by.is_some_and(|by| by != self.taker);
+                if is_elsewhere && !self.is_answering(id) {
+                    self.park(line, job, id);
+                } else {
+                    self.lines.is(line, Of::Job(id));
+                    if !self.is_answering(id) {
+                        self.send_answer(id, answer, None);
+                    }
+                }
+            }
+            Ok(Applied::Elsewhere(id)) => {
+                if self.held.keys().any(|lease| lease.job == id) {
+                    self.lines.is(line, Of::Job(id));
+                } else {
+                    self.park(line, job, id);
+                }
+            }
+            Err(Refused::Absent("taker")) => self.lines.is(line, Of::New(job)),
+            other => {
+                let reason = match other {
+                    Err(why) => why.to_string(),
+                    Ok(_) => "it could not be recorded".to_owned(),
+                };
+                let NewJob { queue, item, .. } = *job;
+                let fault = Fault::UNKNOWN;
+                let bury = Change::Bury { queue, owner: None, fault, reason, bytes: item };
+                self.changes.push_back((bury, Answer::Bury(line)));
+            }
+        }
+        self.asks.push_front(ask);
+    }
+
+    /// Keeps a message until its job may be tried, or is done.
+    pub(super) fn park(&mut self, line: u64, job: Box<NewJob>, id: JobId) {
+        // Whoever has it may be dead.
+        self.sweep = true;
+        let at = self.store.now().mono.after(AGAIN);
+        // Of what is on record the name is enough.
+        let job = Box::new(NewJob { item: Vec::new(), ..*job });
+        self.lines.is(line, Of::Parked { job, id: Some(id), at });
+    }
+
+    pub(super) fn is_answering(&self, job: JobId) -> bool {
+        self.outgoing.values().any(|out| matches!(out.why, For::Answer(id, _) if id == job))
+    }
+
+    /// The end of an attempt is on record.
+    pub(super) fn ended(
+        &mut self,
+        key: Lease,
+        fault: Fault,
+        retry: Option<Mono>,
+        forget: bool,
+    ) -> Result<(), Trouble> {
+        let hand = self.held.remove(&key);
+        let settled = Event::Settled { key, fault, retry };
+        if let (Some(at), Some(hand)) = (retry, hand) {
+            let queue = self.settings.queue.name.clone();
+            let job = NewJob { queue, wfid: hand.wfid, identity: hand.rest, ..NewJob::default() };
+            for line in self.lines.of_job(key.job) {
+                let parked = Of::Parked { job: Box::new(job.clone()), id: Some(key.job), at };
+                self.lines.is(line, parked);
+            }
+            self.news.push(settled);
+            return Ok(());
+        }
+        let is_answered = forget || fault.kind() == Kind::Cancelled;
+        let answer = if is_answered { None } else { self.store.answer(key.job)? };
+        if let Some(answer) = answer {
+            self.send_answer(key.job, answer, Some((key, fault)));
+        } else {
+            let wanted = self.wanted();
+            for line in self.lines.of_job(key.job) {
+                self.lines.acknowledge(line, wanted);
+            }
+            self.news.push(settled);
+        }
+        Ok(())
+    }
+
+    /// A delivery was given back, or is somebody else's.
+    pub(super) fn let_go(&mut self, key: Lease) {
+        self.held.remove(&key);
+        for line in self.lines.of_job(key.job) {
+            self.lines.give_back(line);
+        }
+    }
+
+    /// Somebody's wish was granted: what was acknowledged and is wanted again has no message any more.
+    pub(super) fn made(&mut self, change: &Change, applied: &Applied) -> Result<(), Trouble> {
+        let job = match (change, applied) {
+            (Change::Asked(_, Asked::Requeue { job, .. }), _) => *job,
+            (
+                Change::Asked(_, Asked::Revive(_)),
+                Applied::Submitted { job, .. } | Applied::Known(job),
+            ) => *job,
+            _ => return Ok(()),
+        };
+        let now = self.store.now().mono;
+        if !self.lines.hurry(now, |_, id| id == job).is_empty() {
+            return Ok(());
+        }
+        if let Some((queue, item)) = self.store.item(job)?
+            && queue == self.settings.queue.name
+        {
+            self.publish("", queue, item, None, For::Nobody);
+        }
+        Ok(())
+    }
+
+    /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
+    pub(super) fn reopen(&mut self) -> Result<(), Trouble> {
+        let Settings { place, queue, policy, .. } = &self.settings;
+        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, *policy)?;
+        self.taker = taker;
+        self.ringing.abort();
+        self.ringing = ring(bell, self.to_self.clone());
+        Ok(())
+    }
+
+    /// Looks what is to be stopped, if somebody rang since the last look.
+    pub(super) fn hear_of_cancels(&mut self) -> Result<(), Trouble> {
+        if !std::mem::take(&mut self.rung) || self.held.is_empty() {
+            return Ok(());
+        }
+        let known: HashMap<Lease, Option<Fault>> =
+            self.store.in_hand(self.taker)?.into_iter().collect();
+        let mut overtaken = Vec::new();
+        for (key, hand) in &mut self.held {
+            match known.get(key) {
+                // What was only at hand is taken away by a cancel.
+                None => overtaken.push(*key),
+                Some(Some(why)) if !hand.told => {
+                    hand.told = true;
+                    self.news.push(Event::Cancelled { key: *key, why: *why });
+                }
+                Some(_) => {}
+            }
+        }
+        for key in overtaken {
+            self.let_go(key);
+            self.news.push(Event::Overtaken(key));
+        }
+        Ok(())
+    }
+}

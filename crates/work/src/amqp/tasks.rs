@@ -1,0 +1,251 @@
+//! What is done over a connection without anybody waiting for it: each task tells the thread what
+//! came of it.
+
+use super::Queue;
+use super::link::{Link, PATIENCE, answered, declare, ensure, listen, look};
+use super::thread::Input;
+use crate::wire::CONTROL_EXCHANGE;
+use lapin::options::{
+    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
+    BasicPublishOptions, BasicQosOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Consumer};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+/// Between two looks at the queue.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Number of a connection; what is told of an earlier one is not heeded.
+pub(super) type Life = u64;
+
+/// What a line is to do, in this order.
+pub(super) enum Order {
+    Consume,
+    Cancel,
+    /// The message is settled for good.
+    Ack(u64),
+    /// The message is put back, or thrown away.
+    Nack {
+        tag: u64,
+        requeue: bool,
+    },
+}
+
+/// What a line did, or what came to it.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// It consumes.
+    Consumes,
+    /// A message.
+    Message { tag: u64, body: Vec<u8> },
+    /// It consumes no more, as it was ordered.
+    Idle,
+    /// The broker ended the consumer.
+    Unwanted,
+    /// The channel is of no use any more: the broker closed it, as where an item took longer than
+    /// its time-out for acknowledgements, or all of the connection is lost.
+    Gone,
+}
+
+/// Something to be published.
+pub(super) struct Publication {
+    /// Names it in [`Input::Published`].
+    pub(super) token: u64,
+    pub(super) exchange: &'static str,
+    pub(super) key: String,
+    pub(super) body: Arc<Vec<u8>>,
+    pub(super) id: Option<String>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    Safe,
+    /// There is no such queue.
+    Nowhere,
+    /// Nobody knows.
+    Unsure,
+}
+
+/// Who tells the thread.
+#[derive(Clone)]
+pub(super) struct Teller {
+    pub(super) life: Life,
+    pub(super) inputs: UnboundedSender<Input>,
+}
+
+impl Teller {
+    pub(super) fn tell(&self, input: Input) {
+        // Where nobody listens any more all is over.
+        let _ = self.inputs.send(input);
+    }
+
+    fn line(&self, line: u64, said: Said) {
+        self.tell(Input::Line { life: self.life, line, said });
+    }
+
+    fn lost(&self, why: String) {
+        self.tell(Input::Lost { life: self.life, why });
+    }
+}
+
+/// What has to live as long as its connection.
+pub(super) struct Kept {
+    _control: (Channel, Consumer),
+}
+
+/// Makes all ready on a new connection: queues and the control exchange, and who looks after it.
+pub(super) async fn prepare(
+    link: &Link,
+    queue: &Queue,
+    reply_queue: &str,
+    teller: &Teller,
+) -> Result<Kept, String> {
+    declare(&link.channel().await?, queue).await?;
+    ensure(link, reply_queue).await?;
+    let for_control = teller.clone();
+    let control =
+        listen(link, CONTROL_EXCHANGE, move |body| for_control.tell(Input::Control(body))).await?;
+    let watched = link.channel().await?;
+    tokio::spawn(watch(watched, queue.name.clone(), teller.clone()));
+    let (ended, for_end) = (link.ended(), teller.clone());
+    tokio::spawn(async move { for_end.lost(ended.await) });
+    Ok(Kept { _control: control })
+}
+
+/// Looks at the queue again and again. That the broker answers at all is our own heartbeat.
+async fn watch(channel: Channel, queue: String, teller: Teller) {
+    while tokio::time::timeout(LOOK, teller.inputs.closed()).await.is_err() {
+        match look(&channel, &queue).await {
+            Ok((ready, consumers)) => {
+                teller.tell(Input::Looked { life: teller.life, ready, consumers });
+            }
+            Err(why) => return teller.lost(why),
+        }
+    }
+}
+
+/// A channel on which one message at a time is had.
+pub(super) async fn line(
+    link: Arc<Link>,
+    queue: String,
+    number: u64,
+    teller: Teller,
+    mut orders: UnboundedReceiver<Order>,
+) {
+    let opened = async {
+        let channel = link.channel().await?;
+        answered(channel.basic_qos(1, BasicQosOptions::default())).await?;
+        Ok::<_, String>(channel)
+    };
+    let Ok(channel) = opened.await else { return teller.line(number, Said::Gone) };
+    drop(link);
+    let mut consumer = None;
+    while let Some(order) = orders.recv().await {
+        let done = obey(&channel, &queue, number, &teller, &mut consumer, order).await;
+        if done.is_err() {
+            return teller.line(number, Said::Gone);
+        }
+    }
+}
+
+async fn obey(
+    channel: &Channel,
+    queue: &str,
+    number: u64,
+    teller: &Teller,
+    consumer: &mut Option<Consumer>,
+    order: Order,
+) -> Result<(), String> {
+    match order {
+        Order::Consume => {
+            let asked = channel.basic_consume(
+                queue.into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            );
+            let began = answered(asked).await?;
+            teller.line(number, Said::Consumes);
+            let teller = teller.clone();
+            began.set_delegate(move |delivery: lapin::message::DeliveryResult| {
+                teller.line(number, came(delivery));
+                std::future::ready(())
+            });
+            *consumer = Some(began);
+        }
+        Order::Cancel => {
+            if let Some(consumer) = consumer.take() {
+                let options = BasicCancelOptions::default();
+                answered(channel.basic_cancel(consumer.tag(), options)).await?;
+            }
+            teller.line(number, Said::Idle);
+        }
+        Order::Ack(tag) => {
+            answered(channel.basic_ack(tag, BasicAckOptions::default())).await?;
+        }
+        Order::Nack { tag, requeue } => {
+            let options = BasicNackOptions { requeue, ..BasicNackOptions::default() };
+            answered(channel.basic_nack(tag, options)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn came(delivery: lapin::message::DeliveryResult) -> Said {
+    match delivery {
+        Ok(Some(delivery)) => Said::Message { tag: delivery.delivery_tag, body: delivery.data },
+        Ok(None) => Said::Unwanted,
+        Err(_) => Said::Gone,
+    }
+}
+
+/// Publishes one thing after the other; confirms are waited for beside that.
+pub(super) async fn publisher(
+    link: Arc<Link>,
+    teller: Teller,
+    mut all: UnboundedReceiver<Publication>,
+) {
+    let channel = match link.publisher().await {
+        Ok(channel) => channel,
+        Err(why) => return teller.lost(why),
+    };
+    drop(link);
+    while let Some(Publication { token, exchange, key, body, id }) = all.recv().await {
+        let mandatory = exchange.is_empty();
+        let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+        let mut properties =
+            BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
+        if let Some(id) = id {
+            properties = properties.with_message_id(id.into());
+        }
+        let asked =
+            channel.basic_publish(exchange.into(), key.as_str().into(), options, &body, properties);
+        match answered(asked).await {
+            Ok(confirm) => {
+                let teller = teller.clone();
+                tokio::spawn(async move {
+                    let became = became(&tokio::time::timeout(3 * PATIENCE, confirm).await);
+                    if became == Published::Unsure {
+                        teller.lost("what was published is not confirmed".to_owned());
+                    }
+                    teller.tell(Input::Published { life: teller.life, token, became });
+                });
+            }
+            Err(why) => return teller.lost(why),
+        }
+    }
+}
+
+fn became<E, F>(confirmed: &Result<Result<Confirmation, E>, F>) -> Published {
+    match confirmed {
+        Ok(Ok(Confirmation::Ack(None))) => Published::Safe,
+        Ok(Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)))) => Published::Nowhere,
+        Ok(Ok(Confirmation::Nack(None) | Confirmation::NotRequested) | Err(_)) | Err(_) => {
+            Published::Unsure
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! The thread that has the store and the connection.
+
+use super::Settings;
+use super::lines::Lines;
+use super::link::Link;
+use super::tasks::{Kept, Life, Publication, Published, Said, Teller};
+use crate::bell::Bell;
+use crate::broker::Event;
+use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, TakerId};
+use crate::embedded::retention::Retention;
+use crate::name;
+use crate::outbox::Outbox;
+use crate::store::Store;
+use crate::trouble::Trouble;
+use crate::wire::{self, Incoming};
+use machine::time::{Mono, earlier};
+use machine::work::{Backoff, Fault};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixDatagram;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinHandle;
+
+/// Between two tries at what could not be done.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
+/// Longest sleep: a ring for which there was no memory is never heard.
+pub(super) const LONGEST: Duration = Duration::from_secs(5);
+/// Changes in one transaction: enough to share its cost, few enough for others to have a turn.
+pub(super) const AT_ONCE: usize = 256;
+/// How long the end waits for the broker.
+pub(super) const CLOSING: Duration = Duration::from_secs(5);
+/// Between two tries to connect.
+pub(super) const RECONNECT: Backoff =
+    Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
+/// A connection that lasted so long was a good one: the next is tried at once.
+pub(super) const GOOD: Duration = Duration::from_secs(10);
+
+/// What the loop wants.
+pub(super) enum Wish {
+    Ask(Ask, String),
+    Withdraw(Ask, String),
+    Change(Change, Answer),
+    Send(u64, Box<NewJob>),
+}
+
+/// What follows from a change.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    /// The loop is told only where it is refused.
+    Begin(Lease),
+    /// The same; the lease is over in any case.
+    Return(Lease),
+    /// The lease is over in any case; `true` = nobody is answered.
+    Settle(Lease, bool),
+    Made(u64),
+    /// One of our own: the message of a line was recorded, for this ask.
+    Arrive(u64, Ask, String),
+    /// One of our own: the answer of a job has been received.
+    Answered(JobId),
+    /// One of our own: what came on a line is kept with the dead.
+    Bury(u64),
+    /// One of our own.
+    Keep,
+    /// One of our own.
+    Clean,
+}
+
+/// Everything that happens.
+pub(super) enum Input {
+    Wishes(Vec<Wish>),
+    Close,
+    /// Another process rang.
+    Rung,
+    Connected {
+        life: Life,
+        link: Box<(Arc<Link>, Kept)>,
+    },
+    Unreachable {
+        life: Life,
+        why: String,
+    },
+    Lost {
+        life: Life,
+        why: String,
+    },
+    Line {
+        life: Life,
+        line: u64,
+        said: Said,
+    },
+    Looked {
+        life: Life,
+        ready: u32,
+        consumers: u32,
+    },
+    Published {
+        life: Life,
+        token: u64,
+        became: Published,
+    },
+    /// Came over the control exchange.
+    Control(Vec<u8>),
+}
+
+/// A delivery that the loop has.
+pub(super) struct Hand {
+    pub(super) wfid: String,
+    pub(super) rest: String,
+    /// A cancel was told.
+    pub(super) told: bool,
+}
+
+/// Why something is published.
+pub(super) enum For {
+    /// It is the answer of a job; the loop is told of its end where that was here.
+    Answer(JobId, Option<(Lease, Fault)>),
+    Sent(u64),
+    /// Nobody waits for it.
+    Nobody,
+}
+
+/// Something that is published until it is safe.
+pub(super) struct Outgoing {
+    pub(super) exchange: &'static str,
+    pub(super) key: String,
+    pub(super) body: Arc<Vec<u8>>,
+    pub(super) id: Option<String>,
+    pub(super) why: For,
+}
+
+/// A connection in use.
+pub(super) struct Connected {
+    pub(super) link: Arc<Link>,
+    pub(super) _kept: Kept,
+    pub(super) publisher: UnboundedSender<Publication>,
+    pub(super) publishing: JoinHandle<()>,
+    pub(super) teller: Teller,
+    pub(super) since: Mono,
+}
+
+pub(super) struct Thread {
+    pub(super) settings: Settings,
+    pub(super) store: Store,
+    pub(super) taker: TakerId,
+    pub(super) outbox: Outbox,
+    pub(super) ringing: JoinHandle<()>,
+    pub(super) to_self: UnboundedSender<Input>,
+    pub(super) inputs: UnboundedReceiver<Input>,
+    pub(super) asks: VecDeque<(Ask, String)>,
+    pub(super) changes: VecDeque<(Change, Answer)>,
+    pub(super) news: Vec<Event>,
+    pub(super) held: HashMap<Lease, Hand>,
+    pub(super) outgoing: BTreeMap<u64, Outgoing>,
+    pub(super) tokens: u64,
+    pub(super) life: Life,
+    pub(super) connected: Option<Connected>,
+    /// Connections in a row that came to nothing.
+    pub(super) vain: u32,
+    pub(super) lines: Lines,
+    /// Messages that came, and how many had at the last look at the queue, where somebody waited.
+    pub(super) came: u64,
+    pub(super) came_before: Option<u64>,
+    pub(super) sweep: bool,
+    pub(super) rung: bool,
+    pub(super) renew_at: Option<Mono>,
+    pub(super) retention: Retention,
+    pub(super) again_at: Option<Mono>,
+    pub(super) lasting: bool,
+    /// Told of trouble with the store, and with the broker.
+    pub(super) troubled: [bool; 2],
+    pub(super) closing: Option<Mono>,
+}
+
+/// What may be in trouble, each by itself.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    Store,
+    Broker,
+}
+
+pub(super) fn ring(bell: Bell, inputs: UnboundedSender<Input>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let Ok(bell) = UnixDatagram::from_std(bell.into_socket()) else { return };
+        while bell.recv(&mut [0]).await.is_ok() {
+            while bell.try_recv(&mut [0]).is_ok() {}
+            if inputs.send(Input::Rung).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+impl Thread {
+    pub(super) fn new(
+        settings: Settings,
+        (store, taker, outbox): (Store, TakerId, Outbox),
+        bell: Bell,
+        to_self: UnboundedSender<Input>,
+        inputs: UnboundedReceiver<Input>,
+    ) -> Self {
+        let retention = Retention::new(settings.keep, store.now().mono);
+        Self {
+            settings,
+            store,
+            taker,
+            outbox,
+            ringing: ring(bell, to_self.clone()),
+            to_self,
+            inputs,
+            asks: VecDeque::new(),
+            changes: VecDeque::new(),
+            news: Vec::new(),
+            held: HashMap::new(),
+            outgoing: BTreeMap::new(),
+            tokens: 0,
+            life: 0,
+            connected: None,
+            vain: 0,
+            lines: Lines::default(),
+            came: 0,
+            came_before: None,
+            sweep: false,
+            rung: false,
+            renew_at: None,
+            retention,
+            again_at: None,
+            lasting: false,
+            troubled: [false; 2],
+            closing: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        self.connect();
+        loop {
+            self.hear().await;
+            let worked = self.work();
+            if let Err(trouble) = worked {
+                self.stop(&trouble);
+            }
+            self.balance();
+            self.outbox.publish(&mut self.news);
+            if self.is_over() {
+                return self.close().await;
+            }
+        }
+    }
+
+    /// Waits for something to happen, and takes all of it that is there.
+    async fn hear(&mut self) {
+        let now = self.store.now().mono;
+        let is_busy = self.has_work(now);
+        let deadline = self.deadline();
+        let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
+        let limit = if is_busy { Duration::ZERO } else { limit.min(LONGEST) };
+        let first = tokio::time::timeout(limit, self.inputs.recv()).await;
+        if let Ok(Some(input)) = first {
+            self.heed(input);
+        }
+        for _ in 0..AT_ONCE {
+            let Ok(input) = self.inputs.try_recv() else { return };
+            self.heed(input);
+        }
+    }
+
+    pub(super) fn has_work(&self, now: Mono) -> bool {
+        self.again_at.is_none() && !self.lasting && {
+            let is_due = !self.asks.is_empty() && !self.lines.due(now).is_empty();
+            !self.changes.is_empty() || self.rung || is_due
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let own = if self.lasting || self.again_at.is_some() {
+            self.again_at
+        } else {
+            let parked = self.lines.next_due().filter(|_| !self.asks.is_empty());
+            let renew = self.renew_at.filter(|_| !self.held.is_empty());
+            earlier(earlier(parked, renew), Some(self.retention.deadline()))
+        };
+        earlier(own, self.closing)
+    }
+
+    pub(super) fn heed(&mut self, input: Input) {
+        let life = self.life;
+        match input {
+            Input::Wishes(wishes) => wishes.into_iter().for_each(|wish| self.wish(wish)),
+            Input::Close => self.begin_to_close(),
+            Input::Rung => self.rung = true,
+            Input::Connected { life: of, link } if of == life => self.use_link(*link),
+            Input::Unreachable { life: of, why } if of == life => self.not_connected(&why),
+            Input::Lost { life: of, why } if of == life => self.lost(&why),
+            Input::Line { life: of, line, said } if of == life => self.line(line, said),
+            Input::Looked { life: of, ready, consumers } if of == life => {
+                self.looked(ready, consumers);
+            }
+            Input::Published { life: of, token, became } if of == life => {
+                self.published(token, became);
+            }
+            Input::Control(body) => {
+                if let Ok(Incoming::Cancel(cancel)) = wire::read(&body, self.settings.item_limit) {
+                    self.cancel(&cancel);
+                }
+            }
+            // Of a connection that was given up.
+            _ => {}
+        }
+    }
+
+    pub(super) fn wish(&mut self, wish: Wish) {
+        match wish {
+            // Giving back would count as a delivery.
+            Wish::Ask(Ask::Ahead, _) if self.settings.queue.is_quorum => {}
+            Wish::Ask(ask, instance) => self.asks.push_back((ask, instance)),
+            Wish::Withdraw(ask, instance) => {
+                let same = |asked: &(Ask, String)| asked.0 == ask && asked.1 == instance;
+                if let Some(at) = self.asks.iter().position(same) {
+                    self.asks.remove(at);
+                }
+            }
+            Wish::Change(change, answer) => self.changes.push_back((change, answer)),
+            Wish::Send(ticket, job) => match self.flaw(&job) {
+                Some(refused) => self.news.push(Event::Sent { ticket, job: Err(refused) }),
+                None => self.publish("", job.queue, job.item, None, For::Sent(ticket)),
+            },
+        }
+    }
+
+    /// Says why something cannot be sent to another queue.
+    pub(super) fn flaw(&self, job: &NewJob) -> Option<Refused> {
+        if let Some(flaw) = name::flaw(&job.queue) {
+            return Some(Refused::Queue(job.queue.clone(), flaw));
+        }
+        let plain = NewJob {
+            queue: job.queue.clone(),
+            wfid: job.wfid.clone(),
+            identity: job.identity.clone(),
+            owner: job.owner,
+            reply_to: job.reply_to.clone(),
+            ..NewJob::default()
+        };
+        let answered = job.reply_to.as_ref().is_none_or(|to| *to == self.settings.reply_queue);
+        let is_plain = NewJob { item: Vec::new(), ..job.clone() } == plain && answered;
+        (!is_plain).then_some(Refused::Senseless(
+            "RabbitMQ knows no delay, priority, label, key or reply-to of an item",
+        ))
+    }
+
+    pub(super) fn begin_to_close(&mut self) {
+        self.asks.clear();
+        self.closing = Some(self.store.now().mono.after(CLOSING));
+        for event in self.outbox.take_back() {
+            if let Event::Arrived(delivery) = event {
+                let lease = delivery.key();
+                let change = if delivery.taken.begun {
+                    Change::Interrupt(lease, Box::default())
+                } else {
+                    Change::GiveBack(lease)
+                };
+                self.changes.push_back((change, Answer::Return(lease)));
+            }
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        let Some(until) = self.closing else { return false };
+        let is_stuck = self.lasting || self.again_at.is_some();
+        let is_done =
+            self.changes.is_empty() && (self.outgoing.is_empty() || self.connected.is_none());
+        is_done || is_stuck || until <= self.store.now().mono
+    }
+
+    async fn close(mut self) {
+        if let Some(connected) = self.connected.take() {
+            let limit = Duration::from_secs(2);
+            // Acknowledgements that are on their way arrive.
+            let _ = tokio::time::timeout(limit, self.lines.close()).await;
+            connected.publishing.abort();
+            let closing = connected.link.connection.close(200, "OK".into());
+            let _ = tokio::time::timeout(limit, closing).await;
+        }
+        self.ringing.abort();
+        // Whoever does not hear of it finds our socket dead.
+        let _ = self.store.apply(&Change::CloseTaker(self.taker));
+    }
+
+    /// Lets everything rest, since the store cannot be changed.
+    pub(super) fn stop(&mut self, trouble: &Trouble) {
+        self.lasting = trouble.is_lasting();
+        self.again_at = Some(self.store.now().mono.after(AGAIN));
+        self.trouble(Part::Store, trouble.to_string());
+    }
+
+    pub(super) fn trouble(&mut self, part: Part, what: String) {
+        let told = std::mem::replace(&mut self.troubled[part as usize], true);
+        if !told {
+            self.news.push(Event::Trouble { what, lasting: self.lasting });
+        }
+    }
+
+    pub(super) fn well(&mut self, part: Part) {
+        let was = std::mem::take(&mut self.troubled[part as usize]);
+        if was && self.troubled == [false; 2] {
+            self.news.push(Event::Well);
+        }
+    }
+}

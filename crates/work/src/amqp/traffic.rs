@@ -1,0 +1,235 @@
+//! What comes over the connection and what goes, and the connection itself.
+
+use super::Settings;
+use super::lines::{Lines, Of};
+use super::link::{Link, words};
+use super::tasks::{self, Kept, Publication, Published, Said, Teller};
+use super::thread::{Answer, Connected, For, GOOD, Hand, Input, Outgoing, Part, RECONNECT, Thread};
+use crate::broker::Event;
+use crate::change::{Change, JobId, Lease, NewJob, Refused, Steer, Subject};
+use crate::wire::{self, CONTROL_EXCHANGE, Cancel, Incoming};
+use machine::work::Fault;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::unbounded_channel;
+
+impl Thread {
+    /// Begins to connect, after a while where the last times were in vain.
+    pub(super) fn connect(&mut self) {
+        self.life += 1;
+        let teller = Teller { life: self.life, inputs: self.to_self.clone() };
+        let settings = self.settings.clone();
+        let seed = self.store.now().mono.0 ^ u64::from(std::process::id());
+        let first = self.vain;
+        tokio::spawn(async move {
+            for vain in first.. {
+                let delay = if vain > 0 { RECONNECT.after(vain, seed) } else { Duration::ZERO };
+                if tokio::time::timeout(delay, teller.inputs.closed()).await.is_ok() {
+                    return;
+                }
+                let name = format!("skynet {}", settings.queue.name);
+                let made = async {
+                    let link = Arc::new(Link::open(&settings.server, &name).await?);
+                    let Settings { queue, reply_queue, .. } = &settings;
+                    let kept = tasks::prepare(&link, queue, reply_queue, &teller).await?;
+                    Ok::<_, String>(Box::new((link, kept)))
+                };
+                match made.await {
+                    Ok(link) => return teller.tell(Input::Connected { life: teller.life, link }),
+                    Err(why) => teller.tell(Input::Unreachable { life: teller.life, why }),
+                }
+            }
+        });
+    }
+
+    pub(super) fn use_link(&mut self, (link, kept): (Arc<Link>, Kept)) {
+        let teller = Teller { life: self.life, inputs: self.to_self.clone() };
+        let (publisher, all) = unbounded_channel();
+        let publishing = tokio::spawn(tasks::publisher(Arc::clone(&link), teller.clone(), all));
+        let since = self.store.now().mono;
+        self.connected =
+            Some(Connected { link, _kept: kept, publisher, publishing, teller, since });
+        self.came_before = None;
+        self.well(Part::Broker);
+        let tokens: Vec<u64> = self.outgoing.keys().copied().collect();
+        for token in tokens {
+            self.push(token);
+        }
+    }
+
+    pub(super) fn not_connected(&mut self, why: &str) {
+        let (host, port) = (&self.settings.server.host, self.settings.server.port);
+        let what = format!("not connected to RabbitMQ at {host}:{port}: {}", words(&why));
+        self.trouble(Part::Broker, what);
+    }
+
+    /// The connection is of no use any more. What is in hand stays there; its messages come again.
+    pub(super) fn lost(&mut self, why: &str) {
+        let Some(connected) = self.connected.take() else {
+            return self.not_connected(why);
+        };
+        let is_good = connected.since.after(GOOD) <= self.store.now().mono;
+        self.vain = if is_good { 1 } else { self.vain.saturating_add(1) };
+        drop(connected);
+        self.lines = Lines::default();
+        self.not_connected(why);
+        self.connect();
+    }
+
+    pub(super) fn looked(&mut self, ready: u32, consumers: u32) {
+        let is_waiting = self.lines.surely_waiting() > 0;
+        let is_starved = ready > 0 && self.came_before == Some(self.came);
+        if is_waiting && (consumers == 0 || is_starved) {
+            return self.lost("the broker has items and sends none");
+        }
+        self.came_before = is_waiting.then_some(self.came);
+    }
+
+    pub(super) fn line(&mut self, line: u64, said: Said) {
+        match said {
+            Said::Consumes => self.lines.consumes(line),
+            Said::Idle => self.lines.idle(line),
+            Said::Gone => self.lines.gone(line),
+            Said::Unwanted if self.lines.is_unwanted(line) => {
+                self.lost("the broker ended the consumer: the queue was deleted");
+            }
+            Said::Unwanted => {}
+            Said::Message { tag, body } => self.message(line, tag, body),
+        }
+    }
+
+    /// Has as many lines wait for a message as there are asks.
+    pub(super) fn balance(&mut self) {
+        let wanted = self.wanted();
+        if let Some(Connected { link, teller, .. }) = &self.connected {
+            self.lines.wait_for(wanted, link, &self.settings.queue, teller);
+        }
+    }
+
+    pub(super) fn wanted(&self) -> usize {
+        // While nothing can be recorded nothing is wanted.
+        if self.again_at.is_some() || self.lasting { 0 } else { self.asks.len() }
+    }
+
+    pub(super) fn message(&mut self, line: u64, tag: u64, body: Vec<u8>) {
+        self.came += 1;
+        let queue = self.settings.queue.name.clone();
+        match wire::read(&body, self.settings.item_limit) {
+            Ok(Incoming::Item(named)) => {
+                let job = NewJob {
+                    queue,
+                    wfid: named.wfid,
+                    identity: named.rest,
+                    item: body,
+                    ..NewJob::default()
+                };
+                self.lines.came(line, tag, Of::New(Box::new(job)));
+                if self.asks.is_empty() {
+                    self.lines.give_back(line);
+                }
+            }
+            Ok(Incoming::Cancel(cancel)) => {
+                self.lines.came(line, tag, Of::Recording);
+                if !self.cancel(&cancel) {
+                    // Whoever has it may be elsewhere.
+                    self.publish(CONTROL_EXCHANGE, String::new(), body, None, For::Nobody);
+                }
+                let wanted = self.wanted();
+                self.lines.acknowledge(line, wanted);
+            }
+            Err(invalid) => {
+                self.lines.came(line, tag, Of::Recording);
+                let reason = invalid.to_string();
+                let bury =
+                    Change::Bury { queue, owner: None, fault: Fault::UNKNOWN, reason, bytes: body };
+                self.changes.push_back((bury, Answer::Bury(line)));
+            }
+        }
+    }
+
+    /// Has what is meant stopped, as far as it is here. Tells whether any of it is.
+    pub(super) fn cancel(&mut self, cancel: &Cancel) -> bool {
+        let is_meant = |hand: &Hand| cancel.is_for(&hand.wfid, &hand.rest);
+        let held = self.held.iter().filter(|(_, hand)| is_meant(hand));
+        let mut jobs: Vec<JobId> = held.map(|(lease, _)| lease.job).collect();
+        let now = self.store.now().mono;
+        jobs.extend(self.lines.hurry(now, |job, _| cancel.is_for(&job.wfid, &job.identity)));
+        let is_here = !jobs.is_empty();
+        for job in jobs {
+            let steer = Change::Steer(Subject::Job(job), Steer::Cancel(cancel.why));
+            self.changes.push_back((steer, Answer::Keep));
+        }
+        self.rung |= is_here;
+        is_here
+    }
+
+    pub(super) fn send_answer(
+        &mut self,
+        job: JobId,
+        answer: Vec<u8>,
+        settled: Option<(Lease, Fault)>,
+    ) {
+        let queue = self.settings.reply_queue.clone();
+        let name = crate::item::identity(&answer, usize::MAX).ok().flatten();
+        // A name of 255 bytes is the longest that goes.
+        let id = name.map(|name| format!("{}!{}", name.rest, name.wfid));
+        let id = id.filter(|id| id.len() <= 255);
+        self.publish("", queue, answer, id, For::Answer(job, settled));
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        exchange: &'static str,
+        key: String,
+        body: Vec<u8>,
+        id: Option<String>,
+        why: For,
+    ) {
+        self.tokens += 1;
+        let body = Arc::new(body);
+        self.outgoing.insert(self.tokens, Outgoing { exchange, key, body, id, why });
+        self.push(self.tokens);
+    }
+
+    /// Publishes something, where there is a connection; if not, when there is one.
+    pub(super) fn push(&self, token: u64) {
+        if let (Some(connected), Some(out)) = (&self.connected, self.outgoing.get(&token)) {
+            let _ = connected.publisher.send(Publication {
+                token,
+                exchange: out.exchange,
+                key: out.key.clone(),
+                body: Arc::clone(&out.body),
+                id: out.id.clone(),
+            });
+        }
+    }
+
+    pub(super) fn published(&mut self, token: u64, became: Published) {
+        // What nobody knows of goes again over the next connection.
+        if became == Published::Unsure {
+            return;
+        }
+        let Some(out) = self.outgoing.remove(&token) else { return };
+        match (&out.why, became) {
+            (For::Answer(..), Published::Nowhere | Published::Unsure) => {
+                let why = format!("the queue {} was deleted", out.key);
+                self.outgoing.insert(token, out);
+                // The next connection begins by making it anew.
+                self.lost(&why);
+            }
+            (&For::Answer(job, settled), Published::Safe) => {
+                self.changes.push_back((Change::Answered(job), Answer::Answered(job)));
+                if let Some((key, fault)) = settled {
+                    self.news.push(Event::Settled { key, fault, retry: None });
+                }
+            }
+            (&For::Sent(ticket), Published::Safe) => {
+                self.news.push(Event::Sent { ticket, job: Ok(None) });
+            }
+            (&For::Sent(ticket), _) => {
+                self.news.push(Event::Sent { ticket, job: Err(Refused::Absent("queue")) });
+            }
+            (For::Nobody, _) => {}
+        }
+    }
+}

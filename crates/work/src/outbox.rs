@@ -1,0 +1,80 @@
+//! What a broker's thread has to tell the loop, and the descriptor that wakes it.
+
+use crate::broker::Event;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[derive(Default)]
+struct Told {
+    list: VecDeque<Event>,
+    /// A byte for them is in the loop's socket, or on its way there.
+    is_told: bool,
+}
+
+fn locked(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    // Nothing panics while it holds the lock; what it guards is whole in any case.
+    told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread's end.
+pub(crate) struct Outbox {
+    told: Arc<Mutex<Told>>,
+    waker: UnixStream,
+}
+
+/// The loop's end.
+pub(crate) struct Inbox {
+    told: Arc<Mutex<Told>>,
+    wakeup: UnixStream,
+}
+
+/// Makes both ends.
+pub(crate) fn pair() -> io::Result<(Outbox, Inbox)> {
+    let (wakeup, waker) = UnixStream::pair()?;
+    wakeup.set_nonblocking(true)?;
+    waker.set_nonblocking(true)?;
+    let told = Arc::new(Mutex::default());
+    Ok((Outbox { told: Arc::clone(&told), waker }, Inbox { told, wakeup }))
+}
+
+impl Outbox {
+    /// Lets the loop know of all this, and wakes it once for it.
+    pub(crate) fn publish(&mut self, news: &mut Vec<Event>) {
+        if news.is_empty() {
+            return;
+        }
+        let mut told = locked(&self.told);
+        told.list.extend(news.drain(..));
+        let is_told = std::mem::replace(&mut told.is_told, true);
+        drop(told);
+        // Where the kernel had no memory for it, the next news try again.
+        if !is_told && self.waker.write(&[1]).is_err() {
+            locked(&self.told).is_told = false;
+        }
+    }
+
+    /// Takes back what the loop has not looked at.
+    pub(crate) fn take_back(&self) -> VecDeque<Event> {
+        std::mem::take(&mut locked(&self.told).list)
+    }
+}
+
+impl Inbox {
+    pub(crate) fn wakeup(&self) -> BorrowedFd<'_> {
+        self.wakeup.as_fd()
+    }
+
+    /// Returns the next thing that the thread told.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let mut told = locked(&self.told);
+        let event = told.list.pop_front();
+        if event.is_none() && told.is_told {
+            // Where it is still on its way it is looked for next time.
+            told.is_told = !matches!(self.wakeup.read(&mut [0; 1]), Ok(1));
+        }
+        event
+    }
+}

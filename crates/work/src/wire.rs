@@ -1,0 +1,256 @@
+//! What engines and participants write to each other over RabbitMQ, as pure functions.
+//!
+//! | message | made by | read by |
+//! |---|---|---|
+//! | work item, and its answer | whoever has it: it goes through byte for byte | [`read`] |
+//! | answer with an error | [`crate::item::with_error`] | the engine |
+//! | cancel | [`cancel`] | [`read`] |
+//! | launch, register, unregister | [`launch`], [`register`], [`unregister`] | the engine |
+//!
+//! Numbers keep the characters that they were written with: nothing here reads a number that it
+//! only passes on.
+
+use crate::item::{self, Identity, Invalid};
+use machine::work::Fault;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Where engines read what participants and clients send.
+pub const ENGINE_QUEUE: &str = "ruote_workitems";
+
+/// Fanout exchange by which a cancel reaches the exo that has the item in hand, however long the
+/// participant's queue is. Its messages are those of [`cancel`].
+pub const CONTROL_EXCHANGE: &str = "skynet-control";
+
+/// What came in a participant's queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A work item.
+    Item(Identity),
+    /// An item is not wanted any more.
+    Cancel(Cancel),
+}
+
+/// Which item is not wanted any more, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancel {
+    /// Process that it belongs to.
+    pub wfid: String,
+    /// `EXPID!SUBID!` of the item; `None` = all of the process.
+    pub item: Option<String>,
+    /// The code that means why.
+    pub why: Fault,
+}
+
+impl Cancel {
+    /// Tells whether an item is meant.
+    #[must_use]
+    pub fn is_for(&self, wfid: &str, rest: &str) -> bool {
+        self.wfid == wfid && self.item.as_deref().is_none_or(|item| rest.starts_with(item))
+    }
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(default)]
+    cancel: Option<bool>,
+    #[serde(borrow, default)]
+    fei: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    flavour: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Fei<'a> {
+    #[serde(borrow)]
+    wfid: Cow<'a, str>,
+    #[serde(borrow, default)]
+    expid: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    subid: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    sub_wfid: Option<Cow<'a, str>>,
+}
+
+/// Reads a message of a participant's queue, of `limit` bytes at most.
+///
+/// # Errors
+/// [`Invalid`]: it is neither a work item with a `fei` nor a cancel.
+pub fn read(body: &[u8], limit: usize) -> Result<Incoming, Invalid> {
+    if body.len() > limit {
+        return Err(Invalid::TooLong { bytes: body.len(), limit });
+    }
+    // Where it is no object at all, the item's reader says why.
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    let head = serde_json::from_slice::<Head<'_>>(body).ok().filter(|_| is_object);
+    if let Some(Head { cancel: Some(true), fei, flavour }) = head {
+        return cancelled(fei, flavour.as_deref()).map(Incoming::Cancel);
+    }
+    match item::identity(body, limit)? {
+        Some(identity) => Ok(Incoming::Item(identity)),
+        None => Err(Invalid::NotAnItem("missing field `fei`".to_owned())),
+    }
+}
+
+fn cancelled(fei: Option<&RawValue>, flavour: Option<&str>) -> Result<Cancel, Invalid> {
+    let wrong = |why: &str| Invalid::NotAnItem(format!("a cancel: {why}"));
+    let fei = fei.ok_or_else(|| wrong("missing field `fei`"))?;
+    let is_object = fei.get().starts_with('{');
+    let fei: Fei<'_> = serde_json::from_str(fei.get())
+        .ok()
+        .filter(|_| is_object)
+        .ok_or_else(|| wrong("its fei names no process"))?;
+    let below = fei.subid.filter(|id| !id.is_empty()).or(fei.sub_wfid).unwrap_or_default();
+    Ok(Cancel {
+        item: fei.expid.map(|expid| format!("{expid}!{below}!")),
+        wfid: fei.wfid.into_owned(),
+        why: match flavour {
+            Some("kill") => Fault::KILLED,
+            Some("timeout") => Fault::GIVEN_UP,
+            _ => Fault::CANCELLED,
+        },
+    })
+}
+
+/// Returns the message that says that an item is not wanted any more. `fei`: as the item has it, or
+/// `{"wfid": ...}` for all of a process. `flavour`: `kill`, `timeout`, or none for a plain cancel.
+#[must_use]
+pub fn cancel(fei: &RawValue, flavour: Option<&str>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        cancel: bool,
+        fei: &'a RawValue,
+        flavour: Option<&'a str>,
+    }
+    bytes(&Message { cancel: true, fei, flavour })
+}
+
+/// Returns the message that has the engine start a process. `definition`: text or tree as JSON;
+/// `fields`: an object.
+#[must_use]
+pub fn launch(definition: &RawValue, fields: Option<&RawValue>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        definition: &'a RawValue,
+        fields: Option<&'a RawValue>,
+        variables: Option<&'a RawValue>,
+    }
+    bytes(&Message { definition, fields, variables: None })
+}
+
+/// Returns the message that has the engine send the steps whose name matches `pattern` to a queue.
+#[must_use]
+pub fn register(pattern: &str, queue: &str) -> Vec<u8> {
+    registration("boss_register", pattern, queue)
+}
+
+/// Returns the message that takes such a registration back.
+#[must_use]
+pub fn unregister(pattern: &str, queue: &str) -> Vec<u8> {
+    registration("boss_register :action => \"unregister\"", pattern, queue)
+}
+
+fn registration(step: &str, pattern: &str, queue: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        definition: String,
+        fields: Fields<'a>,
+        variables: Option<()>,
+    }
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        name: &'a str,
+        queue: &'a str,
+    }
+    let definition = format!(
+        "Ruote.process_definition :name => 'register' do\n  sequence do\n    {step}\n  end\nend"
+    );
+    bytes(&Message { definition, fields: Fields { name: pattern, queue }, variables: None })
+}
+
+fn bytes(message: &impl Serialize) -> Vec<u8> {
+    // It has nothing but texts, truths, and JSON that was read.
+    serde_json::to_vec(message).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::LARGEST;
+
+    const FEI: &str =
+        r#"{"engine_id":"e","wfid":"20261122-0807-bakugi","subid":"7f3c","expid":"0_1_0"}"#;
+
+    fn raw(json: &str) -> Box<RawValue> {
+        RawValue::from_string(json.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_cancel_is_read_as_it_was_written_and_is_for_its_item_alone() {
+        for (flavour, why) in [
+            (None, Fault::CANCELLED),
+            (Some("kill"), Fault::KILLED),
+            (Some("timeout"), Fault::GIVEN_UP),
+        ] {
+            let Ok(Incoming::Cancel(read)) = read(&cancel(&raw(FEI), flavour), LARGEST) else {
+                panic!("{flavour:?}")
+            };
+            assert_eq!(read.why, why);
+            assert!(read.is_for("20261122-0807-bakugi", "0_1_0!7f3c!2026-11-22 08:07:11 UTC"));
+            assert!(!read.is_for("20261122-0807-bakugi", "0_1_0!7f3d!"));
+            assert!(!read.is_for("20261122-0807-bakugi", "0_1_01!7f3c!"));
+            assert!(!read.is_for("another", "0_1_0!7f3c!"));
+        }
+        let all = read(br#"{"cancel":true,"fei":{"wfid":"w"}}"#, LARGEST).unwrap();
+        let Incoming::Cancel(all) = all else { panic!("{all:?}") };
+        assert!(all.is_for("w", "0!!") && all.is_for("w", "1!x!y") && !all.is_for("v", "0!!"));
+    }
+
+    #[test]
+    fn an_item_is_an_item_whatever_else_it_says() {
+        let item = format!(r#"{{"fei":{FEI},"fields":{{"cancel":true}},"cancel":false,"n":1.0}}"#);
+        let Ok(Incoming::Item(named)) = read(item.as_bytes(), LARGEST) else { panic!("{item}") };
+        assert_eq!(named.rest, "0_1_0!7f3c!");
+    }
+
+    #[test]
+    fn what_is_neither_is_refused_with_a_reason() {
+        for (body, reason) in [
+            ("nonsense", "an object is expected"),
+            ("[1]", "an object is expected"),
+            (r#"{"fields":{}}"#, "missing field `fei`"),
+            (r#"{"cancel":true}"#, "missing field `fei`"),
+            (r#"{"cancel":true,"fei":["w"]}"#, "names no process"),
+            (r#"{"cancel":true,"fei":{"wfid":1}}"#, "names no process"),
+            (r#"{"cancel":"true","fields":{}}"#, "missing field `fei`"),
+        ] {
+            let said = read(body.as_bytes(), LARGEST).unwrap_err().to_string();
+            assert!(said.contains(reason), "{body}: {said}");
+        }
+        assert!(matches!(read(b"{}", 1), Err(Invalid::TooLong { .. })));
+    }
+
+    #[test]
+    fn a_launch_keeps_every_number_as_it_was_written() {
+        let fields = raw(r#"{"n":1.0,"big":12345678901234567890123}"#);
+        let text = String::from_utf8(launch(&raw("\"x\""), Some(&fields))).unwrap();
+        assert_eq!(
+            text,
+            r#"{"definition":"x","fields":{"n":1.0,"big":12345678901234567890123},"variables":null}"#
+        );
+    }
+
+    #[test]
+    fn a_registration_is_a_process_of_one_step_with_the_pattern_and_the_queue() {
+        for (bytes, step) in [
+            (register("built_.*", "q"), "boss_register"),
+            (unregister("built_.*", "q"), "boss_register :action => \"unregister\""),
+        ] {
+            let message: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            let definition = message["definition"].as_str().unwrap();
+            assert!(definition.lines().any(|line| line.trim() == step), "{definition}");
+            assert_eq!(message["fields"], serde_json::json!({"name": "built_.*", "queue": "q"}));
+        }
+    }
+}
