@@ -8,6 +8,8 @@ use serde_json::Value;
 use site::{Kind, Place, Site};
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
+use testkit::program;
 use work::Reader;
 
 /// Does what the step's parameter says, and answers true unless it says something else.
@@ -292,6 +294,64 @@ fn a_process_goes_on_where_its_engine_was_killed() {
         let jobs = reader.jobs_of(&wfid).unwrap();
         let of = |queue: &str| jobs.iter().filter(|job| job.queue == queue).count();
         assert_eq!((of("a"), of("b")), (2, 1));
+    });
+}
+
+#[test]
+fn who_stays_with_a_process_takes_over_from_the_engine_that_ran_it() {
+    Site::each(|kind| {
+        let site = running(kind, &["a"]);
+        serve(&site);
+        site.until(|| !site.pids("skynet").is_empty());
+        let yaml = "process: p\nsteps:\n- do: a\n- do: a\n  with: {do: wait}\n";
+        let file = process(&site, "p.yaml", yaml);
+        // Beside an engine that serves, which has it to itself.
+        let mut command = site.command(program("skynet"), &["engine", "run", "--json", &file]);
+        let run = command.stdout(Stdio::piped()).spawn().unwrap();
+        let wfid = || {
+            let all = objects(&site.well(&["engine", "list", "--running", "--json"]));
+            all.first().map(|object| object["wfid"].as_str().unwrap().to_owned())
+        };
+        site.until(|| wfid().is_some_and(|wfid| path(&site, &wfid).len() == 2));
+        let wfid = wfid().unwrap();
+        site.well(&["stop", "engine"]);
+        fs::write(site.dir("a").join("go"), "").unwrap();
+        let output = run.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("\"state\":\"done\""), "{said}");
+        assert_eq!(path(&site, &wfid), pairs(&[("0_0_0", "done"), ("0_0_1", "done")]));
+    });
+}
+
+/// Many processes at once, over an engine that is killed all the time.
+#[test]
+fn of_many_processes_each_step_is_done_once_however_often_the_engine_is_killed() {
+    const PROCESSES: usize = 20;
+    Site::each(|kind| {
+        let site = running(kind, &["a", "b"]);
+        let yaml = "process: p\nsteps:\n- do: a\n- concurrence: [do: a, do: b]\n- do: b\n";
+        let file = process(&site, "p.yaml", yaml);
+        let all: Vec<String> = (0..PROCESSES).map(|_| launch(&site, &file)).collect();
+        serve(&site);
+        let mut kills = 0;
+        let engine = || site.pid("engine");
+        site.until(|| {
+            if kills < 8 && engine().is_some() {
+                for pid in site.pids("skynet") {
+                    kills += usize::from(linux::signal::kill(pid, 9).is_ok());
+                }
+            }
+            let done = objects(&site.well(&["engine", "list", "--json"]));
+            done.iter().filter(|object| object["state"] == "done").count() == PROCESSES
+        });
+        assert!(kills > 0);
+        let reader = Reader::open(&work::Place::new(site.at(Place::Store))).unwrap();
+        for wfid in &all {
+            let jobs = reader.jobs_of(wfid).unwrap();
+            let of = |queue: &str| jobs.iter().filter(|job| job.queue == queue).count();
+            assert_eq!((of("a"), of("b")), (2, 2), "{wfid}");
+        }
     });
 }
 
