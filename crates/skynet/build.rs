@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 /// What the program calls them, and where they are in the tree.
-const TREES: [(&str, &str); 8] = [
+const TREES: [(&str, &str); 9] = [
     ("PYTHON", "services/participants/python"),
     ("SHELL", "services/participants/shell"),
     ("RUST", "services/participants/rust"),
+    ("PACKAGING", "services/packaging"),
     ("PYTHON_PACKAGE", "crates/participant/python/skynet"),
     ("SKYNET_PACKAGE", "crates/participant/python/SkyNET"),
     ("RUOTE_PACKAGE", "crates/participant/python/RuoteAMQP"),

@@ -15,9 +15,13 @@ use testkit::{Scratch, run_within, until};
 const COUNTER: &str = "#!/bin/bash\ntrap 'echo the last line; exit 0' TERM\n\
      i=0; while :; do echo line $((i += 1)); read -rt 0.01 <> <(:); done\n";
 
-/// Pid and start of the service and of its logger, and the pid of svscan.
-const LIVES: &str = "cd /run/skynet/supervise && od -An -tx1 counter/status && \
-                     od -An -tx1 counter.log/status && pgrep -o svscan";
+/// Pid and start of services, and the pid of svscan.
+const LIVES: &str = "cd /run/skynet/supervise && for service in counter echo; do \
+                     if [ -e $service ]; then od -An -tx1 $service/status; fi; done; \
+                     pgrep -o svscan";
+
+/// Waits for a file.
+const PATIENT: &str = "#!/bin/sh\necho at work\nwhile ! [ -e go ]; do sleep 0.05; done\n";
 
 /// Lines of `dpkg-deb -c`: mode, owner, path.
 fn contents(deb: &Path) -> Vec<String> {
@@ -102,7 +106,7 @@ fn each_program_and_each_page_of_the_tree_is_in_a_package() {
 #[test]
 fn lintian_finds_nothing_that_has_no_reason() {
     let folder = &Packages::get().first;
-    let names = ["skynet", "skynet-daemontools", "python3-skynet"];
+    let names = ["skynet", "skynet-daemontools", "python3-skynet", "python3-skynet-compat"];
     let debs = names.map(|name| Packages::find(folder, name, "deb"));
     let mut command = Command::new("lintian");
     command.args(["--allow-root", "--fail-on=error,warning"]).args(debs);
@@ -113,7 +117,7 @@ fn lintian_finds_nothing_that_has_no_reason() {
 #[test]
 fn scripts_of_the_packages_are_shellcheck_clean() {
     let list = "ls packaging/build packaging/stage packaging/setup packaging/update-service \
-                packaging/init/skynet.init packaging/packages/*/p*inst packaging/packages/*/p*rm";
+                packaging/init/skynet.init services/packaging/package packaging/packages/*/p*inst packaging/packages/*/p*rm";
     let mut command = Command::new("sh");
     command.args(["-c", &format!("shellcheck $({list})")]).current_dir(tree());
     let output = run_within(SOON, &mut command);
@@ -132,7 +136,7 @@ fn the_same_tree_gives_the_same_bytes() {
         assert!(fs::read(&path).unwrap() == fs::read(again).unwrap(), "{path:?}");
         count += 1;
     }
-    assert!(count >= 6, "{count}");
+    assert!(count >= 8, "{count}");
 }
 
 #[test]
@@ -189,17 +193,28 @@ fn an_upgrade_touches_no_service_and_replaces_each_program_that_runs() {
     let root = Root::new();
     root.install(&Packages::get().first, &["skynet"]);
     root.service("counter", COUNTER);
+    root.participant("echo", PATIENT);
     let before = root.well(LIVES);
-    root.install(&Packages::get().second, &["skynet"]);
-    // Their programs are those on disk, without a pause.
-    until(SOON, || root.runs_what_is_on_disk());
-    assert_eq!(root.well(LIVES), before);
-    let found = root.sh("skynet doctor --json").out();
-    assert!(!found.contains("replaced"), "{found}");
-    // Back again.
-    root.install(&Packages::get().first, &["skynet"]);
-    until(SOON, || root.runs_what_is_on_disk());
-    assert_eq!(root.well(LIVES), before);
+    // Forth, and back again; each time an item is in hand and another waits.
+    for (count, folder) in [&Packages::get().second, &Packages::get().first].iter().enumerate() {
+        root.well("rm -f /etc/skynet/participants/echo/go; skynet submit echo '{\"fields\":{}}' '{\"fields\":{}}'");
+        until(SOON, || root.well("skynet status --json echo").contains("\"busy\":1"));
+        root.install(folder, &["skynet"]);
+        root.well("touch /etc/skynet/participants/echo/go");
+        until(SOON, || root.runs_what_is_on_disk());
+        assert_eq!(root.well(LIVES), before);
+        let found = root.sh("skynet doctor --json").out();
+        assert!(!found.contains("replaced"), "{found}");
+        let done = || root.well("skynet export echo");
+        until(SOON, || done().lines().count() == 2 * (count + 1));
+        assert!(
+            done()
+                .lines()
+                .all(|line| line.contains("\"attempt\":1,") && line.contains("\"fault\":0,")),
+            "{}",
+            done()
+        );
+    }
     // The end: the service first, and its logger has its last line.
     root.well("dpkg -r skynet");
     let lines = said(&root, "counter");
@@ -208,6 +223,92 @@ fn an_upgrade_touches_no_service_and_replaces_each_program_that_runs() {
     let wanted: Vec<String> = (1..=count).map(|i| format!("line {i}")).collect();
     assert_eq!(lines[..count], wanted);
     assert_eq!(lines[count], "the last line");
+}
+
+/// Gives a participant an item and returns the answer.
+fn answer(root: &Root, name: &str) -> String {
+    root.well(&format!("skynet submit {name} --field file=/etc/hostname --wait --json"))
+}
+
+/// It, its log, an upgrade, its end; by either format.
+fn a_packaged_participant_lives(root: &Root, upgrade: impl Fn(&Root), remove: impl Fn(&Root)) {
+    for verb in ["uninstall", "rebuild"] {
+        let output = root.sh(&format!("skynet {verb} counting"));
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!((output.out() + &output.err()).contains("belongs to a package"), "{output:?}");
+    }
+    root.well("skynet enable --now counting");
+    assert!(!answer(root, "counting").contains("anew"));
+    assert!(root.well("skynet log counting").contains("job-1"));
+    let found = root.sh("skynet doctor --json");
+    assert!(!found.out().contains(r#""severity":"error""#), "{found:?}");
+    let life = "od -An -tx1 /run/skynet/supervise/counting/status";
+    let before = root.well(life);
+    upgrade(root);
+    until(SOON, || answer(root, "counting").contains("anew"));
+    assert_eq!(root.well(life), before);
+    // Disabled, or not: whatever was written into its directory does not outlive it.
+    root.well("skynet disable counting && skynet enable counting");
+    remove(root);
+    until(SOON, || !root.well("ps -e -o args=").contains("counting"));
+    root.well("! test -e /usr/lib/skynet/participants/counting");
+    root.well("! test -L /etc/skynet/service/counting && skynet status");
+}
+
+/// Adds what is seen in an answer.
+const ANEW: &str = r"sed -i 's/^\( *\)item.fields.size = .*/&\n\1item.fields.anew = True/' work.py \
+                    && grep -q anew work.py";
+
+#[test]
+fn a_participant_s_deb_comes_is_taken_up_anew_and_goes() {
+    let root = Root::new();
+    root.install(&Packages::get().first, &["skynet", "python3-skynet"]);
+    let deb = |version: &str| {
+        format!(
+            "./package {version} deb && apt-get install -qqy \
+             /srv/counting/skynet-participant-counting_{version}_all.deb"
+        )
+    };
+    let new = "cd /srv && skynet new counting --language python && cd counting &&";
+    root.well(&format!("{new} {}", deb("1.0")));
+    let python = "pgrep -f ./work.py";
+    a_packaged_participant_lives(
+        &root,
+        |root| {
+            root.well(&format!("cd /srv/counting && {ANEW} && {}", deb("1.1")));
+            until(SOON, || answer(root, "counting").contains("anew"));
+            // What it imports is upgraded, too.
+            let pid = root.well(python);
+            root.install(&Packages::get().second, &["python3-skynet"]);
+            until(SOON, || root.sh(python).out() != pid && root.sh(python).code == Some(0));
+        },
+        |root| drop(root.well("apt-get remove -qqy skynet-participant-counting")),
+    );
+}
+
+#[test]
+fn a_participant_s_rpm_comes_is_taken_up_anew_and_goes() {
+    let root = Root::new();
+    let first = &Packages::get().first;
+    let both = ["skynet", "python3-skynet"].map(|name| Packages::find(first, name, "rpm"));
+    root.rpm(&["--initdb"], &[]);
+    root.rpm(&["-i", "--nodeps"], &both);
+    root.well("skynet boot && cd /srv && skynet new counting --language python");
+    // Its author has rpmbuild; this root has not.
+    let folder = root.path("/srv/counting");
+    let made = |script: &str, version: &str| {
+        let script = format!("{script} ./package {version} rpm");
+        let mut command = Command::new("sh");
+        let output = run_within(SOON, command.args(["-c", &script]).current_dir(&folder));
+        assert_eq!(output.code, Some(0), "{output:?}");
+        [folder.join(output.out().trim())]
+    };
+    root.rpm(&["-i", "--nodeps"], &made("", "1.0"));
+    a_packaged_participant_lives(
+        &root,
+        |root| drop(root.rpm(&["-U", "--nodeps"], &made(&format!("{ANEW} &&"), "1.1"))),
+        |root| drop(root.rpm(&["-e", "--nodeps", "skynet-participant-counting"], &[])),
+    );
 }
 
 #[test]
@@ -241,20 +342,24 @@ fn an_rpm_installs_upgrades_and_leaves() {
     let root = Root::new();
     let (first, second) = (&Packages::get().first, &Packages::get().second);
     let both = |folder: &Path| {
-        ["skynet", "python3-skynet"].map(|name| Packages::find(folder, name, "rpm"))
+        ["skynet", "python3-skynet", "python3-skynet-compat"]
+            .map(|name| Packages::find(folder, name, "rpm"))
     };
     root.rpm(&["--initdb"], &[]);
     let before = root.contents();
     root.rpm(&["-i", "--nodeps"], &both(first));
     root.well("skynet boot");
     root.service("counter", COUNTER);
-    assert_eq!(root.rpm(&["-V", "--nodeps", "skynet", "python3-skynet"], &[]), "");
+    assert_eq!(
+        root.rpm(&["-V", "--nodeps", "skynet", "python3-skynet", "python3-skynet-compat"], &[]),
+        ""
+    );
     let pid = root.well(LIVES);
     root.rpm(&["-U", "--nodeps"], &both(second));
     until(SOON, || root.runs_what_is_on_disk());
     assert_eq!(root.well(LIVES), pid);
     root.well("python3 -c 'import skynet, SkyNET, RuoteAMQP' && skynet uninstall counter --force");
-    root.rpm(&["-e", "--nodeps", "skynet", "python3-skynet"], &[]);
+    root.rpm(&["-e", "--nodeps", "skynet", "python3-skynet", "python3-skynet-compat"], &[]);
     assert!(!root.well("ps -e -o comm=").contains("svscan"));
     // rpm keeps what it does not know: users, logs, items.
     let left = difference(&root.contents(), &before);

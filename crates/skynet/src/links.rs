@@ -83,6 +83,10 @@ pub fn sweep(here: &Here) -> Result<(), Failure> {
 /// As symlink(2) and rename(2).
 pub fn put(here: &Here, service: &Service) -> Result<(), Failure> {
     make_folders(&service.dir)?;
+    if service.origin == Origin::Package && below(&service.dir, LOG).is_dir() {
+        // Of what is installed by hand it was made then.
+        instance::make_log(here, &service.name)?;
+    }
     let folder = &here.places().service;
     instance::make_place(here, folder)?;
     let link = folder.join(&service.name);

@@ -62,6 +62,7 @@ pub fn participant(name: &str, language: Language, has_jq: bool) -> Vec<Made> {
         Language::Rust => given::RUST,
     };
     let mut files: Vec<Made> = template.iter().map(|given| adapted(given, name)).collect();
+    files.extend(given::PACKAGING.iter().map(|given| packaged(given, language, has_jq)));
     match language {
         Language::Shell if has_jq => {}
         Language::Shell => {
@@ -81,6 +82,28 @@ pub fn participant(name: &str, language: Language, has_jq: bool) -> Vec<Made> {
         }
     }
     files
+}
+
+/// Returns the script that makes packages, with what those of the language need, whether they are of
+/// an architecture, and what of the folder does not go into them.
+fn packaged(given: &Given, language: Language, has_jq: bool) -> Made {
+    let file = given.below("");
+    let changes: &[(&str, &str)] = match language {
+        // The package for authors is installed once for all, and upgraded by itself.
+        Language::Python => &[
+            ("'skynet'", "'skynet, python3-skynet'"),
+            ("./package ./test", "./package ./test ./skynet"),
+        ],
+        Language::Shell if has_jq => &[("'skynet'", "'skynet, jq'")],
+        Language::Shell => &[],
+        Language::Rust => &[
+            ("architecture=all", "architecture=any"),
+            ("./package ./test", "./package ./tests ./src ./crates ./target ./Cargo.* ./build"),
+        ],
+    };
+    let text = file.text.to_string();
+    let text = changes.iter().fold(text, |text, (from, to)| text.replace(from, to));
+    Made { text: text.into(), ..file }
 }
 
 /// Manifests of the crates without the workspace that they are from.

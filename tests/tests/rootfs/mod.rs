@@ -173,7 +173,7 @@ impl Root {
 
     /// Tells whether svscan and each supervise run the programs on disk.
     pub(crate) fn runs_what_is_on_disk(&self) -> bool {
-        let old = "(svscan|supervise|exo) \\(deleted\\)$";
+        let old = "(svscan|supervise|exo|multilog) \\(deleted\\)$";
         self.sh(&format!("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -qE '{old}'")).code == Some(1)
     }
 
@@ -197,6 +197,16 @@ impl Root {
             skip.join(" -o ")
         ));
         all.lines().map(str::to_owned).collect()
+    }
+
+    /// Installs a participant, whose program is this script, and starts it.
+    #[track_caller]
+    pub(crate) fn participant(&self, name: &str, work: &str) {
+        let dir = self.path(&format!("/srv/{name}"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("exo.yaml"), "command: ./work\n").unwrap();
+        script(&dir.join("work"), work);
+        self.well(&format!("skynet install /srv/{name} && skynet enable --now {name}"));
     }
 
     /// Puts a service directory into the instance and starts it.
