@@ -5,7 +5,7 @@
 mod site;
 
 use serde_json::Value;
-use site::{Kind, Place, Site};
+use site::{Kind, Person, Place, Site};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -384,6 +384,33 @@ fn what_is_no_process_is_told_with_its_place_and_nothing_begins() {
         }
         assert_eq!(site.well(&["engine", "list", "--json"]), "");
     });
+}
+
+#[test]
+fn members_of_the_group_may_look_at_processes_and_others_may_not() {
+    let site = running(Kind::System, &["a"]);
+    let file = process(&site, "p.yaml", "process: p\nsteps: [do: a]\n");
+    site.well(&["engine", "run", "--json", &file]);
+    let all = objects(&site.well(&["engine", "list", "--json"]));
+    let wfid = all[0]["wfid"].as_str().unwrap();
+    let seen = site.skynet_of(Person::Ann, &["engine", "path", wfid, "--json"]);
+    assert_eq!((seen.code, objects(&seen.out()).len()), (Some(0), 1), "{seen:?}");
+    for (who, args) in [
+        (Person::Ann, &["engine", "cancel", wfid][..]),
+        (Person::Ann, &["engine", "serve"]),
+        (Person::Ann, &["launch", &file]),
+        (Person::Ann, &["register", "a"]),
+        (Person::Bob, &["engine", "list"]),
+        (Person::Bob, &["engine", "path", wfid]),
+    ] {
+        let refused = site.skynet_of(who, args);
+        assert_eq!((refused.code, refused.out()), (Some(1), String::new()), "{args:?} {refused:?}");
+        assert!(
+            refused.err().contains("of the system's instance")
+                || refused.err().contains("ask root"),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]
