@@ -131,6 +131,19 @@ fn many_items_are_submitted_at_once_and_an_item_that_is_known_is_not_done_twice(
 }
 
 #[test]
+fn a_job_that_is_named_by_its_bare_number_is_told_its_name() {
+    Site::each(|kind| {
+        let site = running(kind);
+        let id = submit(&site, "one", "wait").0;
+        for verb in ["cancel", "requeue", "replay"] {
+            let said = site.ends(4, &[verb, &id.to_string()]);
+            let near = format!("no process or job {id}; did you mean job-{id}?\n");
+            assert_eq!(said, format!("skynet: warning: {near}"));
+        }
+    });
+}
+
+#[test]
 fn jobs_that_wait_and_jobs_in_hand_are_cancelled_and_it_is_kept_who_asked() {
     Site::each(|kind| {
         let site = running(kind);

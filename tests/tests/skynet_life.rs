@@ -115,6 +115,13 @@ fn unknown_names_are_said_and_skipped() {
             ],
         );
         assert!(site.pid("sizer").is_some());
+        for (args, near) in [
+            (&["stauts"][..], "unrecognized subcommand 'stauts'; did you mean status?"),
+            (&["status", "--jsno"], "'--jsno' found; did you mean --json?"),
+            (&["wait", "sizer", "--state", "busy"], "but one of up, down, ready, idle, finished"),
+        ] {
+            says(&site.ends(100, args), &[&["skynet: fatal: ", near, "; see skynet --help"]]);
+        }
         assert_eq!(site.skynet(&["start"]).code, Some(100));
         assert_eq!(site.skynet(&["stop", "sizer", "--timeout", "5"]).code, Some(100));
         site.well(&["stop", "--timeout", "30s", "--all"]);

@@ -9,6 +9,7 @@ use crate::verbs::{
     notice, rebuild, register, reload, replay, request, requeue, restart, resume, rule, start,
     status, stop, submit, top, uninstall, wait,
 };
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 use exo::config::Whose;
 use std::ffi::OsStr;
@@ -177,5 +178,24 @@ fn explain(why: &clap::Error) -> Answer {
     }
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let first = first.trim_start_matches("error: ");
-    Err(Failure { code: USAGE, lines: vec![format!("{first}; see skynet --help")] })
+    Err(Failure { code: USAGE, lines: vec![format!("{first}{}; see skynet --help", near(why))] })
+}
+
+/// Returns what may have been meant, or else what there is.
+fn near(why: &clap::Error) -> String {
+    const SUGGESTED: [ContextKind; 3] =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    let nearest = |kind: &ContextKind| match why.get(*kind)? {
+        ContextValue::String(word) => Some(word.clone()),
+        // The nearest is the last of them.
+        ContextValue::Strings(words) => words.last().cloned(),
+        _ => None,
+    };
+    if let Some(word) = SUGGESTED.iter().find_map(nearest) {
+        return format!("; did you mean {word}?");
+    }
+    match why.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(words)) => format!(", but one of {}", words.join(", ")),
+        _ => String::new(),
+    }
 }

@@ -56,7 +56,7 @@ pub fn pick(reader: &Reader, names: &[String]) -> Result<Picked, Failure> {
             picked.some_are_unknown = true;
             let what =
                 if is_pattern(name) { "no process or job matches" } else { "no process or job" };
-            warn(&format!("{what} {name}"));
+            warn(&format!("{what} {name}{}", near(reader, name)?));
         }
         jobs.retain(|job| seen.insert(job.id));
         if !jobs.is_empty() {
@@ -64,6 +64,13 @@ pub fn pick(reader: &Reader, names: &[String]) -> Result<Picked, Failure> {
         }
     }
     Ok(picked)
+}
+
+/// Tables have the numbers of jobs alone.
+fn near(reader: &Reader, name: &str) -> Result<String, Failure> {
+    let near = format!("job-{name}");
+    let is_there = number(&near).map(|id| reader.job(id)).transpose()?.flatten().is_some();
+    Ok(if is_there { format!("; did you mean {near}?") } else { String::new() })
 }
 
 fn is_pattern(name: &str) -> bool {

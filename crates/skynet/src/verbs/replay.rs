@@ -37,6 +37,9 @@ pub struct Replay {
 pub fn run(args: &Replay, here: &Here) -> Answer {
     let reader = items::reader(here)?;
     let picked = pick::pick(&reader, std::slice::from_ref(&args.name))?;
+    if picked.some_are_unknown {
+        return Ok(picked.code());
+    }
     let jobs = picked.named.into_iter().flat_map(|named| named.jobs);
     let mut takers = Takers::new(here, args.participant.as_deref())?;
     let (mut found, mut queues) = (Vec::new(), Vec::new());
@@ -49,10 +52,7 @@ pub fn run(args: &Replay, here: &Here) -> Answer {
     // The newest of those that one participant had.
     let Some((job, (service, settings))) = found.pop() else {
         queues.dedup();
-        let line = match queues.first() {
-            None => format!("there is no job {}", args.name),
-            Some(queue) => format!("no participant here takes from the queue {queue}"),
-        };
+        let line = format!("no participant here takes from the queue {}", queues.join(", "));
         return Err(Failure::unknown(line));
     };
     if found.iter().any(|(other, _)| other.queue != job.queue) {
