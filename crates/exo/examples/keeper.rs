@@ -73,6 +73,7 @@ fn defaults() -> Settings {
         umask: 0o077,
         config: RawValue::from_string("{}".to_owned()).expect("JSON"),
         error_class: String::new(),
+        broker: exo::settings::Broker::default(),
         store: PathBuf::new(),
         safety: Safety::default(),
         keep: None,

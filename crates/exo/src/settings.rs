@@ -62,6 +62,68 @@ pub enum Life {
     },
 }
 
+/// What kind of broker items come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerKind {
+    /// The store on this machine.
+    Embedded,
+    /// RabbitMQ; the store keeps the record.
+    RabbitMq,
+}
+
+/// Where items come from. All but `kind` is for RabbitMQ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// What kind of broker.
+    pub kind: BrokerKind,
+    /// Its name or address.
+    pub host: String,
+    /// Its port; `None` = the usual one.
+    pub port: Option<u16>,
+    /// Virtual host.
+    pub vhost: String,
+    /// Account there.
+    pub user: String,
+    /// File whose first line is the password; only the worker may read it.
+    pub password_file: Option<PathBuf>,
+    /// Encrypted.
+    pub tls: bool,
+    /// Queue that answers are sent to.
+    pub reply_queue: String,
+    /// The participant's queue is a quorum queue.
+    pub quorum: bool,
+    /// Deliveries after which a quorum queue drops a message, or dead-letters it.
+    pub delivery_limit: Option<i32>,
+    /// Where the broker puts what is rejected or dropped.
+    pub dead_letter_exchange: Option<String>,
+}
+
+impl Broker {
+    /// Returns its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.tls { 5671 } else { 5672 })
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self {
+            kind: BrokerKind::Embedded,
+            host: "localhost".into(),
+            port: None,
+            vhost: "boss".into(),
+            user: "boss".into(),
+            password_file: None,
+            tls: false,
+            reply_queue: work::wire::ENGINE_QUEUE.into(),
+            quorum: false,
+            delivery_limit: None,
+            dead_letter_exchange: None,
+        }
+    }
+}
+
 /// Everything about one exo.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -108,6 +170,8 @@ pub struct Settings {
     pub config: Box<RawValue>,
     /// Class of the error in an answer.
     pub error_class: String,
+    /// Where items come from.
+    pub broker: Broker,
     /// Folder of the store.
     pub store: PathBuf,
     /// What its changes survive.

@@ -1,5 +1,6 @@
 //! Settings in the making: defaults, over which one file after the other is laid.
 
+use super::broker;
 use super::json;
 use super::keys::{self, DELAYS, KEYS, LIMITS, Scope};
 use super::notice::{self, Notice};
@@ -8,7 +9,7 @@ use super::problem::{Origin, Problem};
 use super::services::{self, Wanted};
 use super::tree::{Entry, Node};
 use super::values::Field;
-use crate::settings::{Life, Limits, Mode, Settings, Times};
+use crate::settings::{Broker, Life, Limits, Mode, Settings, Times};
 use log::LevelFilter;
 use machine::work::Backoff;
 use serde_json::value::RawValue;
@@ -96,6 +97,7 @@ impl Draft {
             umask: 0o077,
             config: Box::default(),
             error_class: "Ruote::Amqp::RemoteError".into(),
+            broker: Broker::default(),
             store: places.store.clone(),
             safety: Safety::Power,
             keep: Some(seconds(30 * 86_400)),
@@ -175,7 +177,7 @@ impl Draft {
     /// Sets what stands under one key.
     fn set(&mut self, entry: &Entry, field: Field<'_>, path: &Path, problems: &mut Vec<Problem>) {
         match field.key {
-            "environment" | "limits" | "retry" | "restart" | "config" => {
+            "environment" | "limits" | "retry" | "restart" | "config" | "broker" => {
                 self.set_below(field, path, problems);
             }
             _ => {
@@ -247,6 +249,7 @@ impl Draft {
             let set = match field.key {
                 "environment" => self.set_variable(entry, &whole),
                 "limits" => self.set_limit(&entry.key, Field { key: &whole, node: &entry.value }),
+                "broker" => broker::set(entry, &whole, &mut self.settings.broker),
                 "config" => self.set_config(&entry.key, &entry.value, &whole),
                 delays => self.set_delay(delays, entry, &whole),
             };
@@ -334,6 +337,8 @@ impl Draft {
             problems.push(Problem::missing("participant", why));
         }
         s.queue = self.queue.unwrap_or_else(|| s.participant.clone());
+        // Where the participant is of the worker's user, it may not open this either.
+        s.secrets.extend(s.broker.password_file.clone());
         let socket = s.socket();
         if socket.as_os_str().len() > SOCKET {
             let why = format!("{} is longer than {SOCKET} bytes", socket.display());
@@ -369,6 +374,9 @@ impl Draft {
         if s.times.restart > s.times.restart_longest {
             let why = longest(span(s.times.restart), span(s.times.restart_longest));
             problems.push(self.late_problem("restart", &why));
+        }
+        if let Some((key, why)) = broker::disagreement(&s.broker) {
+            problems.push(self.late_problem(key, why));
         }
         problems
     }

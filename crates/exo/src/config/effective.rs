@@ -1,5 +1,6 @@
 //! What is in force, as JSON and for people.
 
+use super::broker;
 use super::draft::{LEVELS, MODES, SAFETIES};
 use super::keys::{KEYS, LIMITS};
 use super::problem::Origin;
@@ -50,6 +51,7 @@ struct Effective<'a> {
     umask: String,
     config: &'a RawValue,
     error_class: &'a str,
+    broker: BTreeMap<&'a str, String>,
     ready_fd: String,
     log_level: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,6 +93,7 @@ pub fn json(s: &Settings) -> String {
         umask: format!("{:03o}", s.umask),
         config: &s.config,
         error_class: &s.error_class,
+        broker: broker::shown(&s.broker),
         ready_fd: s.ready_fd.map_or_else(none, |n| n.to_string()),
         log_level: word(&LEVELS, &s.log_level),
         worker_user: s.worker_user.as_deref(),

@@ -25,10 +25,11 @@ const fn key(name: &'static str, scopes: &'static [Scope]) -> Key {
 const OWN: &[Scope] = &[Scope::Own];
 const EACH: &[Scope] = &[Scope::Participants, Scope::Own];
 const SITE: &[Scope] = &[Scope::Site];
+const ALL: &[Scope] = &[Scope::Site, Scope::Participants, Scope::Own];
 const LEVEL: &[Scope] = &[Scope::Site, Scope::Own];
 
 /// All of them, in the order in which they are shown.
-pub(crate) const KEYS: [Key; 35] = [
+pub(crate) const KEYS: [Key; 36] = [
     key("participant", OWN),
     key("queue", EACH),
     key("mode", EACH),
@@ -52,6 +53,7 @@ pub(crate) const KEYS: [Key; 35] = [
     key("umask", EACH),
     key("config", EACH),
     key("error-class", EACH),
+    key("broker", ALL),
     key("ready-fd", EACH),
     key("log-level", LEVEL),
     key("worker-user", SITE),
@@ -68,6 +70,21 @@ pub(crate) const KEYS: [Key; 35] = [
 
 /// Keys below `restart` and `retry`.
 pub(crate) const DELAYS: [&str; 2] = ["first", "longest"];
+
+/// Keys below `broker`.
+pub(crate) const BROKER: [&str; 11] = [
+    "kind",
+    "host",
+    "port",
+    "vhost",
+    "user",
+    "password-file",
+    "tls",
+    "reply-queue",
+    "quorum",
+    "delivery-limit",
+    "dead-letter-exchange",
+];
 
 /// Keys below `limits`.
 pub(crate) const LIMITS: [&str; 6] = ["processes", "files", "memory", "file-size", "core", "cpu"];

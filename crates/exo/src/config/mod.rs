@@ -3,6 +3,7 @@
 //! Read strictly, before any right is dropped. What is wrong is told with file, line, column and
 //! key, everything at once.
 
+mod broker;
 mod draft;
 mod effective;
 mod json;

@@ -6,7 +6,7 @@
 use super::Trouble;
 use super::people::People;
 use crate::accounts::{GROUP, Person};
-use crate::settings::Settings;
+use crate::settings::{BrokerKind, Settings};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
@@ -35,6 +35,10 @@ pub(super) fn make_folders(
 ) -> std::result::Result<(), Trouble> {
     let worker = people.are_become.then_some(&people.worker);
     make_store(&settings.store, worker)?;
+    if settings.broker.kind == BrokerKind::RabbitMq {
+        // Nobody would take what is put there.
+        return Ok(());
+    }
     let path = &settings.spool;
     let owner = worker.map(|worker| (worker.uid, worker.gid));
     make(path, owner, OPEN).map_err(|why| Trouble::about("unable to make", path, why))

@@ -104,6 +104,7 @@ impl Session {
             spool: scratch.0.join("spool"),
             run: scratch.0.join("run"),
             safety: Safety::Kill,
+            broker: crate::settings::Broker::default(),
             log_level: settings.log_level.min(LevelFilter::Warn),
             ready_fd: None,
             life: Life::Session,

@@ -15,7 +15,7 @@ mod wait;
 
 use crate::keeper::WorkerEnds;
 use crate::order::{DRAINED, Order};
-use crate::settings::{self, Life, Settings};
+use crate::settings::{self, BrokerKind, Life, Settings};
 use ::log::{error, info, warn};
 use control::Control;
 use large::Large;
@@ -35,6 +35,7 @@ use sys::linux::watch::{self, Watcher};
 use sys::linux::{socket, time};
 use sys::program::TROUBLE;
 use troubles::Troubles;
+use work::amqp::{self, Rabbit};
 use work::embedded::{self, Keep};
 use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy, Wall};
 
@@ -179,18 +180,68 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
 }
 
 fn open(settings: &Settings) -> Result<Box<dyn Broker>, String> {
+    match settings.broker.kind {
+        BrokerKind::Embedded => open_embedded(settings),
+        BrokerKind::RabbitMq => open_rabbitmq(settings),
+    }
+}
+
+fn policy(settings: &Settings) -> Policy {
+    let limit = Limit { tries: settings.tries, ..Limit::default() };
+    Policy { limit, backoff: settings.backoff, ..Policy::default() }
+}
+
+const fn keep(settings: &Settings) -> Keep {
+    Keep { age: settings.keep, size: settings.keep_size }
+}
+
+fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
+    /// RabbitMQ's own, unless its operator sets another.
+    const ACKNOWLEDGED: Duration = Duration::from_secs(30 * 60);
+    let at = &settings.broker;
+    if settings.times.item.is_some_and(|limit| limit > ACKNOWLEDGED) {
+        warn!(
+            "time-limit is longer than the 30 minutes in which RabbitMQ wants an item acknowledged, unless consumer_timeout is set there: what takes longer is delivered again, to another machine, too"
+        );
+    }
+    let broker = Rabbit::open(&amqp::Settings {
+        place: Place::new(&settings.store),
+        clock: Clocks::of_this_boot()?,
+        safety: settings.safety,
+        policy: policy(settings),
+        keep: keep(settings),
+        server: amqp::Server {
+            host: at.host.clone(),
+            port: at.port(),
+            vhost: at.vhost.clone(),
+            user: at.user.clone(),
+            password_file: at.password_file.clone().unwrap_or_default(),
+            tls: at.tls,
+        },
+        queue: amqp::Queue {
+            name: settings.queue.clone(),
+            is_quorum: at.quorum,
+            delivery_limit: at.delivery_limit,
+            dead_letter_exchange: at.dead_letter_exchange.clone(),
+        },
+        reply_queue: at.reply_queue.clone(),
+        item_limit: settings.item_limit,
+    });
+    Ok(Box::new(broker.map_err(|trouble| trouble.to_string())?))
+}
+
+fn open_embedded(settings: &Settings) -> Result<Box<dyn Broker>, String> {
     let drop_folder =
         DropFolder::open(&drop_folder(settings), &settings.queue, settings.item_limit)
             .map_err(|trouble| trouble.to_string())?;
-    let limit = Limit { tries: settings.tries, ..Limit::default() };
     let broker = Embedded::open(&embedded::Settings {
         place: Place::new(&settings.store),
         clock: Clocks::of_this_boot()?,
         safety: settings.safety,
         queue: settings.queue.clone(),
-        policy: Policy { limit, backoff: settings.backoff, ..Policy::default() },
+        policy: policy(settings),
         drop_folder: Some(drop_folder),
-        keep: Keep { age: settings.keep, size: settings.keep_size },
+        keep: keep(settings),
     });
     Ok(Box::new(broker.map_err(|trouble| trouble.to_string())?))
 }
@@ -201,6 +252,9 @@ fn drop_folder(settings: &Settings) -> std::path::PathBuf {
 
 /// Watches the drop folder; where that cannot be, items are seen at the next start only.
 fn watch_drops(settings: &Settings) -> Option<Watcher> {
+    if settings.broker.kind == BrokerKind::RabbitMq {
+        return None;
+    }
     let folder = drop_folder(settings);
     let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).ok()?;
     let watcher = Watcher::new().and_then(|watcher| {

@@ -1,0 +1,83 @@
+//! The key `broker`: where items come from.
+
+use super::keys::{BROKER, nearest};
+use super::problem::Problem;
+use super::tree::Entry;
+use super::values::Field;
+use crate::settings::{Broker, BrokerKind};
+use std::collections::BTreeMap;
+
+/// Names of the kinds.
+pub(super) const KINDS: [(&str, BrokerKind); 2] =
+    [("embedded", BrokerKind::Embedded), ("rabbitmq", BrokerKind::RabbitMq)];
+
+/// Sets one key below `broker`.
+pub(super) fn set(entry: &Entry, whole: &str, broker: &mut Broker) -> Result<(), Problem> {
+    let field = Field { key: whole, node: &entry.value };
+    match entry.key.as_str() {
+        "kind" => broker.kind = field.one_of(&KINDS)?,
+        "host" => broker.host = field.line()?,
+        "port" => broker.port = Some(field.count(1..=65535)? as u16),
+        "vhost" => broker.vhost = field.line()?,
+        "user" => broker.user = field.line()?,
+        "password-file" => broker.password_file = Some(field.folder()?),
+        "tls" => {
+            broker.tls = field.truth()?;
+            if broker.tls && !cfg!(feature = "tls") {
+                return field.wrong("this exo is built without TLS; build it with --features tls");
+            }
+        }
+        "reply-queue" => broker.reply_queue = field.name()?,
+        "quorum" => broker.quorum = field.truth()?,
+        "delivery-limit" => {
+            let limit = !field.is_none();
+            broker.delivery_limit =
+                if limit { Some(field.count(1..=1_000_000)? as i32) } else { None };
+        }
+        "dead-letter-exchange" => {
+            broker.dead_letter_exchange = if field.is_none() { None } else { Some(field.line()?) };
+        }
+        name => return Err(Problem::new(entry.at, whole, nearest(name, &BROKER))),
+    }
+    Ok(())
+}
+
+/// Looks at what must agree.
+pub(crate) fn disagreement(broker: &Broker) -> Option<(&'static str, &'static str)> {
+    if broker.kind == BrokerKind::Embedded {
+        return None;
+    }
+    if broker.password_file.is_none() {
+        return Some((
+            "broker.password-file",
+            "is missing; add the file that has the password, which nobody but worker-user may read",
+        ));
+    }
+    (broker.delivery_limit.is_some() && !broker.quorum)
+        .then_some(("broker.delivery-limit", "is for quorum queues; add \"quorum: true\""))
+}
+
+/// Returns what is in force, by its keys.
+pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
+    let kind = KINDS.iter().find(|(_, kind)| *kind == broker.kind).map_or("", |(word, _)| *word);
+    let mut all = BTreeMap::from([("kind", kind.to_owned())]);
+    if broker.kind == BrokerKind::Embedded {
+        return all;
+    }
+    let none = || "none".to_owned();
+    all.extend([
+        ("host", broker.host.clone()),
+        ("port", broker.port().to_string()),
+        ("vhost", broker.vhost.clone()),
+        ("user", broker.user.clone()),
+        ("tls", broker.tls.to_string()),
+        ("reply-queue", broker.reply_queue.clone()),
+        ("quorum", broker.quorum.to_string()),
+        ("delivery-limit", broker.delivery_limit.map_or_else(none, |n| n.to_string())),
+        ("dead-letter-exchange", broker.dead_letter_exchange.clone().unwrap_or_else(none)),
+    ]);
+    // The file's name; what is in it is nobody's to see.
+    let file = broker.password_file.as_ref().map(|file| file.display().to_string());
+    all.extend(file.map(|file| ("password-file", file)));
+    all
+}
