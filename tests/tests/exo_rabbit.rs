@@ -4,7 +4,7 @@
 
 mod host;
 
-use host::{Exo, Site, item};
+use host::{Exo, Site, item, private_kib};
 use machine::work::State;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -154,6 +154,21 @@ fn connections_closed_in_mid_item_cost_nothing_and_double_nothing() {
     remote.go();
     assert_eq!(remote.answers(1)["w1"].len(), 1);
     assert_eq!(remote.site.stopped("w1").1.len(), 1, "it was tried again");
+    drop(exo);
+}
+
+#[test]
+fn exo_and_its_connection_have_less_than_6_mib_of_their_own() {
+    let remote = Remote::new("");
+    let exo = remote.site.exo();
+    let mut client = remote.client();
+    for n in 0..50 {
+        client.publish("p", item(&format!("w{n}"), "{}").as_bytes()).unwrap();
+    }
+    remote.answers(50);
+    let kib = private_kib(exo.pid()) + private_kib(exo.worker());
+    assert!(kib <= 6 << 10, "{kib} KiB");
+    println!("keeper and worker: {kib} KiB");
     drop(exo);
 }
 
