@@ -514,3 +514,24 @@ pub(crate) fn environment(bytes: &[u8]) {
         assert!(out[base.len()..len].iter().skip(1).all(|byte| *byte != b'/'));
     }
 }
+
+/// What comes in a participant's queue is an item, a cancel, or refused; never both, and a cancel is
+/// for no process but its own.
+pub(crate) fn wire(bytes: &[u8]) {
+    use work::wire::{Incoming, read};
+    const LIMIT: usize = 4096;
+    let named = item::identity(bytes, LIMIT);
+    match read(bytes, LIMIT) {
+        Ok(Incoming::Item(identity)) => assert_eq!(named, Ok(Some(identity))),
+        Ok(Incoming::Cancel(cancel)) => {
+            let item = cancel.item.clone().unwrap_or_default();
+            assert!(cancel.is_for(&cancel.wfid, &item));
+            assert!(!cancel.is_for(&format!("{}x", cancel.wfid), &item));
+        }
+        Err(_) => assert!(bytes.len() > LIMIT || !matches!(named, Ok(Some(_))) || is_cancel(bytes)),
+    }
+}
+
+fn is_cancel(bytes: &[u8]) -> bool {
+    bytes.windows(8).any(|part| part == b"\"cancel\"") || bytes.contains(&b'\\')
+}

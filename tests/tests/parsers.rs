@@ -159,3 +159,8 @@ fn no_question_to_the_control_socket_confuses_exo() {
 fn no_dropped_file_takes_another_items_name() {
     holds("item", 11, properties::item);
 }
+
+#[test]
+fn no_message_of_rabbitmq_is_taken_for_what_it_is_not() {
+    holds("wire", 12, properties::wire);
+}
