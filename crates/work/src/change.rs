@@ -16,6 +16,7 @@ pub(crate) mod tx;
 pub use asked::{Asked, By};
 #[cfg(test)]
 pub(crate) use lease::ACTIVE_LABELS;
+pub(crate) use lease::{LARGE, TOGETHER};
 pub(crate) use row::subject as row_subject;
 pub use rule::NewRule;
 

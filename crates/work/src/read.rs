@@ -12,7 +12,7 @@ mod queues;
 pub use queues::{Failure, Oldest, Queue};
 pub use trouble::{Held, PutAway};
 
-use crate::change::{DeadId, JobId, row_subject};
+use crate::change::{DeadId, JobId, LARGE, TOGETHER, row_subject};
 use crate::clock::Wall;
 use crate::item;
 use crate::open;
@@ -195,10 +195,13 @@ pub enum Waiting {
     Child,
     /// Somebody has its lock.
     Lock,
+    /// Its item is large, and whoever takes from its queue has as many of those in hand as there is
+    /// memory for.
+    Room,
 }
 
 /// What the numbers of the question stand for.
-const REASONS: [Waiting; 9] = [
+const REASONS: [Waiting; 10] = [
     Waiting::Nothing,
     Waiting::NotReady,
     Waiting::Taken,
@@ -208,6 +211,7 @@ const REASONS: [Waiting; 9] = [
     Waiting::Dependency,
     Waiting::Child,
     Waiting::Lock,
+    Waiting::Room,
 ];
 
 const JOB: &str = "SELECT j.id, queue, iif(wfid = '', 'job-' || j.id, wfid), identity, state, fault, count, wary, holder, tries,
@@ -499,8 +503,16 @@ impl Reader {
                 WHERE d.id = j.dependency AND d.fault = 0 AND d.state = 'stop') THEN 6
             WHEN EXISTS (SELECT 1 FROM job c WHERE c.parent = j.id AND c.state <> 'stop') THEN 7
             WHEN EXISTS (SELECT 1 FROM lock WHERE name = j.key) THEN 8
-            ELSE 0 END FROM job j WHERE id = ?1";
-        let found = self.first(sql, [id.0], |row| row.get::<_, u8>(0))?;
+            WHEN bytes > ?2 AND EXISTS (SELECT 1 FROM taker WHERE queue = j.queue)
+                AND NOT EXISTS (SELECT 1 FROM taker t WHERE t.queue = j.queue AND
+                    (SELECT count(*) = 0 OR sum(length(bytes)) + j.bytes <= ?3
+                    FROM job h JOIN item ON item.job = h.id
+                    WHERE holder = t.id AND length(bytes) > ?2)) THEN 9
+            ELSE 0 END
+            FROM (SELECT *, (SELECT length(bytes) FROM item WHERE job = job.id) bytes FROM job) j
+            WHERE id = ?1";
+        let params = rusqlite::params![id.0, LARGE, TOGETHER];
+        let found = self.first(sql, params, |row| row.get::<_, u8>(0))?;
         Ok(found.and_then(|n| REASONS.get(usize::from(n)).copied()))
     }
 }

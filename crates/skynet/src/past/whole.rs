@@ -87,6 +87,11 @@ fn waiting(reader: &Reader, job: &Job, details: &Details) -> Result<Option<Strin
             format!("{}, which is not done", names.unwrap_or_default())
         }
         Waiting::Child => "a child of it that has not stopped".to_owned(),
+        Waiting::Room => {
+            "the end of other large items: there is memory for 16 MiB of those in hand at \
+                          once"
+                .to_owned()
+        }
         Waiting::Lock => {
             format!("its lock \"{}\", which {} has", name(&details.key), name(&details.locked_by))
         }

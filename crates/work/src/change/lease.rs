@@ -35,10 +35,11 @@ const SPOILT_ITEM: &str = "the store's copy of the item is damaged";
 
 /// Bytes of an item up to which it may be at hand: there may be many.
 const SMALL: i64 = 16 << 10;
-/// Bytes of an item up to which a taker has any number in hand.
-const LARGE: i64 = 1 << 20;
+/// Bytes of an item up to which a taker has any number in hand. What keeps a larger one is told by
+/// `Reader::why_waiting`.
+pub(crate) const LARGE: i64 = 1 << 20;
 /// Bytes that larger ones may have together, where it is more than one.
-const TOGETHER: i64 = item::LARGEST as i64;
+pub(crate) const TOGETHER: i64 = item::LARGEST as i64;
 
 /// An item as it is stored.
 pub(super) struct Stored {

@@ -1,10 +1,12 @@
 //! Takers: leases, deaths, overtaking.
 
 use crate::support::{Moved, World, fault, job, open, opened};
+use crate::waits::why;
 use machine::work::{Fault, Limit};
 use std::time::Duration;
 use testkit::Scratch;
-use work::{Applied, Ask, Change, Ended, NewJob, Policy, Refused, Steer, Subject};
+use work::read::Waiting;
+use work::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Refused, Steer, Subject};
 
 #[test]
 fn a_taker_that_says_nothing_for_its_lease_is_overtaken_and_what_it_says_later_is_refused() {
@@ -134,7 +136,7 @@ fn several_changes_are_one_commit_and_a_refused_one_spares_the_others() {
     let mut world = World::new();
     let first = world.submit(job("a"));
     let lease = world.taken();
-    let stranger = Change::Answered(work::JobId(99));
+    let stranger = Change::Answered(JobId(99));
     let end = Change::End(lease, Box::new(fault(11)));
     let submit = Change::Submit(Box::new(job("b")));
     let all = world.store.apply_all(&[stranger, end.clone(), end, submit]).unwrap();
@@ -170,6 +172,8 @@ fn large_items_in_hand_have_a_limit_together_and_small_ones_pass() {
     let small = world.take(Ask::Now).map(|taken| taken.identity);
     assert_eq!(small.as_deref(), Some("c"), "for which there is room");
     assert_eq!(world.take(Ask::Now), None);
+    let second = JobId(2);
+    assert_eq!(why(&world, second), Waiting::Nothing, "another taker could have it");
     // Another taker has memory of its own.
     std::mem::swap(&mut world.taker, &mut other);
     let second = world.take(Ask::Now).expect("the second");
@@ -179,6 +183,10 @@ fn large_items_in_hand_have_a_limit_together_and_small_ones_pass() {
     }
     assert_eq!(world.take(Ask::Now).map(|taken| taken.identity).as_deref(), Some("d"));
     assert_eq!(world.take(Ask::Now), None);
+    let last = JobId(5);
+    assert_eq!(why(&world, last), Waiting::Nothing, "the first has room for it");
+    let tight = world.submit(of("f", 8 << 20));
+    assert_eq!(why(&world, tight), Waiting::Room);
     world.end(second.lease, Ended::default());
     assert_eq!(world.take(Ask::Now).map(|taken| taken.identity).as_deref(), Some("e"));
 }

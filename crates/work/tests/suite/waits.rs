@@ -10,7 +10,7 @@ use work::{
     Applied, Ask, Change, DependencyId, Ended, JobId, NewJob, NewRequest, Refused, Steer, Subject,
 };
 
-fn why(world: &World, job: JobId) -> Waiting {
+pub(crate) fn why(world: &World, job: JobId) -> Waiting {
     world.reader().why_waiting(job).unwrap().expect("the job")
 }
 
