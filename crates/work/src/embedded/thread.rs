@@ -378,7 +378,8 @@ impl Thread {
             own(Change::Renew(self.taker), Answer::Keep);
         }
         if self.look || wished > 0 {
-            if self.next_look.is_some_and(|at| at <= now) {
+            // Once: the next take that finds nothing says when to look again.
+            if self.next_look.take_if(|at| *at <= now).is_some() {
                 own(Change::Sweep(self.taker), Answer::Keep);
             }
             for (ask, instance) in &self.asks {

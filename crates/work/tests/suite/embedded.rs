@@ -5,13 +5,14 @@ use crate::support::{Moved, item, job, open, opened, place};
 use machine::work::{Backoff, Fault};
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Disk, Scratch, until};
 use work::embedded::{Keep, Settings};
 use work::{
     Applied, Ask, Broker, Change, Clock, DropFolder, Embedded, Ended, Event, NewJob, Place, Policy,
-    Reader, Safety, Steer, Subject,
+    Reader, Safety, Steer, Store, Subject,
 };
 
 pub(crate) fn settings(scratch: &Scratch, clock: &Arc<Moved>) -> Settings {
@@ -57,6 +58,44 @@ fn local() -> Local {
 #[test]
 fn the_embedded_queue_does_what_every_broker_must() {
     conformance::run(&local());
+}
+
+/// A lease of another ran out: that is looked at once, not with each commit from then on.
+#[test]
+fn a_silent_taker_is_looked_for_once_and_not_with_each_commit_after_that() {
+    let rig = local();
+    let mut store = open(&rig.scratch, &rig.clock);
+    let other = opened(&mut store, "q", Policy::default());
+    let submit = |store: &mut Store, name: &str| {
+        store.apply(&Change::Submit(Box::new(job(name)))).unwrap();
+    };
+    submit(&mut store, "held");
+    let (taker, ask, instance) = (other, Ask::Ahead, "q_9".to_owned());
+    let taken = store.apply(&Change::Take { taker, ask, instance });
+    assert!(matches!(taken, Ok(Applied::Taken(_))), "{taken:?}");
+    // We hear who rings it.
+    let socket = rig.scratch.join(&format!("store/takers/{}", other.0));
+    fs::remove_file(&socket).unwrap();
+    let bell = UnixDatagram::bind(&socket).unwrap();
+    bell.set_nonblocking(true).unwrap();
+    let rings = || std::iter::from_fn(|| bell.recv(&mut [0; 1]).ok()).count();
+
+    let mut broker = rig.open();
+    broker.ask(Ask::Now, "q_0");
+    conformance::silent(&mut broker);
+    (0..30).for_each(|n| submit(&mut store, &n.to_string()));
+    let mut delivery = arrived(&mut broker);
+    rings();
+    rig.clock.pass(Duration::from_secs(61));
+    for _ in 0..25 {
+        broker.finish(delivery, done());
+        broker.ask(Ask::Now, "q_0");
+        settled(&mut broker);
+        delivery = arrived(&mut broker);
+    }
+    let rings = rings();
+    assert!((1..=4).contains(&rings), "rung {rings} times");
+    broker.finish(delivery, done());
 }
 
 #[test]
