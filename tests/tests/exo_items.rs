@@ -9,7 +9,8 @@ use history::{Sender, adds_up, progress};
 use host::{DONE, Site, item, private_kib};
 use machine::work::{Fault, State};
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 const LIMIT: usize = 16 << 20;
@@ -236,6 +237,60 @@ fn one_who_hoards_keeps_nothing_from_another_who_is_idle() {
     }
     two.kill9();
     drop(one);
+}
+
+/// Quick with all items but one.
+const TURNS_SLOW: &str = r#"
+while hear; do
+    case $type in
+    work)
+        case $line in *stuck*) sleep 1000 & wait ;; esac
+        say "{\"type\":\"result\",\"id\":$id}"
+        ;;
+    shutdown) exit 0 ;;
+    esac
+done
+"#;
+
+#[test]
+fn what_a_brisk_one_has_at_hand_is_another_s_as_soon_as_it_turns_slow() {
+    let site = Site::persistent(TURNS_SLOW, "");
+    // A second exo of the queue that looks on until the first has its items.
+    fs::create_dir(site.join("q")).unwrap();
+    let text = format!("{}participant: q\nqueue: p\ncommand: /bin/true\n", host::QUICK);
+    fs::write(site.join("q/exo.yaml"), text).unwrap();
+    let mut command = site.command(&[]);
+    command.current_dir(site.join("q"));
+    let two = site.spawn(&mut command);
+    let tell_two = |what: &str| {
+        let mut socket = UnixStream::connect(site.join("run/q.sock")).ok()?;
+        writeln!(socket, "{{\"command\":\"{what}\"}}").ok()?;
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).ok()?;
+        answer.contains("\"ok\":true").then_some(())
+    };
+    site.until(|| tell_two("drain").is_some());
+    let mut sender = Sender::new(&site);
+    let rest: Vec<_> = (0..8).map(|n| format!("rest{n}")).collect();
+    let quick = (0..60).map(|n| format!("quick{n}"));
+    let all: Vec<_> = quick.chain(["stuck".to_owned()]).chain(rest.iter().cloned()).collect();
+    sender.submit(&all);
+    let one = site.exo();
+    site.running("stuck");
+    tell_two("resume").unwrap();
+    for wfid in &rest {
+        let (job, attempts) = site.stopped(wfid);
+        assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 1));
+        assert_eq!(attempts[0].instance, "q_0");
+    }
+    // They, or the first of them at least, had been at hand of the other: that left no more trace.
+    let sql = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(\
+               \"SELECT max(lease) FROM job WHERE queue = 'p' AND wfid LIKE 'rest%'\").fetchone()[0])";
+    let store = site.join("store/work.db");
+    let taken = Command::new("python3").args(["-c", sql]).arg(store).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&taken.stdout).trim(), "2", "{taken:?}");
+    one.kill9();
+    two.kill9();
 }
 
 /// Started by `setuidgid`, exo is one user and says so.

@@ -30,8 +30,8 @@ pub trait Broker {
     /// whenever there is something.
     fn ask(&mut self, ask: Ask, instance: &str);
 
-    /// Wants one delivery less, of those that this instance asked for like this. One that is on
-    /// its way arrives nevertheless.
+    /// Wants one delivery less, of those that this instance asked for like this. Answered by one
+    /// [`Event::Withdrawn`], unless what was asked for is on its way: that arrives nevertheless.
     fn withdraw(&mut self, ask: Ask, instance: &str);
 
     /// Says that a delivery which was only asked for ahead is worked on from now. Refused by
@@ -124,6 +124,13 @@ impl Delivery {
 pub enum Event {
     /// An ask was granted.
     Arrived(Delivery),
+    /// An ask was taken back before it was granted.
+    Withdrawn {
+        /// Which kind.
+        ask: Ask,
+        /// Of which instance.
+        instance: String,
+    },
     /// A delivery's end is safe: recorded, answered, settled.
     Settled {
         /// Which.

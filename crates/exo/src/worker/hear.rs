@@ -6,7 +6,7 @@ use super::slot::{PATIENCE, Process, Progress, at_once};
 use super::{Phase, Worker, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
-use machine::exo::{Event, Mode, Standing};
+use machine::exo::{Ask, Event, Mode, Standing};
 use machine::work::{Fault, Kind};
 use participant::protocol::{self, Flavour, FromParticipant, ToParticipant};
 use sys::linux::errno::Errno;
@@ -27,6 +27,13 @@ pub(super) struct Forwarded {
     pub ticket: u64,
 }
 
+const fn machine_ask(ask: work::Ask) -> Ask {
+    match ask {
+        work::Ask::Now => Ask::Now,
+        work::Ask::Ahead => Ask::Ahead,
+    }
+}
+
 const fn flavour(why: Fault) -> Flavour {
     match why {
         Fault::KILLED => Flavour::Kill,
@@ -40,6 +47,10 @@ impl Worker {
         while let Some(event) = self.broker.next() {
             match event {
                 Heard::Arrived(delivery) => self.arrived(delivery),
+                Heard::Withdrawn { ask, instance } => {
+                    let slot = self.slot_of(&instance);
+                    self.events.push_back((slot, Event::Withdrawn(machine_ask(ask))));
+                }
                 Heard::Settled { key, fault, .. } => {
                     self.large.answered(key);
                     let is_done = fault.kind() == Kind::Done;
@@ -77,10 +88,14 @@ impl Worker {
     fn arrived(&mut self, delivery: work::Delivery) {
         let job = delivery.job();
         let begun = job.begun;
-        let slot = self.slots.iter().position(|slot| slot.name == job.instance).unwrap_or(0);
+        let slot = self.slot_of(&job.instance);
         let key = self.new_key();
         self.slots[slot].keep(key, delivery);
         self.events.push_back((slot, Event::Arrived { key, begun }));
+    }
+
+    fn slot_of(&self, instance: &str) -> usize {
+        self.slots.iter().position(|slot| slot.name == instance).unwrap_or(0)
     }
 
     fn about(&mut self, lease: Lease, event: fn(machine::exo::Key) -> Event) {
@@ -190,8 +205,11 @@ impl Worker {
             (&mut slot_ref.work, &mut slot_ref.process)
             && let Link::PerItem(one) = &mut ends.link
         {
-            let said = std::mem::take(&mut one.bytes);
-            let mut outcome = settle::of_exit(how, said, last, work, form);
+            let mut outcome = if one.is_deaf() {
+                settle::of_stall(how, last, work, form)
+            } else {
+                settle::of_exit(how, std::mem::take(&mut one.bytes), last, work, form)
+            };
             outcome.cpu_us = i64::try_from(cpu_us).ok();
             outcome.peak_kib = i64::try_from(peak_kib).ok();
             well = outcome.fault == Fault::NONE;
@@ -362,9 +380,9 @@ impl Worker {
     }
 
     /// What it said and was not heard yet does not count either.
-    fn listen_no_more(&mut self, slot: usize) {
-        if let Some(talk) = self.slots[slot].talk() {
-            talk.give_up();
+    pub(super) fn listen_no_more(&mut self, slot: usize) {
+        if let Some(process) = &mut self.slots[slot].process {
+            process.ends.link.give_up();
         }
         self.events.push_back((slot, Event::Broken));
     }

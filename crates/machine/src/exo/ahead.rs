@@ -5,16 +5,9 @@ use super::Key;
 /// Most items that an instance has at hand.
 pub const MOST: usize = 16;
 
-/// An item at hand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Next {
-    pub(super) key: Key,
-    pub(super) begun: bool,
-}
-
-/// Items at hand, in the order in which they came.
+/// Items at hand, in the order in which they came. None of them is begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct AtHand([Option<Next>; MOST]);
+pub(super) struct AtHand([Option<Key>; MOST]);
 
 impl AtHand {
     /// Returns one without items.
@@ -31,28 +24,28 @@ impl AtHand {
     }
 
     /// Adds the last. Whoever adds looks whether there is room.
-    pub(super) fn push(&mut self, next: Next) {
+    pub(super) fn push(&mut self, next: Key) {
         if let Some(free) = self.0.iter_mut().find(|place| place.is_none()) {
             *free = Some(next);
         }
     }
 
     /// Takes the first.
-    pub(super) fn pop(&mut self) -> Option<Next> {
+    pub(super) fn pop(&mut self) -> Option<Key> {
         self.take(|_| true)
     }
 
     /// Takes the last.
-    pub(super) fn pop_last(&mut self) -> Option<Next> {
+    pub(super) fn pop_last(&mut self) -> Option<Key> {
         self.0.iter_mut().rev().find_map(Option::take)
     }
 
-    /// Takes the one of this name.
-    pub(super) fn remove(&mut self, key: Key) -> Option<Next> {
-        self.take(|next| next.key == key)
+    /// Takes the one of this name; tells whether it was here.
+    pub(super) fn remove(&mut self, key: Key) -> bool {
+        self.take(|next| next == key).is_some()
     }
 
-    fn take(&mut self, wanted: impl Fn(Next) -> bool) -> Option<Next> {
+    fn take(&mut self, wanted: impl Fn(Key) -> bool) -> Option<Key> {
         let at = self.0.iter().position(|next| next.is_some_and(&wanted))?;
         let taken = self.0[at].take();
         self.0[at..].rotate_left(1);
@@ -61,6 +54,6 @@ impl AtHand {
 
     #[cfg(test)]
     pub(super) fn keys(&mut self) -> impl Iterator<Item = &mut Key> {
-        self.0.iter_mut().flatten().map(|next| &mut next.key)
+        self.0.iter_mut().flatten()
     }
 }

@@ -8,9 +8,13 @@ use crate::time::{Mono, earlier};
 use core::time::Duration;
 
 mod ahead;
+mod asks;
+mod limit;
 mod words;
+use ahead::AtHand;
 pub use ahead::MOST as MOST_AHEAD;
-use ahead::{AtHand, Next};
+use asks::Asks;
+use limit::Limit;
 pub use words::{Action, Actions, Ask, Event, How, Key, Mode, Rules, Standing, Why};
 
 #[cfg(test)]
@@ -64,7 +68,7 @@ struct Stop {
 struct Hand {
     key: Key,
     since: Mono,
-    limit: Option<Mono>,
+    limit: Option<Limit>,
     stop: Option<Stop>,
 }
 
@@ -76,9 +80,11 @@ pub struct Instance {
     process: Process,
     hand: Option<Hand>,
     next: AtHand,
-    asked_now: bool,
-    /// Asks for items to have at hand.
-    asked_ahead: usize,
+    /// At most one.
+    asked_now: Asks,
+    asked_ahead: Asks,
+    /// It waits for us to hear what it says.
+    is_kept_waiting: bool,
     /// How many items to have at hand and to ask for, by how long the last one took.
     ahead: usize,
     last_start: Mono,
@@ -96,8 +102,9 @@ impl Instance {
             process: Process::Absent { until: None },
             hand: None,
             next: AtHand::new(),
-            asked_now: false,
-            asked_ahead: 0,
+            asked_now: Asks::new(),
+            asked_ahead: Asks::new(),
+            is_kept_waiting: false,
             ahead: 0,
             last_start: Mono(0),
             vain: 0,
@@ -125,6 +132,8 @@ impl Instance {
             Event::Answered { key, well } => self.answered(key, well, now, out),
             Event::Broken => self.broken(now, out),
             Event::Arrived { key, begun } => self.arrived(key, begun, now, out),
+            Event::Withdrawn(ask) => self.asked(ask).answered(),
+            Event::KeptWaiting(is_so) => self.kept_waiting(is_so, now),
             Event::Cancelled { key, hurry } => self.cancelled(key, hurry, now, out),
             Event::Overtaken(key) => self.overtaken(key, now, out),
             Event::Drain => {
@@ -152,7 +161,7 @@ impl Instance {
         };
         let hand = self.hand.and_then(|hand| match hand.stop {
             Some(stop) => Some(stop.until),
-            None => hand.limit,
+            None => hand.limit.and_then(Limit::at),
         });
         let phase = match self.phase {
             Phase::Stopping { notice, end } => earlier(notice, end),
@@ -232,12 +241,11 @@ impl Instance {
         }
         if self.is_ready() {
             match self.next.pop() {
-                Some(next) => self.take(next.key, next.begun, now, out),
-                None if !self.asked_now => {
-                    self.withdraw_ahead(out);
-                    self.asked_now = true;
-                    out.push(Action::Ask(Ask::Now));
-                }
+                Some(next) => self.take(next, false, now, out),
+                // One of those may be on its way, and then another would have to wait for it that is
+                // begun as it is taken.
+                None if self.asked_ahead.open() > 0 => self.asked_ahead.withdraw(Ask::Ahead, out),
+                None if self.asked_now.open() == 0 => self.asked_now.ask(Ask::Now, out),
                 None => {}
             }
         } else if self.hand.is_none() || self.phase != Phase::Running {
@@ -246,16 +254,20 @@ impl Instance {
         self.look_ahead(out);
     }
 
+    const fn asked(&mut self, ask: Ask) -> &mut Asks {
+        match ask {
+            Ask::Now => &mut self.asked_now,
+            Ask::Ahead => &mut self.asked_ahead,
+        }
+    }
+
     fn take(&mut self, key: Key, begun: bool, now: Mono, out: &mut Actions) {
         if !begun {
             out.push(Action::Begin(key));
         }
-        let limit = self.rules.item.map(|limit| now.after(limit));
+        let left = self.rules.item.map(Limit::Left);
+        let limit = left.map(|left| left.kept_waiting(self.is_kept_waiting, now));
         self.hand = Some(Hand { key, since: now, limit, stop: None });
-        if self.asked_now {
-            self.asked_now = false;
-            out.push(Action::Withdraw(Ask::Now));
-        }
         if self.is_persistent() {
             out.push(Action::HandOver(key));
         } else {
@@ -267,56 +279,55 @@ impl Instance {
 
     fn look_ahead(&mut self, out: &mut Actions) {
         let is_at_it = self.hand.is_some_and(|hand| hand.stop.is_none());
-        if is_at_it && self.phase == Phase::Running {
-            for _ in self.next.len() + self.asked_ahead..self.ahead {
-                self.asked_ahead += 1;
-                out.push(Action::Ask(Ask::Ahead));
-            }
+        if !is_at_it || self.phase != Phase::Running || self.asked_ahead.are_withdrawn() {
+            return;
+        }
+        let coming = self.next.len() + self.asked_ahead.open();
+        if coming > self.ahead {
+            self.asked_ahead.withdraw(Ask::Ahead, out);
+        }
+        for _ in coming..self.ahead {
+            self.asked_ahead.ask(Ask::Ahead, out);
         }
     }
 
     /// Returns how long what is at hand, or asked for to be, may wait for what is in hand.
     fn patience(&self) -> Option<Mono> {
-        let waits = !self.next.is_empty() || self.asked_ahead > 0;
+        let asks = self.asked_ahead.open() > 0 && !self.asked_ahead.are_withdrawn();
+        let waits = !self.next.is_empty() || asks;
         self.hand.filter(|_| waits).map(|hand| hand.since.after(QUICK))
-    }
-
-    fn withdraw_ahead(&mut self, out: &mut Actions) {
-        for _ in 0..core::mem::take(&mut self.asked_ahead) {
-            out.push(Action::Withdraw(Ask::Ahead));
-        }
     }
 
     fn give_back_ahead(&mut self, out: &mut Actions) {
         while let Some(next) = self.next.pop() {
-            give_away(next.key, next.begun, out);
+            out.push(Action::GiveBack(next));
         }
     }
 
     fn withdraw_all(&mut self, out: &mut Actions) {
-        self.withdraw_ahead(out);
-        if self.asked_now {
-            self.asked_now = false;
-            out.push(Action::Withdraw(Ask::Now));
-        }
+        self.asked_ahead.withdraw(Ask::Ahead, out);
+        self.asked_now.withdraw(Ask::Now, out);
         self.give_back_ahead(out);
     }
 
     fn arrived(&mut self, key: Key, begun: bool, now: Mono, out: &mut Actions) {
-        if begun {
-            self.asked_now = false;
-        } else {
-            self.asked_ahead = self.asked_ahead.saturating_sub(1);
-        }
-        // Of the asks that were taken back some may have been granted.
-        let has_room = self.next.len() < self.rules.ahead.clamp(1, MOST_AHEAD);
+        self.asked(if begun { Ask::Now } else { Ask::Ahead }).answered();
         let is_quick = self.hand.is_some_and(|hand| hand.since.after(QUICK) > now);
-        let is_at_it = is_quick && self.phase == Phase::Running;
-        if has_room && (self.is_ready() || is_at_it) {
-            // Taken at once where nothing is in hand.
-            self.next.push(Next { key, begun });
+        let has_room = self.next.len() < self.ahead;
+        if self.is_ready() {
+            self.take(key, begun, now, out);
+        } else if !begun && is_quick && has_room && self.phase == Phase::Running {
+            self.next.push(key);
         } else {
             give_away(key, begun, out);
+        }
+    }
+
+    /// The time for an item stands still while it waits for us.
+    fn kept_waiting(&mut self, is_so: bool, now: Mono) {
+        self.is_kept_waiting = is_so;
+        if let Some(limit) = self.hand.as_mut().and_then(|hand| hand.limit.as_mut()) {
+            *limit = limit.kept_waiting(is_so, now);
         }
     }
 
@@ -324,7 +335,7 @@ impl Instance {
         let is_over = |at: Option<Mono>| at.is_some_and(|at| at <= now);
         if is_over(self.patience()) {
             self.ahead = 0;
-            self.withdraw_ahead(out);
+            self.asked_ahead.withdraw(Ask::Ahead, out);
             self.give_back_ahead(out);
         }
         if let Process::Starting { until } = self.process
@@ -335,7 +346,7 @@ impl Instance {
         }
         if let Some(hand) = self.hand
             && hand.stop.is_none()
-            && is_over(hand.limit)
+            && is_over(hand.limit.and_then(Limit::at))
         {
             let grace = self.rules.cancel.min(LATE);
             self.stop(Why::Late, now.after(grace), out);
@@ -425,16 +436,16 @@ impl Instance {
                 self.stop(Why::Cancelled, now.after(self.rules.cancel), out);
                 self.tick_stop(now, out);
             }
-        } else if let Some(next) = self.next.remove(key) {
-            give_away(next.key, next.begun, out);
+        } else if self.next.remove(key) {
+            out.push(Action::GiveBack(key));
         }
     }
 
     fn overtaken(&mut self, key: Key, now: Mono, out: &mut Actions) {
         if self.hand.is_some_and(|hand| hand.key == key) {
             self.stop(Why::Overtaken, now.after(self.rules.cancel.min(LATE)), out);
-        } else if let Some(next) = self.next.remove(key) {
-            give_away(next.key, next.begun, out);
+        } else if self.next.remove(key) {
+            out.push(Action::GiveBack(key));
         }
     }
 
@@ -475,7 +486,7 @@ impl Instance {
         while self.next.len() > self.ahead.max(1)
             && let Some(next) = self.next.pop_last()
         {
-            give_away(next.key, next.begun, out);
+            out.push(Action::GiveBack(next));
         }
         out.push(Action::Finish(hand.key, how));
     }

@@ -5,9 +5,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::vec::Vec;
 use std::{format, vec};
 
+mod scenes;
+
 const STEP: Duration = Duration::from_millis(500);
 
 fn rules(mode: Mode) -> Rules {
+    looking_ahead(mode, 2)
+}
+
+fn looking_ahead(mode: Mode, ahead: usize) -> Rules {
     Rules {
         mode,
         start: Duration::from_secs(2),
@@ -16,7 +22,7 @@ fn rules(mode: Mode) -> Rules {
         shutdown: Duration::from_millis(5500),
         restart: Duration::from_millis(500),
         restart_longest: Duration::from_secs(1),
-        ahead: 2,
+        ahead,
     }
 }
 
@@ -28,14 +34,16 @@ struct Outside {
     fresh: bool,
     hello: bool,
     killed: bool,
-    /// Asks that stand, and those taken back whose answer may be on its way.
+    /// Asks that stand, and those that were taken back and are not answered yet.
     asks: [usize; 2],
-    late: [usize; 2],
+    back: [usize; 2],
     /// What is in our hands; `true`: begun.
     held: BTreeMap<u32, bool>,
     handed: Option<Key>,
     accepts: bool,
     stopping: bool,
+    /// We do not hear what it says.
+    kept_waiting: bool,
 }
 
 #[derive(Clone)]
@@ -53,21 +61,22 @@ fn keys(instance: &mut Instance) -> impl Iterator<Item = &mut Key> {
 }
 
 impl World {
-    fn new(mode: Mode) -> Self {
+    fn new(rules: Rules) -> Self {
         let outside = Outside {
             alive: false,
             fresh: false,
             hello: false,
             killed: false,
             asks: [0; 2],
-            late: [0; 2],
+            back: [0; 2],
             held: BTreeMap::new(),
             handed: None,
             accepts: true,
             stopping: false,
+            kept_waiting: false,
         };
         let start = Mono(1_000_000_000_000);
-        let instance = Instance::new(rules(mode));
+        let instance = Instance::new(rules);
         let mut world = Self { instance, now: start, last_start: None, outside };
         world.step(Event::Begun);
         world
@@ -85,14 +94,13 @@ impl World {
             Event::Answered { key, .. } if o.handed == Some(key) => o.handed = None,
             Event::Arrived { key, begun } => {
                 let which = usize::from(!begun);
-                // Which of them is answered nobody can tell.
-                if o.asks[which] > 0 {
-                    o.asks[which] -= 1;
-                } else {
-                    o.late[which] -= 1;
-                }
+                // Those are older.
+                let asks = if o.back[which] > 0 { &mut o.back } else { &mut o.asks };
+                asks[which] -= 1;
                 o.held.insert(key.0, begun);
             }
+            Event::Withdrawn(ask) => o.back[ask as usize] -= 1,
+            Event::KeptWaiting(is_so) => o.kept_waiting = is_so,
             Event::Drain => o.accepts = false,
             Event::Resume => o.accepts = !o.stopping,
             Event::Shutdown => (o.accepts, o.stopping) = (false, true),
@@ -118,16 +126,11 @@ impl World {
         let context = format!("{action:?} after {before}");
         let o = &mut self.outside;
         match action {
-            Action::Ask(ask) => {
-                assert!(o.accepts, "asked though no item may come: {context}");
-                o.asks[ask as usize] += 1;
-                let most = if ask == Ask::Now { 1 } else { self.instance.rules.ahead };
-                assert!(o.asks[ask as usize] <= most, "asked too often: {context}");
-            }
+            Action::Ask(ask) => self.check_ask(ask, &context),
             Action::Withdraw(ask) => {
                 assert!(o.asks[ask as usize] > 0, "nothing to take back: {context}");
                 o.asks[ask as usize] -= 1;
-                o.late[ask as usize] = (o.late[ask as usize] + 1).min(2);
+                o.back[ask as usize] += 1;
             }
             Action::GiveBack(key) => {
                 assert_eq!(o.held.remove(&key.0), Some(false), "not untouched: {context}");
@@ -171,6 +174,19 @@ impl World {
         }
     }
 
+    fn check_ask(&mut self, ask: Ask, context: &str) {
+        let o = &mut self.outside;
+        assert!(o.accepts, "asked though no item may come: {context}");
+        assert_eq!(o.back[ask as usize], 0, "asked before it is known: {context}");
+        o.asks[ask as usize] += 1;
+        let both = o.asks[0] > 0 && o.asks[1] + o.back[1] > 0;
+        assert!(!both, "one of them could have to wait though it is begun: {context}");
+        let asks = o.asks[ask as usize];
+        let all = asks + o.held.len().saturating_sub(1);
+        let most = if ask == Ask::Now { 1 } else { self.instance.rules.ahead };
+        assert!(all <= most, "asked too often: {context}");
+    }
+
     fn check_state(&self, before: &str) {
         let o = &self.outside;
         let context = || format!("{:?} after {before}", self.instance);
@@ -182,18 +198,22 @@ impl World {
         assert!(o.handed.is_none() || o.handed == in_hand, "{}", context());
         // Whatever state it is in, something will come: an item, a deadline, a death.
         let waits = o.asks[0] > 0
+            || o.back != [0; 2]
             || self.instance.deadline().is_some()
             || !o.accepts
             || o.killed
             || in_hand.is_some() && o.alive;
         assert!(waits, "sleeps for ever: {}", context());
+        let begun = o.held.values().filter(|begun| **begun).count();
+        assert_eq!(begun, usize::from(in_hand.is_some()), "begun and untouched: {}", context());
+        assert!(o.held.len() <= 1 + self.instance.rules.ahead, "too many: {}", context());
         if self.instance.is_finished() {
             assert!(o.held.is_empty() && !o.alive && o.asks == [0; 2], "{}", context());
         }
     }
 
     fn free_key(&self) -> Key {
-        Key((0..4).find(|key| !self.outside.held.contains_key(key)).unwrap())
+        Key((0..20).find(|key| !self.outside.held.contains_key(key)).unwrap())
     }
 
     /// Everything that can happen now.
@@ -209,8 +229,9 @@ impl World {
             if o.fresh {
                 events.push(Event::NotStarted);
             }
+            events.push(Event::Broken);
             if self.instance.is_persistent() {
-                events.extend([Event::Hello, Event::Broken]);
+                events.push(Event::Hello);
             }
         }
         if let (Some(key), true) = (o.handed, self.instance.is_persistent()) {
@@ -218,9 +239,15 @@ impl World {
         }
         events.push(Event::Answered { key: Key(99), well: true });
         for (which, begun) in [(0, true), (1, false)] {
-            if o.asks[which] + o.late[which] > 0 {
+            if o.asks[which] + o.back[which] > 0 {
                 events.push(Event::Arrived { key: self.free_key(), begun });
             }
+            if o.back[which] > 0 {
+                events.push(Event::Withdrawn(if begun { Ask::Now } else { Ask::Ahead }));
+            }
+        }
+        if o.alive || o.kept_waiting {
+            events.push(Event::KeptWaiting(!o.kept_waiting));
         }
         for key in o.held.keys().map(|key| Key(*key)) {
             events.extend([true, false].map(|hurry| Event::Cancelled { key, hurry }));
@@ -247,7 +274,9 @@ impl World {
         }
         if let Some(hand) = &mut instance.hand {
             past(&mut hand.since, STEP);
-            hand.limit.iter_mut().for_each(future);
+            if let Some(Limit::At(at)) = &mut hand.limit {
+                future(at);
+            }
             hand.stop.iter_mut().for_each(|stop| future(&mut stop.until));
         }
         past(&mut instance.last_start, rules(Mode::PerItem).restart_longest);
@@ -287,7 +316,7 @@ impl World {
 #[test]
 fn no_reachable_state_breaks_a_rule_and_each_ends_in_time() {
     for mode in [Mode::PerItem, Mode::Persistent] {
-        let first = World::new(mode);
+        let first = World::new(rules(mode));
         let mut seen = HashSet::from([first.normal()]);
         let mut open = vec![first];
         let mut transitions = 0_u64;
@@ -331,142 +360,43 @@ fn random_histories_break_no_rule() {
         bits ^= bits << 17;
         (bits >> 11) as usize % n
     };
-    for mode in [Mode::PerItem, Mode::Persistent] {
-        for _ in 0..2_000 {
-            let mut world = World::new(mode);
-            for _ in 0..200 {
-                world.now = world.now.after(Duration::from_millis(draw(400) as u64));
-                let mut events = world.events();
-                // Rare, or nothing else would be seen.
-                if draw(40) > 0 {
-                    events.retain(|event| !matches!(event, Event::Shutdown | Event::Drain));
+    for rules in [rules, brisk] {
+        let mut most = 0;
+        for mode in [Mode::PerItem, Mode::Persistent] {
+            // Of each second one that is brisk as a rule.
+            for usual in [400, 4].repeat(800) {
+                let mut world = World::new(rules(mode));
+                for _ in 0..200 {
+                    let longest = if draw(20) > 0 { usual } else { 400 };
+                    world.now = world.now.after(Duration::from_millis(draw(longest) as u64));
+                    let mut events = world.events();
+                    // Rare, or nothing else would be seen.
+                    if draw(40) > 0 {
+                        events.retain(|event| !matches!(event, Event::Shutdown | Event::Drain));
+                    }
+                    if draw(10) > 0 {
+                        events.retain(|event| !is_a_wish_of_others(*event));
+                    }
+                    let arrives = |event: &Event| matches!(event, Event::Arrived { .. });
+                    if draw(3) > 0 && events.iter().any(arrives) {
+                        events.retain(arrives);
+                    }
+                    let event = events[draw(events.len())];
+                    world.step(event);
+                    most = most.max(world.instance.next.len());
                 }
-                let event = events[draw(events.len())];
-                world.step(event);
+                world.ends_in_time();
             }
-            world.ends_in_time();
         }
+        assert_eq!(most, rules(Mode::PerItem).ahead);
     }
 }
 
-fn working(mode: Mode) -> World {
-    let mut world = World::new(mode);
-    if mode == Mode::Persistent {
-        world.step(Event::Hello);
-    }
-    world.step(Event::Arrived { key: Key(0), begun: true });
-    world
+fn brisk(mode: Mode) -> Rules {
+    looking_ahead(mode, MOST_AHEAD)
 }
 
-fn answer(world: &mut World, key: u32) -> Vec<Action> {
-    world.step(Event::Answered { key: Key(key), well: true })
-}
-
-#[test]
-fn a_quick_participant_has_the_next_items_at_hand() {
-    let mut world = working(Mode::Persistent);
-    let all = answer(&mut world, 0);
-    assert_eq!(all, [Action::Finish(Key(0), How::Said), Action::Ask(Ask::Now)]);
-    let ahead = Action::Ask(Ask::Ahead);
-    let all = world.step(Event::Arrived { key: Key(1), begun: true });
-    assert_eq!(all, [Action::HandOver(Key(1)), ahead, ahead]);
-    assert_eq!(world.step(Event::Arrived { key: Key(2), begun: false }), []);
-    assert_eq!(world.step(Event::Arrived { key: Key(3), begun: false }), []);
-    // One commit can take all of it.
-    for key in [1, 2] {
-        let all = answer(&mut world, key);
-        let both = [Action::Finish(Key(key), How::Said), Action::Begin(Key(key + 1))];
-        assert_eq!(all[..2], both);
-        assert_eq!(all[2..], [Action::HandOver(Key(key + 1)), ahead]);
-    }
-}
-
-#[test]
-fn who_takes_longer_has_one_item_at_hand_and_who_takes_long_none() {
-    for (taken, asks) in [(BRISK, 2), (2 * BRISK, 1), (QUICK, 1), (2 * QUICK, 0)] {
-        let mut world = working(Mode::Persistent);
-        world.now = world.now.after(taken);
-        answer(&mut world, 0);
-        let all = world.step(Event::Arrived { key: Key(1), begun: true });
-        assert_eq!(all.len(), 1 + asks, "{taken:?}");
-    }
-}
-
-#[test]
-fn what_is_at_hand_is_given_back_where_the_item_in_hand_takes_longer_and_none_is_asked_for_again() {
-    let mut world = working(Mode::Persistent);
-    answer(&mut world, 0);
-    world.step(Event::Arrived { key: Key(1), begun: true });
-    world.step(Event::Arrived { key: Key(2), begun: false });
-    world.now = world.instance.deadline().unwrap();
-    let all = world.step(Event::Tick);
-    assert_eq!(all, [Action::Withdraw(Ask::Ahead), Action::GiveBack(Key(2))]);
-    // It was on its way.
-    let all = world.step(Event::Arrived { key: Key(3), begun: false });
-    assert_eq!(all, [Action::GiveBack(Key(3))]);
-    world.now = world.now.after(BRISK);
-    let all = answer(&mut world, 1);
-    assert_eq!(all, [Action::Finish(Key(1), How::Said), Action::Ask(Ask::Now)]);
-    assert_eq!(world.step(Event::Arrived { key: Key(3), begun: true }), [Action::HandOver(Key(3))]);
-}
-
-#[test]
-fn an_item_that_takes_too_long_is_stopped_then_killed_then_settled_in_five_seconds() {
-    for mode in [Mode::PerItem, Mode::Persistent] {
-        let mut world = working(mode);
-        let begun = world.now;
-        let mut all = vec![];
-        while world.instance.hand.is_some() {
-            world.now = world.instance.deadline().unwrap();
-            all.extend(world.step(Event::Tick));
-        }
-        let (key, late) = (Key(0), How::Late);
-        let expected = [Action::Cancel(key, Why::Late), Action::Kill, Action::Finish(key, late)];
-        assert_eq!(all, expected);
-        assert!(world.now <= begun.after(rules(mode).item.unwrap() + Duration::from_secs(5)));
-    }
-}
-
-#[test]
-fn a_crash_is_told_as_a_crash_even_where_the_socket_closes_first() {
-    let mut world = working(Mode::Persistent);
-    assert_eq!(world.step(Event::Broken), [Action::Cancel(Key(0), Why::Broken)]);
-    let all = world.step(Event::Died { well: false, unread: false });
-    assert_eq!(all[0], Action::Finish(Key(0), How::Died));
-    let mut world = working(Mode::Persistent);
-    world.step(Event::Broken);
-    world.now = world.now.after(CLOSED);
-    assert_eq!(world.step(Event::Tick), [Action::Kill]);
-    assert_eq!(
-        world.step(Event::Died { well: false, unread: false })[0],
-        Action::Finish(Key(0), How::Broken)
-    );
-}
-
-#[test]
-fn work_that_a_shutdown_cuts_short_is_interrupted_and_what_ends_in_time_counts() {
-    for mode in [Mode::PerItem, Mode::Persistent] {
-        let mut world = working(mode);
-        world.instance.hand.as_mut().unwrap().limit = None;
-        world.step(Event::Shutdown);
-        world.now = world.instance.deadline().unwrap();
-        assert_eq!(world.step(Event::Tick), [Action::TellEnd]);
-        world.now = world.instance.deadline().unwrap();
-        assert_eq!(world.step(Event::Tick), [Action::Kill, Action::Interrupt(Key(0))]);
-        world.step(Event::Died { well: false, unread: false });
-        assert!(world.instance.is_finished());
-    }
-    let mut world = working(Mode::PerItem);
-    world.step(Event::Shutdown);
-    // Of its own, before it was told anything.
-    let all = world.step(Event::Died { well: false, unread: false });
-    assert_eq!(all, [Action::Finish(Key(0), How::Said)]);
-}
-
-#[test]
-fn a_program_that_cannot_be_run_costs_no_item_a_try() {
-    let mut world = working(Mode::PerItem);
-    assert_eq!(world.step(Event::NotStarted), [Action::Interrupt(Key(0))]);
-    world.now = world.instance.deadline().unwrap();
-    assert_eq!(world.step(Event::Tick), [Action::Ask(Ask::Now)]);
+/// There are as many of these as there are items.
+const fn is_a_wish_of_others(event: Event) -> bool {
+    matches!(event, Event::Cancelled { .. } | Event::Overtaken(_))
 }

@@ -94,6 +94,10 @@ pub enum Event {
         /// Its attempt is recorded: it was asked for to be worked on at once.
         begun: bool,
     },
+    /// An ask that was taken back is not answered by an item any more.
+    Withdrawn(Ask),
+    /// Whether the participant waits for us to hear what it says.
+    KeptWaiting(bool),
     /// An item is not wanted any more. `hurry`: the work is not asked to stop but ended.
     Cancelled {
         /// Which.
@@ -131,7 +135,7 @@ pub enum How {
 pub enum Action {
     /// Ask the queue.
     Ask(Ask),
-    /// Take an ask back.
+    /// Take an ask back; it is answered by [`Event::Withdrawn`] unless an item is on its way.
     Withdraw(Ask),
     /// Give an item back that was not begun.
     GiveBack(Key),

@@ -43,8 +43,8 @@ impl Wish {
         match self {
             Self::Ask(ask, _) => matches!(ask, Ask::Ahead),
             Self::Change(_, answer) => matches!(answer, Answer::Begin(_) | Answer::Settle(_)),
-            Self::Withdraw(..) => true,
-            Self::Collect => false,
+            // What is asked next waits for its answer.
+            Self::Withdraw(..) | Self::Collect => false,
         }
     }
 }
@@ -157,6 +157,8 @@ impl Thread {
             if self.listen() {
                 return self.close();
             }
+            // What needs no commit waits for none.
+            self.publish();
             if let Err(trouble) = self.work() {
                 self.stop(&trouble);
             }
@@ -237,6 +239,7 @@ impl Thread {
                     let same = |asked: &(Ask, String)| asked.0 == ask && asked.1 == instance;
                     if let Some(at) = self.asks.iter().position(same) {
                         self.asks.remove(at);
+                        self.news.push(Event::Withdrawn { ask, instance });
                     }
                 }
                 Wish::Change(change, answer) => self.changes.push_back((change, answer)),

@@ -77,7 +77,7 @@ pub(crate) fn done() -> Ended {
 
 /// Nothing comes, as far as a question and its answer can tell.
 #[track_caller]
-fn silent(broker: &mut impl Broker) {
+pub(crate) fn silent(broker: &mut impl Broker) {
     let stranger = JobId(i64::MAX);
     broker.make(99, By::default(), Asked::Cancel(stranger, Fault::CANCELLED));
     event(broker, |event| match event {
@@ -95,6 +95,7 @@ pub(crate) fn run(rig: &impl Rig) {
     a_cancel_reaches_who_works_on_it(rig);
     who_cancels_what_it_has_in_hand_itself_hears_of_it_at_once(rig);
     a_withdrawn_ask_is_not_granted(rig);
+    each_ask_has_one_answer_also_where_it_is_taken_back(rig);
     what_nobody_looked_at_is_given_back_at_the_end(rig);
     many_items_are_each_answered_once(rig);
 }
@@ -238,12 +239,59 @@ fn a_withdrawn_ask_is_not_granted(rig: &impl Rig) {
     let mut broker = rig.open();
     broker.ask(Ask::Now, "q_0");
     broker.withdraw(Ask::Now, "q_0");
+    assert_eq!(withdrawn(&mut broker), (Ask::Now, "q_0".to_owned()));
     send(&mut broker, "left");
     silent(&mut broker);
     broker.ask(Ask::Now, "q_1");
     let delivery = arrived(&mut broker);
     broker.finish(delivery, done());
     settled(&mut broker);
+}
+
+fn each_ask_has_one_answer_also_where_it_is_taken_back(rig: &impl Rig) {
+    const ASKS: usize = 16;
+    let mut broker = rig.open();
+    for round in 0..20 {
+        for n in 0..round % 7 {
+            send(&mut broker, &format!("of {round}, {n}"));
+        }
+        for _ in 0..ASKS {
+            broker.ask(Ask::Ahead, "q_0");
+        }
+        // Some are granted by now, some are being.
+        if round % 2 > 0 {
+            broker.flush();
+        }
+        for _ in 0..ASKS {
+            broker.withdraw(Ask::Ahead, "q_0");
+        }
+        let mut here = Vec::new();
+        for _ in 0..ASKS {
+            here.extend(event(&mut broker, |event| match event {
+                Event::Arrived(delivery) => Some(Some(delivery)),
+                Event::Withdrawn { ask: Ask::Ahead, .. } => Some(None),
+                other => panic!("{other:?}"),
+            }));
+        }
+        silent(&mut broker);
+        for delivery in here {
+            broker.give_back(delivery);
+        }
+        for _ in 0..round % 7 {
+            broker.ask(Ask::Now, "q_0");
+            let delivery = arrived(&mut broker);
+            broker.finish(delivery, done());
+            settled(&mut broker);
+        }
+    }
+}
+
+#[track_caller]
+fn withdrawn(broker: &mut impl Broker) -> (Ask, String) {
+    event(broker, |event| match event {
+        Event::Withdrawn { ask, instance } => Some((ask, instance)),
+        other => panic!("{other:?}"),
+    })
 }
 
 fn what_nobody_looked_at_is_given_back_at_the_end(rig: &impl Rig) {
