@@ -8,8 +8,10 @@ mod host;
 
 use history::{Sender, progress};
 use host::{ECHO, Exo, SOON, Site, item};
+use machine::work::Fault;
 use std::fs;
 use std::time::{Duration, Instant};
+use testkit::until;
 use testkit::wait::holds_within;
 
 /// Most that both may have at any time, in KiB.
@@ -132,6 +134,138 @@ fn many_instances_with_large_items_and_answers_have_no_more_than_one() {
         let reader = work::Reader::open(&work::Place::new(site.join("store"))).unwrap();
         let failed = reader.classes().unwrap();
         assert!(failed.is_empty(), "{failed:?}");
+    }
+}
+
+/// Begins a large answer and stops in the middle of it; any other item has one that is whole, which it
+/// begins once the first is under way.
+const STALLS: &str = r#"#!/bin/sh
+item=$(cat)
+large() { printf %s "${item%GROW*}"; head -c 1300000 /dev/zero | tr '\0' x; }
+case $SKYNET_WFID in
+stalls) large >&3; : >under-way/here; exec sleep 1000 ;;
+*) until [ -e under-way/here ]; do sleep 0.02; done; { large; printf %s "${item#*GROW}"; } >&3 ;;
+esac
+"#;
+
+/// The same by one process for many items.
+const STALLS_ON: &str = r#"#!/usr/bin/env python3
+import json, os, socket, time
+host = socket.socket(fileno=3)
+lines = host.makefile("rb")
+host.sendall(b'{"type":"hello","protocol":1}\n')
+for line in lines:
+    said = json.loads(line)
+    if said["type"] == "shutdown":
+        break
+    if said["type"] == "work":
+        item = said["item"]
+        item["fields"]["x"] = "x" * 1_300_000
+        answer = json.dumps({"type": "result", "id": said["id"], "item": item}).encode() + b"\n"
+        if item["fei"]["wfid"] == "stalls":
+            host.sendall(answer[:-1000])
+            open("under-way/here", "w").close()
+            time.sleep(1000)
+        while not os.path.exists("under-way/here"):
+            time.sleep(0.02)
+        host.sendall(answer)
+"#;
+
+/// Makes the folder `under-way` in the service directory, where participants may write.
+fn under_way(site: &Site) {
+    let folder = site.open_folder("p/under-way");
+    assert!(folder.is_dir());
+}
+
+#[test]
+fn one_that_stops_in_the_middle_of_a_large_answer_is_ended_and_another_s_goes_through() {
+    for (work, mode) in [(STALLS, ""), (STALLS_ON, "mode: persistent\n")] {
+        let site = Site::per_item(work, &format!("{mode}instances: 2\ntries: 1\n"));
+        under_way(&site);
+        let exo = site.exo();
+        for wfid in ["stalls", "whole"] {
+            site.drop_into("p", item(wfid, r#"{"x":"GROW"}"#).as_bytes());
+        }
+        let (job, attempts) = site.stopped("whole");
+        assert_eq!(job.subject.fault, Fault::NONE, "{}", site.log());
+        assert!(attempts[0].output.as_ref().unwrap().len() > 1_300_000);
+        let (_, attempts) = site.stopped("stalls");
+        assert_eq!(attempts[0].fault, Some(Fault::CRASHED));
+        let text = attempts[0].text.as_deref().unwrap();
+        assert!(text.contains("broke the protocol"), "{text}");
+        assert!(site.log().contains("said nothing for 10 s"), "{}", site.log());
+        assert!(exo.end().success());
+    }
+}
+
+/// Takes its time in the middle of a large answer; the second begins once the first is under way.
+const SLOW: &str = r#"#!/bin/sh
+item=$(cat)
+[ $SKYNET_WFID = first ] || until [ -e under-way/here ]; do sleep 0.02; done
+{
+printf %s "${item%GROW*}"
+head -c 1300000 /dev/zero | tr '\0' x
+: >under-way/here
+for _ in 1 2 3 4 5 6 7 8; do sleep 1; printf x; done
+printf %s "${item#*GROW}"
+} >&3
+"#;
+
+#[test]
+fn who_waits_for_its_turn_with_a_large_answer_has_its_whole_time_limit_all_the_same() {
+    let site = Site::per_item(SLOW, "instances: 2\ntries: 1\ntime-limit: 13s\n");
+    under_way(&site);
+    let exo = site.exo();
+    // The second says the first half, waits for eight seconds, and goes on for eight more.
+    for wfid in ["first", "second"] {
+        site.drop_into("p", item(wfid, r#"{"x":"GROW"}"#).as_bytes());
+    }
+    for wfid in ["first", "second"] {
+        let (job, _) = site.stopped(wfid);
+        assert_eq!(job.subject.fault, Fault::NONE, "{wfid}: {}", site.log());
+    }
+    assert!(exo.end().success());
+}
+
+/// Fails with a large answer when it is told to end.
+const LARGE_AT_THE_END: &str = r#"#!/bin/sh
+item=$(cat)
+trap '{ printf %s "${item%GROW*}"; head -c 15000000 /dev/zero | tr "\0" x; printf %s "${item#*GROW}"; } >&3; exit 1' TERM
+: >under-way/$SKYNET_WFID
+while :; do sleep 0.05; done
+"#;
+
+#[test]
+fn large_answers_of_what_a_shutdown_cuts_short_leave_exo_under_64_mib() {
+    const ALL: usize = 8;
+    let own = format!("instances: {ALL}\ntries: 1\nshutdown-grace: 12s\n");
+    let site = Site::per_item(LARGE_AT_THE_END, &own);
+    under_way(&site);
+    let mut exo = site.exo();
+    for n in 0..ALL {
+        site.drop_into("p", item(&format!("w{n}"), r#"{"x":"GROW"}"#).as_bytes());
+    }
+    let begun = || fs::read_dir(site.join("p/under-way")).unwrap().count();
+    site.until(|| begun() == ALL);
+    let (keeper, worker) = (exo.pid(), exo.worker());
+    exo.signal(15);
+    let mut most = [0; 2];
+    until(60, || {
+        for (most, pid) in most.iter_mut().zip([keeper, worker]) {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let now = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let now = now.and_then(|now| now.split_whitespace().next()?.parse().ok());
+            *most = (*most).max(now.unwrap_or(0));
+        }
+        !exo.is_running()
+    });
+    let most: u64 = most.iter().sum();
+    println!("at most {most} KiB");
+    assert!(most > 0 && most < MOST, "{most} KiB");
+    for n in 0..ALL {
+        let attempts = site.attempts(&format!("w{n}"));
+        assert_eq!(attempts[0].how.as_deref(), Some("interrupted"), "{attempts:?}");
+        assert_eq!(attempts[0].output, None);
     }
 }
 

@@ -1,18 +1,41 @@
 //! Who may have much in memory: one instance at a time, so that all of them together stay within
 //! what one may have, whatever they say.
 
-use super::Worker;
 use super::slot::Slot;
+use super::{Worker, now};
+use ::log::warn;
+use machine::exo::Event;
+use machine::time::Mono;
+use std::time::Duration;
 use work::Lease;
 
 /// Bytes that each instance may have said of an answer, or of an item that it sends, before it needs
 /// leave for more; the same is small enough to wait for its commit beside others.
 pub(super) const SMALL: usize = 1 << 20;
 
+/// How long one that has leave may say nothing while others wait for it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who has leave.
+#[derive(Debug)]
+struct Speaker {
+    slot: usize,
+    bytes: usize,
+    /// Nothing has come of it since then, others wait, and that is not our doing.
+    since: Option<Mono>,
+}
+
+/// How much an instance has said of what goes on.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    bytes: usize,
+    is_heard: bool,
+}
+
 /// Who has leave, and what is large and not safe yet.
 #[derive(Debug, Default)]
 pub(super) struct Large {
-    speaker: Option<usize>,
+    speaker: Option<Speaker>,
     answers: Vec<Lease>,
     sent: Vec<u64>,
 }
@@ -42,28 +65,57 @@ impl Large {
         self.sent.retain(|known| *known != ticket);
     }
 
-    /// Returns who has leave, where the instances have so many bytes each.
-    fn choose(
-        &mut self,
-        bytes: impl ExactSizeIterator<Item = usize>,
-        turn: usize,
-    ) -> Option<usize> {
-        let count = bytes.len();
-        let much: Vec<bool> = bytes.map(|bytes| bytes >= SMALL).collect();
-        self.speaker = self.speaker.filter(|slot| much.get(*slot) == Some(&true));
+    /// Returns who has leave, where the instances have said so much each.
+    fn choose(&mut self, all: &[Said], turn: usize, now: Mono) -> Option<usize> {
+        let has_much = |slot: usize| all.get(slot).is_some_and(|said| said.bytes >= SMALL);
+        let count = all.len();
+        self.speaker.take_if(|speaker| !has_much(speaker.slot));
         if self.speaker.is_none() && self.answers.is_empty() && self.sent.is_empty() {
-            self.speaker = (turn..count).chain(0..turn).find(|slot| much.get(*slot) == Some(&true));
+            let next = (turn..count).chain(0..turn).find(|slot| has_much(*slot));
+            self.speaker = next.map(|slot| Speaker { slot, bytes: 0, since: None });
         }
-        self.speaker
+        let speaker = self.speaker.as_mut()?;
+        let said = all[speaker.slot];
+        let others_wait = (0..count).any(|slot| slot != speaker.slot && has_much(slot));
+        let goes_on = std::mem::replace(&mut speaker.bytes, said.bytes) != said.bytes;
+        if goes_on || !others_wait || !said.is_heard {
+            speaker.since = None;
+        }
+        if others_wait && said.is_heard {
+            speaker.since.get_or_insert(now);
+        }
+        Some(speaker.slot)
+    }
+
+    /// Returns when whoever has leave has said nothing for too long.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.speaker.as_ref()?.since.map(|since| since.after(PATIENCE))
     }
 }
 
 impl Worker {
-    /// Gives leave to one of those that wait for it.
+    /// Gives leave to one of those that wait for it, for whom no time passes meanwhile.
     pub(super) fn share_out(&mut self) {
-        let speaker = self.large.choose(self.slots.iter().map(Slot::said), self.turn);
+        let now = now();
+        let has_room = self.log.has_room();
+        let said = |slot: &Slot| Said { bytes: slot.said(), is_heard: has_room && slot.is_heard() };
+        let all: Vec<Said> = self.slots.iter().map(said).collect();
+        let speaker = self.large.choose(&all, self.turn, now);
         for (number, slot) in self.slots.iter_mut().enumerate() {
-            slot.may_say_much(speaker == Some(number));
+            let has_leave = speaker == Some(number);
+            slot.may_say_much(has_leave);
+            let waits = !has_leave && all[number].bytes >= SMALL;
+            if std::mem::replace(&mut slot.waits_for_leave, waits) != waits {
+                self.events.push_back((number, Event::KeptWaiting(waits)));
+            }
+        }
+        if let Some(slot) = speaker
+            && self.large.deadline().is_some_and(|at| at <= now)
+        {
+            let name = &self.slots[slot].name;
+            let seconds = PATIENCE.as_secs();
+            warn!("{name} said nothing for {seconds} s in the middle of much, while others wait");
+            self.listen_no_more(slot);
         }
     }
 }
@@ -74,12 +126,17 @@ mod tests {
     use work::{JobId, TakerId};
 
     const MUCH: usize = SMALL;
+    const BEGIN: Mono = Mono(1_000_000_000);
+
+    fn said(bytes: [usize; 3]) -> [Said; 3] {
+        bytes.map(|bytes| Said { bytes, is_heard: true })
+    }
 
     #[test]
     fn one_at_a_time_has_leave_until_what_it_said_is_safe() {
         let lease = Lease { job: JobId(1), taker: TakerId(1), number: 1 };
         let mut large = Large::default();
-        let choose = |large: &mut Large, bytes: [usize; 3]| large.choose(bytes.into_iter(), 1);
+        let choose = |large: &mut Large, bytes| large.choose(&said(bytes), 1, BEGIN);
         assert_eq!(choose(&mut large, [MUCH - 1, 0, 9]), None);
         assert_eq!(choose(&mut large, [MUCH, 0, MUCH]), Some(2));
         assert_eq!(choose(&mut large, [MUCH, MUCH, 9 * MUCH]), Some(2));
@@ -92,5 +149,26 @@ mod tests {
         assert_eq!(choose(&mut large, [MUCH, MUCH, 0]), Some(1));
         large.answers(lease, MUCH);
         assert_eq!(choose(&mut large, [MUCH, 0, 0]), Some(0), "what is small keeps nobody waiting");
+    }
+
+    #[test]
+    fn who_says_nothing_more_has_ten_seconds_from_when_others_wait_and_it_is_heard() {
+        let mut large = Large::default();
+        let mut at = BEGIN;
+        let mut deadline = |bytes: [usize; 3], is_heard: bool, later: u64| {
+            at = at.after(Duration::from_secs(later));
+            let all = said(bytes).map(|said| Said { is_heard, ..said });
+            large.choose(&all, 0, at);
+            large.deadline().map(|until| until.nanos_from(at) / 1_000_000_000)
+        };
+        assert_eq!(deadline([MUCH, 9, 0], true, 0), None);
+        assert_eq!(deadline([MUCH, 9, 0], true, 60), None, "nobody waits");
+        assert_eq!(deadline([MUCH, MUCH, 0], true, 60), Some(10));
+        assert_eq!(deadline([MUCH, MUCH, 0], true, 9), Some(1));
+        assert_eq!(deadline([MUCH + 1, MUCH, 0], true, 0), Some(10), "it goes on");
+        assert_eq!(deadline([MUCH + 1, MUCH, 0], true, 9), Some(1));
+        assert_eq!(deadline([MUCH + 1, MUCH, 0], false, 9), None, "we do not listen");
+        assert_eq!(deadline([MUCH + 1, MUCH, 0], true, 0), Some(10));
+        assert_eq!(deadline([0, MUCH, 0], true, 9), None, "another one's turn");
     }
 }

@@ -111,6 +111,24 @@ impl Link {
         }
     }
 
+    /// Tells whether it is listened to, as far as its leave goes.
+    #[must_use]
+    pub(super) fn is_heard(&self) -> bool {
+        match self {
+            Self::PerItem(one) => one.is_heard(),
+            Self::Persistent(talk) => talk.heard().is_some(),
+        }
+    }
+
+    /// Listens no more. Its end stays open: it waits to be killed, rather than to die of a closed
+    /// one.
+    pub(super) fn give_up(&mut self) {
+        match self {
+            Self::PerItem(one) => one.give_up(),
+            Self::Persistent(talk) => talk.give_up(),
+        }
+    }
+
     /// Lets more than [`SMALL`] come, or not any more.
     pub(super) fn may_say_much(&mut self, may: bool) {
         match self {
@@ -244,9 +262,7 @@ impl Talk {
         (self.was_unread || is_unsaid) && self.item_is_last
     }
 
-    /// Listens no more: what it says has no sense.
-    pub(super) fn give_up(&mut self) {
-        // Its end stays open: it waits to be killed, rather than to die of a closed one.
+    fn give_up(&mut self) {
         self.is_deaf = true;
         self.incoming = Vec::new();
         (self.taken, self.looked) = (0, 0);
@@ -367,16 +383,20 @@ impl Talk {
         self.socket.is_none() || self.is_deaf || self.looked > self.most
     }
 
+    /// Returns its socket where it is listened to, as far as its leave goes.
+    fn heard(&self) -> Option<&Fd> {
+        // What goes on for too long is not listened to any more. Nor is one that speaks and does not
+        // listen, or sends faster than a queue takes: what waits for it here would grow.
+        let is_behind = self.unanswered > 0 || self.outgoing.len() >= BEHIND;
+        self.socket.as_ref().filter(|_| !self.is_over() && !is_behind)
+    }
+
     /// Returns what to wait for: room to write, and bytes to read.
     #[must_use]
     pub(super) fn interest(&self) -> [PollFd; 2] {
-        // What goes on for too long is not listened to any more.
         let socket = self.socket.as_ref().filter(|_| !self.is_over());
         let waits = socket.filter(|_| !self.outgoing.is_empty());
-        // Nor is one that speaks and does not listen, or sends faster than a queue takes: what waits
-        // for it here would grow.
-        let heard = socket.filter(|_| self.unanswered == 0 && self.outgoing.len() < BEHIND);
-        let heard = heard.filter(|_| self.may_go_on());
+        let heard = self.heard().filter(|_| self.may_go_on());
         [waits.map_or(PollFd::none(), |fd| PollFd::writable(fd.raw())), readable(heard)]
     }
 }

@@ -307,6 +307,7 @@ impl Worker {
             }
             self.answer_waiters();
             self.share_out();
+            self.decide();
             self.broker.flush();
             self.wait();
         }
@@ -364,7 +365,7 @@ impl Worker {
     fn deadline(&self) -> Option<Mono> {
         let machines = self.slots.iter().map(|slot| slot.machine.deadline());
         let first = machines.fold(self.log.deadline(), earlier);
-        earlier(first, self.control.deadline())
+        earlier(earlier(first, self.control.deadline()), self.large.deadline())
     }
 
     /// Says that items are taken, once.

@@ -15,6 +15,8 @@ pub(super) struct OneItem {
     stdin: Option<Fd>,
     answer: Option<Fd>,
     limit: usize,
+    /// What it says is not read any more.
+    is_deaf: bool,
     /// It may have more than [`SMALL`] bytes.
     pub(super) has_leave: bool,
     /// The answer so far; one byte more than the limit where it is too long.
@@ -24,7 +26,8 @@ pub(super) struct OneItem {
 impl OneItem {
     pub(super) fn new(item: Rc<Vec<u8>>, limit: usize, stdin: Fd, answer: Fd) -> Self {
         let (stdin, answer) = (Some(stdin), Some(answer));
-        Self { item, written: 0, stdin, answer, limit, has_leave: false, bytes: Vec::new() }
+        let (is_deaf, has_leave) = (false, false);
+        Self { item, written: 0, stdin, answer, limit, is_deaf, has_leave, bytes: Vec::new() }
     }
 
     /// Writes what can be written of the item, then closes its way.
@@ -49,6 +52,7 @@ impl OneItem {
         while let Some(from) = &self.answer
             && moved < most
             && (to_end || self.may_go_on())
+            && !self.is_deaf
         {
             match read(from, room) {
                 Came::Bytes(n) => {
@@ -66,11 +70,27 @@ impl OneItem {
         self.has_leave || self.bytes.len() < SMALL
     }
 
+    /// Tells whether there is an answer to listen to.
+    pub(super) const fn is_heard(&self) -> bool {
+        self.answer.is_some() && !self.is_deaf
+    }
+
+    pub(super) fn give_up(&mut self) {
+        self.is_deaf = true;
+        self.bytes = Vec::new();
+    }
+
+    /// Tells whether it was given up: what came of the answer is none.
+    pub(super) const fn is_deaf(&self) -> bool {
+        self.is_deaf
+    }
+
     /// Returns what to wait for: the item's way and the answer's.
     #[must_use]
     pub(super) fn interest(&self) -> [PollFd; 2] {
         let to = self.stdin.as_ref().map_or(PollFd::none(), |to| PollFd::writable(to.raw()));
-        [to, readable(self.answer.as_ref().filter(|_| self.may_go_on()))]
+        let heard = self.is_heard() && self.may_go_on();
+        [to, readable(self.answer.as_ref().filter(|_| heard))]
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is recorded of the end of an attempt.
 
+use super::large::SMALL;
 use super::slot::{Slot, Work};
 use crate::signature::signature;
 use machine::exo::How;
@@ -16,6 +17,9 @@ use work::item::{self, ErrorReply};
 
 /// How long a peak that was read is good enough.
 const PEAK_AGE: Duration = Duration::from_secs(1);
+
+/// How an attempt ended whose participant was not listened to any more.
+const BROKE: &str = "broke the protocol";
 
 /// Memory that an answer may keep of what stood around it.
 const AROUND: usize = 4096;
@@ -172,6 +176,15 @@ pub(super) fn of_exit(
     Outcome { code, signal, ..outcome }
 }
 
+/// Returns what the end of the process for one item means that was listened to no more in the middle
+/// of its answer.
+#[must_use]
+pub(super) fn of_stall(ended: Ended, last: Option<String>, work: &Work, form: Form<'_>) -> Outcome {
+    let (code, signal) = numbers(ended);
+    let failure = failed(Fault::CRASHED, BROKE.to_owned(), last, None);
+    Outcome { code, signal, ..failure.outcome(work, form) }
+}
+
 fn numbers(ended: Ended) -> (Option<i32>, Option<i32>) {
     match ended {
         Ended::Code(code) => (Some(code), None),
@@ -249,8 +262,7 @@ pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> 
             Outcome { code, signal, ..failure.outcome(work, form) }
         }
         How::Broken => {
-            let how = "broke the protocol".to_owned();
-            let failure = failed(Fault::CRASHED, how, last, None);
+            let failure = failed(Fault::CRASHED, BROKE.to_owned(), last, None);
             Outcome { code, signal, ..failure.outcome(work, form) }
         }
     };
@@ -264,9 +276,11 @@ pub(super) fn of_interrupt(work: &mut Work, slot: &Slot) -> Outcome {
     let (code, signal) = ended.map_or((None, None), numbers);
     let said = work.said.take().unwrap_or_else(|| stopped("told to shut down", slot.last_line()));
     let (code, signal) = (said.code.or(code), said.signal.or(signal));
+    // What is large would wait for its commit beside that of other instances, and nobody is sent it.
+    let output = said.output.filter(|output| output.len() <= SMALL);
     // That it failed is nobody's fault.
     let log = Some(place(work.begun));
-    Outcome { fault: Fault::NONE, signature: None, code, signal, log, ..said }
+    Outcome { fault: Fault::NONE, signature: None, code, signal, log, output, ..said }
 }
 
 fn stopped(why: &str, last: Option<String>) -> Outcome {

@@ -98,6 +98,8 @@ pub(super) struct Slot {
     pub(super) machine: Instance,
     /// Its process.
     pub(super) process: Option<Process>,
+    /// It waits for leave to go on with what it says.
+    pub(super) waits_for_leave: bool,
     /// What it has in hand.
     pub(super) work: Option<Work>,
     /// What is in hand or at hand, until it is settled.
@@ -124,6 +126,7 @@ impl Slot {
             name,
             machine: Instance::new(rules),
             process: None,
+            waits_for_leave: false,
             work: None,
             deliveries: Vec::new(),
             serial: 0,
@@ -287,6 +290,12 @@ impl Slot {
     #[must_use]
     pub(super) fn said(&self) -> usize {
         self.process.as_ref().map_or(0, |process| process.ends.link.said())
+    }
+
+    /// Tells whether it is listened to, as far as its leave goes.
+    #[must_use]
+    pub(super) fn is_heard(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.ends.link.is_heard())
     }
 
     /// Lets it say much, or not any more.
