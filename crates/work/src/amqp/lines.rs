@@ -165,6 +165,14 @@ impl Lines {
         }
     }
 
+    /// Returns the lines whose message is not recorded yet.
+    pub(super) fn unrecorded(&self) -> Vec<u64> {
+        let is_new = |line: &Line| {
+            line.message.as_ref().is_some_and(|message| matches!(message.of, Of::New(_)))
+        };
+        self.all.iter().filter(|(_, line)| is_new(line)).map(|(number, _)| *number).collect()
+    }
+
     /// Returns the lines whose message is new, or parked until a moment that has come.
     pub(super) fn due(&self, now: Mono) -> Vec<u64> {
         let is_due = |of: &Of| match of {

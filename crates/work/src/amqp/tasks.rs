@@ -5,13 +5,18 @@ use super::Queue;
 use super::link::{Link, PATIENCE, answered, declare, ensure, listen, look};
 use super::thread::Input;
 use crate::wire::CONTROL_EXCHANGE;
+use futures_core::Stream;
+use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
     BasicPublishOptions, BasicQosOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Consumer};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -144,12 +149,54 @@ pub(super) async fn line(
     let Ok(channel) = opened.await else { return teller.line(number, Said::Gone) };
     drop(link);
     let mut consumer = None;
-    while let Some(order) = orders.recv().await {
-        let done = obey(&channel, &queue, number, &teller, &mut consumer, order).await;
+    loop {
+        let done = match heard(&mut orders, &mut consumer).await {
+            Heard::Order(None) => return,
+            Heard::Order(Some(order)) => {
+                obey(&channel, &queue, number, &teller, &mut consumer, order).await
+            }
+            Heard::Came(Some(came)) => message(came).map(|came| teller.line(number, came)),
+            Heard::Came(None) => {
+                consumer = None;
+                teller.line(number, Said::Unwanted);
+                Ok(())
+            }
+        };
         if done.is_err() {
             return teller.line(number, Said::Gone);
         }
     }
+}
+
+/// What a line hears: an order, or a message; `None` = there are no more.
+enum Heard {
+    Order(Option<Order>),
+    Came(Option<lapin::Result<Delivery>>),
+}
+
+async fn heard(orders: &mut UnboundedReceiver<Order>, consumer: &mut Option<Consumer>) -> Heard {
+    poll_fn(|context| {
+        if let Poll::Ready(order) = orders.poll_recv(context) {
+            return Poll::Ready(Heard::Order(order));
+        }
+        let Some(consumer) = consumer.as_mut() else { return Poll::Pending };
+        Pin::new(consumer).poll_next(context).map(Heard::Came)
+    })
+    .await
+}
+
+fn message(came: lapin::Result<Delivery>) -> Result<Said, String> {
+    let delivery = came.map_err(|why| why.to_string())?;
+    Ok(Said::Message { tag: delivery.delivery_tag, body: delivery.data })
+}
+
+/// Hears all that was on its way to a consumer that has ended. A line that began anew before that
+/// would have a second message beside the first, and nobody would settle it.
+async fn drain(mut consumer: Consumer, number: u64, teller: &Teller) -> Result<(), String> {
+    while let Some(came) = poll_fn(|context| Pin::new(&mut consumer).poll_next(context)).await {
+        teller.line(number, message(came)?);
+    }
+    Ok(())
 }
 
 async fn obey(
@@ -168,19 +215,15 @@ async fn obey(
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
             );
-            let began = answered(asked).await?;
+            *consumer = Some(answered(asked).await?);
             teller.line(number, Said::Consumes);
-            let teller = teller.clone();
-            began.set_delegate(move |delivery: lapin::message::DeliveryResult| {
-                teller.line(number, came(delivery));
-                std::future::ready(())
-            });
-            *consumer = Some(began);
         }
         Order::Cancel => {
             if let Some(consumer) = consumer.take() {
                 let options = BasicCancelOptions::default();
                 answered(channel.basic_cancel(consumer.tag(), options)).await?;
+                let drained = tokio::time::timeout(PATIENCE, drain(consumer, number, teller));
+                drained.await.map_err(|_| "the end of a consumer does not come".to_owned())??;
             }
             teller.line(number, Said::Idle);
         }
@@ -193,14 +236,6 @@ async fn obey(
         }
     }
     Ok(())
-}
-
-fn came(delivery: lapin::message::DeliveryResult) -> Said {
-    match delivery {
-        Ok(Some(delivery)) => Said::Message { tag: delivery.delivery_tag, body: delivery.data },
-        Ok(None) => Said::Unwanted,
-        Err(_) => Said::Gone,
-    }
 }
 
 /// Publishes one thing after the other; confirms are waited for beside that.

@@ -308,15 +308,21 @@ impl Thread {
         }
     }
 
+    /// Tells whether nothing is ever taken for such an ask: giving back would count as a delivery.
+    fn is_in_vain(&self, ask: Ask) -> bool {
+        ask == Ask::Ahead && self.settings.queue.is_quorum
+    }
+
     pub(super) fn wish(&mut self, wish: Wish) {
         match wish {
-            // Giving back would count as a delivery.
-            Wish::Ask(Ask::Ahead, _) if self.settings.queue.is_quorum => {}
+            Wish::Ask(ask, _) if self.is_in_vain(ask) => {}
             Wish::Ask(ask, instance) => self.asks.push_back((ask, instance)),
             Wish::Withdraw(ask, instance) => {
                 let same = |asked: &(Ask, String)| asked.0 == ask && asked.1 == instance;
-                if let Some(at) = self.asks.iter().position(same) {
-                    self.asks.remove(at);
+                let waits = self.asks.iter().position(same);
+                // One that is not there is granted already, unless it could not be.
+                if waits.and_then(|at| self.asks.remove(at)).is_some() || self.is_in_vain(ask) {
+                    self.news.push(Event::Withdrawn { ask, instance });
                 }
             }
             Wish::Change(change, answer) => self.changes.push_back((change, answer)),

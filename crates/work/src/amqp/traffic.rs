@@ -98,8 +98,13 @@ impl Thread {
         }
     }
 
-    /// Has as many lines wait for a message as there are asks.
+    /// Has as many lines wait for a message as there are asks, and gives back what came for asks that
+    /// were taken back.
     pub(super) fn balance(&mut self) {
+        let new = self.lines.unrecorded();
+        for line in new.iter().skip(self.asks.len()) {
+            self.lines.give_back(*line);
+        }
         let wanted = self.wanted();
         if let Some(Connected { link, teller, .. }) = &self.connected {
             self.lines.wait_for(wanted, link, &self.settings.queue, teller);
@@ -124,9 +129,6 @@ impl Thread {
                     ..NewJob::default()
                 };
                 self.lines.came(line, tag, Of::New(Box::new(job)));
-                if self.asks.is_empty() {
-                    self.lines.give_back(line);
-                }
             }
             Ok(Incoming::Cancel(cancel)) => {
                 self.lines.came(line, tag, Of::Recording);

@@ -400,6 +400,11 @@ fn a_quorum_queue_is_declared_as_one_and_nothing_is_looked_ahead_at() {
     broker.send(2, NewJob { queue: "quorum".to_owned(), ..job("b") });
     let delivery = delivered(&mut broker);
     until(10, || rig.messages("quorum") == (1, 1));
+    // Who takes it back hears so, like of one that could have been granted.
+    broker.withdraw(Ask::Ahead, "q_0");
+    event(&mut broker, |event| {
+        matches!(event, Event::Withdrawn { ask: Ask::Ahead, .. }).then_some(())
+    });
     broker.finish(delivery, done());
     settled(&mut broker);
     let kind = Rabbit::shared().call(&format!(
