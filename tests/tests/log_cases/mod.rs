@@ -162,7 +162,6 @@ pub(crate) const CASES: &[&str] = &[
     "begin '!tr a b' ./d; echo a >&9; when 'filled d/current 2'; kill -ALRM $pid; when 'rotated d 1'; kill -TERM $pid; finish; show d",
     "begin ./d; echo a >&9; when 'filled d/current 2'; kill -TERM $pid; finish; echo b >&9; head -n 1 <&9; show d",
     "begin ./d; printf 'a\\nbc' >&9; when 'test -s d/current'; sleep .2; kill -TERM $pid; sleep .2; printf 'd\\nef\\n' >&9; finish; head -n 1 <&9; show d",
-    "begin ./d; echo a >&9; when 'filled d/current 2'; kill -HUP $pid; finish; show d",
     "begin ./d; echo a >&9; when 'filled d/current 2'; kill -9 $pid; finish; show d; echo b >&9; \"$prog\" ./d <p 9>&- & when 'filled d/current 2'; exec 9>&-; wait $!; echo $?; show d",
     // Trouble at the start.
     "echo a | \"$0\" ./no/d",
