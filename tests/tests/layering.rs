@@ -32,10 +32,20 @@ const LAYERS: &[Layer] = &[
     bare("multilog", &["machine", "ondisk", "linux"]),
     // libc for its constants; the calls are in `linux`. memchr reads logs.
     layer("daemontools", &["machine", "ondisk", "sys", "libc", "memchr"]),
-    // libc for its constants here, too.
+    // libc for its constants here, too; futures-core for the trait that lapin's consumers have.
     layer(
         "work",
-        &["machine", "rusqlite", "lapin", "tokio", "serde", "serde_json", "thiserror", "libc"],
+        &[
+            "machine",
+            "rusqlite",
+            "lapin",
+            "tokio",
+            "futures-core",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "libc",
+        ],
     ),
     // Below exo, which speaks its protocol. `linux` for descriptor 3, which std opens for nobody.
     layer("participant", &["linux", "serde", "serde_json"]),
