@@ -148,7 +148,7 @@ fn connections_closed_in_mid_item_cost_nothing_and_double_nothing() {
     let exo = remote.site.exo();
     remote.client().publish("p", item("w1", r#"{"do":"wait"}"#).as_bytes()).unwrap();
     remote.begun();
-    Rabbit::shared().close_connections();
+    Rabbit::shared().close_connections(&remote.server.vhost);
     remote.site.until(|| remote.site.log().contains("not connected to RabbitMQ"));
     remote.site.until(|| trouble(&remote.site) == Value::Null);
     remote.go();

@@ -10,10 +10,10 @@ use std::fs;
 /// Every promise that this suite makes.
 const PROMISES: &[&str] = &[
     "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11", "S12", "S13", "S14", "S15",
-    "L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9", "L10", "X1", "X2", "X4", "X5", "X6",
-    "X7", "X8", "X9", "X10", "X12", "X13", "J1", "J2", "J3", "J4", "J5", "J6", "J7", "C1", "C2",
-    "N1", "P1", "P2", "P3", "P3b", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12", "P14",
-    "P15",
+    "L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9", "L10", "X1", "X2", "X3", "X4", "X5",
+    "X6", "X7", "X8", "X9", "X10", "X12", "X13", "J1", "J2", "J3", "J4", "J5", "J6", "J7", "C1",
+    "C2", "N1", "P1", "P2", "P3", "P3b", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "P11", "P12",
+    "P14", "P15",
 ];
 
 /// Returns the rows of the tables of promises: the promise, its text, the tests.

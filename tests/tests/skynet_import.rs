@@ -244,7 +244,7 @@ fn bash_completes_verbs_options_and_the_names_that_a_verb_is_for() {
         // To a shell it could be more than a name.
         site.folder(&site.at(Place::Service).join("$(reboot)"));
         site.well(&["enable", "slow"]);
-        let offered = completed(&site, &["skynet", "en"]);
+        let offered = completed(&site, &["skynet", "ena"]);
         assert_eq!(offered, ["enable"]);
         assert_eq!(
             completed(&site, &["skynet", "start", "s"]),

@@ -144,12 +144,13 @@ impl Rabbit {
         self.try_call("rabbit_boot_state:get().").as_deref() == Some("ready")
     }
 
-    /// Closes all connections, as an operator may; of all tests that run in this process.
-    pub fn close_connections(&self) {
-        self.call(
+    /// Closes all connections to a virtual host, as an operator may.
+    pub fn close_connections(&self, vhost: &str) {
+        self.call(&format!(
             "[rabbit_networking:close_connection(P, \"test\") \
-             || P <- rabbit_networking:connections()].",
-        );
+             || P <- rabbit_networking:connections(), \
+             [{{vhost, <<\"{vhost}\">>}}] =:= rabbit_networking:connection_info(P, [vhost])]."
+        ));
     }
 
     /// Returns how many messages of a queue are ready, and how many are not acknowledged; `None` =

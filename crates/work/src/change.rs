@@ -251,7 +251,7 @@ pub enum Change {
         instance: String,
     },
     /// Records a job of another broker that was delivered to us, and takes it.
-    /// [`Applied::Taken`], [`Applied::Elsewhere`] or [`Applied::Finished`].
+    /// [`Applied::Taken`], [`Applied::Vain`], [`Applied::Elsewhere`] or [`Applied::Finished`].
     Arrive {
         /// What was delivered; its queue is the taker's.
         job: Box<NewJob>,
@@ -409,6 +409,8 @@ pub enum Applied {
         /// When the earliest delay of the queue ends, or the earliest lease of another taker.
         next: Option<Mono>,
     },
+    /// The job was tried in vain before: it is for who begins it at once, not for having at hand.
+    Vain(JobId),
     /// Somebody else has the job, or it may not be tried now.
     Elsewhere(JobId),
     /// The job has stopped before.

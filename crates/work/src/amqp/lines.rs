@@ -31,6 +31,8 @@ enum Consumer {
 pub(super) enum Of {
     /// It came, and is not recorded yet.
     New(Box<NewJob>),
+    /// It was tried in vain before: for who begins it at once.
+    Vain(Box<NewJob>),
     /// It is being recorded.
     Recording,
     /// It stands for a job that is in hand, or whose answer is on its way.
@@ -165,18 +167,28 @@ impl Lines {
         }
     }
 
-    /// Returns the lines whose message is not recorded yet.
+    /// Tells whether the message of a line is only for who begins it at once.
+    pub(super) fn is_vain(&self, line: u64) -> bool {
+        let message = self.all.get(&line).and_then(|line| line.message.as_ref());
+        message.is_some_and(|message| matches!(message.of, Of::Vain(_)))
+    }
+
+    /// Returns the lines whose message nobody has yet.
     pub(super) fn unrecorded(&self) -> Vec<u64> {
         let is_new = |line: &Line| {
-            line.message.as_ref().is_some_and(|message| matches!(message.of, Of::New(_)))
+            line.message
+                .as_ref()
+                .is_some_and(|message| matches!(message.of, Of::New(_) | Of::Vain(_)))
         };
         self.all.iter().filter(|(_, line)| is_new(line)).map(|(number, _)| *number).collect()
     }
 
-    /// Returns the lines whose message is new, or parked until a moment that has come.
-    pub(super) fn due(&self, now: Mono) -> Vec<u64> {
+    /// Returns the lines whose message is new, or parked until a moment that has come; `begins`: what
+    /// is taken may be begun at once.
+    pub(super) fn due(&self, now: Mono, begins: bool) -> Vec<u64> {
         let is_due = |of: &Of| match of {
             Of::New(_) => true,
+            Of::Vain(_) => begins,
             Of::Parked { at, .. } => *at <= now,
             Of::Recording | Of::Job(_) => false,
         };
@@ -191,7 +203,7 @@ impl Lines {
     pub(super) fn record(&mut self, line: u64) -> Option<(Box<NewJob>, Option<JobId>)> {
         let message = self.all.get_mut(&line)?.message.as_mut()?;
         match std::mem::replace(&mut message.of, Of::Recording) {
-            Of::New(job) => Some((job, None)),
+            Of::New(job) | Of::Vain(job) => Some((job, None)),
             Of::Parked { job, id, .. } => Some((job, id)),
             other => {
                 message.of = other;

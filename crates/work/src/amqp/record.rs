@@ -68,8 +68,8 @@ impl Thread {
             batch.push(Change::Sweep(taker));
             answers.push(Answer::Keep);
         }
-        for line in self.lines.due(now) {
-            let Some((ask, instance)) = self.next_ask() else { break };
+        for line in self.lines.due(now, true) {
+            let Some((ask, instance)) = self.next_ask(self.lines.is_vain(line)) else { continue };
             let Some((job, _)) = self.lines.record(line) else { continue };
             batch.push(Change::Arrive { job, taker, ask, instance: instance.clone() });
             answers.push(Answer::Arrive(line, ask, instance));
@@ -82,8 +82,11 @@ impl Thread {
     }
 
     /// Takes the ask that is granted next: who waits comes before who looks ahead.
-    pub(super) fn next_ask(&mut self) -> Option<(Ask, String)> {
+    pub(super) fn next_ask(&mut self, is_vain: bool) -> Option<(Ask, String)> {
         let waits = self.asks.iter().position(|(ask, _)| *ask == Ask::Now);
+        if is_vain {
+            return self.asks.remove(waits?);
+        }
         self.asks.remove(waits.unwrap_or(0))
     }
 
@@ -168,6 +171,7 @@ impl Thread {
                     self.park(line, job, id);
                 }
             }
+            Ok(Applied::Vain(_)) => self.lines.is(line, Of::Vain(job)),
             Err(Refused::Absent("taker")) => self.lines.is(line, Of::New(job)),
             other => {
                 let reason = match other {

@@ -155,7 +155,7 @@ pub(super) async fn line(
             Heard::Order(Some(order)) => {
                 obey(&channel, &queue, number, &teller, &mut consumer, order).await
             }
-            Heard::Came(Some(came)) => message(came).map(|came| teller.line(number, came)),
+            Heard::Came(Some(came)) => came.map(|came| teller.line(number, came)),
             Heard::Came(None) => {
                 consumer = None;
                 teller.line(number, Said::Unwanted);
@@ -171,7 +171,7 @@ pub(super) async fn line(
 /// What a line hears: an order, or a message; `None` = there are no more.
 enum Heard {
     Order(Option<Order>),
-    Came(Option<lapin::Result<Delivery>>),
+    Came(Option<Result<Said, String>>),
 }
 
 async fn heard(orders: &mut UnboundedReceiver<Order>, consumer: &mut Option<Consumer>) -> Heard {
@@ -180,7 +180,7 @@ async fn heard(orders: &mut UnboundedReceiver<Order>, consumer: &mut Option<Cons
             return Poll::Ready(Heard::Order(order));
         }
         let Some(consumer) = consumer.as_mut() else { return Poll::Pending };
-        Pin::new(consumer).poll_next(context).map(Heard::Came)
+        Pin::new(consumer).poll_next(context).map(|came| Heard::Came(came.map(message)))
     })
     .await
 }

@@ -266,7 +266,8 @@ impl Thread {
 
     pub(super) fn has_work(&self, now: Mono) -> bool {
         self.again_at.is_none() && !self.lasting && {
-            let is_due = !self.asks.is_empty() && !self.lines.due(now).is_empty();
+            let begins = self.asks.iter().any(|(ask, _)| *ask == Ask::Now);
+            let is_due = !self.asks.is_empty() && !self.lines.due(now, begins).is_empty();
             !self.changes.is_empty() || self.rung || is_due
         }
     }

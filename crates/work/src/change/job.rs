@@ -154,7 +154,9 @@ impl Tx<'_> {
             State::Ready { leased: false } => {
                 // What was tried in vain is not for having at hand.
                 let in_vain = job.subject.wary || job.subject.count > 0;
-                let ask = if in_vain { Ask::Now } else { ask };
+                if in_vain && ask == Ask::Ahead {
+                    return Ok(Applied::Vain(id));
+                }
                 match self.seize(job, taker, ask, instance, policy)? {
                     Some(applied) => Ok(applied),
                     None => self.finished(&self.job(id)?),
