@@ -324,6 +324,8 @@ fn skynet_daemontools_takes_the_place_of_daemontools_and_gives_it_back() {
     testkit::scratch::script(&dir.join("run"), COUNTER);
     testkit::scratch::script(&dir.join("log/run"), "#!/bin/sh\nexec multilog t /var/log/counter\n");
     root.well("update-service --add /etc/counter && update-service --check counter");
+    // svscan may only just have begun.
+    until(30, || root.sh("svok /etc/service/counter").code == Some(0));
     root.well("svc --wait=up /etc/service/counter && test -L /etc/counter/supervise");
     assert_eq!(root.well("update-service --list counter"), "counter -> /etc/counter\n");
     root.well("update-service --remove /etc/counter && ! update-service --check counter");
