@@ -193,7 +193,7 @@ fn jobs_that_wait_and_jobs_in_hand_are_cancelled_and_it_is_kept_who_asked() {
         site.until(|| stands(&site, "deaf") == ("stop", 0));
         fs::remove_file(site.dir("p").join("go")).unwrap();
         submit(&site, "slow", "deaf");
-        site.until(|| stands(&site, "slow").0 == "run");
+        site.until(|| site.own_log().contains("slow/1: begun"));
         let said = site.ends(1, &["cancel", "--timeout", "100ms", "slow"]);
         assert!(said.contains("slow: FAILED: told to stop, and still worked on"), "{said}");
         write(&site, "go", "");
