@@ -14,6 +14,7 @@ pub mod here;
 pub mod instance;
 pub mod items;
 pub mod json_text;
+pub mod kept;
 pub mod legacy;
 pub mod life;
 pub mod links;

@@ -6,15 +6,14 @@ use super::registry::Registry;
 use crate::failure::Failure;
 use crate::here::Here;
 use crate::items::hand::Own;
+use crate::kept;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::ffi::CString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use sys::linux::fd::Fd;
-use sys::linux::file::{self, HERE, flags};
 
 const REGISTRY: &str = "registry";
 const ENDING: &str = ".json";
@@ -70,12 +69,7 @@ impl Folder {
     /// # Errors
     /// The lock cannot be opened.
     pub fn lock(&self) -> Result<Option<Fd>, Failure> {
-        let path = self.path.join("lock");
-        let c_path = CString::new(path.as_os_str().as_encoded_bytes()).unwrap_or_default();
-        let how = flags::O_RDONLY | flags::O_CREAT | flags::O_NOFOLLOW;
-        let lock = file::open(HERE, &c_path, how, 0o600);
-        let lock = lock.map_err(|why| Failure::errno("open", path.display(), why))?;
-        Ok(file::lock_now(lock.raw()).is_ok().then_some(lock))
+        kept::lock(&self.path)
     }
 
     /// Reads everything.
@@ -164,21 +158,11 @@ impl Folder {
     }
 
     fn write<T: Serialize>(&self, name: &str, what: &T, safely: bool) -> Result<(), Failure> {
-        let path = self.file(name);
         let put = || -> io::Result<()> {
-            let new = self.path.join(format!(".{name}.new"));
-            let mut open = OpenOptions::new();
-            let mut file =
-                open.write(true).create(true).truncate(true).mode(FILE_MODE).open(&new)?;
-            mode(&new, FILE_MODE)?;
-            file.write_all(&serde_json::to_vec(what)?)?;
-            if safely {
-                file.sync_all()?;
-            }
-            fs::rename(&new, &path)?;
-            if safely { File::open(&self.path)?.sync_all() } else { Ok(()) }
+            let bytes = serde_json::to_vec(what)?;
+            kept::replace(&self.path, &format!("{name}{ENDING}"), FILE_MODE, &bytes, safely)
         };
-        put().map_err(|why| Failure::io("write", path.display(), &why))
+        put().map_err(|why| Failure::io("write", self.file(name).display(), &why))
     }
 }
 

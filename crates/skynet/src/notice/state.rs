@@ -5,17 +5,17 @@ use super::message::Notice;
 use super::trouble::{Seen, SeenExo, Trouble};
 use crate::failure::Failure;
 use crate::here::Here;
+use crate::kept;
 use machine::notice::Group;
 use machine::time::Mono;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::time::Duration;
 use sys::linux::fd::Fd;
-use sys::linux::file::{self, HERE, flags};
 use sys::linux::time;
 use sys::trusted;
 
@@ -208,12 +208,7 @@ impl Folder {
     /// # Errors
     /// As open(2).
     pub fn lock(&self) -> Result<Option<Fd>, Failure> {
-        let path = self.path.join("lock");
-        let c_path = std::ffi::CString::new(path.as_os_str().as_encoded_bytes());
-        let how = flags::O_RDONLY | flags::O_CREAT | flags::O_NOFOLLOW;
-        let lock = file::open(HERE, &c_path.unwrap_or_default(), how, 0o600);
-        let lock = lock.map_err(|why| Failure::errno("open", path.display(), why))?;
-        Ok(file::lock_now(lock.raw()).is_ok().then_some(lock))
+        kept::lock(&self.path)
     }
 
     /// Reads what an earlier life left; `None` = there is nothing that can be read, and why.
@@ -298,20 +293,7 @@ impl Folder {
     }
 
     fn put(&self, name: &str, bytes: &[u8], safety: Safety) -> std::io::Result<()> {
-        let (path, new) = (self.path.join(name), self.path.join(format!("{name}.new")));
-        let write = |path: &Path| -> std::io::Result<()> {
-            let mut options = File::options();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options.custom_flags(flags::O_NOFOLLOW).open(path)?;
-            file.write_all(bytes)?;
-            if safety == Safety::Power { file.sync_all() } else { Ok(()) }
-        };
-        if let Err(why) = write(&new).and_then(|()| fs::rename(&new, &path)) {
-            let _ = fs::remove_file(&new);
-            return Err(why);
-        }
-        // Its name, too.
-        if safety == Safety::Power { File::open(&self.path)?.sync_all() } else { Ok(()) }
+        kept::replace(&self.path, name, 0o600, bytes, safety == Safety::Power)
     }
 }
 
