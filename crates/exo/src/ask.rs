@@ -79,11 +79,25 @@ enum What {
     },
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum FlavourWord {
+/// A [`Flavour`] as it is said on a command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FlavourWord {
+    /// Who works on it is asked to stop.
     Cancel,
+    /// It is ended at once.
     Kill,
+    /// Asked to stop, since its process waits no longer.
     Timeout,
+}
+
+impl From<FlavourWord> for Flavour {
+    fn from(word: FlavourWord) -> Self {
+        match word {
+            FlavourWord::Cancel => Self::Cancel,
+            FlavourWord::Kill => Self::Kill,
+            FlavourWord::Timeout => Self::Timeout,
+        }
+    }
 }
 
 impl What {
@@ -95,11 +109,7 @@ impl What {
             Self::Cancel { wfid, expid, flavour } => Request::Cancel {
                 wfid: wfid.clone(),
                 expid: expid.clone(),
-                flavour: match flavour {
-                    FlavourWord::Cancel => Flavour::Cancel,
-                    FlavourWord::Kill => Flavour::Kill,
-                    FlavourWord::Timeout => Flavour::Timeout,
-                },
+                flavour: (*flavour).into(),
             },
             Self::Requeue { job, force, priority } => {
                 Request::Requeue { jobs: job.clone(), force: *force, priority: *priority }

@@ -127,31 +127,33 @@ pub fn cancel(fei: &RawValue, flavour: Option<&str>) -> Vec<u8> {
 }
 
 /// Returns the message that has the engine start a process. `definition`: text or tree as JSON;
-/// `fields`: an object.
+/// `fields`: an object; `wfid`: what our own engine is to call it, other engines choose a name.
 #[must_use]
-pub fn launch(definition: &RawValue, fields: Option<&RawValue>) -> Vec<u8> {
+pub fn launch(definition: &RawValue, fields: Option<&RawValue>, wfid: Option<&str>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Message<'a> {
         definition: &'a RawValue,
         fields: Option<&'a RawValue>,
         variables: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        wfid: Option<&'a str>,
     }
-    bytes(&Message { definition, fields, variables: None })
+    bytes(&Message { definition, fields, variables: None, wfid })
 }
 
 /// Returns the message that has the engine send the steps whose name matches `pattern` to a queue.
 #[must_use]
 pub fn register(pattern: &str, queue: &str) -> Vec<u8> {
-    registration("boss_register", pattern, queue)
+    registration("register", "boss_register", pattern, queue)
 }
 
 /// Returns the message that takes such a registration back.
 #[must_use]
 pub fn unregister(pattern: &str, queue: &str) -> Vec<u8> {
-    registration("boss_register :action => \"unregister\"", pattern, queue)
+    registration("unregister", "boss_register :action => \"unregister\"", pattern, queue)
 }
 
-fn registration(step: &str, pattern: &str, queue: &str) -> Vec<u8> {
+fn registration(name: &str, step: &str, pattern: &str, queue: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Message<'a> {
         definition: String,
@@ -164,7 +166,7 @@ fn registration(step: &str, pattern: &str, queue: &str) -> Vec<u8> {
         queue: &'a str,
     }
     let definition = format!(
-        "Ruote.process_definition :name => 'register' do\n  sequence do\n    {step}\n  end\nend"
+        "Ruote.process_definition :name => '{name}' do\n  sequence do\n    {step}\n  end\nend"
     );
     bytes(&Message { definition, fields: Fields { name: pattern, queue }, variables: None })
 }
@@ -234,7 +236,7 @@ mod tests {
     #[test]
     fn a_launch_keeps_every_number_as_it_was_written() {
         let fields = raw(r#"{"n":1.0,"big":12345678901234567890123}"#);
-        let text = String::from_utf8(launch(&raw("\"x\""), Some(&fields))).unwrap();
+        let text = String::from_utf8(launch(&raw("\"x\""), Some(&fields), None)).unwrap();
         assert_eq!(
             text,
             r#"{"definition":"x","fields":{"n":1.0,"big":12345678901234567890123},"variables":null}"#

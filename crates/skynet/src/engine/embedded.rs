@@ -1,20 +1,22 @@
 //! The queues of this machine as an engine's way to participants.
 
 use super::QUEUE;
-use super::message::{Fei, Flavour};
+use super::message::Fei;
 use super::process::Action;
 use super::transport::{Heard, Performed, Transport};
 use crate::failure::Failure;
 use crate::here::Here;
 use crate::items::hand::{self, Own};
+use exo::control::code_of;
 use exo::worker::Clocks;
+use participant::protocol::Flavour;
 use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use sys::linux::fd::PollFd;
 use work::embedded::{Keep, Settings};
 use work::item::LARGEST;
 use work::{
-    Ask, Asked, Broker, By, Delivery, Embedded, Ended, Event, Fault, NewJob, Place, Policy, Reader,
+    Ask, Asked, Broker, By, Delivery, Embedded, Ended, Event, NewJob, Place, Policy, Reader,
 };
 
 /// What an engine is called among those who take from its queue.
@@ -88,13 +90,8 @@ impl Queues {
         let Some(job) = self.reader.named(queue, &fei.wfid, &identity)? else {
             return Ok(Performed::Done);
         };
-        let why = match flavour {
-            Flavour::Cancel => Fault::CANCELLED,
-            Flavour::Kill => Fault::KILLED,
-            Flavour::Timeout => Fault::GIVEN_UP,
-        };
         let ticket = self.ticket(wfid, number, false);
-        self.broker.make(ticket, self.by.clone(), Asked::Cancel(job, why));
+        self.broker.make(ticket, self.by.clone(), Asked::Cancel(job, code_of(flavour)));
         Ok(Performed::UnderWay)
     }
 }

@@ -1,14 +1,15 @@
-//! What an engine is told, and what it says: work items, answers, launches, cancels.
+//! What an engine is told, and the work items that it hands out; what is sent to it is made by
+//! [`work::wire`].
 //!
 //! Source: wire format of the engine, sections 3 to 8.
 
 use super::tree::{Expr, Object, raw};
 use super::{process_file, ruby};
+use participant::protocol::Flavour;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use std::fmt;
 
 /// Where in which process an item was handed out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,19 +46,6 @@ impl Wrong {
     pub fn here(message: impl Into<String>) -> Self {
         Self { class: "skynet".to_owned(), message: message.into(), trace: Vec::new() }
     }
-}
-
-/// How much of a hurry a cancel is, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Flavour {
-    /// Not wanted any more.
-    #[default]
-    Cancel,
-    /// The same, at once.
-    Kill,
-    /// The step took too long.
-    Timeout,
 }
 
 /// What is told to an engine.
@@ -149,7 +137,7 @@ pub fn read(bytes: &[u8]) -> Result<Message, String> {
         });
     }
     if let Some(Cancelled { wfid, expid, flavour }) = outer.cancel_process {
-        return Ok(Message::Cancel { wfid, expid, flavour: flavour.unwrap_or_default() });
+        return Ok(Message::Cancel { wfid, expid, flavour: flavour.unwrap_or(Flavour::Cancel) });
     }
     let Some(definition) = outer.process_definition.or(outer.definition) else {
         return Err("neither an answer nor a launch: it has no fei and no definition".to_owned());
@@ -221,32 +209,6 @@ pub fn item(fei: &Fei, participant: &str, about: About<'_>, fields: &Object) -> 
     raw(&whole)
 }
 
-/// Returns the message that a process is to begin.
-#[must_use]
-pub fn launch(definition: &RawValue, fields: &Object, wfid: Option<&str>) -> Vec<u8> {
-    let mut whole = Object::from([
-        ("definition".to_owned(), definition.to_owned()),
-        ("fields".to_owned(), raw(fields)),
-        ("variables".to_owned(), RawValue::NULL.to_owned()),
-    ]);
-    if let Some(wfid) = wfid {
-        whole.insert("wfid".to_owned(), raw(wfid));
-    }
-    raw(&whole).get().as_bytes().to_vec()
-}
-
-/// Returns the message that a pattern of names goes to a queue, or does not any more.
-#[must_use]
-pub fn register(pattern: &str, queue: &str, is_removed: bool) -> Vec<u8> {
-    let action = if is_removed { json!({ "action": "unregister" }) } else { json!({}) };
-    let step = json!([super::tree::REGISTER, action, []]);
-    let name = if is_removed { "unregister" } else { "register" };
-    let tree = json!(["define", { "name": name }, [["sequence", {}, [step]]]]);
-    let fields =
-        Object::from([("name".to_owned(), raw(pattern)), ("queue".to_owned(), raw(queue))]);
-    launch(&raw(&tree), &fields, None)
-}
-
 /// Returns the message that a process, or one place in it, is not wanted any more. The fields are
 /// there because a queue takes nothing without.
 #[must_use]
@@ -255,19 +217,10 @@ pub fn cancel(wfid: &str, expid: Option<&str>, flavour: Flavour) -> Vec<u8> {
     json!({ "cancel_process": what, "fields": {} }).to_string().into_bytes()
 }
 
-impl fmt::Display for Flavour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cancel => "cancelled",
-            Self::Kill => "killed",
-            Self::Timeout => "timed out",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use work::wire;
 
     #[test]
     fn the_keys_of_a_message_say_what_it_is() {
@@ -340,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_we_write_is_read_as_what_was_meant() {
-        let written = register("built_.*", "built", true);
+        let written = wire::unregister("built_.*", "built");
         let Ok(Message::Launch { tree, fields, .. }) = read(&written) else {
             panic!("no launch");
         };

@@ -22,7 +22,7 @@ pub mod tree;
 pub mod visit;
 
 /// Queue by which everybody speaks to an engine.
-pub const QUEUE: &str = "ruote_workitems";
+pub use work::wire::ENGINE_QUEUE as QUEUE;
 
 /// What an engine calls itself in the items that it hands out.
 pub const ID: &str = "skynet";

@@ -2,10 +2,11 @@
 
 use super::condition;
 use super::dollar::Source;
-use super::message::{About, Fei, Flavour, Wrong, item};
+use super::message::{About, Fei, Wrong, item};
 use super::registry::Registry;
 use super::tree::{Expr, Kind, OWN, Object, REGISTER, is_set, raw};
 pub use super::visit::{Action, Outcome, State, Visit};
+use participant::protocol::Flavour;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 

@@ -3,11 +3,22 @@
 use super::process::{Outcome, Process, State, Visit};
 use crate::moment;
 use crate::screen::{Column, Screen, Table, Tone, clean};
+use participant::protocol::Flavour;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 use work::Wall;
+
+/// Returns the word for what a cancel has made of something.
+#[must_use]
+pub const fn ended_by(flavour: Flavour) -> &'static str {
+    match flavour {
+        Flavour::Cancel => "cancelled",
+        Flavour::Kill => "killed",
+        Flavour::Timeout => "timed out",
+    }
+}
 
 /// Tells what is new of processes, each thing once.
 #[derive(Debug, Default)]

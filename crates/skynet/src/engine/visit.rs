@@ -1,6 +1,7 @@
 //! What is seen of a process: how it stands, the steps that it came by, what it wants done.
 
-use super::message::{Fei, Flavour, Wrong};
+use super::message::{Fei, Wrong};
+use participant::protocol::Flavour;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

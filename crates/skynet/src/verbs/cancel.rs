@@ -8,10 +8,10 @@ use crate::items::report::{About, Report};
 use crate::items::watch::Watch;
 use crate::items::{self};
 use crate::life::Patience;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use exo::ask::FlavourWord;
 use exo::control::Request;
 use machine::work::{Kind, State};
-use participant::protocol::Flavour;
 use std::collections::BTreeMap;
 use sys::linux::time;
 use work::read::Job;
@@ -31,32 +31,12 @@ pub struct Cancel {
     expid: Option<String>,
     /// Why, and how much of a hurry.
     #[arg(long, value_enum, default_value = "cancel")]
-    flavour: Word,
+    flavour: FlavourWord,
     /// An object a line: job, wfid, queue, ok, result or error.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     patience: Patience,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Word {
-    /// Who works on it is asked to stop.
-    Cancel,
-    /// It is ended at once.
-    Kill,
-    /// Asked to stop, since its process waits no longer.
-    Timeout,
-}
-
-impl From<Word> for Flavour {
-    fn from(word: Word) -> Self {
-        match word {
-            Word::Cancel => Self::Cancel,
-            Word::Kill => Self::Kill,
-            Word::Timeout => Self::Timeout,
-        }
-    }
 }
 
 /// Runs it.

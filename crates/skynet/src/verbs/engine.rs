@@ -4,7 +4,7 @@ use super::launch::{self, Start};
 use crate::engine::embedded::Queues;
 use crate::engine::follow::{Followed, follow};
 use crate::engine::keep::{self, Folder};
-use crate::engine::message::{self, Flavour};
+use crate::engine::message;
 use crate::engine::process::{Outcome, Process, State};
 use crate::engine::serve::{self, Server};
 use crate::engine::show::{self, Progress};
@@ -12,7 +12,9 @@ use crate::engine::{machine, send};
 use crate::failure::{Answer, Failure, code, warn};
 use crate::here::Here;
 use crate::names::nearest;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
+use exo::ask::FlavourWord;
+use participant::protocol::Flavour;
 use std::fmt::Write;
 
 /// Runs processes over participants: a stand-in for an engine, for trials and tests.
@@ -65,28 +67,8 @@ enum What {
         expid: Option<String>,
         /// Why, and how much of a hurry.
         #[arg(long, value_enum, default_value = "cancel")]
-        flavour: Word,
+        flavour: FlavourWord,
     },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Word {
-    /// Who works on it is asked to stop.
-    Cancel,
-    /// It is ended at once.
-    Kill,
-    /// The step took too long.
-    Timeout,
-}
-
-impl From<Word> for Flavour {
-    fn from(word: Word) -> Self {
-        match word {
-            Word::Cancel => Self::Cancel,
-            Word::Kill => Self::Kill,
-            Word::Timeout => Self::Timeout,
-        }
-    }
 }
 
 /// Runs it.
@@ -248,7 +230,7 @@ fn cancel(here: &Here, wfid: &str, expid: Option<&str>, flavour: Flavour) -> Ans
     if !is_cancelled {
         return Err(Failure::refused(format!("{wfid}{place} was over before it heard of it")));
     }
-    let line = format!("{wfid}{place}: {flavour}\n");
+    let line = format!("{wfid}{place}: {}\n", show::ended_by(flavour));
     here.screen.put(&line).map_err(|why| Failure::io("write", "output", &why))?;
     Ok(0)
 }

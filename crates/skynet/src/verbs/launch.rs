@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use work::wire;
 
 /// Has the engine begin a process.
 ///
@@ -75,7 +76,7 @@ pub fn message(start: &Start, wfid: Option<&str>) -> Result<Vec<u8>, Failure> {
     };
     all.extend(beside(&file.with_extension("conf"))?);
     all.extend(given(fields)?);
-    Ok(message::launch(&definition, &all, wfid))
+    Ok(wire::launch(&definition, Some(&raw(&all)), wfid))
 }
 
 /// Reads JSON with lines of comments.

@@ -1,13 +1,14 @@
 //! `skynet register`: the engine is told which steps are whose.
 
 use crate::engine::registry::Registry;
-use crate::engine::{message, send};
+use crate::engine::send;
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::items::report::{About, Report};
 use crate::names::Names;
 use crate::service;
 use clap::Args;
+use work::wire;
 
 /// Tells the engine which steps of processes go to which participant.
 ///
@@ -42,7 +43,8 @@ pub fn run(args: &Register, here: &Here) -> Answer {
     for (pattern, queue) in &pairs {
         trial.set(pattern, queue).map_err(Failure::usage)?;
     }
-    let told = pairs.iter().map(|(name, queue)| message::register(name, queue, args.remove));
+    let message = if args.remove { wire::unregister } else { wire::register };
+    let told = pairs.iter().map(|(name, queue)| message(name, queue));
     send::send(here, told.collect())?;
     let mut report = Report::new(here, args.json);
     let (result, words) = if args.remove {

@@ -1,9 +1,11 @@
 use super::*;
-use crate::engine::message::{self, Flavour};
+use crate::engine::message;
 use crate::engine::process::{Outcome, Visit};
 use crate::engine::process_file;
 use crate::engine::tree::Object;
+use participant::protocol::Flavour;
 use std::collections::HashSet;
+use work::wire;
 
 const NOW: Now = Now { micros: 1_795_474_469_123_456, seed: 7 };
 
@@ -247,7 +249,7 @@ fn registration_is_a_process_and_changes_where_steps_go() {
         engine.step(Event::Told { key: key.into(), message }, NOW)
     };
     let mut now = NOW;
-    let changed = tell(&mut engine, "1", &message::register("built_.*", "built", false));
+    let changed = tell(&mut engine, "1", &wire::register("built_.*", "built"));
     assert!(changed.registry && changed.process.is_some());
     now.seed += 1;
     let tree = process_file::read(b"process: p\nsteps: [do: built_x]\n").unwrap();
@@ -257,11 +259,11 @@ fn registration_is_a_process_and_changes_where_steps_go() {
     let (items, _) = sent(&engine);
     assert!(items[0].0 == "built" && items[0].2.contains("\"participant_name\":\"built_x\""));
     now.seed += 1;
-    let message = message::read(&message::register("built_.*", "built", true)).unwrap();
+    let message = message::read(&wire::unregister("built_.*", "built")).unwrap();
     let changed = engine.step(Event::Told { key: "3".into(), message }, now);
     assert!(changed.registry && engine.registry.entries.is_empty());
     now.seed += 1;
-    let message = message::read(&message::register("built_.*", "built", true)).unwrap();
+    let message = message::read(&wire::unregister("built_.*", "built")).unwrap();
     let changed = engine.step(Event::Told { key: "4".into(), message }, now);
     let failed = &engine.processes[&changed.process.unwrap()];
     assert_eq!((changed.registry, failed.state), (false, State::Failed));
