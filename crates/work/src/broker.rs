@@ -1,6 +1,6 @@
 //! A queue of work as exo's one loop sees it.
 
-use crate::change::{Applied, Ask, Asked, By, Ended, JobId, Lease, NewJob, Refused, Taken};
+use crate::change::{Applied, Ask, Asked, By, Change, Ended, JobId, Lease, NewJob, Refused, Taken};
 use machine::time::Mono;
 use machine::work::Fault;
 use std::os::fd::BorrowedFd;
@@ -26,47 +26,111 @@ pub trait Broker {
     /// whoever has made some since then waits.
     fn flush(&mut self);
 
+    /// Makes a wish. What there is to wish for is said by what follows.
+    fn wish(&mut self, wish: Wish);
+
     /// Wants one more delivery, for this instance. Answered by one [`Event::Arrived`], at once or
     /// whenever there is something.
-    fn ask(&mut self, ask: Ask, instance: &str);
+    fn ask(&mut self, ask: Ask, instance: &str) {
+        self.wish(Wish::Ask(ask, instance.to_owned()));
+    }
 
     /// Wants one delivery less, of those that this instance asked for like this. Answered by one
     /// [`Event::Withdrawn`], unless what was asked for is on its way: that arrives nevertheless.
-    fn withdraw(&mut self, ask: Ask, instance: &str);
+    fn withdraw(&mut self, ask: Ask, instance: &str) {
+        self.wish(Wish::Withdraw(ask, instance.to_owned()));
+    }
 
     /// Says that a delivery which was only asked for ahead is worked on from now. Refused by
     /// [`Event::Overtaken`].
-    fn begin(&mut self, delivery: &mut Delivery, instance: &str);
+    fn begin(&mut self, delivery: &mut Delivery, instance: &str) {
+        if !delivery.taken.begun {
+            delivery.taken.begun = true;
+            let lease = delivery.key();
+            let begin = Change::Begin { lease, instance: instance.to_owned() };
+            self.wish(Wish::Change(begin, Then::Begin(lease)));
+        }
+    }
 
     /// Gives a delivery back that was not begun: as if it had never been here.
-    fn give_back(&mut self, delivery: Delivery);
+    fn give_back(&mut self, delivery: Delivery) {
+        let lease = delivery.key();
+        self.wish(Wish::Change(Change::GiveBack(lease), Then::Return(lease)));
+    }
 
     /// Gives a delivery back that was begun, because we shut down. It is ready for others at once
     /// and the try does not count. What is known of the attempt is recorded all the same.
-    fn interrupt(&mut self, delivery: Delivery, ended: Ended);
+    fn interrupt(&mut self, delivery: Delivery, ended: Ended) {
+        let lease = delivery.key();
+        self.wish(Wish::Change(Change::Interrupt(lease, Box::new(ended)), Then::Return(lease)));
+    }
 
     /// Ends a delivery: recorded, answered, settled, in this order. Then [`Event::Settled`], or
     /// [`Event::Overtaken`] where it was not ours any more.
-    fn finish(&mut self, delivery: Delivery, ended: Ended);
+    fn finish(&mut self, delivery: Delivery, ended: Ended) {
+        let lease = delivery.key();
+        self.wish(Wish::Change(Change::End(lease, Box::new(ended)), Then::Settle(lease)));
+    }
 
     /// Ends a delivery that was cancelled and did not stop by itself within its time.
-    fn overdue(&mut self, delivery: Delivery, ended: Ended);
+    fn overdue(&mut self, delivery: Delivery, ended: Ended) {
+        let lease = delivery.key();
+        let overdue = Change::CancelOverdue(lease, Box::new(ended));
+        self.wish(Wish::Change(overdue, Then::Settle(lease)));
+    }
 
     /// Records how far the work on a delivery has come, for the next attempt.
-    fn stage(&mut self, delivery: &Delivery, stage: Option<String>);
+    fn stage(&mut self, delivery: &Delivery, stage: Option<String>) {
+        let lease = delivery.key();
+        self.wish(Wish::Change(Change::Stage { lease, stage }, Then::Begin(lease)));
+    }
 
     /// Puts a further item into a queue. Answered by [`Event::Sent`] with this ticket, once it is
     /// safe there.
-    fn send(&mut self, ticket: u64, job: NewJob);
+    fn send(&mut self, ticket: u64, job: NewJob) {
+        self.wish(Wish::Send(ticket, Box::new(job)));
+    }
 
     /// Looks for items that come by another way than the queue: whoever watches the drop folder saw
     /// one arrive.
-    fn collect(&mut self);
+    fn collect(&mut self) {
+        self.wish(Wish::Collect);
+    }
 
     /// Does what somebody asks for, with whatever job or dead item of the store. Answered by
     /// [`Event::Made`] with this ticket; who has a job in hand that is cancelled hears
     /// [`Event::Cancelled`].
-    fn make(&mut self, ticket: u64, by: By, asked: Asked);
+    fn make(&mut self, ticket: u64, by: By, asked: Asked) {
+        self.wish(Wish::Change(Change::Asked(by, asked), Then::Made(ticket)));
+    }
+}
+
+/// What a loop wants of a broker.
+#[derive(Debug)]
+pub enum Wish {
+    /// One more delivery for this instance.
+    Ask(Ask, String),
+    /// One less.
+    Withdraw(Ask, String),
+    /// A change of the record.
+    Change(Change, Then),
+    /// A further item, and the ticket by which it is told of.
+    Send(u64, Box<NewJob>),
+    /// A look for items that come by another way than the queue.
+    Collect,
+}
+
+/// What a loop is told about a change that it wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Only where it is refused.
+    Begin(Lease),
+    /// Only where it is refused; the lease is over in any case.
+    Return(Lease),
+    /// How the job stands; the lease is over in any case.
+    Settle(Lease),
+    /// What came of it, by this ticket.
+    Made(u64),
 }
 
 /// A job in hand. Neither `Clone` nor `Copy`, and whatever settles it consumes it:
@@ -109,6 +173,17 @@ impl Delivery {
     #[must_use]
     pub fn job(&self) -> &Taken {
         &self.taken
+    }
+
+    /// Returns what becomes of it where nobody has looked at it.
+    pub(crate) fn unseen(self) -> (Change, Then) {
+        let lease = self.key();
+        let change = if self.taken.begun {
+            Change::Interrupt(lease, Box::default())
+        } else {
+            Change::GiveBack(lease)
+        };
+        (change, Then::Return(lease))
     }
 
     /// Gives the work item's bytes away, so that they need not be kept twice.

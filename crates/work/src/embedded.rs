@@ -4,11 +4,11 @@
 //! does. Whatever was wished while a commit ran is in the next one, together.
 
 pub(crate) mod retention;
-mod thread;
+pub(crate) mod thread;
 
 use crate::bell::{Bell, OWN};
-use crate::broker::{Broker, Delivery, Event};
-use crate::change::{Applied, Ask, Asked, By, Change, Ended, NewJob, Policy, TakerId};
+use crate::broker::{Broker, Event, Wish};
+use crate::change::{Applied, Change, Policy, TakerId};
 use crate::clock::Clock;
 use crate::drop_folder::DropFolder;
 use crate::open::Safety;
@@ -21,7 +21,7 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use thread::{Answer, Thread, Wish};
+use thread::{Thread, can_wait};
 
 /// Asks that are worth a commit: half as many as one instance looks ahead. As many as come when
 /// it begins to look ahead must not wait, or nothing would be at hand when they are granted.
@@ -88,7 +88,7 @@ impl Wishes {
     /// Tells whether they are worth a commit by now, or one of them cannot wait.
     fn enough(&self) -> bool {
         let asks = self.list.iter().filter(|wish| matches!(wish, Wish::Ask(..))).count();
-        self.closing || asks >= ENOUGH || self.list.iter().any(|wish| !wish.can_wait())
+        self.closing || asks >= ENOUGH || !self.list.iter().all(can_wait)
     }
 }
 
@@ -148,19 +148,11 @@ impl Embedded {
         Ok(Self { shared, wishes: Vec::new(), inbox, thread: Some(thread) })
     }
 
-    fn wish(&mut self, wish: Wish) {
-        self.wishes.push(wish);
-    }
-
     fn ring(&self) {
         // A full bell has been rung.
         if let Some(button) = self.shared.button().as_ref() {
             let _ = button.send(&OWN);
         }
-    }
-
-    fn change(&mut self, change: Change, answer: Answer) {
-        self.wish(Wish::Change(change, answer));
     }
 }
 
@@ -191,60 +183,8 @@ impl Broker for Embedded {
         }
     }
 
-    fn ask(&mut self, ask: Ask, instance: &str) {
-        self.wish(Wish::Ask(ask, instance.to_owned()));
-    }
-
-    fn withdraw(&mut self, ask: Ask, instance: &str) {
-        self.wish(Wish::Withdraw(ask, instance.to_owned()));
-    }
-
-    fn begin(&mut self, delivery: &mut Delivery, instance: &str) {
-        if !delivery.taken.begun {
-            delivery.taken.begun = true;
-            let lease = delivery.key();
-            self.change(
-                Change::Begin { lease, instance: instance.to_owned() },
-                Answer::Begin(lease),
-            );
-        }
-    }
-
-    fn give_back(&mut self, delivery: Delivery) {
-        let lease = delivery.key();
-        self.change(Change::GiveBack(lease), Answer::Return(lease));
-    }
-
-    fn interrupt(&mut self, delivery: Delivery, ended: Ended) {
-        let lease = delivery.key();
-        self.change(Change::Interrupt(lease, Box::new(ended)), Answer::Return(lease));
-    }
-
-    fn finish(&mut self, delivery: Delivery, ended: Ended) {
-        let lease = delivery.key();
-        self.change(Change::End(lease, Box::new(ended)), Answer::Settle(lease));
-    }
-
-    fn overdue(&mut self, delivery: Delivery, ended: Ended) {
-        let lease = delivery.key();
-        self.change(Change::CancelOverdue(lease, Box::new(ended)), Answer::Settle(lease));
-    }
-
-    fn stage(&mut self, delivery: &Delivery, stage: Option<String>) {
-        let lease = delivery.key();
-        self.change(Change::Stage { lease, stage }, Answer::Begin(lease));
-    }
-
-    fn send(&mut self, ticket: u64, job: NewJob) {
-        self.change(Change::Submit(Box::new(job)), Answer::Sent(ticket));
-    }
-
-    fn collect(&mut self) {
-        self.wish(Wish::Collect);
-    }
-
-    fn make(&mut self, ticket: u64, by: By, asked: Asked) {
-        self.change(Change::Asked(by, asked), Answer::Made(ticket));
+    fn wish(&mut self, wish: Wish) {
+        self.wishes.push(wish);
     }
 }
 

@@ -21,7 +21,7 @@ mod trouble;
 pub mod units;
 pub mod wire;
 
-pub use broker::{Broker, Delivery, Event};
+pub use broker::{Broker, Delivery, Event, Then, Wish};
 pub use change::{
     Applied, Ask, Asked, By, Change, DeadId, DependencyId, Ended, JobId, Lease, NewJob, NewRequest,
     NewRule, Policy, Refused, RequestId, RuleId, Steer, Subject, Taken, TakerId,

@@ -213,22 +213,22 @@ impl Store {
 
     /// Returns what is to be sent to the sender of a job that has stopped; `None` = nothing.
     pub(crate) fn answer(&mut self, job: JobId) -> Result<Option<Vec<u8>>, Trouble> {
-        let Self { conn, bells, clock, own, path, .. } = self;
-        let Some(conn) = conn else { return Ok(None) };
-        match Tx::new(conn, clock.now(), bells, own).answer_of(job) {
-            Ok(answer) => Ok(answer),
-            Err(Stop::Refused(_)) => Ok(None),
-            Err(Stop::Trouble(trouble)) => Err(trouble),
-            Err(Stop::Sql(error)) => Err(Trouble::database(path, &error)),
-        }
+        self.look(|tx| tx.answer_of(job))
     }
 
     /// Returns a job's queue and its item; `None` = it is gone, or damaged.
     pub(crate) fn item(&mut self, job: JobId) -> Result<Option<(String, Vec<u8>)>, Trouble> {
+        self.look(|tx| tx.item_of(job))
+    }
+
+    fn look<T>(
+        &mut self,
+        at: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Stop>,
+    ) -> Result<Option<T>, Trouble> {
         let Self { conn, bells, clock, own, path, .. } = self;
         let Some(conn) = conn else { return Ok(None) };
-        match Tx::new(conn, clock.now(), bells, own).item_of(job) {
-            Ok(item) => Ok(item),
+        match at(&Tx::new(conn, clock.now(), bells, own)) {
+            Ok(found) => Ok(found),
             Err(Stop::Refused(_)) => Ok(None),
             Err(Stop::Trouble(trouble)) => Err(trouble),
             Err(Stop::Sql(error)) => Err(Trouble::database(path, &error)),

@@ -18,8 +18,8 @@ mod traffic;
 
 pub use client::{Client, Message};
 
-use crate::broker::{Broker, Delivery, Event};
-use crate::change::{Ask, Asked, By, Change, Ended, NewJob, Policy};
+use crate::broker::{Broker, Event, Wish};
+use crate::change::Policy;
 use crate::clock::Clock;
 use crate::embedded::{Keep, open_taker};
 use crate::open::Safety;
@@ -31,7 +31,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use thread::{Answer, Input, Thread, Wish};
+use thread::{Input, Thread};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 /// Where the broker is, and who we are there.
@@ -126,10 +126,6 @@ impl Rabbit {
             .map_err(|e| Trouble::io("make a thread for", place.folder(), e))?;
         Ok(Self { inputs, wishes: Vec::new(), inbox, thread: Some(thread) })
     }
-
-    fn change(&mut self, change: Change, answer: Answer) {
-        self.wishes.push(Wish::Change(change, answer));
-    }
 }
 
 /// Makes what the client library runs on: in the thread that drives it, and no other.
@@ -160,57 +156,8 @@ impl Broker for Rabbit {
         }
     }
 
-    fn ask(&mut self, ask: Ask, instance: &str) {
-        self.wishes.push(Wish::Ask(ask, instance.to_owned()));
-    }
-
-    fn withdraw(&mut self, ask: Ask, instance: &str) {
-        self.wishes.push(Wish::Withdraw(ask, instance.to_owned()));
-    }
-
-    fn begin(&mut self, delivery: &mut Delivery, instance: &str) {
-        if !delivery.taken.begun {
-            delivery.taken.begun = true;
-            let lease = delivery.key();
-            let begin = Change::Begin { lease, instance: instance.to_owned() };
-            self.change(begin, Answer::Begin(lease));
-        }
-    }
-
-    fn give_back(&mut self, delivery: Delivery) {
-        let lease = delivery.key();
-        self.change(Change::GiveBack(lease), Answer::Return(lease));
-    }
-
-    fn interrupt(&mut self, delivery: Delivery, ended: Ended) {
-        let lease = delivery.key();
-        self.change(Change::Interrupt(lease, Box::new(ended)), Answer::Return(lease));
-    }
-
-    fn finish(&mut self, delivery: Delivery, ended: Ended) {
-        let (lease, forget) = (delivery.key(), ended.forget);
-        self.change(Change::End(lease, Box::new(ended)), Answer::Settle(lease, forget));
-    }
-
-    fn overdue(&mut self, delivery: Delivery, ended: Ended) {
-        let (lease, forget) = (delivery.key(), ended.forget);
-        self.change(Change::CancelOverdue(lease, Box::new(ended)), Answer::Settle(lease, forget));
-    }
-
-    fn stage(&mut self, delivery: &Delivery, stage: Option<String>) {
-        let lease = delivery.key();
-        self.change(Change::Stage { lease, stage }, Answer::Begin(lease));
-    }
-
-    fn send(&mut self, ticket: u64, job: NewJob) {
-        self.wishes.push(Wish::Send(ticket, Box::new(job)));
-    }
-
-    /// There is no other way than the queue.
-    fn collect(&mut self) {}
-
-    fn make(&mut self, ticket: u64, by: By, asked: Asked) {
-        self.change(Change::Asked(by, asked), Answer::Made(ticket));
+    fn wish(&mut self, wish: Wish) {
+        self.wishes.push(wish);
     }
 }
 

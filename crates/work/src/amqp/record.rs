@@ -2,10 +2,11 @@
 
 use super::Settings;
 use super::lines::Of;
-use super::thread::{AGAIN, AT_ONCE, Answer, For, Hand, Part, Thread, ring};
-use crate::broker::{Delivery, Event};
+use super::thread::{Answer, For, Hand, Part, Thread, ring};
+use crate::broker::{Delivery, Event, Then};
 use crate::change::{Applied, Ask, Asked, Change, JobId, Lease, NewJob, Refused};
 use crate::embedded::open_taker;
+use crate::embedded::thread::{AGAIN, AT_ONCE};
 use crate::trouble::Trouble;
 use machine::time::Mono;
 use machine::work::{Fault, Kind};
@@ -101,16 +102,18 @@ impl Thread {
                 let Change::Arrive { job, .. } = change else { return Ok(()) };
                 self.arrived(line, job, (ask, instance), applied);
             }
-            (Answer::Settle(key, forget), Ok(Applied::Ended { fault, retry })) => {
+            (Answer::Wished(Then::Settle(key)), Ok(Applied::Ended { fault, retry })) => {
+                let forget = matches!(&change, Change::End(_, ended) | Change::CancelOverdue(_, ended)
+                    if ended.forget);
                 self.ended(key, fault, retry, forget)?;
             }
-            (Answer::Settle(key, _) | Answer::Return(key), Err(_)) => {
+            (Answer::Wished(Then::Settle(key) | Then::Return(key)), Err(_)) => {
                 self.let_go(key);
                 self.news.push(Event::Overtaken(key));
             }
-            (Answer::Return(key), Ok(_)) => self.let_go(key),
-            (Answer::Begin(key), Err(_)) => self.news.push(Event::Overtaken(key)),
-            (Answer::Made(ticket), made) => {
+            (Answer::Wished(Then::Return(key)), Ok(_)) => self.let_go(key),
+            (Answer::Wished(Then::Begin(key)), Err(_)) => self.news.push(Event::Overtaken(key)),
+            (Answer::Wished(Then::Made(ticket)), made) => {
                 if let Ok(applied) = &made {
                     self.made(&change, applied)?;
                 }
@@ -128,7 +131,10 @@ impl Thread {
                 self.lines.reject(line, wanted);
             }
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
-            (Answer::Begin(_) | Answer::Settle(..) | Answer::Keep | Answer::Clean, _) => {}
+            (
+                Answer::Wished(Then::Begin(_) | Then::Settle(_)) | Answer::Keep | Answer::Clean,
+                _,
+            ) => {}
         }
         Ok(())
     }

@@ -5,9 +5,10 @@ use super::lines::Lines;
 use super::link::Link;
 use super::tasks::{Kept, Life, Publication, Published, Said, Teller};
 use crate::bell::Bell;
-use crate::broker::Event;
+use crate::broker::{Event, Then, Wish};
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, TakerId};
 use crate::embedded::retention::Retention;
+use crate::embedded::thread::{AGAIN, AT_ONCE, LONGEST};
 use crate::name;
 use crate::outbox::Outbox;
 use crate::store::Store;
@@ -22,12 +23,6 @@ use tokio::net::UnixDatagram;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
 
-/// Between two tries at what could not be done.
-pub(super) const AGAIN: Duration = Duration::from_secs(1);
-/// Longest sleep: a ring for which there was no memory is never heard.
-pub(super) const LONGEST: Duration = Duration::from_secs(5);
-/// Changes in one transaction: enough to share its cost, few enough for others to have a turn.
-pub(super) const AT_ONCE: usize = 256;
 /// How long the end waits for the broker.
 pub(super) const CLOSING: Duration = Duration::from_secs(5);
 /// Between two tries to connect.
@@ -36,24 +31,11 @@ pub(super) const RECONNECT: Backoff =
 /// A connection that lasted so long was a good one: the next is tried at once.
 pub(super) const GOOD: Duration = Duration::from_secs(10);
 
-/// What the loop wants.
-pub(super) enum Wish {
-    Ask(Ask, String),
-    Withdraw(Ask, String),
-    Change(Change, Answer),
-    Send(u64, Box<NewJob>),
-}
-
 /// What follows from a change.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    /// The loop is told only where it is refused.
-    Begin(Lease),
-    /// The same; the lease is over in any case.
-    Return(Lease),
-    /// The lease is over in any case; `true` = nobody is answered.
-    Settle(Lease, bool),
-    Made(u64),
+    /// The loop wished for it.
+    Wished(Then),
     /// One of our own: the message of a line was recorded, for this ask.
     Arrive(u64, Ask, String),
     /// One of our own: the answer of a job has been received.
@@ -326,7 +308,11 @@ impl Thread {
                     self.news.push(Event::Withdrawn { ask, instance });
                 }
             }
-            Wish::Change(change, answer) => self.changes.push_back((change, answer)),
+            Wish::Change(change, then) => {
+                self.changes.push_back((change, Answer::Wished(then)));
+            }
+            // There is no other way than the queue.
+            Wish::Collect => {}
             Wish::Send(ticket, job) => match self.flaw(&job) {
                 Some(refused) => self.news.push(Event::Sent { ticket, job: Err(refused) }),
                 None => self.publish("", job.queue, job.item, None, For::Sent(ticket)),
@@ -339,16 +325,11 @@ impl Thread {
         if let Some(flaw) = name::flaw(&job.queue) {
             return Some(Refused::Queue(job.queue.clone(), flaw));
         }
-        let plain = NewJob {
-            queue: job.queue.clone(),
-            wfid: job.wfid.clone(),
-            identity: job.identity.clone(),
-            owner: job.owner,
-            reply_to: job.reply_to.clone(),
-            ..NewJob::default()
-        };
-        let answered = job.reply_to.as_ref().is_none_or(|to| *to == self.settings.reply_queue);
-        let is_plain = NewJob { item: Vec::new(), ..job.clone() } == plain && answered;
+        let NewJob { label, priority, delay, reply_to, key, parent, dependency, .. } = job;
+        let is_plain = label.is_empty()
+            && (*priority, *delay) == (0, Duration::ZERO)
+            && (key, parent, dependency) == (&None, &None, &None)
+            && reply_to.as_ref().is_none_or(|to| *to == self.settings.reply_queue);
         (!is_plain).then_some(Refused::Senseless(
             "RabbitMQ knows no delay, priority, label, key or reply-to of an item",
         ))
@@ -359,13 +340,8 @@ impl Thread {
         self.closing = Some(self.store.now().mono.after(CLOSING));
         for event in self.outbox.take_back() {
             if let Event::Arrived(delivery) = event {
-                let lease = delivery.key();
-                let change = if delivery.taken.begun {
-                    Change::Interrupt(lease, Box::default())
-                } else {
-                    Change::GiveBack(lease)
-                };
-                self.changes.push_back((change, Answer::Return(lease)));
+                let (change, then) = delivery.unseen();
+                self.changes.push_back((change, Answer::Wished(then)));
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::retention::Retention;
 use super::{Settings, Shared, Wishes, open_taker};
 use crate::bell::Bell;
-use crate::broker::{Delivery, Event};
+use crate::broker::{Delivery, Event, Then, Wish};
 use crate::change::{Applied, Ask, Change, Lease, Refused, TakerId};
 use crate::drop_folder::DropFolder;
 use crate::open::Safety;
@@ -18,48 +18,34 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Between two tries at what could not be done.
-const AGAIN: Duration = Duration::from_secs(1);
+pub(crate) const AGAIN: Duration = Duration::from_secs(1);
 /// Longest sleep: a ring for which there was no memory is never heard.
-const LONGEST: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST: Duration = Duration::from_secs(5);
 /// Changes in one transaction: enough to share its cost, few enough for others to have a turn.
-const AT_ONCE: usize = 256;
+pub(crate) const AT_ONCE: usize = 256;
 
 /// So soon after a commit the next wishes are not the last, as a rule.
 const BUSY: Duration = Duration::from_millis(1);
 /// How long they are gathered then.
 const GATHER: Duration = Duration::from_micros(200);
 
-/// What the loop wants.
-pub(super) enum Wish {
-    Ask(Ask, String),
-    Withdraw(Ask, String),
-    Change(Change, Answer),
-    Collect,
-}
-
-impl Wish {
-    /// Tells whether nobody waits for it, who looks ahead.
-    pub(super) const fn can_wait(&self) -> bool {
-        match self {
-            Self::Ask(ask, _) => matches!(ask, Ask::Ahead),
-            Self::Change(_, answer) => matches!(answer, Answer::Begin(_) | Answer::Settle(_)),
-            // What is asked next waits for its answer.
-            Self::Withdraw(..) | Self::Collect => false,
-        }
+/// Tells whether nobody waits for a wish, who looks ahead.
+pub(super) const fn can_wait(wish: &Wish) -> bool {
+    match wish {
+        Wish::Ask(ask, _) => matches!(ask, Ask::Ahead),
+        Wish::Change(_, then) => matches!(then, Then::Begin(_) | Then::Settle(_)),
+        // What is asked next waits for its answer.
+        Wish::Withdraw(..) | Wish::Send(..) | Wish::Collect => false,
     }
 }
 
-/// What the loop is told about a change.
+/// What follows from a change.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Answer {
-    /// Only where it is refused.
-    Begin(Lease),
-    /// Only where it is refused; the lease is over in any case.
-    Return(Lease),
-    /// How it ended; the lease is over in any case.
-    Settle(Lease),
+enum Answer {
+    /// The loop wished for it.
+    Wished(Then),
+    /// The loop sent an item.
     Sent(u64),
-    Made(u64),
     /// One of our own: a take for the ask at the front.
     Take,
     /// One of our own.
@@ -70,7 +56,7 @@ pub(super) enum Answer {
 
 impl Answer {
     const fn is_wished(self) -> bool {
-        !matches!(self, Self::Take | Self::Keep | Self::Clean)
+        matches!(self, Self::Wished(_) | Self::Sent(_))
     }
 }
 
@@ -191,14 +177,8 @@ impl Thread {
     fn take_back(&mut self) {
         for event in self.outbox.take_back() {
             if let Event::Arrived(delivery) = event {
-                let lease = delivery.key();
-                let begun = delivery.taken.begun;
-                let change = if begun {
-                    Change::Interrupt(lease, Box::default())
-                } else {
-                    Change::GiveBack(lease)
-                };
-                self.changes.push_back((change, Answer::Return(lease)));
+                let (change, then) = delivery.unseen();
+                self.changes.push_back((change, Answer::Wished(then)));
             }
         }
     }
@@ -242,7 +222,12 @@ impl Thread {
                         self.news.push(Event::Withdrawn { ask, instance });
                     }
                 }
-                Wish::Change(change, answer) => self.changes.push_back((change, answer)),
+                Wish::Change(change, then) => {
+                    self.changes.push_back((change, Answer::Wished(then)));
+                }
+                Wish::Send(ticket, job) => {
+                    self.changes.push_back((Change::Submit(job), Answer::Sent(ticket)));
+                }
                 Wish::Collect => self.collect = true,
             }
         }
@@ -409,18 +394,18 @@ impl Thread {
                 self.tell(Event::Arrived(Delivery { taken: *taken }));
             }
             (Answer::Take, Ok(Applied::Nothing { next })) => self.next_look = next,
-            (Answer::Settle(key), Ok(Applied::Ended { fault, retry })) => {
+            (Answer::Wished(Then::Settle(key)), Ok(Applied::Ended { fault, retry })) => {
                 self.held.remove(&key);
                 self.tell(Event::Settled { key, fault, retry });
             }
-            (Answer::Settle(key) | Answer::Return(key), Err(_)) => {
+            (Answer::Wished(Then::Settle(key) | Then::Return(key)), Err(_)) => {
                 self.held.remove(&key);
                 self.tell(Event::Overtaken(key));
             }
-            (Answer::Return(key), Ok(_)) => {
+            (Answer::Wished(Then::Return(key)), Ok(_)) => {
                 self.held.remove(&key);
             }
-            (Answer::Begin(key), Err(_)) => self.tell(Event::Overtaken(key)),
+            (Answer::Wished(Then::Begin(key)), Err(_)) => self.tell(Event::Overtaken(key)),
             (Answer::Sent(ticket), applied) => {
                 let job = applied.and_then(|applied| match applied {
                     Applied::Submitted { job, .. } | Applied::Known(job) => Ok(Some(job)),
@@ -428,14 +413,17 @@ impl Thread {
                 });
                 self.tell(Event::Sent { ticket, job });
             }
-            (Answer::Made(ticket), made) => {
+            (Answer::Wished(Then::Made(ticket)), made) => {
                 // Who has a job in hand that was cancelled may be we: nobody rings us then.
                 self.rung |= made.is_ok();
                 self.tell(Event::Made { ticket, made });
             }
             (Answer::Keep, _) => self.plan_renewal(),
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
-            (Answer::Settle(_) | Answer::Begin(_) | Answer::Take | Answer::Clean, _) => {}
+            (
+                Answer::Wished(Then::Settle(_) | Then::Begin(_)) | Answer::Take | Answer::Clean,
+                _,
+            ) => {}
         }
     }
 
