@@ -218,19 +218,23 @@ fn while_nobody_reads_the_log_participants_wait_and_no_line_is_lost() {
     assert!(numbers.iter().copied().eq(1..=LINES), "{} of {LINES} lines", numbers.len());
 }
 
+/// Starts a second exo of the same queue, with a socket of its own.
+fn second(site: &Site) -> host::Exo {
+    fs::create_dir(site.join("q")).unwrap();
+    let text = format!("{}participant: q\nqueue: p\ncommand: /bin/true\n", host::QUICK);
+    fs::write(site.join("q/exo.yaml"), text).unwrap();
+    let mut command = site.command(&[]);
+    command.current_dir(site.join("q"));
+    site.spawn(&mut command)
+}
+
 #[test]
 fn one_who_hoards_keeps_nothing_from_another_who_is_idle() {
     let site = Site::per_item("#!/bin/sh\ncase $SKYNET_WFID in stuck) sleep 1000 ;; esac\n", "");
     let one = site.exo();
     site.submit("stuck", "{}");
     site.running("stuck");
-    // A second exo of the same queue, with a socket of its own.
-    fs::create_dir(site.join("q")).unwrap();
-    let text = format!("{}participant: q\nqueue: p\ncommand: /bin/true\n", host::QUICK);
-    fs::write(site.join("q/exo.yaml"), text).unwrap();
-    let mut command = site.command(&[]);
-    command.current_dir(site.join("q"));
-    let two = site.spawn(&mut command);
+    let two = second(&site);
     for n in 0..20 {
         let attempt = site.work(&format!("w{n}"), "{}");
         assert_eq!((attempt.fault, &*attempt.instance), (Some(Fault::NONE), "q_0"));
@@ -255,13 +259,8 @@ done
 #[test]
 fn what_a_brisk_one_has_at_hand_is_another_s_as_soon_as_it_turns_slow() {
     let site = Site::persistent(TURNS_SLOW, "");
-    // A second exo of the queue that looks on until the first has its items.
-    fs::create_dir(site.join("q")).unwrap();
-    let text = format!("{}participant: q\nqueue: p\ncommand: /bin/true\n", host::QUICK);
-    fs::write(site.join("q/exo.yaml"), text).unwrap();
-    let mut command = site.command(&[]);
-    command.current_dir(site.join("q"));
-    let two = site.spawn(&mut command);
+    // It looks on until the first has its items.
+    let two = second(&site);
     let tell_two = |what: &str| {
         let mut socket = UnixStream::connect(site.join("run/q.sock")).ok()?;
         writeln!(socket, "{{\"command\":\"{what}\"}}").ok()?;
