@@ -109,7 +109,7 @@ fn unfinished_code_and_sleeps_are_found() {
 #[test]
 fn a_panic_in_waiting_is_found_outside_tests() {
     let code = "fn f() {\n    g()\n        .unwrap();\n}\n";
-    for name in ["ondisk", "machine", "linux", "sys", "supervise", "daemontools"] {
+    for name in ["ondisk", "machine", "linux", "sys", "supervise", "client", "daemontools"] {
         finds(&format!("crates/{name}/src/lib.rs"), code, 3, "unwrap");
     }
     finds("crates/sys/src/b.rs", "fn f() {\n    g().expect(\"\");\n}\n", 2, "unwrap");

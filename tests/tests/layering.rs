@@ -29,9 +29,11 @@ const LAYERS: &[Layer] = &[
     layer("sys", &["linux", "nix", "signal-hook", "libc", "landlock", "seccompiler", "caps"]),
     bare("supervise", &["machine", "ondisk", "linux"]),
     bare("chain", &["ondisk", "linux"]),
+    // libc for its constants; the calls are in `linux`.
+    bare("client", &["ondisk", "linux", "libc"]),
     bare("multilog", &["machine", "ondisk", "linux"]),
-    // libc for its constants; the calls are in `linux`. memchr reads logs.
-    layer("daemontools", &["machine", "ondisk", "sys", "libc", "memchr"]),
+    // libc for its constants here, too. memchr reads logs.
+    layer("daemontools", &["client", "machine", "ondisk", "sys", "libc", "memchr"]),
     // libc for its constants here, too; futures-core for the trait that lapin's consumers have.
     layer(
         "work",

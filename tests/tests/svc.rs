@@ -191,6 +191,36 @@ fn wait_through_a_life(keeper: Suite) {
 }
 
 #[test]
+fn waiting_for_long_takes_no_more_memory() {
+    let scratch = Scratch::new();
+    let names = ["one/a", "two/b"];
+    let _supervises = names.map(|name| kept(Suite::Ours, &scratch, name));
+    let dirs = names.map(|name| scratch.join(name));
+    let mut waiting = Command::new(program("svc"));
+    let mut waiting = waiting.arg("--wait=finished").args(&dirs).spawn().unwrap();
+    let told = |file: &str, key: &str| {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", waiting.id())).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        value.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    // It has begun to wait, and looks at what changes.
+    let reads = || told("io", "syscr:");
+    until(10, || reads() > 4);
+    let (size, seen) = (told("status", "VmSize:"), reads());
+    // A look takes two reads at least, and its heap has 4 KiB: a path for each would not fit.
+    until(60, || {
+        for letter in ["-p", "-c"] {
+            assert_eq!(run(Command::new(program("svc")).arg(letter).args(&dirs)).code, Some(0));
+        }
+        reads() > seen + 1000
+    });
+    assert_eq!(told("status", "VmSize:"), size);
+    let done = run(Command::new(program("svc")).arg("-dx").args(&dirs));
+    assert_eq!(done.code, Some(0));
+    assert!(waiting.wait().unwrap().success());
+}
+
+#[test]
 fn a_state_that_does_not_come_in_time_is_99() {
     let scratch = Scratch::new();
     let _supervise = kept(Suite::Original, &scratch, "a");

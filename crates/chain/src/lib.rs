@@ -10,12 +10,3 @@
 pub mod limits;
 pub mod locks;
 pub mod variables;
-
-use linux::entry::Args;
-use linux::getopt::{Found, Options};
-use linux::program::Program;
-
-/// Returns the next option of the command line.
-fn next(options: &mut Options<'_>, program: Program, args: Args) -> Option<Found> {
-    options.next(program, |i| args.get(i).map(core::ffi::CStr::to_bytes))
-}

@@ -1,6 +1,5 @@
 //! softlimit: running a program with other resource limits.
 
-use crate::next;
 use linux::entry::Args;
 use linux::getopt::Options;
 use linux::limit::{self, Limit, Resource, UNLIMITED};
@@ -118,7 +117,7 @@ fn follow_variables() -> Result<(), i32> {
 /// Follows the options and returns where the child's words begin.
 fn follow_options(args: Args) -> Result<usize, i32> {
     let mut options = Options::new(1, "a:c:d:f:l:m:o:p:r:s:t:");
-    while let Some(option) = next(&mut options, PROGRAM, args) {
+    while let Some(option) = options.next_in(PROGRAM, args) {
         let (letter, value) = option.map_err(|()| PROGRAM.usage(USAGE))?;
         for resource in resources(letter) {
             set(*resource, value)?;

@@ -1,6 +1,5 @@
 //! setlock: running a program with a file locked.
 
-use crate::next;
 use core::ffi::CStr;
 use linux::entry::Args;
 use linux::errno::Errno;
@@ -46,7 +45,7 @@ pub fn setlock(args: Args) -> i32 {
     let mut busy = Busy::Wait;
     let mut is_silent = false;
     let mut options = Options::new(1, "nNxX");
-    while let Some(option) = next(&mut options, PROGRAM, args) {
+    while let Some(option) = options.next_in(PROGRAM, args) {
         match option {
             Ok((b'n', _)) => busy = Busy::GiveUp,
             Ok((b'N', _)) => busy = Busy::Wait,

@@ -1,6 +1,5 @@
 //! envdir and envini: running a program with variables out of files.
 
-use crate::next;
 use core::ffi::CStr;
 use linux::entry::Args;
 use linux::environment::Environment;
@@ -28,7 +27,7 @@ struct Order {
 fn order(program: Program, args: Args) -> Option<Order> {
     let mut options = Options::new(1, "p:");
     let mut prefix: &[u8] = b"";
-    while let Some(option) = next(&mut options, program, args) {
+    while let Some(option) = options.next_in(program, args) {
         prefix = option.ok()?.1;
     }
     bare_order(prefix, args, options.rest())

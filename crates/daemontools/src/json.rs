@@ -25,7 +25,7 @@ pub fn service(out: &mut String, dir: &OsStr, paths: &mut Paths, boot: &Boot, no
     let mut object = Object::begin(out);
     object.bytes("name", name_of(dir).as_bytes());
     object.bytes("dir", dir.as_bytes());
-    let logger = match paths.set(dir).and_then(|()| paths.check()) {
+    let logger = match paths.set(dir.as_bytes()).and_then(|()| paths.check()) {
         Ok(()) => {
             let view = View::of_service(paths, boot);
             view.write(&mut object, now);
@@ -71,7 +71,7 @@ impl Logger {
         let is_dir = file::stat(HERE, paths.in_dir(LOG), true).is_ok_and(|log| log.is_dir());
         if is_dir {
             let dir = Path::new(dir).join("log").into_os_string();
-            paths.set(&dir).ok()?;
+            paths.set(dir.as_bytes()).ok()?;
             return Some(Self { view: View::of_service(paths, boot), dir });
         }
         let record = observe::read_record(paths, LOG_RECORD);

@@ -157,7 +157,7 @@ mod tests {
         let mut out = Vec::new();
         let seen = Ok(Seen { normally_up, status: StatusFile::from_bytes(file).unwrap() });
         let mut paths = Paths::new(b"supervise");
-        paths.set("/nowhere".as_ref()).unwrap();
+        paths.set(b"/nowhere").unwrap();
         let now = Stamp::from_unix(107, 0);
         lines(&mut out, b"web", &seen, &mut paths, (encore, which), now);
         String::from_utf8(out).unwrap()

@@ -374,6 +374,21 @@ pub fn getcwd(buf: &mut [u8]) -> Result<&CStr> {
     CStr::from_bytes_until_nul(buf).map_err(|_| Errno(libc::ERANGE))
 }
 
+/// Bytes of the longest path, its NUL included.
+pub const PATH_MAX: usize = libc::PATH_MAX as usize;
+
+/// Writes the path of `path` without symlinks, `.` and `..` into `buf` and returns it.
+///
+/// # Errors
+/// As realpath(3).
+pub fn real_path<'a>(path: &CStr, buf: &'a mut [u8; PATH_MAX]) -> Result<&'a CStr> {
+    // SAFETY: `path` is NUL-terminated, `buf` has the bytes that realpath writes at most.
+    if unsafe { libc::realpath(path.as_ptr(), buf.as_mut_ptr().cast()) }.is_null() {
+        return Err(Errno::last());
+    }
+    CStr::from_bytes_until_nul(buf).map_err(|_| Errno(libc::ENAMETOOLONG))
+}
+
 /// Reads the target of the symlink that `fd` (opened with `O_PATH | O_NOFOLLOW`) stands for.
 ///
 /// # Errors

@@ -1,7 +1,9 @@
 //! daemontools' options: single letters, joined or not, up to the first other argument.
 
+use crate::entry::Args;
 use crate::message::Line;
 use crate::program::Program;
+use core::ffi::CStr;
 
 /// Reads options one by one. `-` alone and what does not begin with `-` end them; so does a word
 /// that begins with `--`, which is skipped whatever follows in it.
@@ -66,6 +68,11 @@ impl<'a> Options<'a> {
         };
         self.at += 1;
         Some(Ok((letter, value)))
+    }
+
+    /// Returns the next option of a command line, as [`Options::next`] does.
+    pub fn next_in(&mut self, program: Program, args: Args) -> Option<Found> {
+        self.next(program, |i| args.get(i).map(CStr::to_bytes))
     }
 
     /// Returns the number of the first word behind the options.

@@ -1,7 +1,8 @@
 //! System calls for small programs, on libc alone.
 //!
 //! The only crate with `unsafe` code: each block names the contract of the call it relies on.
-//! Nothing allocates but [`memory`], which has no heap: `supervise` and the logger need none.
+//! Nothing allocates but [`memory`], which has no heap: `supervise` and the logger need none; the
+//! programs that do bring [`heap`].
 #![no_std]
 #![allow(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod fd;
 pub mod file;
 pub mod folder;
 pub mod getopt;
+pub mod heap;
 pub mod hex;
 pub mod home;
 pub mod identity;

@@ -28,6 +28,16 @@ impl Program {
         TROUBLE
     }
 
+    /// Says `NAME: warning: PARTS: WHY`.
+    pub fn warning(self, parts: &[&[u8]], why: Errno) {
+        message::whole(self.0, "warning", parts, Some(why));
+    }
+
+    /// Says `NAME: warning: PARTS`.
+    pub fn warning_plain(self, parts: &[&[u8]]) {
+        message::whole(self.0, "warning", parts, None);
+    }
+
     /// Says `NAME: usage: TEXT` and returns 100. The text is the original's, to the byte.
     #[must_use]
     pub fn usage(self, text: &str) -> i32 {

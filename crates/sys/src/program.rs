@@ -36,12 +36,12 @@ impl Program {
 
     /// Says `NAME: warning: PARTS: WHY`.
     pub fn warning(self, parts: &[&OsStr], why: Errno) {
-        message::whole(self.0, "warning", &bytes(parts), Some(why));
+        self.bare().warning(&bytes(parts), why);
     }
 
     /// Says `NAME: warning: PARTS`.
     pub fn warning_plain(self, parts: &[&OsStr]) {
-        message::whole(self.0, "warning", &bytes(parts), None);
+        self.bare().warning_plain(&bytes(parts));
     }
 
     /// Says `NAME: usage: TEXT` and returns 100. The text is the original's, to the byte.

@@ -54,7 +54,7 @@ fn lines(dirs: &[&OsStr], encore: bool, which: Which) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 * dirs.len());
         let mut paths = Paths::from_environment();
         for dir in dirs {
-            let entered = paths.set(dir).map_err(Trouble::Chdir);
+            let entered = paths.set(dir.as_bytes()).map_err(Trouble::Chdir);
             let seen = entered.and_then(|()| observe::look(&mut paths));
             let name = dir.as_bytes();
             let name = if person { terminal::escaped(name) } else { name.into() };

@@ -31,7 +31,7 @@ impl LogService {
     /// # Errors
     /// As the failing call; `EPERM` for a folder that is a symlink which others can have made.
     pub(super) fn open(name: &OsStr, paths: &mut Paths) -> Result<Self> {
-        paths.set(name)?;
+        paths.set(name.as_bytes())?;
         let dir = paths.open_dir()?;
         let folder = paths.open_folder(&dir, Absent::Make).map_err(Trouble::errno)?;
         let name = CString::new(name.as_bytes()).map_err(|_| Errno(libc::EINVAL))?;

@@ -96,7 +96,7 @@ impl Once {
     fn paths(&self) -> Paths {
         let mut paths = Paths::from_environment();
         // A name that cannot be used shows when its record cannot be read.
-        let _ = paths.set(OsStr::from_bytes(self.name.to_bytes()));
+        let _ = paths.set(self.name.to_bytes());
         paths
     }
 }

@@ -178,7 +178,7 @@ impl Scanner {
         let Some(service) = self.entries.get(id) else { return };
         let name = service.name.clone();
         let shown = OsStr::from_bytes(name.to_bytes());
-        let kept = self.paths.set(shown).is_ok()
+        let kept = self.paths.set(shown.as_bytes()).is_ok()
             && match observe::is_kept(&mut self.paths) {
                 Ok(kept) => kept,
                 // Nobody knows: looked at again, rather than forgotten or started twice.
@@ -317,7 +317,7 @@ impl Scanner {
         let Some(name) = self.entries.get(id).map(|service| service.name.clone()) else { return };
         let log = [name.to_bytes(), b"/log"].concat();
         for dir in [name.to_bytes(), &log] {
-            if self.paths.set(OsStr::from_bytes(dir)).is_ok() {
+            if self.paths.set(dir).is_ok() {
                 // Gone meanwhile, or no logger: nothing to tell.
                 let _ = control::send(&mut self.paths, bytes);
             }
@@ -414,7 +414,7 @@ impl Scanner {
     /// Passes a signal on to the service that svscan ends with.
     fn forward(&mut self, byte: &[u8]) {
         let Some(once) = &self.once else { return };
-        if self.paths.set(OsStr::from_bytes(once.name.to_bytes())).is_ok() {
+        if self.paths.set(once.name.to_bytes()).is_ok() {
             let _ = control::send(&mut self.paths, byte);
         }
     }

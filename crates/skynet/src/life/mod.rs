@@ -24,6 +24,7 @@ use clap::Args;
 use daemontools::observe::{self, Boot, Snapshot};
 use daemontools::svpath::Paths;
 use plan::{Plan, Task};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sys::linux::file::flags::{EACCES, EPERM};
@@ -94,13 +95,13 @@ impl Looker {
 
     /// Looks at a service directory.
     pub fn look(&mut self, dir: &Path) -> Snapshot {
-        let _ = self.paths.set(dir.as_os_str());
+        let _ = self.paths.set(dir.as_os_str().as_bytes());
         Snapshot::take(&mut self.paths, &self.boot)
     }
 
     /// What cannot be looked at would pass for a service that is down.
     fn may_look(&mut self, dir: &Path) -> Result<(), String> {
-        let set = self.paths.set(dir.as_os_str());
+        let set = self.paths.set(dir.as_os_str().as_bytes());
         match set.and_then(|()| observe::is_kept(&mut self.paths)) {
             Err(why) if matches!(why.0, EACCES | EPERM) => Err(words::refused(dir, why)),
             _ => Ok(()),

@@ -144,7 +144,7 @@ impl<'a> Walker<'a, '_, '_> {
         log: Option<&'a Path>,
     ) {
         let aim = (Goal::Ended, false);
-        let own = match self.waiting.add(dir.as_os_str(), aim, &mut self.paths) {
+        let own = match self.waiting.add(dir.as_os_str().as_bytes(), aim, &mut self.paths) {
             Ok(own) => own,
             Err(Unwatched::Chdir(why) | Unwatched::System(why)) => {
                 let text = format!("FAILED: unable to watch {}: {why}", dir.display());
@@ -154,7 +154,7 @@ impl<'a> Walker<'a, '_, '_> {
         };
         let log = log.and_then(|log| {
             let aim = (Goal::Finished, false);
-            self.waiting.add(log.as_os_str(), aim, &mut self.paths).ok()
+            self.waiting.add(log.as_os_str().as_bytes(), aim, &mut self.paths).ok()
         });
         self.walks.push(Walk {
             service,
@@ -382,7 +382,7 @@ impl<'a> Walker<'a, '_, '_> {
             }
         };
         let dir = walk.dir;
-        let to = self.paths.set(dir.as_os_str()).map_err(Refusal::Chdir);
+        let to = self.paths.set(dir.as_os_str().as_bytes()).map_err(Refusal::Chdir);
         match to.and_then(|()| control::send(&mut self.paths, letters.as_bytes())) {
             Ok(Sent::Done) => Ok(()),
             Ok(Sent::Full(_)) => Err("its supervise does not listen: control pipe is full".into()),

@@ -40,6 +40,7 @@ use ondisk::status::Want;
 use ondisk::tai64n::Stamp;
 use processes::{Processes, Usage};
 use state::{State, Trouble};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::Errno;
 use sys::linux::file::flags::{EACCES, EPERM};
@@ -239,7 +240,7 @@ struct Folder {
 
 impl Folder {
     fn read(paths: &mut Paths, dir: &Path) -> Self {
-        let kept = paths.set(dir.as_os_str()).and_then(|()| observe::is_kept(paths));
+        let kept = paths.set(dir.as_os_str().as_bytes()).and_then(|()| observe::is_kept(paths));
         let refused = kept.err().filter(|why| matches!(why.0, EACCES | EPERM));
         let half = observe::read_status(paths).ok().map(|status| status.service());
         let record = observe::read_record(paths, RECORD);

@@ -156,7 +156,7 @@ impl Watch {
             }
             let added: Result<i32> = self
                 .paths
-                .set(member.dir.as_os_str())
+                .set(member.dir.as_os_str().as_bytes())
                 .and_then(|()| self.watcher.add(self.paths.in_folder(c""), APPEARED | CHANGED));
             match added {
                 Ok(watch) => {
@@ -178,7 +178,7 @@ impl Watch {
     /// Reads the record of a service or a logger.
     pub fn record(&mut self, name: &str) -> Option<Record> {
         let member = self.members.get(name)?;
-        self.paths.set(member.dir.as_os_str()).ok()?;
+        self.paths.set(member.dir.as_os_str().as_bytes()).ok()?;
         observe::read_record(&mut self.paths, RECORD)
     }
 

@@ -1,18 +1,28 @@
 //! svc: sends commands to supervises, and waits for their effect where asked to.
+#![no_std]
 #![no_main]
 
-use daemontools::control::{self, Commands, Refusal, Sent};
-use daemontools::encore_rules;
-use daemontools::svpath::Paths;
-use daemontools::wait::{Goal, Unwatched, Verdict, Waiting};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use sys::getopt::Options;
-use sys::linux::errno::Errno;
-use sys::linux::{fd, message, signal, time};
-use sys::program::{Program, TROUBLE, USAGE};
+extern crate alloc;
 
-sys::program!(run);
+use alloc::vec::Vec;
+use client::control::{self, Commands, Refusal, Sent};
+use client::encore_rules;
+use client::svpath::Paths;
+use client::wait::{Goal, Unwatched, Verdict, Waiting};
+use core::ffi::CStr;
+use linux::decimal;
+use linux::entry::Args;
+use linux::errno::Errno;
+use linux::getopt::Options;
+use linux::heap::Heap;
+use linux::program::{Program, TROUBLE, USAGE};
+use linux::{fd, message, signal, time};
+
+linux::entry!(run);
+linux::no_std_program!("svc");
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
 
 const SVC: Program = Program("svc");
 /// Not yet, and the time is over.
@@ -33,15 +43,15 @@ const HELP: &str = "svc [--wait=up|ready|down|finished|restarted] [--timeout MS]
 
 /// What the command line asks for.
 #[derive(Default)]
-struct Request<'a> {
+struct Request {
     commands: Commands,
     goal: Option<Goal>,
     /// `--timeout`, in nanoseconds.
     timeout: Option<u64>,
-    dirs: &'a [&'static OsStr],
+    dirs: Vec<&'static [u8]>,
 }
 
-fn run(args: &[&'static OsStr]) -> i32 {
+fn run(args: Args) -> i32 {
     // A warning must not land in a control pipe that got number 2.
     fd::fill_standard();
     // A supervise that ends under our write is a warning, not our end.
@@ -55,31 +65,26 @@ fn run(args: &[&'static OsStr]) -> i32 {
     }
 }
 
-fn parse<'a>(args: &'a [&'static OsStr]) -> Result<Request<'a>, i32> {
-    let mut request = Request { dirs: args, ..Request::default() };
-    while let [first, rest @ ..] = request.dirs {
-        let arg = first.as_bytes();
-        if arg == b"--" {
-            request.dirs = rest;
+fn parse(args: Args) -> Result<Request, i32> {
+    let mut request = Request::default();
+    let mut words = (1..args.len()).filter_map(|i| args.get(i)).map(CStr::to_bytes).peekable();
+    while let Some(word) = words.next_if(|word| word.len() > 1 && word[0] == b'-') {
+        if word == b"--" {
             break;
         }
-        if arg.len() < 2 || arg[0] != b'-' {
-            break;
-        }
-        let one = &request.dirs[..1];
-        request.dirs = rest;
-        if arg.starts_with(b"--") {
-            long(&mut request, first)?;
+        if word.starts_with(b"--") {
+            long(&mut request, word, &mut words)?;
         } else {
-            letters(&mut request.commands, one)?;
+            letters(&mut request.commands, word)?;
         }
     }
+    request.dirs = words.collect();
     Ok(request)
 }
 
-fn letters(commands: &mut Commands, arg: &[&'static OsStr]) -> Result<(), i32> {
-    let mut options = Options::new(arg, LETTERS);
-    while let Some(option) = options.next(SVC) {
+fn letters(commands: &mut Commands, word: &'static [u8]) -> Result<(), i32> {
+    let mut options = Options::new(0, LETTERS);
+    while let Some(option) = options.next(SVC, |i| (i == 0).then_some(word)) {
         if option.ok().and_then(|(letter, _)| commands.add(letter)).is_none() {
             let text = if encore_rules() { LETTERS_ENCORE } else { LETTERS_0_76 };
             message::Line::default().with(text.as_bytes()).send();
@@ -89,64 +94,65 @@ fn letters(commands: &mut Commands, arg: &[&'static OsStr]) -> Result<(), i32> {
     Ok(())
 }
 
-fn long(request: &mut Request<'_>, arg: &'static OsStr) -> Result<(), i32> {
-    let wrong = |parts: &[&OsStr]| {
+/// Reads the option `word`, whose value may be the next of `words`.
+fn long(
+    request: &mut Request,
+    word: &[u8],
+    words: &mut impl Iterator<Item = &'static [u8]>,
+) -> Result<(), i32> {
+    let wrong = |parts: &[&[u8]]| {
         // Said like a fatal error, but it is the caller's.
         let _ = SVC.fatal_plain(parts);
         Err(USAGE)
     };
-    let bytes = arg.as_bytes();
-    if let Some(word) = bytes.strip_prefix(b"--wait=") {
-        let word = OsStr::from_bytes(word);
-        let Some(goal) = Goal::from_word(word) else {
-            let known = ": not one of up, ready, down, finished, restarted".as_ref();
-            return wrong(&["unable to wait for ".as_ref(), word, known]);
+    if let Some(goal) = word.strip_prefix(b"--wait=") {
+        let Some(known) = Goal::from_word(goal) else {
+            let known = b": not one of up, ready, down, finished, restarted";
+            return wrong(&[b"unable to wait for ", goal, known]);
         };
-        request.goal = Some(goal);
+        request.goal = Some(known);
         return Ok(());
     }
-    let value = if bytes == b"--timeout" {
-        let Some((value, rest)) = request.dirs.split_first() else {
-            return wrong(&["--timeout needs a number of milliseconds".as_ref()]);
+    let value = if word == b"--timeout" {
+        let Some(value) = words.next() else {
+            return wrong(&[b"--timeout needs a number of milliseconds"]);
         };
-        request.dirs = rest;
-        value.as_bytes()
-    } else if let Some(value) = bytes.strip_prefix(b"--timeout=") {
+        value
+    } else if let Some(value) = word.strip_prefix(b"--timeout=") {
         value
     } else {
-        return wrong(&["unknown option ".as_ref(), arg]);
+        return wrong(&[b"unknown option ", word]);
     };
     // 2^64 nanoseconds are 584 years.
-    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
-    let Some(nanos) = number.and_then(|ms| ms.checked_mul(1_000_000)) else {
-        let why = ": not a number of milliseconds".as_ref();
-        return wrong(&["unable to use time limit ".as_ref(), OsStr::from_bytes(value), why]);
+    let Some(nanos) = decimal::parse(value).and_then(|ms| ms.checked_mul(1_000_000)) else {
+        let why = b": not a number of milliseconds";
+        return wrong(&[b"unable to use time limit ", value, why]);
     };
     request.timeout = Some(nanos);
     Ok(())
 }
 
-fn perform(request: &Request<'_>) -> i32 {
+fn perform(request: &Request) -> i32 {
     let deadline = request.timeout.map(|limit| time::monotonic().saturating_add(limit));
     let mut paths = Paths::from_environment();
     let Some(goal) = request.goal else {
-        send(request, request.dirs, deadline, &mut paths);
+        send(request, &request.dirs, deadline, &mut paths);
         return 0;
     };
     let aim = (goal, request.commands.asks_to_start());
     let mut waiting = match Waiting::new() {
         Ok(waiting) => waiting,
-        Err(why) => return SVC.fatal(&["unable to watch for changes".as_ref()], why),
+        Err(why) => return SVC.fatal(&[b"unable to watch for changes"], why),
     };
     let mut code = 0;
     let mut watched = Vec::with_capacity(request.dirs.len());
-    for dir in request.dirs {
+    for &dir in &request.dirs {
         match waiting.add(dir, aim, &mut paths) {
-            Ok(_) => watched.push(*dir),
+            Ok(_) => watched.push(dir),
             Err(trouble) => {
                 match trouble {
                     Unwatched::Chdir(why) => warn(dir, Refusal::Chdir(why)),
-                    Unwatched::System(why) => SVC.warning(&["unable to watch ".as_ref(), dir], why),
+                    Unwatched::System(why) => SVC.warning(&[b"unable to watch ", dir], why),
                 }
                 code = TROUBLE;
             }
@@ -160,7 +166,7 @@ fn perform(request: &Request<'_>) -> i32 {
     });
     match waited {
         Ok(()) => code,
-        Err(why) => SVC.fatal(&["unable to wait".as_ref()], why),
+        Err(why) => SVC.fatal(&[b"unable to wait"], why),
     }
 }
 
@@ -169,18 +175,18 @@ fn worse(a: i32, b: i32) -> i32 {
     [TROUBLE, IMPOSSIBLE, TIMED_OUT].into_iter().find(|code| *code == a || *code == b).unwrap_or(0)
 }
 
-fn judged(dir: &OsStr, goal: Goal, verdict: Verdict) -> i32 {
-    let goal: &OsStr = goal.word().as_ref();
+fn judged(dir: &[u8], goal: Goal, verdict: Verdict) -> i32 {
+    let goal = goal.word().as_bytes();
     match verdict {
         Verdict::Reached => 0,
         Verdict::Pending => {
-            let late = " in time".as_ref();
-            SVC.warning_plain(&[dir, " is not ".as_ref(), goal, late]);
+            let late = b" in time";
+            SVC.warning_plain(&[dir, b" is not ", goal, late]);
             TIMED_OUT
         }
         Verdict::Impossible(why) => {
-            let cannot = " cannot become ".as_ref();
-            SVC.warning_plain(&[dir, cannot, goal, ": ".as_ref(), why.as_ref()]);
+            let cannot = b" cannot become ";
+            SVC.warning_plain(&[dir, cannot, goal, b": ", why.as_bytes()]);
             IMPOSSIBLE
         }
     }
@@ -188,10 +194,10 @@ fn judged(dir: &OsStr, goal: Goal, verdict: Verdict) -> i32 {
 
 /// Sends the commands to each directory and tells whether there was trouble beyond a supervise
 /// that does not run: whoever waits learns that as a verdict.
-fn send(request: &Request<'_>, dirs: &[&OsStr], deadline: Option<u64>, paths: &mut Paths) -> bool {
+fn send(request: &Request, dirs: &[&[u8]], deadline: Option<u64>, paths: &mut Paths) -> bool {
     let bytes = request.commands.bytes();
     let mut trouble = false;
-    let mut refused = |dir: &OsStr, why: Refusal| {
+    let mut refused = |dir: &[u8], why: Refusal| {
         // Where nothing is left of a supervise there is no control either.
         let absent = matches!(why, Refusal::NotRunning | Refusal::Open(Errno(libc::ENOENT)));
         trouble |= !absent;
@@ -217,17 +223,17 @@ fn send(request: &Request<'_>, dirs: &[&OsStr], deadline: Option<u64>, paths: &m
     trouble
 }
 
-fn warn(dir: &OsStr, refusal: Refusal) {
+fn warn(dir: &[u8], refusal: Refusal) {
     let control = |why: &str| {
-        SVC.warning_plain(&["unable to control ".as_ref(), dir, ": ".as_ref(), why.as_ref()]);
+        SVC.warning_plain(&[b"unable to control ", dir, b": ", why.as_bytes()]);
     };
     match refusal {
-        Refusal::Chdir(why) => SVC.warning(&["unable to chdir to ".as_ref(), dir], why),
+        Refusal::Chdir(why) => SVC.warning(&[b"unable to chdir to ", dir], why),
         Refusal::NotRunning => control("supervise not running"),
-        Refusal::Open(why) => SVC.warning(&["unable to control ".as_ref(), dir], why),
+        Refusal::Open(why) => SVC.warning(&[b"unable to control ", dir], why),
         Refusal::NotFifo => control("supervise/control is not a FIFO"),
         Refusal::Untrusted => control("supervise is a symbolic link that others can change"),
-        Refusal::Write(why) => SVC.warning(&["error writing commands to ".as_ref(), dir], why),
+        Refusal::Write(why) => SVC.warning(&[b"error writing commands to ", dir], why),
         Refusal::Full => control("control pipe is full"),
     }
 }

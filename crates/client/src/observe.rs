@@ -4,15 +4,16 @@
 //! following a symlink, and no more of them is read than a good one holds.
 
 use crate::svpath::Paths;
+use alloc::ffi::CString;
+use core::ffi::CStr;
+use linux::census::Process;
+use linux::errno::{Errno, Result};
+use linux::fd::{self, Fd};
+use linux::file::{self, HERE};
+use linux::{identity, signal};
 use ondisk::names::{DOWN, OK, RECORD, STATUS};
 use ondisk::record::{Identity, Phase, Record};
 use ondisk::status::{State, Status};
-use std::ffi::{CStr, CString};
-use sys::linux::census::Process;
-use sys::linux::errno::{Errno, Result};
-use sys::linux::fd::{self, Fd};
-use sys::linux::file::{self, HERE};
-use sys::linux::{identity, signal};
 
 /// The first bytes of a status file.
 #[derive(Clone, Copy, Debug)]

@@ -5,14 +5,14 @@
 
 use crate::observe::{self, Boot, Life, Snapshot};
 use crate::svpath::Paths;
+use alloc::vec::Vec;
+use linux::errno::{Errno, Result};
+use linux::fd::{self, Fd, PollFd};
+use linux::time;
+use linux::watch::{APPEARED, CHANGED, LOST, OPENED, OVERFLOW, READER_CLOSED, Watcher};
 use ondisk::names::{OK, RECORD, STATUS};
 use ondisk::record::Phase;
 use ondisk::status::Want;
-use std::ffi::OsStr;
-use sys::linux::errno::{Errno, Result};
-use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::time;
-use sys::linux::watch::{APPEARED, CHANGED, LOST, OPENED, OVERFLOW, READER_CLOSED, Watcher};
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,8 @@ impl Goal {
 
     /// Reads the word.
     #[must_use]
-    pub fn from_word(word: &OsStr) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| word == *known).map(|(_, goal)| *goal)
+    pub fn from_word(word: &[u8]) -> Option<Self> {
+        Self::ALL.iter().find(|(known, _)| word == known.as_bytes()).map(|(_, goal)| *goal)
     }
 
     /// Returns the word.
@@ -119,7 +119,7 @@ fn moment(snapshot: &Snapshot) -> Option<(u32, ondisk::tai64n::Stamp)> {
 
 /// One service that is waited for.
 struct Watched<'a> {
-    dir: &'a OsStr,
+    dir: &'a [u8],
     /// Its watch; `None` = there is no supervise folder, and none is waited for.
     watch: Option<i32>,
     ok: Option<Fd>,
@@ -165,7 +165,7 @@ impl<'a> Waiting<'a> {
     /// [`Unwatched`].
     pub fn add(
         &mut self,
-        dir: &'a OsStr,
+        dir: &'a [u8],
         (goal, asked_to_start): (Goal, bool),
         paths: &mut Paths,
     ) -> core::result::Result<usize, Unwatched> {
@@ -233,7 +233,7 @@ impl<'a> Waiting<'a> {
         mut self,
         paths: &mut Paths,
         deadline: Option<u64>,
-        mut each: impl FnMut(&OsStr, Goal, Verdict),
+        mut each: impl FnMut(&[u8], Goal, Verdict),
     ) -> Result<()> {
         self.look_at_all(paths);
         while self.services.iter().any(|service| service.verdict == Verdict::Pending) {
@@ -465,8 +465,8 @@ mod tests {
     #[test]
     fn every_goal_has_a_word() {
         for (word, goal) in Goal::ALL {
-            assert_eq!((Goal::from_word(word.as_ref()), goal.word()), (Some(goal), word));
+            assert_eq!((Goal::from_word(word.as_bytes()), goal.word()), (Some(goal), word));
         }
-        assert_eq!(Goal::from_word("gone".as_ref()), None);
+        assert_eq!(Goal::from_word(b"gone"), None);
     }
 }

@@ -1,14 +1,14 @@
 //! Where the files of a service directory are: below it, or where `$SUPERVISEDIR` says.
 
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use linux::errno::{Errno, Result};
+use linux::fd::Fd;
+use linux::file::{self, HERE, PATH_MAX};
+use linux::folder::{self, Absent, Trouble};
+use linux::process;
 use ondisk::names::{SUPERVISE, SUPERVISEDIR};
-use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
-use sys::linux::errno::{Errno, Result};
-use sys::linux::fd::Fd;
-use sys::linux::file::{self, HERE};
-use sys::linux::folder::{self, Absent, Trouble};
-use sys::linux::process;
 
 /// The paths of one service directory's files. The buffers serve one directory after the other.
 pub struct Paths {
@@ -42,7 +42,9 @@ impl Near {
         // With a slash at the end it is no parent; without one there is no way to spare.
         let parent = dir.get(..parent).filter(|_| parent < dir.len()).unwrap_or_default();
         if parent != self.path {
-            *self = Self { path: parent.to_owned(), ..Self::default() };
+            self.path.clear();
+            self.path.extend_from_slice(parent);
+            (self.open, self.len) = (None, 0);
         } else if self.open.is_none() && !parent.is_empty() {
             let path = CString::new(parent).unwrap_or_default();
             let flags = libc::O_PATH | libc::O_DIRECTORY;
@@ -82,8 +84,7 @@ impl Paths {
     ///
     /// # Errors
     /// As chdir(2), where that is known already.
-    pub fn set(&mut self, dir: &OsStr) -> Result<()> {
-        let dir = dir.as_bytes();
+    pub fn set(&mut self, dir: &[u8]) -> Result<()> {
         if dir.is_empty() {
             return Err(Errno(libc::ENOENT));
         }
@@ -94,19 +95,26 @@ impl Paths {
         self.near.set(dir);
         self.folder.clear();
         if self.base.starts_with(b"/") {
-            self.check()?;
-            let cwd = Path::new(OsStr::from_bytes(dir)).canonicalize();
-            let cwd = cwd.map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::ENOENT)))?;
-            let cwd = cwd.as_os_str().as_bytes();
-            self.folder.resize(self.base.len() + cwd.len() + 1, 0);
-            let len = ondisk::names::relocated(self.base, cwd, &mut self.folder);
-            self.folder.truncate(len.unwrap_or(0));
+            self.relocate()?;
         } else {
             self.folder.extend_from_slice(&self.dir);
             self.folder.extend_from_slice(self.base);
         }
         self.folder.push(b'/');
         self.folder_len = self.folder.len();
+        Ok(())
+    }
+
+    /// Finds the folder below `$SUPERVISEDIR`. Not inlined: its path's room on the stack would cost
+    /// everybody a page.
+    #[inline(never)]
+    fn relocate(&mut self) -> Result<()> {
+        self.check()?;
+        let mut place = [0; PATH_MAX];
+        let cwd = file::real_path(self.in_dir(c""), &mut place)?.to_bytes();
+        self.folder.resize(self.base.len() + cwd.len() + 1, 0);
+        let len = ondisk::names::relocated(self.base, cwd, &mut self.folder);
+        self.folder.truncate(len.unwrap_or(0));
         Ok(())
     }
 
@@ -140,11 +148,11 @@ impl Paths {
 
     /// Returns how other messages name it: with the service directory.
     #[must_use]
-    pub fn shown_with_dir(&self, name: &CStr) -> OsString {
+    pub fn shown_with_dir(&self, name: &CStr) -> Vec<u8> {
         let dir = self.dir.get(..self.dir_len).unwrap_or_default();
         let below = !self.base.starts_with(b"/");
         let file = self.shown(name);
-        OsString::from_vec(if below { [dir, &file].concat() } else { file })
+        if below { [dir, &file].concat() } else { file }
     }
 
     /// Tells whether the service directory can be entered.
@@ -189,18 +197,20 @@ fn join<'a>(buf: &'a mut Vec<u8>, len: usize, name: &CStr) -> &'a CStr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::format;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn files_are_below_the_service_directory() {
         let mut paths = Paths::new(b"supervise");
-        paths.set(OsStr::new("a")).unwrap();
+        paths.set(b"a").unwrap();
         assert_eq!(paths.in_dir(c"down"), c"a/down");
         assert_eq!(paths.in_folder(c"status"), c"a/supervise/status");
         assert_eq!(paths.shown(c"ok"), b"supervise/ok");
-        assert_eq!(paths.shown_with_dir(c"ok"), "a/supervise/ok");
-        paths.set(OsStr::new("/etc/service/longer/")).unwrap();
+        assert_eq!(paths.shown_with_dir(c"ok"), b"a/supervise/ok");
+        paths.set(b"/etc/service/longer/").unwrap();
         assert_eq!(paths.in_folder(c"ok"), c"/etc/service/longer//supervise/ok");
-        assert_eq!(paths.set(OsStr::new("")), Err(Errno(libc::ENOENT)));
+        assert_eq!(paths.set(b""), Err(Errno(libc::ENOENT)));
     }
 
     #[test]
@@ -214,7 +224,7 @@ mod tests {
         // A name without a directory, one with a slash behind it, and one that does not exist.
         let names = ["a/one", "a/two", "a/none", "a/two/", "b/two", "b/..", "b/two/supervise/.."];
         for name in names {
-            paths.set(root.join(name).as_os_str()).unwrap();
+            paths.set(root.join(name).as_os_str().as_bytes()).unwrap();
             let id = |way: (i32, &CStr)| file::stat(way.0, way.1, true).map(|stat| stat.id());
             let whole = id((HERE, paths.in_folder(c".")));
             assert_eq!(id(paths.way_in_folder(c".")), whole);
@@ -223,7 +233,7 @@ mod tests {
             short.push(paths.way_in_dir(c".").0 != HERE);
         }
         assert_eq!(short, [false, true, true, false, false, true, false]);
-        paths.set(OsStr::new("one")).unwrap();
+        paths.set(b"one").unwrap();
         assert_eq!(paths.way_in_dir(c"down"), (HERE, c"one/down"));
         std::fs::remove_dir_all(&root).unwrap();
     }
@@ -231,15 +241,15 @@ mod tests {
     #[test]
     fn supervisedir_puts_them_elsewhere() {
         let mut paths = Paths::new(b"sv/x");
-        paths.set(OsStr::new("a")).unwrap();
+        paths.set(b"a").unwrap();
         assert_eq!(paths.in_folder(c"ok"), c"a/sv/x/ok");
         let mut paths = Paths::new(b"/run/sv");
-        paths.set(OsStr::new("/usr/../usr/.")).unwrap();
+        paths.set(b"/usr/../usr/.").unwrap();
         assert_eq!(paths.in_folder(c"ok"), c"/run/sv/usr/ok");
         assert_eq!(paths.shown(c"ok"), b"/run/sv/usr/ok");
-        assert_eq!(paths.shown_with_dir(c"ok"), "/run/sv/usr/ok");
-        assert_eq!(paths.set(OsStr::new("/usr/nothing")), Err(Errno(libc::ENOENT)));
-        paths.set(OsStr::new("/")).unwrap();
+        assert_eq!(paths.shown_with_dir(c"ok"), b"/run/sv/usr/ok");
+        assert_eq!(paths.set(b"/usr/nothing"), Err(Errno(libc::ENOENT)));
+        paths.set(b"/").unwrap();
         assert_eq!(paths.in_folder(c"ok"), c"/run/sv//ok");
     }
 }

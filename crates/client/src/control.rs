@@ -1,12 +1,13 @@
 //! Sending commands to supervise: one write for one directory, so that they arrive together.
 
 use crate::svpath::Paths;
+use alloc::vec::Vec;
+use linux::errno::Errno;
+use linux::fd::{self, Fd, PollFd};
+use linux::folder::{Absent, Trouble};
+use linux::{file, time};
 use ondisk::control::Command;
 use ondisk::names::CONTROL;
-use sys::linux::errno::Errno;
-use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::folder::{Absent, Trouble};
-use sys::linux::{file, time};
 
 /// The letters of one call of svc, as they go to each directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -177,6 +178,7 @@ pub fn finish<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::String;
 
     fn bytes(letters: &str) -> String {
         let mut commands = Commands::default();
