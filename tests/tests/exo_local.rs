@@ -155,6 +155,19 @@ fn a_recorded_attempt_is_replayed_with_its_item_and_stage_and_the_store_stays_as
 }
 
 #[test]
+fn an_item_of_any_size_is_tried_with_the_stage_that_is_said() {
+    let stage = "#!/bin/sh\nprintf '{\"fields\":{\"stage\":\"%s\"}}' \"$SKYNET_STAGE\" >&3\n";
+    let scratch = folder(stage);
+    for size in [0, 100_000, 3 << 20] {
+        let item = format!("{{\"fields\":{{\"x\":\"{}\"}}}}", "x".repeat(size));
+        fs::write(scratch.join("item"), item).unwrap();
+        let words = ["-i", "item", "-i", "item", "--stage", "half", "./work"];
+        let answer = "{\"fields\":{\"stage\":\"half\"}}\n";
+        done(&run(local(scratch.path()).args(words)), &answer.repeat(2));
+    }
+}
+
+#[test]
 fn watched_it_runs_again_after_each_change_until_it_is_told_to_end() {
     let scratch = folder("#!/bin/sh\necho first\n");
     let out = Scratch::new();

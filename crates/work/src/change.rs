@@ -90,6 +90,8 @@ pub struct NewJob {
     pub parent: Option<JobId>,
     /// What must be done before.
     pub dependency: Option<DependencyId>,
+    /// How far the work on it came somewhere else.
+    pub stage: Option<String>,
 }
 
 impl NewJob {

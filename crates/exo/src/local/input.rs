@@ -14,8 +14,6 @@ const EMPTY: &[u8] = b"{\"fields\":{}}";
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) jobs: Vec<NewJob>,
-    /// How far an earlier attempt came.
-    pub(super) stage: Option<String>,
 }
 
 impl Input {
@@ -45,9 +43,10 @@ impl Input {
                 .map_err(|why| format!("{name} cannot be taken: {why}"))?;
             // The same item twice in one file is meant.
             let identity = format!("{}!{number}", job.identity);
-            jobs.push(NewJob { identity, reply_to: Some("answers".to_owned()), ..job });
+            let (reply_to, stage) = (Some("answers".to_owned()), stage.clone());
+            jobs.push(NewJob { identity, reply_to, stage, ..job });
         }
-        Ok(Self { jobs, stage })
+        Ok(Self { jobs })
     }
 }
 

@@ -245,28 +245,7 @@ fn submit(place: &Place, input: &Input) -> Result<BTreeMap<JobId, usize>, Early>
             open.insert(id, number + 1);
         }
     }
-    if let (Some(stage), Some(first)) = (&input.stage, input.jobs.first()) {
-        pretend(&mut store, &first.queue, stage)?;
-    }
     Ok(open)
-}
-
-/// Leaves every job as one that came so far in an attempt before.
-fn pretend(store: &mut Store, queue: &str, stage: &str) -> Result<(), work::Error> {
-    let opening = Change::OpenTaker { queue: queue.to_owned(), policy: Policy::default() };
-    let Applied::Opened(taker) = store.apply(&opening)? else { return Ok(()) };
-    let take = Change::Take { taker, ask: Ask::Ahead, instance: String::new() };
-    let mut leases = Vec::new();
-    while let Applied::Taken(taken) = store.apply(&take)? {
-        let stage = Some(stage.to_owned());
-        store.apply(&Change::Stage { lease: taken.lease, stage })?;
-        leases.push(taken.lease);
-    }
-    for lease in leases {
-        store.apply(&Change::GiveBack(lease))?;
-    }
-    store.apply(&Change::CloseTaker(taker))?;
-    Ok(())
 }
 
 /// Prints an answer on one line.
