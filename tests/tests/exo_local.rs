@@ -168,6 +168,27 @@ fn an_item_of_any_size_is_tried_with_the_stage_that_is_said() {
 }
 
 #[test]
+fn a_terminal_gets_no_control_byte_of_a_participant_and_a_pipe_gets_them_all() {
+    let scratch = folder("#!/bin/sh\nprintf 'a\\t\\033]0;b\\007\\n'\ncat >&3\n");
+    let answer = "{\"fields\":{\"x\":\"\u{9b}1m\"}}";
+    fs::write(scratch.join("item"), answer).unwrap();
+    let words = ["local", "-i", "item", "./work"];
+    let output = run(local(scratch.path()).args(&words[1..]));
+    done(&output, &format!("{answer}\n"));
+    assert!(output.err().contains("work_0 job-1/1: a\t\x1b]0;b\x07\n"), "{output:?}");
+    let mut command = Command::new("script");
+    let line = format!("{} {}", program("exo").display(), words.join(" "));
+    command.args(["-qec", &line, "/dev/null"]).current_dir(scratch.path());
+    command.env("SKYNET_CONFIG", scratch.join("etc")).env("SHELL", "/bin/sh");
+    let output = run(&mut command);
+    let out = output.out();
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(out.contains("work_0 job-1/1: a\t\\x1b]0;b\\x07\r\n"), "{out:?}");
+    assert!(out.contains("{\"fields\":{\"x\":\"\\xc2\\x9b1m\"}}"), "{out:?}");
+    assert!(!out.contains(['\x1b', '\u{9b}', '\x07']), "{out:?}");
+}
+
+#[test]
 fn watched_it_runs_again_after_each_change_until_it_is_told_to_end() {
     let scratch = folder("#!/bin/sh\necho first\n");
     let out = Scratch::new();

@@ -135,8 +135,7 @@ pub fn run(args: &Control) -> i32 {
     match ask(&settings.socket(), &args.what.request()) {
         Ok(answer) => {
             let is_done = answer.get("ok").and_then(Value::as_bool).unwrap_or(false);
-            let text = terminal::escaped(answer.to_string().as_bytes()).into_owned();
-            if sys::linux::fd::write_all(1, &[&text[..], b"\n"].concat()).is_err() {
+            if terminal::put_line(1, answer.to_string().as_bytes()).is_err() {
                 return TROUBLE;
             }
             if is_done { 0 } else { REFUSED }

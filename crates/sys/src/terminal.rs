@@ -1,5 +1,8 @@
 //! Names shown to people: a terminal never gets a raw control byte from one.
 
+use linux::errno::Result;
+use linux::fd;
+use linux::terminal::is_terminal;
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -29,6 +32,15 @@ pub fn escaped(bytes: &[u8]) -> Cow<'_, [u8]> {
         hex(&mut out, chunk.invalid());
     }
     Cow::Owned(out.into_bytes())
+}
+
+/// Writes bytes and a newline to a descriptor: as they are, but escaped where it is a terminal.
+///
+/// # Errors
+/// As write(2).
+pub fn put_line(to: i32, bytes: &[u8]) -> Result<()> {
+    let shown = if is_terminal(to) { escaped(bytes) } else { Cow::Borrowed(bytes) };
+    fd::write_all(to, &[&shown[..], b"\n"].concat())
 }
 
 /// Returns a line, or a piece of one without its newline, likewise; tabs stay: they command nothing,

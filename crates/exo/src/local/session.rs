@@ -17,6 +17,7 @@ use std::time::Duration;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::process::{self, Fork};
 use sys::linux::signal::{self, Set, numbers};
+use sys::terminal;
 use work::embedded::{self, Keep};
 use work::{
     Applied, Ask, Broker, Change, Embedded, Ended, Event, JobId, Place, Policy, Reader, Safety,
@@ -256,8 +257,7 @@ fn print(answer: &[u8]) {
             *byte = b' ';
         }
     }
-    line.push(b'\n');
-    let _ = fd::write_all(1, &line);
+    let _ = terminal::put_line(1, &line);
 }
 
 /// Forks an exo whose log goes where our messages go.

@@ -7,6 +7,8 @@ use std::time::Duration;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, PollFd};
 use sys::linux::file::flags::EAGAIN;
+use sys::linux::terminal::is_terminal;
+use sys::terminal::escaped_but_tabs;
 
 /// Bytes that wait before participants' output is not read any more.
 const HIGH: usize = 64 << 10;
@@ -23,6 +25,8 @@ const EPIPE: i32 = 32;
 #[derive(Debug, Default)]
 pub(super) struct Log {
     waiting: VecDeque<u8>,
+    /// What reads them is a terminal, which is to get no control byte of a participant's.
+    is_screen: bool,
     /// Lines are dropped, since nothing else can be done with them.
     is_closed: bool,
     /// Nothing is written before this.
@@ -32,10 +36,24 @@ pub(super) struct Log {
 }
 
 impl Log {
+    /// Begins without lines.
+    pub(super) fn new() -> Self {
+        Self { is_screen: is_terminal(STDOUT), ..Self::default() }
+    }
+
     /// Appends whole lines.
     pub(super) fn put(&mut self, lines: &[u8]) {
-        if !self.is_closed {
+        if self.is_closed {
+            return;
+        }
+        if !self.is_screen {
             self.waiting.extend(lines);
+            return;
+        }
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            self.waiting.extend(&*escaped_but_tabs(text));
+            self.waiting.push_back(b'\n');
         }
     }
 
@@ -144,6 +162,16 @@ mod tests {
         assert_eq!(log.first_lines(&mut page).len(), 4000);
         log.waiting.drain(..3990);
         assert_eq!(log.first_lines(&mut page).len(), 1010);
+    }
+
+    #[test]
+    fn lines_for_a_terminal_have_no_control_bytes_but_tabs_and_others_have_all() {
+        let lines = b"p_0 -: \x1b[2J\ta\np_0 -: b\n";
+        for (is_screen, shown) in [(true, &b"p_0 -: \\x1b[2J\ta\np_0 -: b\n"[..]), (false, lines)] {
+            let mut log = Log { is_screen, ..Log::default() };
+            log.put(lines);
+            assert_eq!(log.waiting, shown);
+        }
     }
 
     #[test]

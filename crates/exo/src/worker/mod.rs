@@ -154,7 +154,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         keeper: ends.keeper,
         control,
         drops,
-        log: Log::default(),
+        log: Log::new(),
         slots,
         large: Large::default(),
         events: VecDeque::new(),

@@ -11,8 +11,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use sys::linux::{fd, terminal};
-use sys::terminal::escaped;
+use sys::terminal;
 use work::read::Job;
 use work::{JobId, Reader};
 
@@ -139,13 +138,11 @@ impl Ends<'_> {
     }
 }
 
-/// Writes an answer on a line: as it is, but without control characters to a terminal.
+/// Writes an answer on a line.
 fn put(answer: &[u8]) -> Result<(), Failure> {
     let flat: Vec<u8> = answer
         .iter()
         .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })
         .collect();
-    let shown = if terminal::is_terminal(1) { escaped(&flat) } else { flat.as_slice().into() };
-    let put = fd::write_all(1, &[&shown[..], b"\n"].concat());
-    put.map_err(|why| Failure::errno("write", "output", why))
+    terminal::put_line(1, &flat).map_err(|why| Failure::errno("write", "output", why))
 }
