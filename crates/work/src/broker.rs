@@ -250,4 +250,6 @@ pub enum Event {
     },
     /// It goes on.
     Well,
+    /// So many files of the drop folder are no items, and dead items now.
+    Buried(usize),
 }

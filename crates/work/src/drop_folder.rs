@@ -48,9 +48,10 @@ pub struct Collected {
     pub submitted: usize,
     /// Items that had been jobs before.
     pub known: usize,
-    /// Files that are no items, too long, or not to be read: dead items now.
+    /// What is no item, too long, not to be read, no plain file, or has a second name: dead items
+    /// now.
     pub buried: usize,
-    /// What is no file, or has a second name: removed, or left where that cannot be.
+    /// What cannot be taken away, such as folders with something in them: left where it is.
     pub odd: usize,
     /// The look at the folder is not over: the next call goes on with it.
     pub more: bool,
@@ -115,7 +116,7 @@ impl DropFolder {
             self.record(&path, store, collected)
         } else if entry.file_name().as_bytes().starts_with(b".") {
             Ok(())
-        } else if let Some(taken) = self.take_away(entry, collected)? {
+        } else if let Some(taken) = self.take_away(entry, store, collected)? {
             self.record(&taken, store, collected)
         } else {
             Ok(())
@@ -126,14 +127,18 @@ impl DropFolder {
     fn take_away(
         &self,
         entry: &DirEntry,
+        store: &mut Store,
         collected: &mut Collected,
     ) -> Result<Option<PathBuf>, Trouble> {
         let path = entry.path();
         let Ok(found) = fs::symlink_metadata(&path) else { return Ok(None) };
-        if !found.is_file() || found.nlink() != 1 {
-            collected.odd += 1;
+        if !is_plain(&found) {
             // A folder that is not empty stays: it is not ours to search.
-            let _ = if found.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+            let gone = if found.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
+            match gone {
+                Ok(()) => self.note(&path, &found, store, collected)?,
+                Err(_) => collected.odd += 1,
+            }
             return Ok(None);
         }
         let written = (found.mtime(), found.mtime_nsec());
@@ -161,9 +166,9 @@ impl DropFolder {
     ) -> Result<(), Trouble> {
         // It was looked at under a name that others could change; now it is not.
         let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
-        if !found.is_file() || found.nlink() != 1 {
-            collected.odd += 1;
-            return self.remove(path);
+        if !is_plain(&found) {
+            self.remove(path)?;
+            return self.note(path, &found, store, collected);
         }
         let mut change = match read(path, self.limit) {
             Ok(bytes) => self.change(path, &found, bytes),
@@ -184,6 +189,24 @@ impl DropFolder {
             Err(Error::Refused(_)) => collected.odd += 1,
         }
         self.remove(path)
+    }
+
+    /// Keeps that something was there which is not read: it may be a way to another's file.
+    fn note(
+        &self,
+        path: &Path,
+        found: &Metadata,
+        store: &mut Store,
+        collected: &mut Collected,
+    ) -> Result<(), Trouble> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let why = format!("{name} is no plain file, or has a second name");
+        match store.apply(&self.burial(found, why, &[])) {
+            Err(Error::Trouble(trouble)) => return Err(trouble),
+            Err(Error::Refused(_)) => collected.odd += 1,
+            Ok(_) => collected.buried += 1,
+        }
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> Result<(), Trouble> {
@@ -244,6 +267,11 @@ impl DropFolder {
             bytes: bytes.get(..KEPT).unwrap_or(bytes).to_vec(),
         }
     }
+}
+
+/// Tells whether it is a file that whoever put it there can only have written.
+fn is_plain(found: &Metadata) -> bool {
+    found.is_file() && found.nlink() == 1
 }
 
 /// Returns the name of a file once it is taken: by what it is, and its own name.

@@ -79,6 +79,9 @@ impl Worker {
                     info!("the queue can be used again");
                     self.trouble = None;
                 }
+                Heard::Buried(count) => {
+                    warn!("dropped, and no item: {count}; kept as dead items, with the reason");
+                }
                 // Of a kind that this exo does not know.
                 _ => {}
             }

@@ -338,7 +338,10 @@ impl Thread {
         // What is wished while a look is under way is for the one after it.
         self.collect &= folder.is_under_way();
         match folder.collect(&mut self.store) {
-            Ok(_) => {
+            Ok(found) => {
+                if found.buried > 0 {
+                    self.news.push(Event::Buried(found.buried));
+                }
                 self.collect_at = None;
                 self.look = true;
                 self.well(Part::Drops);

@@ -94,8 +94,15 @@ fn links_folders_and_pipes_harm_nothing() {
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     fs::write(path.join("good"), item("good")).unwrap();
     let collected = folder.collect(&mut world.store).unwrap();
-    assert_eq!(collected, Collected { submitted: 1, odd: 5, ..Collected::default() });
+    assert_eq!(collected, Collected { submitted: 1, buried: 4, odd: 1, ..Collected::default() });
     assert_eq!(fs::read(&secret).unwrap(), item("secret"));
+    let mut told: Vec<_> = world.reader().dead(99).unwrap();
+    told.sort_by(|a, b| a.reason.cmp(&b.reason));
+    for (dead, name) in told.iter().zip(["empty", "fifo", "hardlink", "symlink"]) {
+        assert_eq!(dead.reason, format!("{name} is no plain file, or has a second name"));
+        assert_eq!((dead.owner, &*dead.bytes), (Some(0), &b""[..]));
+    }
+    assert_eq!(told.len(), 4);
     let left: Vec<_> = fs::read_dir(&path).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
     assert_eq!(world.take(Ask::Now).unwrap().identity, "good!!");
@@ -129,18 +136,20 @@ fn a_flood_of_links_folders_and_unfinished_files_is_looked_at_in_portions() {
     }
     fs::write(path.join("good"), item("good")).unwrap();
     for look in 0..2 {
-        let (mut portions, mut odd, mut submitted) = (1, 0, 0);
+        let (mut portions, mut odd, mut buried, mut submitted) = (1, 0, 0, 0);
         loop {
             let portion = folder.collect(&mut world.store).unwrap();
-            assert!(portion.odd <= 64, "{portion:?}");
-            (odd, submitted) = (odd + portion.odd, submitted + portion.submitted);
+            assert!(portion.odd + portion.buried <= 64, "{portion:?}");
+            (odd, buried) = (odd + portion.odd, buried + portion.buried);
+            submitted += portion.submitted;
             if !portion.more {
                 break;
             }
             portions += 1;
         }
         assert!(portions >= 4 - look && portions <= 6, "{portions}");
-        assert_eq!((odd, submitted), if look == 0 { (200, 1) } else { (100, 0) });
+        let all = if look == 0 { (100, 100, 1) } else { (100, 0, 0) };
+        assert_eq!((odd, buried, submitted), all);
     }
 }
 
@@ -223,6 +232,7 @@ fn works_although_a_file_cannot_be_read() {
     let scratch = Scratch::new();
     let folder = std::env::var_os("WORK_DROPS").expect("named");
     let mut broker = opened(&scratch, DropFolder::open(Path::new(&folder), "q", LIMIT).unwrap());
+    event(&mut broker, |event| matches!(event, Event::Buried(1)).then_some(()));
     broker.ask(Ask::Now, "q_0");
     let good = arrived(&mut broker);
     assert_eq!(good.job().item, item("good"));
