@@ -6,6 +6,7 @@ mod host;
 
 use host::{DONE, Site};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -177,4 +178,56 @@ fn go_on(pid: i32) {
 fn signal(pid: i32, which: &str) {
     let kill = std::process::Command::new("kill").args([which, &pid.to_string()]).status();
     assert!(kill.unwrap().success());
+}
+
+/// Adds the keys of all objects in a value.
+fn add_keys(value: &Value, keys: &mut BTreeSet<String>) {
+    if let Some(object) = value.as_object() {
+        keys.extend(object.keys().cloned());
+        object.values().for_each(|value| add_keys(value, keys));
+    }
+    value.as_array().into_iter().flatten().for_each(|value| add_keys(value, keys));
+}
+
+#[test]
+fn each_question_and_each_key_of_a_status_stands_in_the_manual() {
+    let page = include_str!("../../packaging/man/exo.8");
+    let questions = page.lines().filter(|line| line.starts_with("{\"command\":"));
+    let commands: BTreeSet<String> = questions
+        .map(|line| {
+            exo::control::Request::read(line.as_bytes()).unwrap();
+            let question: Value = serde_json::from_str(line).unwrap();
+            question["command"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    // exo's own words for one that it does not know name them all.
+    let unknown = exo::control::Request::read(b"{\"command\":\"dance\"}").unwrap_err();
+    let (_, known) = unknown.split_once("expected one of ").unwrap();
+    let known: BTreeSet<String> = known.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    assert_eq!(commands, known);
+
+    let mut keys = BTreeSet::new();
+    let says = "say '{\"type\":\"progress\",\"id\":'$id',\"done\":0.5,\"text\":\"half\"}'\n\
+                until [ -e gate/open ]; do sleep 0.01; done; exit 3\n";
+    let site = Site::persistent(&format!("hear; {says}"), "tries: 1\n");
+    let gate = site.open_folder("p/gate");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    site.until(|| site.instance()["progress"]["text"] == "half");
+    add_keys(&site.status().unwrap(), &mut keys);
+    std::fs::write(gate.join("open"), "").unwrap();
+    site.stopped("w");
+    site.until(|| site.status().unwrap()["last_troubles"][0]["kind"] == "ended");
+    add_keys(&site.status().unwrap(), &mut keys);
+
+    let site = Site::new("command: ./nowhere\nmode: persistent\n");
+    let _exo = site.exo();
+    site.until(|| site.instance()["next_start"].is_number());
+    add_keys(&site.status().unwrap(), &mut keys);
+    for key in ["progress", "troubles", "next_start", "start_failure", "wfid"] {
+        assert!(keys.contains(key), "{key} was not seen: {keys:?}");
+    }
+    let words: BTreeSet<&str> = page.split_whitespace().collect();
+    let missing: Vec<_> = keys.iter().filter(|key| !words.contains(key.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
