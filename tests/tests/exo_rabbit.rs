@@ -3,104 +3,14 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod host;
+mod remote;
 
-use host::{Exo, Site, item, private_kib};
+use host::{Exo, item, private_kib};
 use machine::work::State;
+use remote::{Remote, trouble};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::time::Duration;
-use testkit::rabbit::{PASSWORD, Rabbit, USER};
-use work::amqp::{Client, Server};
-
-/// Answers with what it got; waits for the file `go` where the item says so.
-const WORK: &str = r#"#!/bin/sh
-item=$(cat)
-case $item in
-*'"do":"wait"'*) trap 'exit 17' TERM; echo begun; until [ -e go ]; do sleep 0.02; done ;;
-esac
-printf '%s' "$item" >&3
-"#;
-
-struct Remote {
-    site: Site,
-    server: Server,
-}
-
-impl Remote {
-    fn new(more: &str) -> Self {
-        let rabbit = Rabbit::shared();
-        let vhost = rabbit.vhost();
-        let site = Site::per_item(WORK, more);
-        let password_file = site.join("password");
-        fs::write(&password_file, PASSWORD).unwrap();
-        fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).unwrap();
-        // exo's worker is `daemon`, and nobody else may read it but root.
-        chown(&password_file, Some(1), Some(1)).unwrap();
-        let broker = format!(
-            "broker:\n  kind: rabbitmq\n  host: 127.0.0.1\n  port: {}\n  vhost: {vhost}\n  \
-             user: {USER}\n  password-file: {}\n",
-            rabbit.port(),
-            password_file.display(),
-        );
-        let yaml = site.join("etc/skynet.yaml");
-        let whole = fs::read_to_string(&yaml).unwrap();
-        fs::write(&yaml, format!("{broker}{whole}")).unwrap();
-        let server = Server {
-            host: "127.0.0.1".to_owned(),
-            port: rabbit.port(),
-            vhost,
-            user: USER.to_owned(),
-            password_file,
-            tls: false,
-        };
-        let remote = Self { site, server };
-        remote.client().declare("p").unwrap();
-        remote
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(&self.server, "test").unwrap()
-    }
-
-    fn messages(&self, queue: &str) -> Option<(usize, usize)> {
-        Rabbit::shared().messages(&self.server.vhost, queue)
-    }
-
-    /// Waits until `count` items were answered and nothing is left; returns the answers by process,
-    /// and which of them came more than once.
-    #[track_caller]
-    fn answers(&self, count: usize) -> BTreeMap<String, Vec<Vec<u8>>> {
-        let mut client = self.client();
-        client.declare("ruote_workitems").unwrap();
-        client.consume("ruote_workitems").unwrap();
-        let mut all: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-        self.site.until(|| {
-            while let Some(message) = client.next(Duration::from_millis(50)).unwrap() {
-                client.acknowledge(&message).unwrap();
-                let answer: Value = serde_json::from_slice(&message.body).unwrap();
-                let wfid = answer["fei"]["wfid"].as_str().unwrap().to_owned();
-                all.entry(wfid).or_default().push(message.body);
-            }
-            all.len() >= count && self.messages("p") == Some((0, 0))
-        });
-        all
-    }
-
-    #[track_caller]
-    fn begun(&self) {
-        self.site.until(|| self.site.log().contains("begun"));
-    }
-
-    fn go(&self) {
-        fs::write(self.site.join("p/go"), "").unwrap();
-    }
-}
-
-fn trouble(site: &Site) -> Value {
-    site.status().map_or(Value::Null, |status| status["trouble"].clone())
-}
+use testkit::rabbit::{PASSWORD, Rabbit};
 
 #[test]
 fn an_item_of_rabbitmq_is_done_recorded_and_answered_with_every_number_as_it_was() {

@@ -127,16 +127,35 @@ impl Rabbit {
         self.call("rabbit:stop().");
     }
 
+    /// Returns what it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log/skynet@localhost.log")).unwrap_or_default()
+    }
+
+    /// Deletes a queue with all that is in it, as an operator may.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn delete_queue(&self, vhost: &str, queue: &str) {
+        self.call(&format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, \
+             <<\"{queue}\">>)), {{ok, _}} = rabbit_amqqueue:delete(Q, false, false, <<\"t\">>), ok."
+        ));
+    }
+
     /// Starts it again; what is durable is there.
     ///
     /// # Panics
     /// Where it does not listen then.
     pub fn start_app(&self) {
-        let log = self.folder.join("log/skynet@localhost.log");
-        let said = || fs::read_to_string(&log).unwrap_or_default();
         // While the last start or stop is not quite over, another one is taken for it.
         let starts = || self.try_call("rabbit:start().").is_some() && self.is_ready();
-        assert!(holds_within(Duration::from_secs(30), starts), "it does not start:\n{}", said());
+        assert!(
+            holds_within(Duration::from_secs(30), starts),
+            "it does not start:\n{}",
+            self.log()
+        );
     }
 
     /// Tells whether its last start has come to an end: stopped before that it gets confused.

@@ -155,6 +155,9 @@ impl Link {
             loop {
                 let next = std::future::poll_fn(|cx| Stream::poll_next(Pin::new(&mut events), cx));
                 match next.await {
+                    // A channel is closed by a soft one, where an item takes longer than the broker
+                    // waits for acknowledgements, say: its line tells that.
+                    Some(lapin::Event::Error(why)) if why.is_amqp_soft_error() => {}
                     Some(lapin::Event::Error(why)) => return words(&why),
                     Some(_) => {}
                     None => return "the connection has ended".to_owned(),

@@ -1,0 +1,129 @@
+//! exo with a RabbitMQ that is down, goes down, closes channels and forgets queues: the whole broker
+//! is stopped here, so that these tests have one of their own and take turns.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod host;
+mod remote;
+
+use host::{Exo, item};
+use remote::{Remote, trouble};
+use serde_json::Value;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use testkit::rabbit::Rabbit;
+
+fn turn() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has an exo with an item in hand that waits for [`Remote::go`].
+fn busy(remote: &Remote) -> Exo {
+    let exo = remote.site.exo();
+    remote.client().publish("p", item("w1", r#"{"do":"wait"}"#).as_bytes()).unwrap();
+    remote.begun();
+    exo
+}
+
+#[track_caller]
+fn is_answered_once_and_done_once(remote: &Remote) {
+    assert_eq!(remote.answers(1)["w1"].len(), 1);
+    assert_eq!(remote.site.stopped("w1").1.len(), 1, "it was worked on again");
+}
+
+#[test]
+fn a_broker_that_is_down_at_the_start_is_waited_for() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    Rabbit::shared().stop_app();
+    let mut exo = remote.site.exo();
+    remote.site.until(|| remote.site.log().contains("not connected to RabbitMQ"));
+    assert!(exo.is_running() && trouble(&remote.site) != Value::Null);
+    Rabbit::shared().start_app();
+    remote.site.until(|| trouble(&remote.site) == Value::Null);
+    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    is_answered_once_and_done_once(&remote);
+    drop(exo);
+}
+
+#[test]
+fn a_broker_that_goes_down_and_comes_back_in_mid_item_costs_nothing() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let exo = busy(&remote);
+    Rabbit::shared().stop_app();
+    remote.site.until(|| trouble(&remote.site) != Value::Null);
+    Rabbit::shared().start_app();
+    remote.site.until(|| trouble(&remote.site) == Value::Null);
+    remote.go();
+    is_answered_once_and_done_once(&remote);
+    drop(exo);
+}
+
+#[test]
+fn what_ends_while_the_broker_is_down_is_answered_when_it_is_back() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let exo = busy(&remote);
+    Rabbit::shared().stop_app();
+    remote.site.until(|| trouble(&remote.site) != Value::Null);
+    remote.go();
+    // Recorded at once, whether or not anybody can be told.
+    remote.site.until(|| remote.site.attempts("w1").iter().any(|one| one.ended.is_some()));
+    Rabbit::shared().start_app();
+    is_answered_once_and_done_once(&remote);
+    drop(exo);
+}
+
+#[test]
+fn an_exo_that_is_killed_while_the_broker_is_down_leaves_its_answer_to_the_next() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let exo = busy(&remote);
+    Rabbit::shared().stop_app();
+    remote.site.until(|| trouble(&remote.site) != Value::Null);
+    remote.go();
+    remote.site.until(|| remote.site.attempts("w1").iter().any(|one| one.ended.is_some()));
+    exo.kill9();
+    let next = remote.site.exo();
+    Rabbit::shared().start_app();
+    is_answered_once_and_done_once(&remote);
+    drop(next);
+}
+
+#[test]
+fn an_item_that_takes_longer_than_the_broker_waits_for_acknowledgements_is_answered_once() {
+    let _turn = turn();
+    let rabbit = Rabbit::shared();
+    let set = |key: &str, value: &str| {
+        rabbit.call(&format!("application:set_env(rabbit, {key}, {value})."));
+    };
+    // Half an hour as delivered, and looked at once a minute.
+    set("consumer_timeout", "1500");
+    set("channel_tick_interval", "500");
+    let remote = Remote::new("");
+    let exo = busy(&remote);
+    // The channel is closed, and the item is ready for others; the connection goes on.
+    remote.site.until(|| remote.messages("p") == Some((1, 0)));
+    assert_eq!(trouble(&remote.site), Value::Null);
+    assert!(!remote.site.log().contains("not connected"), "{}", remote.site.log());
+    remote.go();
+    is_answered_once_and_done_once(&remote);
+    set("consumer_timeout", "1800000");
+    set("channel_tick_interval", "60000");
+    drop(exo);
+}
+
+#[test]
+fn a_queue_that_is_deleted_and_made_again_is_consumed_from_again() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let exo = remote.site.exo();
+    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    remote.answers(1);
+    Rabbit::shared().delete_queue(&remote.server.vhost, "p");
+    remote.client().declare("p").unwrap();
+    remote.client().publish("p", item("w2", "{}").as_bytes()).unwrap();
+    assert_eq!(remote.answers(1)["w2"].len(), 1);
+    drop(exo);
+}
