@@ -1,0 +1,53 @@
+//! The package on a system that boots: services and participants through boot, reboot and shutdown,
+//! under systemd in a container.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod host;
+mod machine;
+mod rootfs;
+
+use machine::container::Container;
+use machine::load::Load;
+use machine::{Machine, turn};
+use std::fs;
+
+/// Returns the findings of doctor that say this.
+fn found(machine: &mut impl Machine, words: &str) -> Vec<String> {
+    let output = machine.sh("skynet doctor --json");
+    assert!(matches!(output.code, Some(0 | 1)), "{output:?}");
+    let said = output.out();
+    said.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+}
+
+/// Tells whether doctor finds an error.
+#[track_caller]
+fn is_well(machine: &mut impl Machine) {
+    assert_eq!(found(machine, "\"severity\":\"error\""), Vec::<String>::new());
+}
+
+#[test]
+fn services_and_participants_come_up_at_boot_and_a_reboot_loses_no_item_and_no_line() {
+    let _turn = turn();
+    let mut machine = Container::boot();
+    assert_eq!(machine.well("systemctl is-active skynet && systemctl --failed -q"), "active\n");
+    let mut load = Load::start(&mut machine, 5, 1);
+    is_well(&mut machine);
+    load.submit(&mut machine, 100);
+    load.until_done(&mut machine, Some(20));
+    machine.reboot();
+    machine.well("systemctl is-active skynet");
+    load.until_done(&mut machine, None);
+    load.assert_items(&mut machine);
+    is_well(&mut machine);
+    // With one end each: they were told, had time, and their loggers read it.
+    assert!(load.assert_lines(&mut machine).values().all(|ends| *ends == 1));
+    machine.power_off();
+    assert!(!machine.console().contains("Timed out"), "{}", machine.console());
+    for name in &load.counters {
+        let log = machine.path(&format!("/var/log/skynet/{name}/current"));
+        let text = fs::read_to_string(&log).unwrap();
+        let last: Vec<&str> = text.lines().next_back().unwrap().split(' ').collect();
+        assert_eq!(last[1], "last", "{name}: {text}");
+    }
+}
