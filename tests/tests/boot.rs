@@ -1,5 +1,5 @@
-//! The package on a system that boots: services and participants through boot, reboot and shutdown,
-//! under systemd in a container.
+//! The package on a system that boots: services and participants through boot, reboot, shutdown,
+//! upgrade and removal, under systemd in a container.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -9,8 +9,16 @@ mod rootfs;
 
 use machine::container::Container;
 use machine::load::Load;
-use machine::{Machine, turn};
+use machine::{Machine, PACKAGES, turn};
 use std::fs;
+
+/// Returns what keeps running through an upgrade: each service, participant and logger, svscan.
+fn pids(machine: &mut impl Machine) -> String {
+    machine.well(
+        "cd /etc/skynet/service && /usr/lib/skynet/bin/svstat * */log | sed 's/) .*/)/' && \
+         systemctl show -P MainPID skynet",
+    )
+}
 
 /// Returns the findings of doctor that say this.
 fn found(machine: &mut impl Machine, words: &str) -> Vec<String> {
@@ -50,4 +58,41 @@ fn services_and_participants_come_up_at_boot_and_a_reboot_loses_no_item_and_no_l
         let last: Vec<&str> = text.lines().next_back().unwrap().split(' ').collect();
         assert_eq!(last[1], "last", "{name}: {text}");
     }
+}
+
+#[test]
+fn an_upgrade_under_load_and_back_interrupts_nothing_and_reaches_every_program() {
+    let _turn = turn();
+    let mut machine = Container::boot();
+    let mut load = Load::start(&mut machine, 100, 5);
+    load.submit(&mut machine, 200);
+    let before = pids(&mut machine);
+    assert!(before.lines().count() > 220, "{before}");
+    for (number, done) in [(2, 10), (1, 30)] {
+        load.until_done(&mut machine, Some(done));
+        machine.well(&format!("dpkg -i {PACKAGES}/{number}/skynet.deb"));
+        let installed = machine.well("dpkg-query -W -f '${Version}' skynet");
+        assert!(installed.ends_with(&format!("-{number}")), "{installed}");
+        machine.until("! ls -l /proc/[0-9]*/exe | grep '/skynet/bin/.* (deleted)'");
+        assert_eq!(found(&mut machine, "was replaced or removed"), Vec::<String>::new());
+        assert_eq!(pids(&mut machine), before);
+    }
+    load.submit(&mut machine, 20);
+    load.until_done(&mut machine, None);
+    load.assert_items(&mut machine);
+    assert!(load.assert_lines(&mut machine).values().all(|ends| *ends == 0));
+    assert_eq!(pids(&mut machine), before);
+    is_well(&mut machine);
+    // It goes in order, and what it leaves until it is purged says so.
+    machine.well("dpkg -r skynet");
+    machine.well("! pgrep -x 'svscan|supervise|multilog|exo-keeper|exo-worker'");
+    assert!(load.assert_lines(&mut machine).values().all(|ends| *ends == 1));
+    machine.well("dpkg -P skynet");
+    machine.well(
+        "! getent passwd skynet skynetlog && ! ls -d /var/lib/skynet /var/log/skynet \
+         /var/spool/skynet /run/skynet /usr/lib/skynet",
+    );
+    // What the administrator made stays.
+    let left = machine.well("ls /etc/skynet /etc/skynet/participants");
+    assert!(left.contains("counter99") && !left.contains("skynet.yaml"), "{left}");
 }
