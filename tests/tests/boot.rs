@@ -1,5 +1,5 @@
 //! The package on a system that boots: services and participants through boot, reboot, shutdown,
-//! upgrade and removal, under systemd in a container.
+//! upgrade, removal and the death of svscan, under systemd in a container.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -58,6 +58,32 @@ fn services_and_participants_come_up_at_boot_and_a_reboot_loses_no_item_and_no_l
         let last: Vec<&str> = text.lines().next_back().unwrap().split(' ').collect();
         assert_eq!(last[1], "last", "{name}: {text}");
     }
+}
+
+#[test]
+fn svscan_that_is_killed_under_its_unit_is_started_again_and_no_service_is_touched() {
+    let _turn = turn();
+    let mut machine = Container::boot();
+    let mut load = Load::start(&mut machine, 5, 1);
+    load.submit(&mut machine, 60);
+    let services = |machine: &mut Container| {
+        let all = pids(machine);
+        all.lines().filter(|line| line.contains(": up")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = services(&mut machine);
+    assert!(before.len() > 13, "{before:?}");
+    for _ in 0..3 {
+        let pid = machine.well("systemctl show -P MainPID skynet").trim().to_owned();
+        machine.well(&format!("kill -9 {pid}"));
+        machine.until(&format!(
+            "pid=$(systemctl show -P MainPID skynet) && [ $pid != 0 ] && [ $pid != {pid} ] && \
+             systemctl is-active skynet"
+        ));
+        assert_eq!(services(&mut machine), before);
+    }
+    load.until_done(&mut machine, None);
+    load.assert_items(&mut machine);
+    assert!(load.assert_lines(&mut machine).values().all(|ends| *ends == 0));
 }
 
 #[test]
