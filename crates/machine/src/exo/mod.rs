@@ -29,10 +29,8 @@ pub const UNDYING: Duration = Duration::from_secs(2);
 /// From the end of what a participant says to KILL.
 pub const CLOSED: Duration = Duration::from_secs(1);
 /// The next item is looked ahead at where the last took no longer than this, and as long as the one
-/// in hand does not.
+/// in hand does not; so many as would take no longer than this together.
 pub const QUICK: Duration = Duration::from_millis(100);
-/// Several are where as many as can be at hand take no longer than [`QUICK`] together.
-pub const BRISK: Duration = Duration::from_millis(QUICK.as_millis() as u64 / MOST_AHEAD as u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
@@ -477,11 +475,9 @@ impl Instance {
 
     fn settle(&mut self, hand: Hand, how: How, now: Mono, out: &mut Actions) {
         self.hand = None;
-        self.ahead = if hand.since.after(BRISK) >= now {
-            self.rules.ahead.clamp(1, MOST_AHEAD)
-        } else {
-            usize::from(hand.since.after(QUICK) >= now)
-        };
+        let taken = now.nanos_from(hand.since).max(1);
+        let most = self.rules.ahead.clamp(1, MOST_AHEAD);
+        self.ahead = (QUICK.as_nanos() as u64 / taken).min(most as u64) as usize;
         // Those that would wait too long for their turn by now; the first one's has come.
         while self.next.len() > self.ahead.max(1)
             && let Some(next) = self.next.pop_last()

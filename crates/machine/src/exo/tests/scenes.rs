@@ -41,8 +41,8 @@ fn a_quick_participant_has_the_next_items_at_hand() {
 }
 
 #[test]
-fn who_takes_longer_has_one_item_at_hand_and_who_takes_long_none() {
-    for (taken, asks) in [(BRISK, 2), (2 * BRISK, 1), (QUICK, 1), (2 * QUICK, 0)] {
+fn who_takes_longer_has_fewer_items_at_hand_and_who_takes_long_none() {
+    for (taken, asks) in [(QUICK / 2, 2), (2 * QUICK / 3, 1), (QUICK, 1), (2 * QUICK, 0)] {
         let mut world = working(Mode::Persistent);
         world.now = world.now.after(taken);
         answer(&mut world, 0);
@@ -63,7 +63,7 @@ fn what_is_at_hand_is_given_back_where_the_item_in_hand_takes_longer_and_none_is
     // It was on its way.
     let all = world.step(Event::Arrived { key: Key(3), begun: false });
     assert_eq!(all, [Action::GiveBack(Key(3))]);
-    world.now = world.now.after(BRISK);
+    world.now = world.now.after(QUICK / 2);
     let all = answer(&mut world, 1);
     assert_eq!(all, [Action::Finish(Key(1), How::Said), Action::Ask(Ask::Now)]);
     assert_eq!(world.step(Event::Arrived { key: Key(3), begun: true }), [Action::HandOver(Key(3))]);
@@ -104,7 +104,7 @@ fn who_gets_slower_takes_back_what_it_asked_for_beyond_the_next() {
     answer(&mut world, 0);
     world.step(Event::Arrived { key: Key(1), begun: true });
     world.step(Event::Arrived { key: Key(2), begun: false });
-    world.now = world.now.after(2 * BRISK);
+    world.now = world.now.after(QUICK);
     let all = answer(&mut world, 1);
     assert_eq!(all[2..4], [Action::HandOver(Key(2)), Action::Withdraw(Ask::Ahead)]);
     assert_eq!(all.len(), 3 + MOST_AHEAD - 1);
