@@ -80,10 +80,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Has so many lines wait for a message, as far as there may be so many.
+    /// Has at least `wanted` lines wait for a message, as far as there may be so many, and no more
+    /// than `most`.
     pub(super) fn wait_for(
         &mut self,
-        wanted: usize,
+        (wanted, most): (usize, usize),
         link: &Arc<Link>,
         queue: &Queue,
         teller: &Teller,
@@ -94,7 +95,7 @@ impl Lines {
                 line.order(Order::Consume);
                 line.consumer = Consumer::Active { sure: false };
                 waiting += 1;
-            } else if waiting > wanted && line.is_waiting() {
+            } else if waiting > most && line.is_waiting() {
                 line.cancel();
                 waiting -= 1;
             }
@@ -250,18 +251,18 @@ impl Lines {
         self.all.iter().filter(|(_, line)| is_its(line)).map(|(number, _)| *number).collect()
     }
 
-    /// Settles the message of a line for good. `wanted`: how many lines are to wait for another.
-    pub(super) fn acknowledge(&mut self, line: u64, wanted: usize) {
-        self.end(line, wanted, Order::Ack);
+    /// Settles the message of a line for good. `most`: how many lines may wait for another.
+    pub(super) fn acknowledge(&mut self, line: u64, most: usize) {
+        self.end(line, most, Order::Ack);
     }
 
     /// Throws the message of a line away.
-    pub(super) fn reject(&mut self, line: u64, wanted: usize) {
-        self.end(line, wanted, |tag| Order::Nack { tag, requeue: false });
+    pub(super) fn reject(&mut self, line: u64, most: usize) {
+        self.end(line, most, |tag| Order::Nack { tag, requeue: false });
     }
 
-    fn end(&mut self, line: u64, wanted: usize, order: impl FnOnce(u64) -> Order) {
-        let is_enough = self.waiting() >= wanted;
+    fn end(&mut self, line: u64, most: usize, order: impl FnOnce(u64) -> Order) {
+        let is_enough = self.waiting() >= most;
         let Some(line) = self.all.get_mut(&line) else { return };
         let Some(message) = line.message.take() else { return };
         // Before, or another message would be on its way already.

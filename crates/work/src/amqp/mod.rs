@@ -1,13 +1,15 @@
 //! RabbitMQ as the queue: items come from it, answers go to it, and the store keeps the record.
 //!
-//! One thread has store and connection. What the loop wishes, what comes over the connection and
-//! what became of what was published are inputs of it; whatever came together is one commit.
+//! One thread has the store and knows all; another one, beside it, drives the connection. What the loop
+//! wishes, what comes over the connection and what became of what was published are inputs of the first;
+//! whatever came together is one commit.
 //!
 //! An item is settled in this order: its end is recorded, its answer is published and confirmed, that
 //! is recorded, the message is acknowledged. Whatever dies in between, the message comes again, and is
 //! answered from the record.
 
 mod client;
+mod flow;
 mod lines;
 mod link;
 mod password;
@@ -33,6 +35,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use thread::{Input, Thread};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
 /// Where the broker is, and who we are there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,22 +116,31 @@ impl Rabbit {
         let runtime = runtime().map_err(io)?;
         let (settings, to_self) = (settings.clone(), inputs.clone());
         let place = settings.place.clone();
-        let thread = std::thread::Builder::new()
-            .name("rabbitmq".to_owned())
+        let no_thread = |e| Trouble::io("make a thread for", place.folder(), e);
+        let start = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        let (ended, end) = oneshot::channel::<()>();
+        let here = runtime.handle().clone();
+        // What comes and goes does so while the record is written, too: that waits for the disk.
+        start("rabbitmq-io")
+            .stack_size(256 << 10)
+            .spawn(move || runtime.block_on(end))
+            .map_err(no_thread)?;
+        let thread = start("rabbitmq")
             .stack_size(512 << 10)
             .spawn(move || {
                 let whole = async move {
                     let parts = (store, taker, outbox);
                     Thread::new(settings, parts, bell, to_self, incoming).run().await;
                 };
-                runtime.block_on(whole);
+                here.block_on(whole);
+                drop(ended);
             })
-            .map_err(|e| Trouble::io("make a thread for", place.folder(), e))?;
+            .map_err(no_thread)?;
         Ok(Self { inputs, wishes: Vec::new(), inbox, thread: Some(thread) })
     }
 }
 
-/// Makes what the client library runs on: in the thread that drives it, and no other.
+/// Makes what the client library runs on: in the thread that drives it.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     // Names are looked up in a thread beside it, which ends soon after.
     tokio::runtime::Builder::new_current_thread()

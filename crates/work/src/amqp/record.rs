@@ -121,14 +121,14 @@ impl Thread {
                 self.news.push(Event::Made { ticket, made });
             }
             (Answer::Answered(job), _) => {
-                let wanted = self.wanted();
+                let most = self.most();
                 for line in self.lines.of_job(job) {
-                    self.lines.acknowledge(line, wanted);
+                    self.lines.acknowledge(line, most);
                 }
             }
             (Answer::Bury(line), _) => {
-                let wanted = self.wanted();
-                self.lines.reject(line, wanted);
+                let most = self.most();
+                self.lines.reject(line, most);
             }
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
             (
@@ -147,9 +147,12 @@ impl Thread {
         ask: (Ask, String),
         applied: Result<Applied, Refused>,
     ) {
-        let wanted = self.asks.len() + 1;
+        let most = self.most() + 1;
         match applied {
             Ok(Applied::Taken(taken)) => {
+                if ask.0 == Ask::Ahead {
+                    self.flow.granted(self.store.now().mono);
+                }
                 self.lines.is(line, Of::Job(taken.lease.job));
                 let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());
                 self.held.insert(taken.lease, Hand { wfid, rest, told: false });
@@ -158,7 +161,7 @@ impl Thread {
                 self.news.push(Event::Arrived(Delivery { taken: *taken }));
                 return;
             }
-            Ok(Applied::Finished { answer: None, .. }) => self.lines.acknowledge(line, wanted),
+            Ok(Applied::Finished { answer: None, .. }) => self.lines.acknowledge(line, most),
             Ok(Applied::Finished { job: id, answer: Some(answer), by, .. }) => {
                 let is_elsewhere = by.is_some_and(|by| by != self.taker);
                 if is_elsewhere && !self.is_answering(id) {
@@ -232,9 +235,9 @@ impl Thread {
         if let Some(answer) = answer {
             self.send_answer(key.job, answer, Some((key, fault)));
         } else {
-            let wanted = self.wanted();
+            let most = self.most();
             for line in self.lines.of_job(key.job) {
-                self.lines.acknowledge(line, wanted);
+                self.lines.acknowledge(line, most);
             }
             self.news.push(settled);
         }

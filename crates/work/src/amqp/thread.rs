@@ -1,6 +1,7 @@
 //! The thread that has the store and the connection.
 
 use super::Settings;
+use super::flow::Flow;
 use super::lines::Lines;
 use super::link::Link;
 use super::tasks::{Kept, Life, Publication, Published, Said, Teller};
@@ -140,6 +141,7 @@ pub(super) struct Thread {
     /// Connections in a row that came to nothing.
     pub(super) vain: u32,
     pub(super) lines: Lines,
+    pub(super) flow: Flow,
     /// Messages that came, and how many had at the last look at the queue, where somebody waited.
     pub(super) came: u64,
     pub(super) came_before: Option<u64>,
@@ -200,6 +202,7 @@ impl Thread {
             connected: None,
             vain: 0,
             lines: Lines::default(),
+            flow: Flow::default(),
             came: 0,
             came_before: None,
             sweep: false,
@@ -233,7 +236,7 @@ impl Thread {
     async fn hear(&mut self) {
         let now = self.store.now().mono;
         let is_busy = self.has_work(now);
-        let deadline = self.deadline();
+        let deadline = self.deadline(now);
         let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
         let limit = if is_busy { Duration::ZERO } else { limit.min(LONGEST) };
         let first = tokio::time::timeout(limit, self.inputs.recv()).await;
@@ -254,13 +257,14 @@ impl Thread {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Mono> {
+    pub(super) fn deadline(&self, now: Mono) -> Option<Mono> {
         let own = if self.lasting || self.again_at.is_some() {
             self.again_at
         } else {
             let parked = self.lines.next_due().filter(|_| !self.asks.is_empty());
             let renew = self.renew_at.filter(|_| !self.held.is_empty());
-            earlier(earlier(parked, renew), Some(self.retention.deadline()))
+            let kept = earlier(self.retention.deadline().into(), self.flow.end(now));
+            earlier(earlier(parked, renew), kept)
         };
         earlier(own, self.closing)
     }

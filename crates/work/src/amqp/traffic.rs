@@ -6,7 +6,7 @@ use super::link::{Link, words};
 use super::tasks::{self, Kept, Publication, Published, Said, Teller};
 use super::thread::{Answer, Connected, For, GOOD, Hand, Input, Outgoing, Part, RECONNECT, Thread};
 use crate::broker::Event;
-use crate::change::{Change, JobId, Lease, NewJob, Refused, Steer, Subject};
+use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, Steer, Subject};
 use crate::wire::{self, CONTROL_EXCHANGE, Cancel, Incoming};
 use machine::work::Fault;
 use std::sync::Arc;
@@ -102,18 +102,35 @@ impl Thread {
     /// were taken back.
     pub(super) fn balance(&mut self) {
         let new = self.lines.unrecorded();
-        for line in new.iter().skip(self.asks.len()) {
+        for line in new.iter().skip(self.asks.len() + self.spare()) {
             self.lines.give_back(*line);
         }
-        let wanted = self.wanted();
+        let (wanted, most) = (self.wanted(), self.most());
         if let Some(Connected { link, teller, .. }) = &self.connected {
-            self.lines.wait_for(wanted, link, &self.settings.queue, teller);
+            self.lines.wait_for((wanted, most), link, &self.settings.queue, teller);
         }
     }
 
-    pub(super) fn wanted(&self) -> usize {
+    /// Returns how many lines have to wait for a message.
+    fn wanted(&self) -> usize {
         // While nothing can be recorded nothing is wanted.
-        if self.again_at.is_some() || self.lasting { 0 } else { self.asks.len() }
+        if self.again_at.is_some() || self.lasting {
+            return 0;
+        }
+        let ahead = self.asks.iter().filter(|(ask, _)| *ask == Ask::Ahead).count();
+        self.asks.len() - ahead + self.flow.ahead(self.store.now().mono).min(ahead)
+    }
+
+    /// Returns how many messages may be here that nobody has asked for yet.
+    fn spare(&self) -> usize {
+        let is_at_work = self.closing.is_none() && self.again_at.is_none() && !self.lasting;
+        if is_at_work { self.flow.spare(self.store.now().mono) } else { 0 }
+    }
+
+    /// Returns how many lines may wait for a message.
+    pub(super) fn most(&self) -> usize {
+        let unasked = self.lines.unrecorded().len().saturating_sub(self.asks.len());
+        self.wanted() + self.spare().saturating_sub(unasked)
     }
 
     pub(super) fn message(&mut self, line: u64, tag: u64, body: Vec<u8>) {
@@ -136,8 +153,8 @@ impl Thread {
                     // Whoever has it may be elsewhere.
                     self.publish(CONTROL_EXCHANGE, String::new(), body, None, For::Nobody);
                 }
-                let wanted = self.wanted();
-                self.lines.acknowledge(line, wanted);
+                let most = self.most();
+                self.lines.acknowledge(line, most);
             }
             Err(invalid) => {
                 self.lines.came(line, tag, Of::Recording);
