@@ -1,6 +1,7 @@
 //! Benchmarks of the suite beside daemontools, runit and s6: `tests/bench/run`; of its logger
 //! beside theirs: `tests/bench/run logger`; of exo beside huey: `tests/bench/run queue`; of
-//! looking at logs beside grep: `tests/bench/run look`.
+//! looking at logs beside grep: `tests/bench/run look`; of exo with `RabbitMQ` beside pika and Celery:
+//! `tests/bench/run rabbit`.
 //!
 //! A row ([`rows`]) measures one suite ([`peer`]) once, on a [`stage`] of its own; the suites take
 //! turns, round after round, and the [`report`] shows medians.
@@ -14,6 +15,7 @@ mod options;
 mod peer;
 mod processes;
 mod queue;
+mod rabbits;
 mod readers;
 mod report;
 mod rows;
@@ -25,6 +27,7 @@ mod workers;
 
 use options::Options;
 use peer::{Folders, Peer};
+use queue::rabbit::Broker;
 use report::Report;
 use rows::Row;
 use stage::Lab;
@@ -49,7 +52,12 @@ fn main() -> ExitCode {
         }
     };
     let code = match &options.inside {
-        None => namespace::run_inside(),
+        None => {
+            // It ends with this process, which is outside of the namespaces.
+            let broker = (options.table == Table::Rabbit).then(Broker::start);
+            let broker = broker.map(|broker| ["--broker".to_owned(), broker.text()]);
+            namespace::run_inside(broker.as_ref().map_or(&[], |words| words.as_slice()))
+        }
         Some(scratch) => namespace::settle_in(scratch).and_then(|()| measure(&options, scratch)),
     };
     code.map_or_else(
@@ -75,6 +83,7 @@ fn measure(options: &Options, scratch: &Path) -> Result<i32> {
         huge: options.huge,
         round: 0,
         built: folders.built.clone(),
+        broker: options.broker.clone(),
     };
     lab.set_up(&folders.built.join("bin"))?;
     let mut report = Report::new(options, &peers);

@@ -17,8 +17,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Runs this program again, with the same arguments, in new namespaces; returns its exit code.
-pub(crate) fn run_inside() -> Result<i32> {
+/// Runs this program again, with the same arguments and `more`, in new namespaces; returns its exit code.
+pub(crate) fn run_inside(more: &[String]) -> Result<i32> {
     let scratch = std::env::temp_dir().join(format!("bench.{}", process::pid()));
     // An interrupted run leaves an empty folder, and pids come again.
     let _ = fs::remove_dir(&scratch);
@@ -26,14 +26,14 @@ pub(crate) fn run_inside() -> Result<i32> {
     // Accounts without rights chain into programs below it.
     fs::set_permissions(&scratch, Permissions::from_mode(0o755))
         .unable(|| format!("open {} to all", scratch.display()))?;
-    let code = spawn_inside(&scratch);
+    let code = spawn_inside(&scratch, more);
     // Not mounted where it failed early.
     let _ = umount2(&scratch, MntFlags::MNT_DETACH);
     fs::remove_dir(&scratch).unable(|| format!("remove {}", scratch.display()))?;
     code
 }
 
-fn spawn_inside(scratch: &Path) -> Result<i32> {
+fn spawn_inside(scratch: &Path, more: &[String]) -> Result<i32> {
     let program = std::env::current_exe().unable(|| "find this program".into())?;
     unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)
         .unable(|| "make namespaces (are you root?)".into())?;
@@ -43,6 +43,7 @@ fn spawn_inside(scratch: &Path) -> Result<i32> {
         .arg("--inside")
         .arg(scratch)
         .args(std::env::args_os().skip(1))
+        .args(more)
         .status()
         .unable(|| format!("run {}", program.display()))?;
     Ok(status.code().unwrap_or(111))

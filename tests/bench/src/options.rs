@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::queue::rabbit::Broker;
 use crate::rows::Row;
 use crate::table::Table;
 use crate::trouble::{Result, Trouble};
@@ -8,18 +9,19 @@ use std::path::{Path, PathBuf};
 
 /// What `--help` says.
 pub(crate) const USAGE: &str = "\
-usage: tests/bench/run [ suite | logger | queue | look | row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ] [ --out FOLDER ]
+usage: tests/bench/run [ suite | logger | queue | look | rabbit | row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ] [ --out FOLDER ]
 
-Measures the suite beside daemontools, runit and s6, its logger beside theirs, exo beside huey, or
-looking at logs beside grep, and prints a table, which is also kept in tests/bench/out. Each of the
-four has rows of its own; without a row: all of the suite's. Needs root: a run lives in namespaces of its own.
+Measures the suite beside daemontools, runit and s6, its logger beside theirs, exo beside huey,
+looking at logs beside grep, or exo with RabbitMQ beside pika and Celery, and prints a table, which
+is also kept in tests/bench/out. Each of the five has rows of its own; without a row: all of the suite's. Needs root: a run lives in namespaces of its own.
 
   --rounds N      how often each peer has its turn (5)
   --services N    how many services are many (1000)
   --idle SECONDS  how long idle suites are watched for context switches (20)
   --huge          lets the growth row go on to 10,000 services, the queue's to 1,000,000 items
   --write         writes the table to packaging/doc as well: benchmarks.md,
-                  benchmarks-logger.md, benchmarks-queue.md, benchmarks-look.md
+                  benchmarks-logger.md, benchmarks-queue.md, benchmarks-look.md,
+                  benchmarks-rabbit.md
   --out FOLDER    keeps the table there instead of tests/bench/out
   --help          says this and lists the rows";
 
@@ -43,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) out: PathBuf,
     /// The scratch folder, where this is the process inside the namespaces.
     pub(crate) inside: Option<PathBuf>,
+    /// The RabbitMQ outside of them.
+    pub(crate) broker: Option<Broker>,
 }
 
 /// Reads the arguments behind the program's name; `None` = help was asked for.
@@ -57,6 +61,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Optio
         write: false,
         out: Path::new(env!("CARGO_MANIFEST_DIR")).join("out"),
         inside: None,
+        broker: None,
     };
     let mut args = args;
     while let Some(arg) = args.next() {
@@ -68,6 +73,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Optio
             "--write" => options.write = true,
             "--help" => return Ok(None),
             "--out" => options.out = folder(&arg, args.next())?,
+            "--broker" => options.broker = Some(broker(&arg, args.next())?),
             "--inside" => options.inside = args.next().map(PathBuf::from),
             name => options.rows.extend(rows(name, &arg)?),
         }
@@ -100,6 +106,11 @@ fn rows(name: &str, arg: &OsString) -> Result<Vec<&'static Row>> {
         Trouble::new(format!("no row or option {}; rows: {}", arg.display(), known.join(" ")))
     })?;
     Ok(vec![row])
+}
+
+fn broker(option: &OsString, value: Option<OsString>) -> Result<Broker> {
+    let broker = value.and_then(|value| Broker::read(value.to_str()?));
+    broker.ok_or_else(|| Trouble::new(format!("{} needs PORT/VHOST", option.display())))
 }
 
 fn folder(option: &OsString, value: Option<OsString>) -> Result<PathBuf> {

@@ -155,6 +155,20 @@ impl<'a> Report<'a> {
         (words, best.into_iter().chain(limit).max_by(f64::total_cmp))
     }
 
+    /// Returns a goal of so many times what each of several does, in words and as a figure.
+    fn beyond(&self, measure: &Measure, others: &[(f64, &str)]) -> (String, Option<f64>) {
+        let mut words = Vec::new();
+        let mut highest: Option<f64> = None;
+        for (times, name) in others {
+            let peer = self.peers.iter().find(|peer| peer.name == *name);
+            let bar = peer.and_then(|peer| self.median(measure, peer)).map(|bar| bar * times);
+            let value = bar.map(|bar| format!(" = {}", figure(Some(bar)))).unwrap_or_default();
+            words.push(format!("≥ {times} × {name}{value}"));
+            highest = highest.into_iter().chain(bar).max_by(f64::total_cmp);
+        }
+        (words.join("; "), highest)
+    }
+
     /// Returns the goal in words, and as a figure where those it compares with are there.
     fn goal(&self, measure: &Measure) -> (String, Option<f64>) {
         let best = |wanted: &dyn Fn(&Peer) -> bool| {
@@ -187,6 +201,7 @@ impl<'a> Report<'a> {
                 let bar = most.max_by(f64::total_cmp).map(|most| most * times);
                 (format!("≥ {times} × {name}"), bar)
             }
+            Goal::Beyond(others) => return self.beyond(measure, others),
             Goal::AtLeast(bar) => return (format!("≥ {}", figure(Some(bar))), Some(bar)),
             Goal::AtMost(bar) => return (format!("≤ {}", figure(Some(bar))), Some(bar)),
             Goal::PerService(bar) => {
@@ -202,7 +217,7 @@ impl<'a> Report<'a> {
 fn reached(goal: Goal, ours: f64, bar: f64) -> bool {
     match goal {
         Goal::BelowBest => ours < bar,
-        Goal::Faster(..) | Goal::More(..) | Goal::AtLeast(_) => ours >= bar,
+        Goal::Faster(..) | Goal::More(..) | Goal::Beyond(_) | Goal::AtLeast(_) => ours >= bar,
         _ => ours <= bar,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::namespace;
 use crate::peer::Peer;
+use crate::queue::rabbit::Broker;
 use crate::stamps::{Stamp, Stamps};
 use crate::trouble::{Result, Trouble, Unable};
 use linux::time::{SECOND, monotonic};
@@ -31,6 +32,8 @@ pub(crate) struct Lab {
     pub(crate) round: usize,
     /// The folder of what was built for the run, on a disk as a rule.
     pub(crate) built: PathBuf,
+    /// The RabbitMQ of the run, where its rows need one.
+    pub(crate) broker: Option<Broker>,
 }
 
 impl Lab {

@@ -2,7 +2,7 @@
 
 use crate::peer::{self, Folders, Peer};
 use crate::rows::{self, Row};
-use crate::{loggers, readers, workers};
+use crate::{loggers, rabbits, readers, workers};
 
 /// A table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,11 +15,14 @@ pub(crate) enum Table {
     Queue,
     /// The command for people beside what finds the same.
     Look,
+    /// exo with RabbitMQ beside pika and Celery.
+    Rabbit,
 }
 
 impl Table {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Suite, Self::Logger, Self::Queue, Self::Look];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Suite, Self::Logger, Self::Queue, Self::Look, Self::Rabbit];
 
     /// Returns its rows, in their order.
     pub(crate) const fn rows(self) -> &'static [Row] {
@@ -28,6 +31,7 @@ impl Table {
             Self::Logger => rows::LOGGER,
             Self::Queue => rows::QUEUE,
             Self::Look => rows::LOOK,
+            Self::Rabbit => rows::RABBIT,
         }
     }
 
@@ -44,6 +48,7 @@ impl Table {
             Self::Logger => "logger",
             Self::Queue => "queue",
             Self::Look => "look",
+            Self::Rabbit => "rabbit",
         }
     }
 
@@ -54,6 +59,7 @@ impl Table {
             Self::Logger => "benchmarks-logger.md",
             Self::Queue => "benchmarks-queue.md",
             Self::Look => "benchmarks-look.md",
+            Self::Rabbit => "benchmarks-rabbit.md",
         }
     }
 
@@ -73,6 +79,10 @@ impl Table {
                 "Benchmarks of looking",
                 "More is better where it says per second, less elsewhere. `tests/bench/run look`",
             ),
+            Self::Rabbit => (
+                "Benchmarks of exo with RabbitMQ",
+                "More is better where it says a second, less elsewhere. `tests/bench/run rabbit`",
+            ),
         }
     }
 
@@ -83,6 +93,7 @@ impl Table {
             Self::Logger => loggers::installed(folders),
             Self::Queue => workers::installed(folders),
             Self::Look => readers::installed(folders),
+            Self::Rabbit => rabbits::installed(folders),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! exo at work on a store.
 
+use super::rabbit::Queue;
 use super::{Bed, Safe, wait_until};
 use crate::peer::Peer;
 use crate::processes;
@@ -9,9 +10,11 @@ use nix::unistd::{Gid, Uid, User, chown};
 use rusqlite::{Connection, OpenFlags};
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use testkit::rabbit::{PASSWORD, USER};
 
 /// Who keeps the store, and who the participants are.
 const KEEPER: &str = "daemon";
@@ -28,6 +31,10 @@ pub(crate) enum Mode {
     Persistent,
     /// One for each: a program that ends at once.
     PerItem,
+    /// One for all items, in Python by the package `skynet`.
+    Kit,
+    /// Likewise, written for `SkyNET`.
+    Older,
 }
 
 /// A store, and whatever works on it.
@@ -64,16 +71,55 @@ impl<'a> Exo<'a> {
         Ok(Self { peer, bed, nothing: lab.tiny("next"), account })
     }
 
+    /// Begins with an empty store, and a queue of a broker.
+    pub(crate) fn of_broker(lab: &Lab, peer: &'a Peer, safe: Safe, queue: &Queue) -> Result<Self> {
+        let exo = Self::new(lab, peer, safe)?;
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let kit = here.join("../../crates/participant/python");
+        for (from, name) in [(kit, "kit"), (here.join("python"), "python")] {
+            // Whoever participates may not reach what belongs to root.
+            let mut copy = Command::new("cp");
+            copy.arg("-r").arg(&from).arg(exo.bed.memory.join(name));
+            let status = copy.status().unable(|| "run cp".into())?;
+            if !status.success() {
+                return Err(Trouble::new(format!("cp of {}: {status}", from.display())));
+            }
+        }
+        let password = exo.bed.memory.join("password");
+        write(&exo.bed.memory, "password", PASSWORD)?;
+        let lock = fs::set_permissions(&password, fs::Permissions::from_mode(0o600));
+        lock.unable(|| format!("lock {}", password.display()))?;
+        chown(&password, Some(exo.account.0), Some(exo.account.1))
+            .unable(|| format!("give {} away", password.display()))?;
+        let text = format!(
+            "broker:\n  kind: rabbitmq\n  host: 127.0.0.1\n  port: {}\n  vhost: {}\n  user: {USER}\n  \
+             password-file: {}\n  reply-queue: {}\n",
+            queue.broker().port,
+            queue.broker().vhost,
+            password.display(),
+            queue.answers(),
+        );
+        write(&exo.bed.memory.join("etc/conf.d"), "broker.yaml", &text)?;
+        // So that there is a store to look into.
+        exo.submit("fill", &queue.name, 0)?;
+        Ok(exo)
+    }
+
     /// Starts an exo with so many participants for a queue.
     pub(crate) fn start(&self, name: &str, queue: &str, mode: Mode, instances: u32) -> Result<()> {
+        let memory = self.bed.memory.display();
         let (mode, command) = match mode {
-            Mode::Persistent => ("persistent", self.bed.memory.join(NOOP)),
-            Mode::PerItem => ("per-item", self.nothing.clone()),
+            Mode::Persistent => ("persistent", format!("{memory}/{NOOP}")),
+            Mode::PerItem => ("per-item", self.nothing.display().to_string()),
+            Mode::Kit => ("persistent", format!("python3 {memory}/python/noop_kit.py")),
+            Mode::Older => {
+                ("persistent", format!("python3 -m SkyNET {memory}/python/noop_older.py"))
+            }
         };
         let dir = self.bed.memory.join("services").join(name);
         let text = format!(
-            "participant: {name}\nqueue: {queue}\nmode: {mode}\ncommand: {}\nuser: {PARTICIPANT}\ninstances: {instances}\n",
-            command.display()
+            "participant: {name}\nqueue: {queue}\nmode: {mode}\ncommand: {command}\nuser: {PARTICIPANT}\ninstances: {instances}\n\
+             environment:\n  PYTHONPATH: {memory}/kit\n",
         );
         write(&dir, "exo.yaml", &text)?;
         let missing = || Trouble::new("no exo; tests/build makes it");

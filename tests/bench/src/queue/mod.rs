@@ -3,6 +3,7 @@
 pub(crate) mod exo;
 pub(crate) mod huey;
 pub(crate) mod plain;
+pub(crate) mod rabbit;
 
 use crate::namespace;
 use crate::stage::Lab;

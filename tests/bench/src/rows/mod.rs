@@ -6,11 +6,13 @@ mod logger;
 mod look;
 mod memory;
 mod queue;
+mod rabbit;
 mod start;
 mod stop;
 mod tools;
 
 use crate::peer::Peer;
+use crate::rabbits::{CELERY, CELERY_4, PIKA, PIKA_50};
 use crate::readers::GREP;
 use crate::stage::Lab;
 use crate::trouble::Result;
@@ -59,6 +61,8 @@ pub(crate) enum Goal {
     AtMost(f64),
     /// At least this.
     AtLeast(f64),
+    /// At least so many times what each of these has.
+    Beyond(&'static [(f64, &'static str)]),
     /// At least so many times what the best has whose name begins so.
     More(f64, &'static str),
     /// At most so much for each of the services.
@@ -321,6 +325,41 @@ pub(crate) const LOOK: &[Row] = &[Row {
     run: look::readlog,
 }];
 
+/// The rows of exo with RabbitMQ, in the order of their table.
+pub(crate) const RABBIT: &[Row] = &[
+    Row {
+        name: "rabbit-speed",
+        measures: &[
+            measure(
+                "items a second, one participant",
+                Goal::Beyond(&[(1.5, CELERY), (1.5, CELERY_4), (1.0, PIKA)]),
+            ),
+            measure("items a second, 4 participants", Goal::Beyond(&[(0.4, PIKA_50)])),
+            measure("private memory of exo's keeper and worker, KiB", Goal::AtMost(6144.0)),
+            measure("memory with the participant, shared pages divided, MiB", Goal::None),
+        ],
+        run: rabbit::speed,
+    },
+    Row {
+        name: "rabbit-latency",
+        measures: &[
+            measure("item to answer, idle, median, ms", Goal::None),
+            measure("item to answer, idle, 99 of 100, ms", Goal::AtMost(3.0)),
+        ],
+        run: rabbit::latency,
+    },
+    Row {
+        name: "rabbit-many",
+        measures: &[measure("private memory of 20 exos, MiB", Goal::AtMost(120.0))],
+        run: rabbit::many,
+    },
+    Row {
+        name: "rabbit-publish",
+        measures: &[measure("messages a second, a confirm for each", Goal::None)],
+        run: rabbit::publish,
+    },
+];
+
 /// Returns the middle of `values`, the mean of the two in the middle of an even number.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -346,6 +385,7 @@ fn millis(begun: u64, ended: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Table;
 
     #[test]
     fn the_median_is_in_the_middle() {
@@ -357,7 +397,7 @@ mod tests {
 
     #[test]
     fn no_two_rows_have_one_name_and_no_two_lines_one_title() {
-        let all: Vec<&Row> = ALL.iter().chain(LOGGER).chain(QUEUE).chain(LOOK).collect();
+        let all: Vec<&Row> = Table::ALL.into_iter().flat_map(Table::rows).collect();
         for (i, row) in all.iter().enumerate() {
             assert!(all[..i].iter().all(|other| other.name != row.name), "{}", row.name);
         }

@@ -1,0 +1,93 @@
+//! What a work item of RabbitMQ costs: how many are done a second, how soon one is answered, memory.
+
+use super::{Figures, median};
+use crate::peer::Peer;
+use crate::queue::Safe;
+use crate::queue::exo::{Exo, Mode};
+use crate::queue::rabbit::{self, AtWork, Queue};
+use crate::rabbits::{EXO, OLDER, PIKA, rival};
+use crate::stage::Lab;
+use crate::trouble::Result;
+
+/// Items of one measurement.
+const COUNT: u64 = 5_000;
+/// Questions of one.
+const QUESTIONS: u64 = 300;
+/// Messages that are published one by one.
+const MESSAGES: u64 = 2_000;
+/// Participants that are several, and those that are many.
+const SEVERAL: u32 = 4;
+const MANY: u32 = 20;
+
+/// Which participant stands for an exo in the table.
+fn mode(peer: &Peer) -> Mode {
+    if peer.name == OLDER { Mode::Older } else { Mode::Kit }
+}
+
+/// Items a second with one participant, with several, and the memory that it takes.
+pub(super) fn speed(lab: &Lab, peer: &Peer) -> Result<Figures> {
+    if let Some(rival) = rival(peer.name) {
+        let mut work = AtWork::start(lab, rival, COUNT)?;
+        let rate = work.rate(COUNT)?;
+        return Ok(vec![Some(rate), Some(rate), None, Some(rabbit::memory()?)]);
+    }
+    let (one, exo, all) = exo(lab, peer, 1, COUNT)?;
+    let (several, ..) = self::exo(lab, peer, SEVERAL, 2 * COUNT)?;
+    Ok(vec![Some(one), Some(several), Some(exo), Some(all)])
+}
+
+/// Returns how many items are done a second; the KiB that only exo's processes have, and the MiB of
+/// all.
+fn exo(lab: &Lab, peer: &Peer, instances: u32, count: u64) -> Result<(f64, f64, f64)> {
+    let queue = Queue::new(lab)?;
+    let exo = Exo::of_broker(lab, peer, Safe::Power, &queue)?;
+    queue.fill(count)?;
+    exo.start(&queue.name, &queue.name, mode(peer), instances)?;
+    let rate = exo.rate(count)?;
+    Ok((rate, Exo::memory()? as f64, rabbit::memory()?))
+}
+
+/// From the publication of an item to its answer, everybody idle before it.
+pub(super) fn latency(lab: &Lab, peer: &Peer) -> Result<Figures> {
+    let times = match peer.name {
+        EXO | OLDER => {
+            let queue = Queue::new(lab)?;
+            let exo = Exo::of_broker(lab, peer, Safe::Power, &queue)?;
+            queue.fill(1)?;
+            exo.start(&queue.name, &queue.name, mode(peer), 1)?;
+            exo.wait_for_end(1)?;
+            queue.ask(QUESTIONS)?
+        }
+        PIKA => {
+            let Some(rival) = rival(PIKA) else { return Ok(vec![None; 2]) };
+            AtWork::start(lab, rival, 1)?.queue().ask(QUESTIONS)?
+        }
+        _ => return Ok(vec![None; 2]),
+    };
+    let mut times = times;
+    times.sort_by(f64::total_cmp);
+    Ok(vec![median(&times), times.get(times.len() * 99 / 100).copied()])
+}
+
+/// What many exos on one machine need, each with a participant that has worked.
+pub(super) fn many(lab: &Lab, peer: &Peer) -> Result<Figures> {
+    if peer.name != EXO {
+        return Ok(vec![None]);
+    }
+    let queue = Queue::new(lab)?;
+    let exo = Exo::of_broker(lab, peer, Safe::Power, &queue)?;
+    queue.fill(COUNT)?;
+    for number in 0..MANY {
+        exo.start(&format!("noop-{number}"), &queue.name, mode(peer), 1)?;
+    }
+    exo.wait_for_end(COUNT)?;
+    Ok(vec![Some(Exo::memory()? as f64 / 1024.0)])
+}
+
+/// Messages a second, published one by one, each when the one before is confirmed.
+pub(super) fn publish(lab: &Lab, peer: &Peer) -> Result<Figures> {
+    if peer.name != PIKA {
+        return Ok(vec![None]);
+    }
+    Ok(vec![Some(Queue::new(lab)?.publish(MESSAGES)?)])
+}
