@@ -294,9 +294,10 @@ fn turns_slow() -> bool {
     }
     let sql = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(\
                \"SELECT max(lease) FROM job JOIN attempt ON attempt.id = job.attempt \
-                WHERE queue = 'p' AND wfid LIKE 'rest%' AND instance = 'q_0'\").fetchone()[0])";
+                WHERE job.queue = 'p' AND wfid LIKE 'rest%' AND instance = 'q_0'\").fetchone()[0])";
     let store = site.join("store/work.db");
     let taken = Command::new("python3").args(["-c", sql]).arg(store).output().unwrap();
+    assert!(taken.status.success(), "{taken:?}");
     one.kill9();
     two.kill9();
     // Taken by the first, given back without a trace, and taken by the second.
