@@ -30,14 +30,26 @@ fn an_item_of_rabbitmq_is_done_recorded_and_answered_with_every_number_as_it_was
 fn the_password_stands_in_no_process_log_or_record() {
     let remote = Remote::new("");
     let exo = remote.site.exo();
-    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
-    remote.answers(1);
-    for pid in [exo.pid(), exo.worker()] {
+    remote.client().publish("p", item("w1", r#"{"do":"wait"}"#).as_bytes()).unwrap();
+    remote.begun();
+    let participants = exo.participants();
+    assert!(!participants.is_empty());
+    for pid in [exo.pid(), exo.worker()].into_iter().chain(participants) {
         for name in ["cmdline", "environ"] {
             let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap();
             assert!(!String::from_utf8_lossy(&bytes).contains(PASSWORD), "{name}");
         }
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+            let to = fs::read_link(entry.unwrap().path()).unwrap_or_default();
+            assert_ne!(to, remote.server.password_file, "{pid} has it open");
+        }
     }
+    // What has read it leaves no core behind.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", exo.worker())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
+    remote.go();
+    remote.answers(1);
     let shown = remote.site.command(&["check", "--show"]).output().unwrap();
     assert!(String::from_utf8_lossy(&shown.stdout).contains("password-file"), "{shown:?}");
     assert!(!String::from_utf8_lossy(&shown.stdout).contains(PASSWORD));
@@ -96,6 +108,53 @@ fn a_cancel_over_the_control_exchange_stops_a_busy_participant() {
     remote.site.until(|| remote.messages("p") == Some((0, 0)));
     assert_eq!(remote.messages("ruote_workitems"), Some((0, 0)), "nobody is answered");
     drop(exo);
+}
+
+#[test]
+fn of_two_exos_one_that_is_stuck_keeps_no_item_from_the_other() {
+    let stuck = Remote::new("");
+    let exo = stuck.site.exo();
+    let mut client = stuck.client();
+    for n in 0..40 {
+        client.publish("p", item(&format!("quick{n}"), "{}").as_bytes()).unwrap();
+    }
+    stuck.answers(40);
+    // It found its items quick, and looks ahead at as many as it ever does.
+    client.publish("p", item("stuck", r#"{"do":"wait"}"#).as_bytes()).unwrap();
+    for n in 0..40 {
+        client.publish("p", item(&format!("w{n}"), "{}").as_bytes()).unwrap();
+    }
+    stuck.begun();
+    let other = stuck.beside();
+    let another = other.site.exo();
+    other.site.until(|| stuck.messages("p") == Some((0, 1)));
+    for n in 0..40 {
+        let (job, attempts) = other.site.stopped(&format!("w{n}"));
+        assert_eq!((job.subject.state, attempts.len()), (State::Stop, 1));
+    }
+    assert!(
+        stuck.site.attempts("stuck").len() == 1
+            && stuck.site.job("w0").is_none_or(|job| job.subject.state != State::Stop)
+    );
+    stuck.go();
+    assert_eq!(stuck.answers(41).values().filter(|all| all.len() != 1).count(), 0);
+    drop((exo, another));
+}
+
+#[test]
+fn twenty_participants_have_less_than_6_mib_each() {
+    let all: Vec<Remote> = (0..20).map(|_| Remote::new("")).collect();
+    let exos: Vec<Exo> = all.iter().map(|remote| remote.site.exo()).collect();
+    for remote in &all {
+        remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    }
+    for remote in &all {
+        remote.answers(1);
+    }
+    let kib: u64 = exos.iter().map(|exo| private_kib(exo.pid()) + private_kib(exo.worker())).sum();
+    assert!(kib <= 20 * (6 << 10), "{kib} KiB");
+    println!("20 keepers and workers: {kib} KiB");
+    drop(exos);
 }
 
 #[test]

@@ -172,6 +172,28 @@ impl Rabbit {
         ));
     }
 
+    /// Returns how many consumers a queue has; 0 where there is no such queue.
+    ///
+    /// # Panics
+    /// Where the broker does not answer.
+    #[must_use]
+    pub fn consumers(&self, vhost: &str, queue: &str) -> usize {
+        let said = self.call(&format!(
+            "case rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)) of \
+             {{ok, Q}} -> length(rabbit_amqqueue:consumers(Q)); _ -> 0 end."
+        ));
+        said.parse().expect("number")
+    }
+
+    /// Has a queue get all that comes to the exchange `amq.fanout`.
+    pub fn bind_to_fanout(&self, vhost: &str, queue: &str) {
+        self.call(&format!(
+            "rabbit_binding:add({{binding, rabbit_misc:r(<<\"{vhost}\">>, exchange, \
+             <<\"amq.fanout\">>), <<\"\">>, rabbit_misc:r(<<\"{vhost}\">>, queue, \
+             <<\"{queue}\">>), []}}, <<\"t\">>)."
+        ));
+    }
+
     /// Returns how many messages of a queue are ready, and how many are not acknowledged; `None` =
     /// there is no such queue.
     ///

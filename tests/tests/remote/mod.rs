@@ -28,8 +28,16 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(crate) fn new(more: &str) -> Self {
+        Self::of(Rabbit::shared().vhost(), more)
+    }
+
+    /// Another machine with the same queue.
+    pub(crate) fn beside(&self) -> Self {
+        Self::of(self.server.vhost.clone(), "")
+    }
+
+    fn of(vhost: String, more: &str) -> Self {
         let rabbit = Rabbit::shared();
-        let vhost = rabbit.vhost();
         let site = Site::per_item(WORK, more);
         let password_file = site.join("password");
         fs::write(&password_file, PASSWORD).unwrap();

@@ -14,6 +14,7 @@ mod kills;
 mod model;
 mod past;
 mod rabbit;
+mod rabbit_faults;
 mod random;
 mod rights;
 mod room;

@@ -15,24 +15,24 @@ use work::amqp::{self, Client, Queue, Server, Settings};
 use work::embedded::Keep;
 use work::{Ask, Asked, Broker, By, Clock, Ended, Event, NewJob, Policy, Reader, Safety};
 
-const REPLIES: &str = "replies";
+pub(crate) const REPLIES: &str = "replies";
 
-struct Remote {
-    scratch: Scratch,
-    clock: Arc<Moved>,
-    server: Server,
-    policy: Policy,
+pub(crate) struct Remote {
+    pub(crate) scratch: Scratch,
+    pub(crate) clock: Arc<Moved>,
+    pub(crate) server: Server,
+    pub(crate) policy: Policy,
     /// Answers that were read so far.
-    read: RefCell<Vec<Vec<u8>>>,
+    pub(crate) read: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Remote {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::by(Rabbit::shared().port())
     }
 
     /// One that goes through another port.
-    fn by(port: u16) -> Self {
+    pub(crate) fn by(port: u16) -> Self {
         let scratch = Scratch::new();
         let password_file = scratch.join("password");
         fs::write(&password_file, PASSWORD).unwrap();
@@ -62,11 +62,11 @@ impl Remote {
         Server { port: Rabbit::shared().port(), ..self.server.clone() }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(&self.direct(), "test").unwrap()
     }
 
-    fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         Settings {
             place: place(&self.scratch),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
@@ -86,7 +86,7 @@ impl Remote {
     }
 
     /// Returns how many messages are ready in a queue, and how many are in somebody's hand.
-    fn messages(&self, queue: &str) -> (usize, usize) {
+    pub(crate) fn messages(&self, queue: &str) -> (usize, usize) {
         Rabbit::shared().messages(&self.server.vhost, queue).unwrap()
     }
 }
@@ -130,13 +130,13 @@ fn trouble(broker: &mut amqp::Rabbit) -> String {
 }
 
 #[track_caller]
-fn well(broker: &mut amqp::Rabbit) {
+pub(crate) fn well(broker: &mut amqp::Rabbit) {
     event(broker, |event| matches!(event, Event::Well).then_some(()));
 }
 
 /// The next delivery, whatever is said of the connection before it.
 #[track_caller]
-fn delivered(broker: &mut amqp::Rabbit) -> work::Delivery {
+pub(crate) fn delivered(broker: &mut amqp::Rabbit) -> work::Delivery {
     event(broker, |event| match event {
         Event::Arrived(delivery) => Some(delivery),
         _ => None,

@@ -1,0 +1,120 @@
+//! A network that fails in mid-item, and a taker that dies each time, with a real RabbitMQ.
+
+use crate::conformance::{Rig, done, settled};
+use crate::rabbit::{REPLIES, Remote, delivered, well};
+use crate::support::item;
+use machine::work::Limit;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use testkit::proxy::{Mode, Proxy};
+use testkit::rabbit::Rabbit;
+use testkit::until;
+use work::amqp::{self, Queue, Settings};
+use work::{Ask, Broker, Delivery, Ended, Policy};
+
+/// A connection that lasted so long is tried again at once.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// Has an item worked on until it is in hand.
+#[track_caller]
+fn in_hand(rig: &Remote, broker: &mut amqp::Rabbit, name: &str) -> Delivery {
+    broker.ask(Ask::Now, "q_0");
+    broker.flush();
+    rig.client().publish("q", &item(name)).unwrap();
+    delivered(broker)
+}
+
+fn answer(name: &str) -> Ended {
+    Ended { output: Some(format!("{{\"n\":\"{name}\"}}").into_bytes()), ..done() }
+}
+
+/// Does one thing that networks do to a connection that is in use.
+fn disturb(proxy: &Proxy, cycle: usize) {
+    match cycle % 5 {
+        0 => proxy.cut(),
+        1 => {
+            proxy.set(Mode::Delay(Duration::from_millis(5)));
+            proxy.reset();
+        }
+        2 => {
+            proxy.set(Mode::Refuse);
+            proxy.cut();
+        }
+        3 => {
+            proxy.set(Mode::Silent);
+            proxy.reset();
+        }
+        _ => {
+            proxy.set(Mode::HalfOpen);
+            proxy.reset();
+        }
+    }
+}
+
+#[test]
+fn whatever_the_network_does_each_item_is_answered_and_its_answers_are_the_same() {
+    let cycles = if std::env::var_os("SKYNET_LONG").is_some() { 1000 } else { 20 };
+    let proxy = Proxy::to(Rabbit::shared().port());
+    let rig = Remote::by(proxy.port());
+    let mut broker = rig.open();
+    for cycle in 0..cycles {
+        let name = format!("n{cycle}");
+        let mut delivery = Some(in_hand(&rig, &mut broker, &name));
+        assert_eq!(delivery.as_ref().unwrap().job().item, item(&name), "one was done twice");
+        rig.clock.pass(GOOD);
+        // It ends before, while nothing comes back, or when all is well again.
+        if cycle % 3 == 1 {
+            proxy.set(Mode::HalfOpen);
+        }
+        if cycle % 3 < 2 {
+            broker.finish(delivery.take().unwrap(), answer(&name));
+            broker.flush();
+        }
+        disturb(&proxy, cycle);
+        proxy.set(Mode::Pass);
+        if let Some(delivery) = delivery {
+            well(&mut broker);
+            broker.finish(delivery, answer(&name));
+        }
+        settled(&mut broker);
+    }
+    broker.ask(Ask::Now, "q_0");
+    broker.flush();
+    until(60, || rig.messages("q") == (0, 0));
+    let all = rig.answers();
+    let different: BTreeSet<&Vec<u8>> = all.iter().collect();
+    assert_eq!(different.len(), cycles);
+    println!("{cycles} items, {} of whose answers came twice, the same", all.len() - cycles);
+}
+
+#[test]
+fn what_kills_its_taker_again_and_again_goes_from_a_quorum_queue_to_the_dead_letters() {
+    // Our own limit is further away than the queue's.
+    let limit = Limit { tries: 100, ..Limit::default() };
+    let rig = Remote { policy: Policy { limit, ..Policy::default() }, ..Remote::new() };
+    let mut client = rig.client();
+    client.declare("dead letters").unwrap();
+    Rabbit::shared().bind_to_fanout(&rig.server.vhost, "dead letters");
+    let queue = Queue {
+        name: "quorum".to_owned(),
+        is_quorum: true,
+        delivery_limit: Some(2),
+        dead_letter_exchange: Some("amq.fanout".to_owned()),
+    };
+    let settings = Settings { queue, ..rig.settings() };
+    for life in 0..3 {
+        let mut broker = amqp::Rabbit::open(&settings).unwrap();
+        broker.ask(Ask::Now, "q_0");
+        broker.flush();
+        if life == 0 {
+            // Whoever consumes has made the queue.
+            until(20, || Rabbit::shared().consumers(&rig.server.vhost, "quorum") == 1);
+            client.publish("quorum", &item("a")).unwrap();
+        }
+        let _in_hand = delivered(&mut broker);
+        rig.kill(broker);
+    }
+    until(20, || rig.messages("dead letters") == (1, 0));
+    until(20, || rig.messages("quorum") == (0, 0));
+    assert_eq!(rig.messages(REPLIES), (0, 0), "nobody answered");
+}
