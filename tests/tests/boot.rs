@@ -84,6 +84,9 @@ fn svscan_that_is_killed_under_its_unit_is_started_again_and_no_service_is_touch
     load.until_done(&mut machine, None);
     load.assert_items(&mut machine);
     assert!(load.assert_lines(&mut machine).values().all(|ends| *ends == 0));
+    machine.well("systemctl stop skynet");
+    machine.until("! pgrep -x 'supervise|multilog|exo-keeper|exo-worker'");
+    assert!(load.assert_lines(&mut machine).values().all(|ends| *ends == 1));
 }
 
 #[test]

@@ -40,7 +40,10 @@ pub enum Event {
     /// It is not any more.
     Disappeared,
     /// Answer to `Probe`: no supervise has it.
-    Free,
+    Free {
+        /// A process of it is alive all the same: its supervise was lost.
+        left: bool,
+    },
     /// Answer to `Probe`: a supervise has it; `watched`: its death will be told.
     Kept {
         /// There is something to wait on.
@@ -103,7 +106,8 @@ pub struct Entry {
     rescue: Rescue,
 }
 
-/// What a supervise that is lost during the end leaves behind, another must end: one more try.
+/// A process that a supervise which is lost during the end leaves behind, another must end: one more
+/// try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Rescue {
     NotNeeded,
@@ -150,7 +154,7 @@ impl Entry {
                     self.over(out);
                 }
             }
-            Event::Free => self.free(now, out),
+            Event::Free { left } => self.free(left, now, out),
             Event::Kept { watched } => self.kept(watched, now, out),
             Event::Started => self.started(now, out),
             Event::NotStarted => {
@@ -181,11 +185,13 @@ impl Entry {
         }
     }
 
-    fn free(&mut self, now: Mono, out: &mut Actions) {
+    fn free(&mut self, left: bool, now: Mono, out: &mut Actions) {
         if self.state != State::Asking {
             return;
         }
         match self.spaced {
+            // How a supervise that is not our child ended may not be known; that all is over is.
+            _ if self.finishing && !left => self.over(out),
             Some(at) if at > now => self.due(at, out),
             _ if self.wanted() => {
                 self.state = State::Starting;
@@ -277,10 +283,11 @@ mod tests {
     use std::collections::HashSet;
     use std::vec::Vec;
 
-    const EVENTS: [Event; 11] = [
+    const EVENTS: [Event; 12] = [
         Event::Appeared,
         Event::Disappeared,
-        Event::Free,
+        Event::Free { left: false },
+        Event::Free { left: true },
         Event::Kept { watched: true },
         Event::Kept { watched: false },
         Event::Started,
@@ -294,7 +301,7 @@ mod tests {
     /// What the world may answer in a state: replies only to what was asked.
     fn possible(entry: &Entry, event: Event) -> bool {
         match event {
-            Event::Free | Event::Kept { .. } => entry.state == State::Asking,
+            Event::Free { .. } | Event::Kept { .. } => entry.state == State::Asking,
             Event::Started | Event::NotStarted => entry.state == State::Starting,
             Event::Ended(_) => entry.state == State::Kept,
             Event::Appeared | Event::Disappeared | Event::Tick | Event::Finish => true,
@@ -309,7 +316,8 @@ mod tests {
             assert!(before.state == State::Asking, "started unasked: {}", context());
             assert!(after.present, "started unwanted: {}", context());
             let rescue = before.rescue == Rescue::Due;
-            assert!(!after.finishing || rescue, "started at the end: {}", context());
+            let left = event == Event::Free { left: true };
+            assert!(!after.finishing || rescue && left, "started at the end: {}", context());
             assert!(before.spaced.is_none_or(|at| at <= now), "too soon: {}", context());
         }
         if after.present && !after.finishing {

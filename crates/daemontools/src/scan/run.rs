@@ -8,11 +8,11 @@ use super::replace::Origin;
 use super::trust::{self, Policy};
 use super::{Args, SVSCAN};
 use crate::control;
-use crate::observe::{self, Boot};
+use crate::observe::{self, Boot, Life, Snapshot};
 use crate::svpath::Paths;
 use machine::svscan::{Action, Event, How};
 use machine::time::{Mono, earlier};
-use ondisk::names::RECORD;
+use ondisk::names::{LOG_RECORD, RECORD};
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -184,11 +184,12 @@ impl Scanner {
                 // Nobody knows: looked at again, rather than forgotten or started twice.
                 Err(why) => [libc::EMFILE, libc::ENFILE, libc::ENOMEM].contains(&why.0),
             };
+        self.boot.learn();
         if !kept {
-            self.entries.step(id, Event::Free);
+            let left = self.finishing && self.is_left();
+            self.entries.step(id, Event::Free { left });
             return;
         }
-        self.boot.learn();
         let found = observe::read_record(&mut self.paths, RECORD)
             .filter(|record| self.boot.has(record, &record.supervisor))
             .and_then(|record| i32::try_from(record.supervisor.pid).ok());
@@ -202,6 +203,15 @@ impl Scanner {
             self.entries.supervised(id, supervisor);
         }
         self.entries.step(id, Event::Kept { watched });
+    }
+
+    /// Tells whether the service that was just looked at, which no supervise has, or its logger is
+    /// alive.
+    fn is_left(&mut self) -> bool {
+        let service = Snapshot::take(&mut self.paths, &self.boot);
+        let logger = observe::read_record(&mut self.paths, LOG_RECORD);
+        service.life != Life::Over
+            || logger.is_some_and(|logger| self.boot.has(&logger, &logger.process))
     }
 
     fn start(&mut self, id: Id) {
