@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use testkit::keeper::children;
 use testkit::scratch::script;
 use testkit::{Output, Scratch, program, run_within};
@@ -16,7 +16,7 @@ use testkit::{Output, Scratch, program, run_within};
 /// Seconds in which whatever is to happen has happened on a busy machine.
 pub(crate) const SOON: u64 = 90;
 /// For building packages, and for fetching a distribution.
-const LONG: u64 = 590;
+pub(crate) const LONG: u64 = 590;
 /// What is in it besides the least that Debian can be. The original daemontools are where they always
 /// are, so that ours show that they fit in beside them.
 const INCLUDED: &str = "--include=python3,procps,passwd,daemontools,daemontools-run";
@@ -94,12 +94,18 @@ pub(crate) struct Root {
 impl Root {
     #[track_caller]
     pub(crate) fn new() -> Self {
+        Self::having("")
+    }
+
+    /// One that has a further package of Debian's.
+    #[track_caller]
+    pub(crate) fn having(package: &str) -> Self {
         let scratch = Scratch::new();
         let root = scratch.join("root");
         fs::create_dir(&root).unwrap();
         let output = run_within(
             LONG,
-            Command::new("tar").arg("-xf").arg(distribution()).arg("-C").arg(&root),
+            Command::new("tar").arg("-xf").arg(distribution(package)).arg("-C").arg(&root),
         );
         assert_eq!(output.code, Some(0), "{output:?}");
         // Who has no init system has to say that services may be started.
@@ -228,19 +234,23 @@ impl Drop for Root {
     }
 }
 
-/// Returns an archive with a fresh distribution; fetched once for a target folder.
-fn distribution() -> &'static Path {
-    static FETCHED: OnceLock<PathBuf> = OnceLock::new();
-    FETCHED.get_or_init(|| {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian.tar");
-        if !path.exists() {
-            let new = path.with_extension("new.tar");
-            let mut command = Command::new("mmdebstrap");
-            command.args(["--quiet", "--variant=minbase", INCLUDED, "bookworm"]).arg(&new);
-            let output = run_within(LONG, &mut command);
-            assert_eq!(output.code, Some(0), "{output:?}");
-            fs::rename(new, &path).unwrap();
-        }
-        path
-    })
+/// Returns an archive with a fresh distribution, which has this package, too, unless it is empty; fetched
+/// once for a target folder.
+fn distribution(package: &str) -> PathBuf {
+    // Two tests of one file do not fetch it twice.
+    static FETCHING: Mutex<()> = Mutex::new(());
+    let _alone = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let dash = if package.is_empty() { "" } else { "-" };
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("debian{dash}{package}.tar"));
+    if !path.exists() {
+        let new = path.with_extension("new.tar");
+        let comma = if package.is_empty() { "" } else { "," };
+        let mut command = Command::new("mmdebstrap");
+        let included = format!("{INCLUDED}{comma}{package}");
+        command.args(["--quiet", "--variant=minbase", &included, "bookworm"]).arg(&new);
+        let output = run_within(LONG, &mut command);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        fs::rename(new, &path).unwrap();
+    }
+    path
 }
