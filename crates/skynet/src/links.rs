@@ -114,14 +114,36 @@ pub fn is_ours(service: &Service) -> bool {
     service.origin != Origin::Elsewhere
 }
 
+/// Returns where the file `down` of a service is made. What a package put there nobody writes into:
+/// there the name is a link of the package's to a place of the administrator's.
+fn down(service: &Service) -> Result<PathBuf, Failure> {
+    let down = below(&service.dir, DOWN);
+    if service.origin != Origin::Package {
+        return Ok(down);
+    }
+    // No link may have us make or remove anything else.
+    let wanted = Path::new("down").join(&service.name);
+    fs::read_link(&down).ok().filter(|target| target.ends_with(wanted)).ok_or_else(|| {
+        let advice = "its package has no link there; make the package anew with the script \
+                      package that `skynet new` gives";
+        Failure::refused(format!("unable to make {}: {advice}", down.display()))
+    })
+}
+
 /// Keeps supervise from starting the service by itself, as from the next time that it looks.
 ///
 /// # Errors
-/// As open(2).
+/// As open(2) and mkdir(2); it is a package's that has no place for that.
 pub fn bar(service: &Service) -> Result<(), Failure> {
-    let down = below(&service.dir, DOWN);
-    let made = fs::File::options().append(true).create(true).open(&down);
-    made.map(drop).map_err(|why| Failure::io("make", down.display(), &why))
+    let down = down(service)?;
+    let above = down.parent().filter(|_| service.origin == Origin::Package);
+    let made = above
+        .map_or(Ok(()), |above| DirBuilder::new().recursive(true).mode(OPEN).create(above))
+        .and_then(|()| fs::File::options().write(true).create_new(true).open(&down).map(drop));
+    match made {
+        Err(why) if why.kind() == ErrorKind::AlreadyExists && down.exists() => Ok(()),
+        made => made.map_err(|why| Failure::io("make", down.display(), &why)),
+    }
 }
 
 /// Ends that.
@@ -129,7 +151,10 @@ pub fn bar(service: &Service) -> Result<(), Failure> {
 /// # Errors
 /// As unlink(2).
 pub fn unbar(service: &Service) -> Result<(), Failure> {
-    let down = below(&service.dir, DOWN);
+    if !below(&service.dir, DOWN).exists() {
+        return Ok(());
+    }
+    let down = down(service)?;
     gone(fs::remove_file(&down)).map_err(|why| Failure::io("remove", down.display(), &why))
 }
 

@@ -98,6 +98,11 @@ fn packaged(given: &Given, language: Language, has_jq: bool) -> Made {
         Language::Shell => &[],
         Language::Rust => &[
             ("architecture=all", "architecture=any"),
+            // It runs with the C library of the machine that built it, and newer ones.
+            (
+                "debian='skynet'",
+                "debian=\"skynet, libc6 (>= $(ldd --version | sed -n '1s/.* //p'))\"",
+            ),
             ("./package ./test", "./package ./tests ./src ./crates ./target ./Cargo.* ./build"),
         ],
     };
