@@ -110,7 +110,7 @@ fn a_participant_s_rpm_comes_is_taken_up_anew_and_goes() {
     a_packaged_participant_lives(
         &root,
         |root| {
-            drop(root.rpm(&["-U", "--nodeps"], &[made(root, &format!("{ANEW} &&"), "1.1", "rpm")]))
+            drop(root.rpm(&["-U", "--nodeps"], &[made(root, &format!("{ANEW} &&"), "1.1", "rpm")]));
         },
         |root| drop(root.rpm(&["-e", "--nodeps", "skynet-participant-counting"], &[])),
     );

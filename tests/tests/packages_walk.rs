@@ -15,7 +15,7 @@ fn blocks(page: &str) -> Vec<String> {
     let mut all = vec![String::new()];
     for line in text.lines() {
         match line.strip_prefix("    ") {
-            Some(line) => *all.last_mut().unwrap() += &format!("{line}\n"),
+            Some(line) => all.last_mut().unwrap().extend([line, "\n"]),
             // An empty line within a program does not end it.
             None if line.is_empty() => *all.last_mut().unwrap() += "\n",
             None => all.push(String::new()),
