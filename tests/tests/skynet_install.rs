@@ -472,7 +472,7 @@ fn whoever_ends_a_build_ends_all_of_it_and_nothing_is_changed() {
 }
 
 #[test]
-fn uninstall_ends_a_service_keeps_its_log_and_refuses_while_an_item_is_in_hand() {
+fn uninstall_refuses_what_runs_ends_it_when_told_to_and_keeps_its_log_and_what_is_in_hand() {
     Site::each(|kind| {
         let site = Site::booted(kind);
         let patient = "#!/bin/sh\necho at work\nwhile ! [ -e /tmp/none ]; do sleep 0.05; done\n";
@@ -484,6 +484,11 @@ fn uninstall_ends_a_service_keeps_its_log_and_refuses_while_an_item_is_in_hand()
         site.submit("p", "first");
         site.until(|| log(&site, "p").contains("at work"));
         let said = site.ends(1, &["uninstall", "p", "plain"]);
+        let refused =
+            |name| format!("{name}: FAILED: it runs; first skynet stop {name}, or use --now\n");
+        assert_eq!(said, refused("p") + &refused("plain"));
+        assert!(site.pid("plain").is_some());
+        let said = site.ends(1, &["uninstall", "--now", "p", "plain"]);
         assert!(
             said.contains("p: FAILED: an item is in hand; first skynet drain --wait p"),
             "{said}"
@@ -503,7 +508,9 @@ fn uninstall_ends_a_service_keeps_its_log_and_refuses_while_an_item_is_in_hand()
         assert!(site.at(Place::Store).join("work.db").exists());
         assert!(site.ends(4, &["uninstall", "p"]).contains("no service p"));
 
-        site.well(&["install", &dir]);
+        // One that was stopped runs no more, though it is enabled.
+        site.well(&["install", &dir, "--enable", "--now"]);
+        site.well(&["stop", "p"]);
         assert_eq!(site.well(&["uninstall", "--purge", "--all"]), "p: uninstalled\n");
         assert!(!site.at(Place::Logs).join("p").exists());
         assert_eq!(site.well(&["list", "--names-only"]), "skynet-log\n");

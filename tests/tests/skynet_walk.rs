@@ -65,7 +65,7 @@ fn the_walk_leads_from_a_new_participant_to_a_service_and_back() {
         site.until(|| has(" w1/1: "));
         let said = well(&dir, "skynet install . --now");
         assert!(said.out().contains("wordcount: restarted after "), "{said:?}");
-        let said = well(&dir, "skynet uninstall wordcount");
+        let said = well(&dir, "skynet uninstall --now wordcount");
         assert!(said.out().contains("wordcount: uninstalled; its log stays"), "{said:?}");
         assert!(log.exists());
     });

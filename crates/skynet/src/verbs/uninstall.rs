@@ -21,10 +21,10 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Stops services that were installed by hand, and removes their directories.
+/// Removes services that were installed by hand, with their directories.
 ///
 /// Their logs stay unless --purge is given, and so do the items that wait for them, and their history.
-/// Where items are in hand, nothing is done to the service unless --force is given.
+/// One that runs is left alone unless --now is given, and one with items in hand unless --force is.
 #[derive(Debug, Args)]
 pub struct Uninstall {
     #[command(flatten)]
@@ -32,8 +32,11 @@ pub struct Uninstall {
     /// Remove their logs, too.
     #[arg(long)]
     purge: bool,
-    /// Also those that have items in hand: these are finished first, for as long as shutdown-grace
-    /// lets them.
+    /// Stop those that run first.
+    #[arg(long)]
+    now: bool,
+    /// As --now, also where items are in hand: these are finished first, for as long as
+    /// shutdown-grace lets them.
     #[arg(long)]
     force: bool,
     /// Wait no longer than this for them to end.
@@ -86,7 +89,11 @@ fn begin(args: &Uninstall, sight: &Sight<'_>, here: &Here) -> Result<Option<Step
     if let Some(Plan::Refused(reasons)) = care::orphan(sight, here) {
         return Err(reasons);
     }
-    if sight.is_up() && !args.force {
+    if sight.snapshot.kept && !care::is_down(&sight.snapshot) && !args.force {
+        if !args.now {
+            let name = &service.name;
+            return Err(vec![format!("it runs; first skynet stop {name}, or use --now")]);
+        }
         look_at_hands(service)?;
     }
     if service.is_linked {
