@@ -6,7 +6,7 @@
 mod items;
 mod site;
 
-use items::{QUICK, acts, job, owner, reader, ready, running, stands, submit, write};
+use items::{QUICK, WORK, acts, job, owner, reader, ready, running, stands, submit, write};
 use serde_json::{Value, json};
 use site::{Kind, Place, SOON, Site};
 use std::fs;
@@ -263,6 +263,31 @@ fn failed_jobs_are_tried_again_by_name_or_all_of_a_participant_and_done_ones_by_
         assert_eq!(said, "p: nothing of it failed\n");
         site.ends(4, &["requeue", "--failed", "nobody"]);
         site.ends(4, &["requeue", "nobody"]);
+    });
+}
+
+#[test]
+fn what_failed_of_a_participant_that_is_installed_no_more_is_ready_for_the_next_that_takes_it() {
+    Site::each(|kind| {
+        let site = running(kind);
+        submit(&site, "a", "fail");
+        site.until(|| stands(&site, "a") == ("stop", 11));
+        site.well(&["uninstall", "--now", "p"]);
+        let said = site.ends(0, &["requeue", "--failed", "p"]);
+        let id = job(&site, "a").id.0;
+        assert_eq!(
+            said,
+            format!(
+                "job-{id} a: ready again\n\
+                 skynet: warning: no participant here takes from p: its jobs wait for one\n"
+            )
+        );
+        assert_eq!(stands(&site, "a"), ("ready", 0));
+        assert!(site.ends(4, &["requeue", "--failed", "q"]).contains("no participant q"));
+        site.participant("p", QUICK, WORK);
+        write(&site, "mended", "");
+        site.well(&["start", "p"]);
+        site.until(|| stands(&site, "a") == ("stop", 0));
     });
 }
 

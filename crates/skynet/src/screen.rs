@@ -216,6 +216,15 @@ impl Table {
         self.rows.push(cells.collect());
     }
 
+    /// Returns its lines below their heads, or, without a row, that there are no `things` to show.
+    #[must_use]
+    pub fn lines_of(&self, things: &str, screen: &Screen) -> String {
+        if self.rows.is_empty() {
+            return format!("no {things} to show\n");
+        }
+        self.lines(screen, true)
+    }
+
     /// Returns its lines, each with its end.
     #[must_use]
     pub fn lines(&self, screen: &Screen, with_head: bool) -> String {
@@ -307,6 +316,13 @@ mod tests {
                       b\\x1b[2J                    12345\n";
         assert_eq!(table().lines(&plain(None), true), wanted);
         assert_eq!(table().lines(&plain(Some(80)), true), wanted);
+    }
+
+    #[test]
+    fn a_list_without_a_row_says_so_and_has_no_heads() {
+        let none = Table::new(&[Column::new("NAME")]);
+        assert_eq!(none.lines_of("jobs", &plain(None)), "no jobs to show\n");
+        assert_eq!(table().lines_of("jobs", &plain(None)), table().lines(&plain(None), true));
     }
 
     #[test]

@@ -224,5 +224,5 @@ pub fn list(processes: &[Process], screen: &Screen) -> String {
             (why.unwrap_or_default(), Tone::Plain),
         ]);
     }
-    table.lines(screen, true)
+    table.lines_of("processes", screen)
 }

@@ -129,8 +129,12 @@ fn add(a: (usize, usize), b: (usize, usize)) -> (usize, usize) {
 /// Returns the table, and the line below it.
 #[must_use]
 pub fn text(sight: &Sight, screen: &Screen, advice: &str) -> String {
+    let totals = totals(sight, screen, advice);
+    if sight.services.is_empty() {
+        return totals;
+    }
     let table = table(sight, sight.services.iter(), |seen| words::cpu(seen.usage.cpu));
-    table.lines(screen, true) + &totals(sight, screen, advice)
+    table.lines(screen, true) + &totals
 }
 
 /// Returns an object a line.

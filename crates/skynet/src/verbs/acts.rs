@@ -97,5 +97,5 @@ fn as_table(acts: &[Act], here: &Here) -> String {
         let cells = [at, name(act), act.what.clone(), act.queue.clone(), job, more];
         table.add(cells.map(|cell| (cell, Tone::Plain)));
     }
-    table.lines(&here.screen, true)
+    table.lines_of("acts", &here.screen)
 }

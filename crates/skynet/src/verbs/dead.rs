@@ -120,9 +120,7 @@ fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
             (dead.reason.clone(), Tone::Plain),
         ]);
     }
-    if !dead.is_empty() {
-        put(here, &table.lines(&here.screen, true))?;
-    }
+    put(here, &table.lines_of("dead items", &here.screen))?;
     Ok(code)
 }
 

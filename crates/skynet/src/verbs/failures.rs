@@ -118,9 +118,7 @@ fn put_list(list: &List, all: &[Class], reader: Option<&Reader>, here: &Here) ->
             (class.signature.clone(), Tone::Plain),
         ]);
     }
-    if !classes.is_empty() {
-        put(here, &table.lines(&here.screen, true))?;
-    }
+    put(here, &table.lines_of("failures", &here.screen))?;
     Ok(code)
 }
 

@@ -1,6 +1,6 @@
 //! `skynet history`: what participants did, and what happened to a process.
 
-use crate::failure::{Answer, Failure, warn};
+use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::moment;
 use crate::past::object::{self, seconds};
@@ -53,9 +53,6 @@ pub fn run(args: &History, here: &Here) -> Answer {
     let known = queues::known(reader.as_ref())?;
     if args.names.is_empty() {
         refuse_items(args)?;
-        if known.is_empty() && !args.json {
-            warn("nothing has happened yet: no participant was given an item");
-        }
         put_all(&known, reader.as_ref(), args, here)?;
         return Ok(0);
     }
@@ -127,11 +124,10 @@ fn put_all(
             add_counts(&mut table, queue, tally.counts, Tally::shown(&tally.times));
         }
     }
-    if args.json || queues.is_empty() {
-        Ok(())
-    } else {
-        put(here, &table.lines(&here.screen, true))
+    if args.json {
+        return Ok(());
     }
+    put(here, &table.lines_of("history", &here.screen))
 }
 
 /// Each participant in depth.

@@ -2,6 +2,7 @@
 
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
+use crate::items::pick;
 use crate::json_text;
 use crate::moment;
 use crate::past::whole::{self, Items, Whole, asked};
@@ -49,7 +50,7 @@ struct List {
 /// Shows a job: what it is, why it waits, its attempts, and its item.
 #[derive(Debug, Args)]
 struct Show {
-    /// A job's number, or a process, all of whose jobs are shown.
+    /// A job (its number, or job-NUMBER), or a process, all of whose jobs are shown.
     #[arg(value_name = "JOB|WFID")]
     name: String,
     /// The item alone, byte for byte; of a process that has one job.
@@ -126,7 +127,7 @@ fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
         for job in &jobs {
             put(here, &object::line(&object::of_job(job, None)))?;
         }
-    } else if !jobs.is_empty() {
+    } else {
         put(here, &table(&jobs, &here.screen))?;
     }
     Ok(code)
@@ -164,15 +165,15 @@ pub(super) fn table(jobs: &[Job], screen: &Screen) -> String {
             (moment::short(job.changed, now), Tone::Plain),
         ]);
     }
-    table.lines(screen, true)
+    table.lines_of("jobs", screen)
 }
 
-/// Finds the jobs of a name: a number, or a process.
+/// Finds the jobs of a name: a number as the list has it, `job-NUMBER`, or a process.
 fn find(name: &str, reader: Option<&Reader>) -> Result<Vec<Job>, Failure> {
     let unknown = || Failure::unknown(format!("no job, and no process, {name} is in the store"));
     let reader = reader.ok_or_else(unknown)?;
-    if let Ok(number) = name.parse()
-        && let Some(job) = reader.job(JobId(number))?
+    if let Some(number) = pick::number(name).or_else(|| name.parse().ok().map(JobId))
+        && let Some(job) = reader.job(number)?
     {
         return Ok(vec![job]);
     }

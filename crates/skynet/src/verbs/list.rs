@@ -87,5 +87,5 @@ fn as_table<'a>(services: impl Iterator<Item = &'a Service>, here: &Here) -> Str
             (&service.dir.to_string_lossy(), Tone::Faint),
         ]);
     }
-    table.lines(&here.screen, true)
+    table.lines_of("services", &here.screen)
 }

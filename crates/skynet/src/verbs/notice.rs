@@ -163,7 +163,7 @@ fn table(here: &Here, state: &State, told: &[&Told]) -> String {
         let word = ("held back".to_owned(), Tone::Notable);
         add("-".to_owned(), &held.last, held.held, word);
     }
-    let mut text = table.lines(&here.screen, true);
+    let mut text = table.lines_of("notices", &here.screen);
     for told in told.iter().rev() {
         for (label, outcome) in &told.targets {
             if let Some(why) = outcome.failure.as_ref().filter(|_| !outcome.done) {

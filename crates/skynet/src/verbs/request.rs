@@ -57,10 +57,9 @@ struct Show {
 /// The store cannot be read, or there is no such request.
 pub fn run(args: &Requests, here: &Here) -> Answer {
     let reader = store::read(here)?;
-    match (&args.what, reader) {
-        (What::List(list), Some(reader)) => put_list(list, &reader, here),
-        (What::List(_), None) => Ok(0),
-        (What::Show(show), reader) => put_request(show, reader.as_ref(), here),
+    match &args.what {
+        What::List(list) => put_list(list, reader.as_ref(), here),
+        What::Show(show) => put_request(show, reader.as_ref(), here),
     }
 }
 
@@ -89,7 +88,7 @@ fn object_of(request: &Request, [jobs, stopped, failed]: [u64; 3]) -> Value {
     })
 }
 
-fn put_list(list: &List, reader: &Reader, here: &Here) -> Answer {
+fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
     let columns = [
         Column::number("REQUEST"),
         Column::text("NAME"),
@@ -102,9 +101,9 @@ fn put_list(list: &List, reader: &Reader, here: &Here) -> Answer {
     ];
     let mut table = Table::new(&columns);
     let now = moment::now();
-    let requests = reader.requests(list.n)?;
+    let requests = reader.map_or(Ok(Vec::new()), |reader| reader.requests(list.n))?;
     for request in &requests {
-        let sums = reader.sums_of_request(request.id)?;
+        let sums = reader.map_or(Ok([0; 3]), |reader| reader.sums_of_request(request.id))?;
         if list.json {
             put(here, &object::line(&object_of(request, sums)))?;
             continue;
@@ -121,8 +120,8 @@ fn put_list(list: &List, reader: &Reader, here: &Here) -> Answer {
             (moment::short(request.changed, now), Tone::Plain),
         ]);
     }
-    if !list.json && !requests.is_empty() {
-        put(here, &table.lines(&here.screen, true))?;
+    if !list.json {
+        put(here, &table.lines_of("requests", &here.screen))?;
     }
     Ok(0)
 }

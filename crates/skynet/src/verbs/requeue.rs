@@ -1,14 +1,13 @@
 //! `skynet requeue`: jobs are tried again, now or by themselves.
 
-use crate::failure::{Answer, Failure, code};
+use crate::failure::{Answer, Failure, code, warn};
 use crate::here::Here;
 use crate::items;
 use crate::items::act::{self, Act};
 use crate::items::pick::{self, Named};
 use crate::items::report::{About, Report};
 use crate::life;
-use crate::names::Names;
-use crate::past::classes;
+use crate::past::{classes, queues};
 use crate::service;
 use crate::store;
 use clap::Args;
@@ -93,10 +92,14 @@ fn wanted(
     report: &Report<'_>,
 ) -> Result<(Vec<Job>, bool), Failure> {
     if args.failed {
-        let (queues, some_are_unknown) = queues(args, here)?;
+        let (queues, some_are_unknown) = queues(args, Some(reader), here)?;
+        let taken = taken(here)?;
         let mut jobs = Vec::new();
         for queue in queues {
             let failed = reader.failed(&queue)?;
+            if !failed.is_empty() && !taken.contains(&queue) {
+                warn(&format!("no participant here takes from {queue}: its jobs wait for one"));
+            }
             if failed.is_empty() {
                 let about =
                     About { queue: Some(queue.clone()), name: Some(queue), ..About::default() };
@@ -129,15 +132,25 @@ fn may_be_meant(job: &Job, force: bool) -> bool {
     }
 }
 
-/// Returns the queues of the participants that are named.
-fn queues(args: &Requeue, here: &Here) -> Result<(BTreeSet<String>, bool), Failure> {
-    let names = Names { names: args.names.clone(), all: false };
-    let picked = names.pick(service::all(here)?)?;
-    let mut queues = BTreeSet::new();
-    for service in picked.services.iter().filter(|service| service.is_participant) {
-        queues.insert(service.load()?.settings.queue);
-    }
-    Ok((queues, picked.some_are_unknown))
+/// Returns the queues of the participants that are named, also of those that are not installed any
+/// more, and whether some names are unknown, which is said.
+fn queues(
+    args: &Requeue,
+    reader: Option<&Reader>,
+    here: &Here,
+) -> Result<(Vec<String>, bool), Failure> {
+    let known = queues::known(reader)?;
+    let picked = queues::pick(&args.names, &known, here)?;
+    let some_are_unknown = picked.code(&known) != 0;
+    Ok((picked.queues, some_are_unknown))
+}
+
+/// Returns the queues from which a participant that is installed takes. One whose configuration
+/// cannot be read takes from none.
+fn taken(here: &Here) -> Result<BTreeSet<String>, Failure> {
+    let services = service::all(here)?;
+    let read = services.iter().filter(|service| service.is_participant).map(service::Service::load);
+    Ok(read.filter_map(|loaded| Some(loaded.ok()?.settings.queue)).collect())
 }
 
 fn make_rules(args: &Requeue, named: &str, here: &Here) -> Answer {
@@ -145,13 +158,11 @@ fn make_rules(args: &Requeue, named: &str, here: &Here) -> Answer {
     let until = moment(text).ok_or_else(|| {
         Failure::usage(format!("\"{text}\" is no date; write 2030-12-24, or 7d for a week"))
     })?;
-    let (queues, some_are_unknown) = queues(args, here)?;
+    let reader = store::read(here)?;
+    let (queues, some_are_unknown) = queues(args, reader.as_ref(), here)?;
     let mut report = Report::new(here, args.json);
     let limit = args.limit.unwrap_or_default();
-    let classes = match store::read(here)? {
-        Some(reader) => reader.classes()?,
-        None => Vec::new(),
-    };
+    let classes = reader.map_or(Ok(Vec::new()), |reader| reader.classes())?;
     for queue in queues {
         let signature = signature(&classes, &queue, named)?;
         let request = |_| Request::RuleSet {

@@ -121,7 +121,7 @@ fn as_table(rules: &[Known], here: &Here) -> String {
             (rule.signature.clone(), tone),
         ]);
     }
-    table.lines(&here.screen, true)
+    table.lines_of("rules", &here.screen)
 }
 
 /// Returns a moment in local time.
