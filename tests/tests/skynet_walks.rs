@@ -1,19 +1,28 @@
-//! The walks of packaging/doc for administrators and for process writers: what they type, typed.
+//! What the pages of packaging/doc type, typed: the walks for administrators and for process
+//! writers, and the pages about history, logs and processes.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod site;
 
-use site::Site;
+use serde_json::Value;
+use site::{Kind, Place, Site};
 use std::fs;
-use std::path::Path;
-use testkit::run_within;
+use std::path::{Path, PathBuf};
+use testkit::{program, run_within};
+
+fn doc(page: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/doc").join(page)
+}
 
 /// Returns what a page types, and what it shows behind each.
 fn typed(page: &str) -> Vec<(String, Vec<String>)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/doc").join(page);
+    typed_in(&fs::read_to_string(doc(page)).unwrap())
+}
+
+fn typed_in(text: &str) -> Vec<(String, Vec<String>)> {
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
-    for line in fs::read_to_string(path).unwrap().lines() {
+    for line in text.lines() {
         let Some(line) = line.strip_prefix("    ") else { continue };
         match (line.strip_prefix("$ "), all.last_mut()) {
             (Some(command), _) => all.push((command.to_owned(), Vec::new())),
@@ -24,28 +33,85 @@ fn typed(page: &str) -> Vec<(String, Vec<String>)> {
     all
 }
 
-/// Returns the words of a line that are the same each time: numbers, times and names of users are not.
+/// Returns the words of a line that are the same each time: numbers, times and names of users are not,
+/// nor what is cut.
 fn lasting(line: &str) -> Vec<&str> {
-    let changes = |word: &&str| word.contains(|c: char| c.is_ascii_digit()) || *word == "nobody";
+    let changes =
+        |word: &&str| word.contains(|c: char| c.is_ascii_digit() || c == '…') || *word == "nobody";
     line.split_whitespace().filter(|word| !changes(word)).collect()
 }
 
 /// Types everything of a page; `between` is done before the line of this number.
 fn walk(site: &Site, page: &str, between: impl Fn(usize)) {
-    let desk = site.desk();
     for (number, (command, shown)) in typed(page).iter().enumerate() {
         between(number);
-        let script = "cd \"$1\" && eval \"$2\"";
-        let args = ["-c", script, "sh", desk.to_str().unwrap(), command];
-        let said = run_within(site::SOON, &mut site.command("sh", &args));
-        assert_eq!(said.code, Some(0), "{page}: {command}: {said:?}");
-        let out = said.out();
-        let words: Vec<&str> = out.split_whitespace().collect();
-        for line in shown {
-            let missing = lasting(line).into_iter().find(|word| !words.contains(word));
-            assert_eq!(missing, None, "{page}: {command} shows {line:?}, and now:\n{out}");
-        }
+        shows(site, page, command, shown);
     }
+}
+
+/// Types a line of a page, which must come to a good end and show what it shows there; returns what
+/// it says on both descriptors.
+#[track_caller]
+fn shows(site: &Site, page: &str, command: &str, shown: &[String]) -> String {
+    let script = "cd \"$1\" && eval \"$2\"";
+    let desk = site.desk();
+    let args = ["-c", script, "sh", desk.to_str().unwrap(), command];
+    let said = run_within(site::SOON, &mut site.command("sh", &args));
+    assert_eq!(said.code, Some(0), "{page}: {command}: {said:?}");
+    let out = said.out() + &said.err();
+    let words: Vec<&str> = out.split_whitespace().collect();
+    for line in shown {
+        let missing = lasting(line).into_iter().find(|word| !words.contains(word));
+        assert_eq!(missing, None, "{page}: {command} shows {line:?}, and now:\n{out}");
+    }
+    out
+}
+
+/// Tells of the item's file, and puts its size where the pages have it.
+const SIZER: &str = r#"#!/bin/sh
+item=$(cat)
+echo '4711 bytes in 3 files'
+echo 'warning: no thumbnail'
+printf '%s' "$item" | sed 's/"fields":{/&"size":12,/' >&3
+"#;
+
+/// Fails as the item says, or packs.
+const PACKER: &str = r#"#!/bin/sh
+item=$(cat)
+echo packing
+case $item in
+*'"store":"gone"'*) echo 'packer: unable to reach store.example: connection refused' >&2; exit 3 ;;
+*'"file":"gone"'*) echo 'packer: /srv/in/10090.tar: no such file' >&2; exit 12 ;;
+esac
+printf '%s' "$item" | sed 's/"fields":{/&"__result__":true,/' >&3
+"#;
+
+/// An instance with both of them, which run; `config` is packer's.
+fn packing(kind: Kind, config: &str) -> Site {
+    let site = Site::booted(kind);
+    site.participant("sizer", "", SIZER);
+    site.participant("packer", config, PACKER);
+    for name in ["sizer", "packer"] {
+        let log = site.inside(Place::Logs).join(name);
+        site.folder(&site.at(Place::Logs).join(name));
+        let multilog = program("multilog");
+        let run = format!("#!/bin/sh\nexec {} t {}\n", multilog.display(), log.display());
+        site.logger(name, &run);
+    }
+    site.well(&["start", "sizer", "packer"]);
+    site
+}
+
+/// Has sizer work on an item, and packer on its answer.
+fn send(site: &Site, wfid: &str, field: &str) {
+    let args = ["submit", "sizer", "--wfid", wfid, "--reply-to", "packer", "--field", field];
+    site.well(&args);
+    let is_packer_s = |job: &Value| job["participant"] == "packer";
+    let ended = |job: &Value| is_packer_s(job) && job["attempts"][0]["ended"].is_string();
+    site.until(|| {
+        let said = site.well(&["history", "--json", "--wfid", wfid]);
+        said.lines().any(|line| ended(&serde_json::from_str(line).unwrap()))
+    });
 }
 
 #[test]
@@ -69,5 +135,69 @@ fn the_process_writers_walk_follows_one_process_across_two_participants() {
     Site::each(|kind| {
         let site = Site::new(kind);
         walk(&site, "process-writer.md", |_| {});
+    });
+}
+
+#[test]
+fn the_page_about_history_shows_what_comes() {
+    Site::each(|kind| {
+        let site = packing(kind, "tries: 2\nretry: {first: 20ms, longest: 20ms}\n");
+        send(&site, "20261126-0807-bakug1", "store=gone");
+        site.until(|| site.well(&["dead", "list"]).contains("store.example"));
+        send(&site, "20261126-0807-bakug3", "file=gone");
+        send(&site, "20261126-0807-bakug2", "file=there");
+        walk(&site, "history.md", |_| {});
+        let exported = fs::read_to_string(site.desk().join("november.csv")).unwrap();
+        assert_eq!(exported.matches("\r\n").count(), 8, "heads, and 7 attempts:\n{exported}");
+    });
+}
+
+#[test]
+fn the_page_about_logs_shows_what_comes() {
+    Site::each(|kind| {
+        let wfid = "20261126-bakug3";
+        let site = packing(kind, "retry: {first: 1h, longest: 1h}\n");
+        let has = |text: &str| {
+            let log = site.at(Place::Logs).join("packer/current");
+            site.until(|| fs::read_to_string(&log).is_ok_and(|log| log.contains(text)));
+        };
+        send(&site, wfid, "store=gone");
+        has("bakug3/1: fault 3");
+        walk(&site, "logs.md", |number| {
+            if number == 1 {
+                site.well(&["requeue", wfid]);
+                has("bakug3/2: fault 3");
+            }
+        });
+    });
+}
+
+#[test]
+fn the_page_about_processes_runs_one_over_two_participants() {
+    const PAGE: &str = "running-a-process.md";
+    Site::each(|kind| {
+        let site = packing(kind, "");
+        let text = fs::read_to_string(doc(PAGE)).unwrap();
+        let (_, process) = text.split_once("    process: pack-small\n").unwrap();
+        let rest = process.lines().take_while(|line| line.starts_with("    "));
+        let lines = rest.map(|line| &line[4..]).collect::<Vec<_>>().join("\n");
+        let file = format!("process: pack-small\n{lines}\n");
+        site.on_desk(".", &[("pack-small.yaml", &file)]);
+        let mut wfid = String::new();
+        let at = text.find("    $ skynet engine run").unwrap();
+        for (command, shown) in typed_in(&text[at..]) {
+            let Some(named) = command.split(' ').find(|word| word.starts_with("20261126-")) else {
+                // What comes later than this stands in the page, and is not shown by it.
+                let shown: Vec<_> =
+                    shown.into_iter().take_while(|line| !line.contains("#!")).collect();
+                let said = shows(&site, PAGE, &command, &shown);
+                if wfid.is_empty() {
+                    wfid = said.split_once(": pack-small begins").unwrap().0.to_owned();
+                    wfid = wfid.lines().last().unwrap().to_owned();
+                }
+                continue;
+            };
+            shows(&site, PAGE, &command.replace(named, &wfid), &[]);
+        }
     });
 }
