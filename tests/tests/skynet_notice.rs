@@ -45,6 +45,58 @@ fn the_first_crash_is_told_at_once_and_those_of_the_hour_are_held_back_and_count
 }
 
 #[test]
+fn of_a_hundred_crashes_each_kind_is_told_once_all_are_counted_and_no_restart_waits_for_it() {
+    const SERVICES: usize = 10;
+    const EACH: usize = 5;
+    Site::each(|kind| {
+        let hangs = "#!/bin/sh\necho begun >>{told}/hangs\nexec sleep 1000\n";
+        let stage = Stage::new(
+            kind,
+            "targets:\n  - file: {file}\n  - {command: [{told}/hang], time-limit: 1h}",
+            &[("hang", hangs)],
+        );
+        let site = &stage.site;
+        let names: Vec<String> = (0..SERVICES).map(|i| format!("bad{i}")).collect();
+        for name in &names {
+            stage.ends(name);
+        }
+        let all = |code: &str| {
+            for name in &names {
+                stage.code(name, code);
+            }
+        };
+        let told = |signature: &str| {
+            stage.notices().iter().filter(|one| one["signature"] == signature).count()
+        };
+        for (code, lives) in [("3", EACH), ("4", 2 * EACH)] {
+            all(code);
+            site.until(|| names.iter().all(|name| stage.lives(name) > lives));
+            site.until(|| told(&format!("exit {code}")) == SERVICES);
+        }
+        all("");
+        site.until(|| names.iter().all(|name| site.pid(name).is_some()));
+        // One that sleeps has said its last words, and was counted as a life.
+        let crashes = || names.iter().map(|name| stage.lives(name) as u64 - 1).sum::<u64>();
+        let counted = || {
+            let told: u64 = stage.notices().iter().filter_map(|one| one["count"].as_u64()).sum();
+            told + stage.list().iter().filter_map(|one| one["held"].as_u64()).sum::<u64>()
+        };
+        site.until(|| counted() == crashes());
+        assert!(crashes() >= 100, "{}", crashes());
+        let mut kinds: Vec<(String, String)> = stage
+            .notices()
+            .iter()
+            .map(|one| (one["service"].to_string(), one["signature"].to_string()))
+            .collect();
+        kinds.sort();
+        kinds.dedup();
+        assert_eq!((stage.notices().len(), kinds.len()), (2 * SERVICES, 2 * SERVICES));
+        // All this time the other one was told the first of them.
+        assert_eq!(stage.read("hangs"), "begun\n");
+    });
+}
+
+#[test]
 fn the_count_is_told_when_the_time_is_over() {
     Site::each(|kind| {
         let stage = Stage::new(kind, "every: 4s\ntargets:\n  - file: {file}", &[]);
@@ -331,9 +383,9 @@ fn dead_items_and_participants_that_go_away_are_told_with_the_item() {
         site.participant("dies", config, DIES);
         let absent = "mode: persistent\nrestart: {first: 100ms, longest: 200ms}\n";
         let dir = site.participant("absent", absent, DIES);
+        site.well(&["enable", "--now", "fails", "dies", "absent"]);
         fs::remove_file(dir.join("work")).unwrap();
-        site.well(&["enable", "--now", "fails", "dies"]);
-        site.ends(1, &["enable", "--now", "absent"]);
+        site.ends(1, &["restart", "absent"]);
         site.submit("fails", "w-one");
         site.submit("dies", "w-two");
         let find = |service: &str, kind: &str| {
