@@ -116,11 +116,25 @@ fn unknown_names_are_said_and_skipped() {
         );
         assert!(site.pid("sizer").is_some());
         for (args, near) in [
-            (&["stauts"][..], "unrecognized subcommand 'stauts'; did you mean status?"),
-            (&["status", "--jsno"], "'--jsno' found; did you mean --json?"),
-            (&["wait", "sizer", "--state", "busy"], "but one of up, down, ready, idle, finished"),
+            (
+                &["stauts"][..],
+                "unrecognized subcommand 'stauts'; did you mean status?; see skynet --help",
+            ),
+            (
+                &["status", "--jsno"],
+                "'--jsno' found; did you mean --json?; see skynet status --help",
+            ),
+            (
+                &["wait", "sizer", "--state", "busy"],
+                "but one of up, down, ready, idle, finished; see skynet wait --help",
+            ),
+            (&["job", "show"], "missing: <JOB|WFID>; see skynet job show --help"),
+            (&["dead", "show", "x"], "not a number; see skynet dead show --help"),
         ] {
-            says(&site.ends(100, args), &[&["skynet: fatal: ", near, "; see skynet --help"]]);
+            says(&site.ends(100, args), &[&["skynet: fatal: ", near]]);
+        }
+        for args in [&[][..], &["job"]] {
+            assert!(site.ends(100, args).contains("\nCommands:\n"), "{args:?}");
         }
         assert_eq!(site.skynet(&["start"]).code, Some(100));
         assert_eq!(site.skynet(&["stop", "sizer", "--timeout", "5"]).code, Some(100));
@@ -128,6 +142,24 @@ fn unknown_names_are_said_and_skipped() {
         // Nothing is left that could be done.
         says(&site.ends(1, &["reload", "sizer"]), &[&["sizer: down, nothing to reload"]]);
     });
+}
+
+#[test]
+fn help_of_every_verb_fits_eighty_columns() {
+    let site = Site::new(Kind::Private);
+    let help = site.well(&["--help"]);
+    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs = verbs.take_while(|line| !line.is_empty());
+    let named = verbs.filter(|line| !line.starts_with("   "));
+    let verbs: Vec<&str> = named.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(verbs.contains(&"status") && verbs.contains(&"completion"), "{verbs:?}");
+    for verb in [""].into_iter().chain(verbs) {
+        let args: Vec<&str> =
+            [verb, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let help = site.well(&args);
+        let wide = help.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(wide, None, "{verb}");
+    }
 }
 
 #[test]
@@ -383,6 +415,35 @@ fn instances_that_do_not_start_are_told_one_by_one() {
                 &["bad: FAILED: 2 of 2 instances did not start; log: "],
             ],
         );
+        // Between two starts that is its trouble, though its exo is up.
+        site.until(|| site.well(&["status"]).contains("bad_0: its program ended"));
+    });
+}
+
+#[test]
+fn a_participant_whose_code_is_gone_is_told_with_the_file_and_what_runs_is_left_alone() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let dir = site.participant("p", "", "#!/bin/sh\nexit 0\n");
+        site.well(&["start", "p"]);
+        let pid = site.pid("p");
+        fs::remove_file(dir.join("work")).unwrap();
+        let its = site.inside(Place::Participants).join("p");
+        let why = format!("p: FAILED: there is no program {}/work; put it there, ", its.display());
+        says(&site.ends(1, &["reload", "p"]), &[&[&why, "; it runs on as it was"]]);
+        assert_eq!(site.pid("p"), pid);
+        site.well(&["stop", "p"]);
+        says(&site.ends(1, &["start", "p"]), &[&[&why, "or install it again"]]);
+        says(&site.ends(1, &["enable", "--now", "p"]), &[&[&why]]);
+        assert_eq!((site.pid("p"), site.well(&["list", "--enabled", "p"])), (None, String::new()));
+        // The code that an interpreter is given counts, too; words that are no code do not.
+        fs::write(dir.join("exo.yaml"), "command: [sh, -e, handle.sh, out.txt]\n").unwrap();
+        let why = format!("there is no file {}/handle.sh", its.display());
+        says(&site.ends(1, &["start", "p"]), &[&["p: FAILED: ", &why]]);
+        assert!(site.ends(1, &["check", "p"]).contains(&format!("exo.yaml:1: command: {why}")));
+        fs::write(dir.join("handle.sh"), "exit 0\n").unwrap();
+        site.own_all(&dir);
+        site.well(&["start", "p"]);
     });
 }
 

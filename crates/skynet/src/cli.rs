@@ -1,28 +1,28 @@
 //! skynet's command line.
 
-use crate::failure::{Answer, Failure, SKYNET};
+use crate::failure::{Answer, SKYNET};
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
+use crate::usage;
 use crate::verbs::{
     acts, apply, boot, cancel, cat, check, completion, dead, disable, doctor, drain, enable,
     engine, export, failures, halt, history, import, install, job, launch, list, log, manual, new,
     notice, rebuild, register, reload, replay, request, requeue, restart, resume, rule, start,
     status, stop, submit, top, uninstall, wait,
 };
-use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 use exo::config::Whose;
 use std::ffi::OsStr;
 use sys::linux::fd;
-use sys::program::USAGE;
 
 /// One command for services and participants: root works on the system, everybody else on an
 /// instance of their own.
 #[derive(Debug, Parser)]
 #[command(name = "skynet", version, disable_help_subcommand = true, infer_subcommands = false)]
 struct Cli {
-    /// When there is colour.
+    /// When there is colour: auto (on a terminal, unless `NO_COLOR` is set), always or never.
     #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(hide_possible_values = true, hide_default_value = true)]
     color: Colour,
     /// Work on the system's instance, not on one of our own.
     #[arg(long, global = true)]
@@ -164,38 +164,7 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
                 (Err(failure), _) => Err(failure),
             }
         }
-        Err(why) => explain(&why),
+        Err(why) => usage::explain(&why, &Cli::command(), arguments),
     };
     answer.unwrap_or_else(|failure| failure.say())
-}
-
-/// `--help` and `--version`, or what is wrong with the arguments.
-fn explain(why: &clap::Error) -> Answer {
-    let text = why.render().to_string();
-    if !why.use_stderr() {
-        fd::write_all(1, text.as_bytes()).map_err(|why| Failure::errno("write", "output", why))?;
-        return Ok(0);
-    }
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let first = first.trim_start_matches("error: ");
-    Err(Failure { code: USAGE, lines: vec![format!("{first}{}; see skynet --help", near(why))] })
-}
-
-/// Returns what may have been meant, or else what there is.
-fn near(why: &clap::Error) -> String {
-    const SUGGESTED: [ContextKind; 3] =
-        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    let nearest = |kind: &ContextKind| match why.get(*kind)? {
-        ContextValue::String(word) => Some(word.clone()),
-        // The nearest is the last of them.
-        ContextValue::Strings(words) => words.last().cloned(),
-        _ => None,
-    };
-    if let Some(word) = SUGGESTED.iter().find_map(nearest) {
-        return format!("; did you mean {word}?");
-    }
-    match why.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(words)) => format!(", but one of {}", words.join(", ")),
-        _ => String::new(),
-    }
 }

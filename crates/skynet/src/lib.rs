@@ -37,5 +37,6 @@ pub mod store;
 pub mod svscan;
 mod talk;
 pub mod tree;
+pub mod usage;
 pub mod verbs;
 pub mod wrap;

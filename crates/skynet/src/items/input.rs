@@ -96,6 +96,9 @@ fn texts(source: Source<'_>, limit: usize) -> Result<Vec<Text>, Failure> {
     let mut texts = Vec::new();
     for word in words {
         let text = one(word, most)?;
+        if source.items.is_empty() && text.bytes.trim_ascii().is_empty() {
+            return Ok(Vec::new());
+        }
         if source.by_line {
             texts.extend(lines(&text));
         } else {

@@ -4,6 +4,7 @@ use super::Sight;
 use super::plan::{Order, Plan, Step};
 use crate::here::Here;
 use crate::links;
+use crate::lint::participant;
 use crate::service::Service;
 use crate::svscan;
 use daemontools::observe::{Life, Snapshot};
@@ -78,6 +79,14 @@ pub fn comes_up_behind(socket: Option<PathBuf>) -> Step {
 #[must_use]
 pub fn end() -> Vec<Step> {
     vec![Step::Reach(Order::End, Goal::Finished), Step::LoggerEnds]
+}
+
+/// Tells why a participant would come up and never work: its program, or its code, is not there.
+#[must_use]
+pub fn missing(service: &Service) -> Option<String> {
+    let loaded = service.is_participant.then(|| service.load().ok())??;
+    let why = participant::missing(&loaded)?;
+    Some(format!("{why}; put it there, or install it again"))
 }
 
 /// Returns the control socket of the exo that a service is; `None` = it is none that can be asked.

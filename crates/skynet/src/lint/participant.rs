@@ -4,6 +4,8 @@ use crate::finding::Finding;
 use crate::here::Here;
 use crate::service::Service;
 use exo::config::{self, Loaded};
+use exo::settings::Settings;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,6 +14,10 @@ use sys::account;
 
 /// Permission bits that let the group and others write.
 const WRITE: [u32; 2] = [0o020, 0o002];
+/// What runs scripts, whatever version stands behind the name.
+const INTERPRETERS: [&str; 7] = ["python", "sh", "bash", "dash", "perl", "ruby", "node"];
+/// How names of scripts end.
+const ENDINGS: [&str; 5] = ["py", "sh", "pl", "rb", "js"];
 /// In such a folder names belong to their owners.
 const STICKY: u32 = 0o1000;
 
@@ -43,16 +49,47 @@ pub fn look(here: &Here, service: &Service) -> (Option<Loaded>, Vec<Finding>) {
     (Some(loaded), findings)
 }
 
+/// Returns why a participant cannot work: its program, or the code that this is given, is not there.
+#[must_use]
+pub fn missing(loaded: &Loaded) -> Option<String> {
+    program(loaded).err()
+}
+
 /// Finds the program as it will be found; `None` where another exoskeleton sees to that.
 fn program(loaded: &Loaded) -> Result<Option<PathBuf>, String> {
+    let found = executable(loaded)?;
+    if let Some(code) = found.as_ref().and_then(|_| code(&loaded.settings)) {
+        return Err(format!("there is no file {}", code.display()));
+    }
+    Ok(found)
+}
+
+/// Returns the code that an interpreter is given, if it is not there: the first word with the ending
+/// of a script.
+fn code(settings: &Settings) -> Option<PathBuf> {
+    let mut words =
+        settings.command.iter().map(|word| Path::new(OsStr::from_bytes(word.to_bytes())));
+    let interpreter = words.next()?.file_name()?.to_string_lossy();
+    if !INTERPRETERS.iter().any(|name| interpreter.starts_with(name)) {
+        return None;
+    }
+    let is_code = |word: &&Path| {
+        word.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending == *known))
+    };
+    let code = settings.directory.join(words.find(is_code)?);
+    (!code.exists()).then_some(code)
+}
+
+/// Finds the executable file.
+fn executable(loaded: &Loaded) -> Result<Option<PathBuf>, String> {
     let settings = &loaded.settings;
     let Some(first) = settings.command.first() else { return Ok(None) };
-    let first = Path::new(std::ffi::OsStr::from_bytes(first.to_bytes()));
+    let first = Path::new(OsStr::from_bytes(first.to_bytes()));
     let is_program = |path: &PathBuf| {
         fs::metadata(path).is_ok_and(|s| s.is_file() && s.permissions().mode() & 0o111 != 0)
     };
     if first.as_os_str().as_bytes().contains(&b'/') {
-        let path = settings.directory.join(first);
+        let path = settings.directory.join(first.strip_prefix(".").unwrap_or(first));
         return if is_program(&path) {
             Ok(Some(path))
         } else if path.exists() {

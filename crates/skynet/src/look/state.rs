@@ -182,7 +182,9 @@ fn of_exo(seen: &Seen, state: State) -> Option<String> {
         Exo::Refused(why) => Some(why.clone()),
         Exo::Told(told) => told.status.trouble.clone().or_else(|| {
             let failed = |one: &super::asking::Instance| {
-                one.start_failure.as_ref().map(|why| format!("{}: {why}", one.name))
+                let ended = one.next_start.map(|_| "its program ended");
+                let why = one.start_failure.as_deref().or(ended)?;
+                Some(format!("{}: {why}", one.name))
             };
             told.status.instances.iter().find_map(failed)
         }),

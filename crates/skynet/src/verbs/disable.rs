@@ -15,7 +15,7 @@ pub struct Disable {
     #[command(flatten)]
     names: Names,
     /// Stop them, too.
-    #[arg(long)]
+    #[arg(long, alias = "apply")]
     now: bool,
     #[command(flatten)]
     patience: Patience,

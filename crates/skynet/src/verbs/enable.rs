@@ -16,7 +16,7 @@ pub struct Enable {
     #[command(flatten)]
     names: Names,
     /// Start them, too.
-    #[arg(long)]
+    #[arg(long, alias = "apply")]
     now: bool,
     #[command(flatten)]
     patience: Patience,
@@ -54,6 +54,9 @@ pub(super) fn plan(sight: &Sight<'_>, here: &Here) -> Result<Plan, Plan> {
 
 fn plan_now(sight: &Sight<'_>, here: &Here) -> Result<Plan, Plan> {
     let service = sight.service;
+    if let Some(why) = care::missing(service) {
+        return Err(Plan::refused(why));
+    }
     let was_enabled = service.is_enabled();
     links::unbar(service)?;
     if !service.is_linked {

@@ -32,6 +32,9 @@ fn plan(sight: &Sight<'_>) -> Plan {
     if !sight.is_up() {
         return Plan::Nothing("down, nothing to reload".to_owned());
     }
+    if let Some(why) = care::missing(sight.service) {
+        return Plan::refused(format!("{why}; it runs on as it was"));
+    }
     let mut socket = None;
     if sight.service.is_participant {
         match sight.service.load() {

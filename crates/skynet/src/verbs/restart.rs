@@ -1,7 +1,7 @@
 //! `skynet restart`: services run anew.
 
 use super::start;
-use crate::failure::Answer;
+use crate::failure::{Answer, warn};
 use crate::here::Here;
 use crate::life::plan::{Order, Plan, Step, Steps};
 use crate::life::{self, Patience, Sight, care};
@@ -29,6 +29,10 @@ pub fn run(args: &Restart, here: &Here) -> Answer {
 pub(super) fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
     if !sight.is_up() {
         return start::plan(sight, here);
+    }
+    // Nothing is checked: it is restarted all the same.
+    if let Some(why) = care::missing(sight.service) {
+        warn(&format!("{}: {why}", sight.service.name));
     }
     if care::is_left_behind(sight) {
         return Plan::Do(Steps::to("restarted", "told to restart", care::start(sight)));

@@ -33,6 +33,9 @@ pub(super) fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
     if sight.is_by_all && !sight.service.is_enabled() {
         return Plan::Nothing("disabled, left alone; name it to start it".to_owned());
     }
+    if let Some(why) = care::missing(sight.service) {
+        return Plan::refused(why);
+    }
     match care::take_in(sight, here) {
         Ok(steps) => {
             let steps = steps.into_iter().chain(care::start(sight));

@@ -29,8 +29,10 @@ pub struct Wait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum State {
     /// It runs.
+    #[value(alias = "RUNNING")]
     Up,
     /// It does not run and is not going to.
+    #[value(alias = "STOPPED")]
     Down,
     /// It runs and says that it is ready; of a participant, every instance has started.
     Ready,
