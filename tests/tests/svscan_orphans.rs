@@ -14,9 +14,9 @@ fn nothing_starts_again_at_the_end_where_nobody_has_reaped_the_supervises() {
     process::become_subreaper().unwrap();
     let scratch = Scratch::new();
     let make = |i: usize| {
-        let run = if i % 2 == 0 { TALKER } else { COUNTED };
+        let run = if i.is_multiple_of(2) { TALKER } else { COUNTED };
         let dir = scratch.service(&format!("service/s{i}"), run);
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             add_logger(&dir);
         }
         dir
