@@ -127,3 +127,17 @@ fn a_queue_that_is_deleted_and_made_again_is_consumed_from_again() {
     assert_eq!(remote.answers(1)["w2"].len(), 1);
     drop(exo);
 }
+
+#[test]
+fn a_right_to_read_the_queue_that_is_missing_is_said_and_waited_for() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let vhost = &remote.server.vhost;
+    Rabbit::shared().permit(vhost, "^(skynet-control|amq.gen.*)$");
+    let exo = remote.site.exo();
+    remote.site.until(|| remote.site.log().contains("unable to consume from p"));
+    Rabbit::shared().permit(vhost, ".*");
+    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    is_answered_once_and_done_once(&remote);
+    drop(exo);
+}

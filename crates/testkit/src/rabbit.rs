@@ -81,11 +81,19 @@ impl Rabbit {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("v{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.call(&format!("rabbit_vhost:add(<<\"{name}\">>, <<\"t\">>)."));
-        self.call(&format!(
-            "rabbit_auth_backend_internal:set_permissions(<<\"{USER}\">>, <<\"{name}\">>, \
-             <<\".*\">>, <<\".*\">>, <<\".*\">>, <<\"t\">>)."
-        ));
+        self.permit(&name, ".*");
         name
+    }
+
+    /// Lets [`USER`] read, in a virtual host, only what has such a name.
+    ///
+    /// # Panics
+    /// Where there is no such virtual host.
+    pub fn permit(&self, vhost: &str, read: &str) {
+        self.call(&format!(
+            "rabbit_auth_backend_internal:set_permissions(<<\"{USER}\">>, <<\"{vhost}\">>, \
+             <<\".*\">>, <<\".*\">>, <<\"{read}\">>, <<\"t\">>)."
+        ));
     }
 
     /// Has it evaluate an Erlang expression, which ends with a dot; returns what came of it.
@@ -102,7 +110,7 @@ impl Rabbit {
     #[track_caller]
     fn ask(&self, expression: &str) -> String {
         let mut said = None;
-        holds_within(Duration::from_secs(30), || {
+        let _ = holds_within(Duration::from_secs(30), || {
             said = self.try_call(expression);
             said.is_some()
         });

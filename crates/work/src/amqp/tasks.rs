@@ -146,7 +146,10 @@ pub(super) async fn line(
         answered(channel.basic_qos(1, BasicQosOptions::default())).await?;
         Ok::<_, String>(channel)
     };
-    let Ok(channel) = opened.await else { return teller.line(number, Said::Gone) };
+    let channel = match opened.await {
+        Ok(channel) => channel,
+        Err(why) => return teller.lost(why),
+    };
     drop(link);
     let mut consumer = None;
     loop {
@@ -215,7 +218,16 @@ async fn obey(
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
             );
-            *consumer = Some(answered(asked).await?);
+            match answered(asked).await {
+                Ok(begun) => *consumer = Some(begun),
+                // The queue is gone, or its reading not allowed: a new connection makes it anew, or
+                // finds the same, and takes its time.
+                Err(why) => {
+                    let why = format!("unable to consume from {queue}: {why}");
+                    teller.lost(why.clone());
+                    return Err(why);
+                }
+            }
             teller.line(number, Said::Consumes);
         }
         Order::Cancel => {
