@@ -83,10 +83,16 @@ macro_rules! no_std_program {
             $crate::process::exit(111)
         }
 
-        /// Builds without optimisation refer to it; without unwinding it is never called.
-        #[cfg(debug_assertions)]
+        /// `core` and `alloc` are built for programs that unwind, and refer to this and the next
+        /// where no optimisation sees that this one does not; they are never called.
         #[allow(unsafe_code)]
         #[unsafe(no_mangle)]
         extern "C" fn rust_eh_personality() {}
+
+        #[allow(unsafe_code, non_snake_case)]
+        #[unsafe(no_mangle)]
+        extern "C" fn _Unwind_Resume() -> ! {
+            $crate::process::exit(111)
+        }
     };
 }
