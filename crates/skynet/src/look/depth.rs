@@ -107,8 +107,12 @@ impl<'a> Depth<'a> {
         if let (Some(died), Some(oldest)) = (died, oldest)
             && died < oldest
         {
-            // Its logger may have read the last of it a moment later: starts are a second apart.
-            let until = Stamp::from_unix(died.unix_seconds() + 1, died.nanos);
+            // Its logger may have read the last of it a moment later; what it says in its next life,
+            // which comes at once where the last one was long enough, is something else.
+            let later = Stamp::from_unix(died.unix_seconds() + 1, died.nanos);
+            let lives = self.record().filter(|record| record.process.pid != 0);
+            let next = lives.map(|record| record.since).filter(|since| died < *since);
+            let until = next.filter(|since| *since < later).unwrap_or(later);
             self.last_words = lines::last(&log.folder, Some(until), LAST_WORDS).unwrap_or_default();
         }
     }
