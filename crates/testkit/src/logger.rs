@@ -217,9 +217,23 @@ impl Logger {
             assert!(ended.is_none(), "multilog ended: {ended:?}");
             pipe.is_empty()
         });
+        // One that was just started and had nothing to read may not be so far yet.
+        until(20, || self.hears(linux::signal::numbers::SIGTERM));
         self.signal(linux::signal::numbers::SIGTERM);
         let ended = self.end_within(30);
         assert!(ended.success(), "multilog ended: {ended:?}");
+    }
+
+    /// Tells whether a signal does something of its own to it.
+    fn hears(&self, signal: i32) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.unwrap_or_default();
+        let masks = status.lines().filter_map(|line| {
+            line.strip_prefix("SigCgt:").or_else(|| line.strip_prefix("SigBlk:"))
+        });
+        masks
+            .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .any(|mask| mask >> (signal - 1) & 1 == 1)
     }
 
     /// From now on injects faults into it, see [`injected`].
