@@ -61,7 +61,7 @@ fn what_the_page_types_leads_from_the_package_to_a_participant_that_outlives_a_r
     let again = root.well("skynet submit wordcount --field file=/etc/group --wait --json");
     assert!(again.contains("\"fault\":0"), "{again}");
     // As the page says where it was installed by hand.
-    root.well("skynet uninstall wordcount");
+    root.well("skynet uninstall --now wordcount");
     type_in(&root, here, package);
     let packaged = root.well("skynet submit wordcount --field file=/etc/group --wait --json");
     assert!(packaged.contains("\"fault\":0"), "{packaged}");
