@@ -164,13 +164,17 @@ impl Logger {
     /// Where neither comes.
     #[track_caller]
     pub fn until_it_heeds_signals(&self) {
-        let blocked = || {
-            let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-            let set = text.lines().find_map(|line| line.strip_prefix("SigBlk:"))?;
-            u64::from_str_radix(set.trim(), 16).ok()
+        // The original catches it, and blocks it where it must not come.
+        let heeds = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+            let status = status.unwrap_or_default();
+            let sets = status.lines().filter_map(|line| {
+                line.strip_prefix("SigBlk:").or_else(|| line.strip_prefix("SigCgt:"))
+            });
+            let term = 1 << (linux::signal::numbers::SIGTERM - 1);
+            sets.filter_map(|set| u64::from_str_radix(set.trim(), 16).ok())
+                .any(|set| set & term != 0)
         };
-        let term = 1 << (linux::signal::numbers::SIGTERM - 1);
-        let heeds = || blocked().is_some_and(|set| set & term != 0);
         until(20, || heeds() || crate::scratch::is_zombie(self.pid()));
     }
 
@@ -218,22 +222,10 @@ impl Logger {
             pipe.is_empty()
         });
         // One that was just started and had nothing to read may not be so far yet.
-        until(20, || self.hears(linux::signal::numbers::SIGTERM));
+        self.until_it_heeds_signals();
         self.signal(linux::signal::numbers::SIGTERM);
         let ended = self.end_within(30);
         assert!(ended.success(), "multilog ended: {ended:?}");
-    }
-
-    /// Tells whether a signal does something of its own to it.
-    fn hears(&self, signal: i32) -> bool {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
-        let status = status.unwrap_or_default();
-        let masks = status.lines().filter_map(|line| {
-            line.strip_prefix("SigCgt:").or_else(|| line.strip_prefix("SigBlk:"))
-        });
-        masks
-            .filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-            .any(|mask| mask >> (signal - 1) & 1 == 1)
     }
 
     /// From now on injects faults into it, see [`injected`].
