@@ -25,6 +25,18 @@ fn busy(remote: &Remote) -> Exo {
     exo
 }
 
+/// Stops the broker, and waits until exo has noticed.
+fn cut_off(remote: &Remote) {
+    Rabbit::shared().stop_app();
+    remote.site.until(|| trouble(&remote.site) != Value::Null);
+}
+
+/// Lets the item end: that is recorded at once, whether or not anybody can be told.
+fn end(remote: &Remote) {
+    remote.go();
+    remote.site.until(|| remote.site.attempts("w1").iter().any(|one| one.ended.is_some()));
+}
+
 #[track_caller]
 fn is_answered_once_and_done_once(remote: &Remote) {
     assert_eq!(remote.answers(1)["w1"].len(), 1);
@@ -51,8 +63,7 @@ fn a_broker_that_goes_down_and_comes_back_in_mid_item_costs_nothing() {
     let _turn = turn();
     let remote = Remote::new("");
     let exo = busy(&remote);
-    Rabbit::shared().stop_app();
-    remote.site.until(|| trouble(&remote.site) != Value::Null);
+    cut_off(&remote);
     Rabbit::shared().start_app();
     remote.site.until(|| trouble(&remote.site) == Value::Null);
     remote.go();
@@ -65,11 +76,8 @@ fn what_ends_while_the_broker_is_down_is_answered_when_it_is_back() {
     let _turn = turn();
     let remote = Remote::new("");
     let exo = busy(&remote);
-    Rabbit::shared().stop_app();
-    remote.site.until(|| trouble(&remote.site) != Value::Null);
-    remote.go();
-    // Recorded at once, whether or not anybody can be told.
-    remote.site.until(|| remote.site.attempts("w1").iter().any(|one| one.ended.is_some()));
+    cut_off(&remote);
+    end(&remote);
     Rabbit::shared().start_app();
     is_answered_once_and_done_once(&remote);
     drop(exo);
@@ -80,10 +88,8 @@ fn an_exo_that_is_killed_while_the_broker_is_down_leaves_its_answer_to_the_next(
     let _turn = turn();
     let remote = Remote::new("");
     let exo = busy(&remote);
-    Rabbit::shared().stop_app();
-    remote.site.until(|| trouble(&remote.site) != Value::Null);
-    remote.go();
-    remote.site.until(|| remote.site.attempts("w1").iter().any(|one| one.ended.is_some()));
+    cut_off(&remote);
+    end(&remote);
     exo.kill9();
     let next = remote.site.exo();
     Rabbit::shared().start_app();
