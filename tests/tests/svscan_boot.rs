@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+use ondisk::record::Record;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -59,11 +60,15 @@ fn svscans_of_several_time_namespaces_take_over_each_other_s_supervises_and_serv
         for supervise in kept {
             kill9(supervise.unwrap());
         }
-        let all_back = || {
-            let record = |dir: &PathBuf| record(dir).is_some_and(|record| record.adopted);
-            supervises().iter().all(Option::is_some) && dirs.iter().all(record)
+        // The record of those before them may say the same.
+        let is_back = |dir: &PathBuf| {
+            let supervise = supervise_of(&scratch, dir);
+            let its = |record: Record| {
+                record.adopted && Some(record.supervisor.pid.cast_signed()) == supervise
+            };
+            is_supervised(dir) && record(dir).is_some_and(its)
         };
-        scan.until(|| watched(&scan) == 0 && all_back());
+        scan.until(|| watched(&scan) == 0 && dirs.iter().all(is_back));
         assert_eq!(dirs.iter().map(|dir| running(dir)).collect::<Vec<_>>(), pids);
     }
     // Whoever waits for a service from outside is answered as well.
