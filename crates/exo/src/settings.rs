@@ -96,6 +96,8 @@ pub struct Broker {
     pub delivery_limit: Option<i32>,
     /// Where the broker puts what is rejected or dropped.
     pub dead_letter_exchange: Option<String>,
+    /// Requests by AIR are answered.
+    pub air: bool,
 }
 
 impl Broker {
@@ -120,6 +122,7 @@ impl Default for Broker {
             quorum: false,
             delivery_limit: None,
             dead_letter_exchange: None,
+            air: false,
         }
     }
 }
@@ -196,11 +199,21 @@ pub struct Settings {
     pub log_level: log::LevelFilter,
 }
 
+/// Returns the name of an instance.
+pub(crate) fn instance_name(participant: &str, number: u16) -> String {
+    format!("{participant}_{number}")
+}
+
 impl Settings {
     /// Returns the control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.run.join(self.socket_name())
+    }
+
+    /// Returns the names of the instances, in their order.
+    pub fn instance_names(&self) -> impl Iterator<Item = String> {
+        (0..self.instances).map(|number| instance_name(&self.participant, number))
     }
 
     /// Returns its name in the folder of the control sockets.

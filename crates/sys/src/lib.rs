@@ -7,6 +7,7 @@ pub mod confine;
 pub mod contents;
 pub mod filter;
 pub mod getopt;
+pub mod host;
 pub mod listener;
 pub mod passwd;
 pub mod privilege;

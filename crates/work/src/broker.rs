@@ -3,6 +3,7 @@
 use crate::change::{Applied, Ask, Asked, By, Change, Ended, JobId, Lease, NewJob, Refused, Taken};
 use machine::time::Mono;
 use machine::work::Fault;
+use serde_json::Value;
 use std::os::fd::BorrowedFd;
 
 /// A queue that items are taken from, one ask at a time.
@@ -103,6 +104,11 @@ pub trait Broker {
     fn make(&mut self, ticket: u64, by: By, asked: Asked) {
         self.wish(Wish::Change(Change::Asked(by, asked), Then::Made(ticket)));
     }
+
+    /// Answers [`Event::StatusAsked`], whose ticket this is.
+    fn tell(&mut self, ticket: u64, status: Value) {
+        self.wish(Wish::Tell(ticket, status));
+    }
 }
 
 /// What a loop wants of a broker.
@@ -118,6 +124,8 @@ pub enum Wish {
     Send(u64, Box<NewJob>),
     /// A look for items that come by another way than the queue.
     Collect,
+    /// An answer to somebody who asked how it stands.
+    Tell(u64, Value),
 }
 
 /// What a loop is told about a change that it wanted.
@@ -239,6 +247,15 @@ pub enum Event {
         ticket: u64,
         /// What came of it.
         made: Result<Applied, Refused>,
+    },
+    /// Somebody asks from afar how it stands: to be answered by [`Broker::tell`], at once.
+    StatusAsked {
+        /// Names the question.
+        ticket: u64,
+        /// With which instance; `None` = with any.
+        instance: Option<String>,
+        /// With whoever works on this process; `None` = with whoever works or not.
+        wfid: Option<String>,
     },
     /// Something does not go on until this is mended, items from the drop folder or everything;
     /// wishes are kept, and tried again by themselves.

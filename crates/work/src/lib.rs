@@ -1,5 +1,6 @@
 //! Work items: the store that records them, and the queues they come from.
 
+pub mod air;
 pub mod amqp;
 mod bell;
 pub mod broker;

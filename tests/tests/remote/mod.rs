@@ -28,15 +28,20 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(crate) fn new(more: &str) -> Self {
-        Self::of(Rabbit::shared().vhost(), more)
+        Self::of(Rabbit::shared().vhost(), "", more)
+    }
+
+    /// It answers requests by AIR.
+    pub(crate) fn with_air(more: &str) -> Self {
+        Self::of(Rabbit::shared().vhost(), "  air: true\n", more)
     }
 
     /// Another machine with the same queue.
     pub(crate) fn beside(&self) -> Self {
-        Self::of(self.server.vhost.clone(), "")
+        Self::of(self.server.vhost.clone(), "", "")
     }
 
-    fn of(vhost: String, more: &str) -> Self {
+    fn of(vhost: String, more_of_broker: &str, more: &str) -> Self {
         let rabbit = Rabbit::shared();
         let site = Site::per_item(WORK, more);
         let password_file = site.join("password");
@@ -52,7 +57,7 @@ impl Remote {
         );
         let yaml = site.join("etc/skynet.yaml");
         let whole = fs::read_to_string(&yaml).unwrap();
-        fs::write(&yaml, format!("{broker}{whole}")).unwrap();
+        fs::write(&yaml, format!("{broker}{more_of_broker}{whole}")).unwrap();
         let server = Server {
             host: "127.0.0.1".to_owned(),
             port: rabbit.port(),

@@ -37,6 +37,7 @@ pub(super) fn set(entry: &Entry, whole: &str, broker: &mut Broker) -> Result<(),
         "dead-letter-exchange" => {
             broker.dead_letter_exchange = if field.is_none() { None } else { Some(field.line()?) };
         }
+        "air" => broker.air = field.truth()?,
         name => return Err(Problem::new(entry.at, whole, nearest(name, &BROKER))),
     }
     Ok(())
@@ -73,6 +74,7 @@ pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
         ("tls", broker.tls.to_string()),
         ("reply-queue", broker.reply_queue.clone()),
         ("quorum", broker.quorum.to_string()),
+        ("air", broker.air.to_string()),
         ("delivery-limit", broker.delivery_limit.map_or_else(none, |n| n.to_string())),
         ("dead-letter-exchange", broker.dead_letter_exchange.clone().unwrap_or_else(none)),
     ]);

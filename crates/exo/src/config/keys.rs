@@ -72,7 +72,7 @@ pub(crate) const KEYS: [Key; 36] = [
 pub(crate) const DELAYS: [&str; 2] = ["first", "longest"];
 
 /// Keys below `broker`.
-pub(crate) const BROKER: [&str; 11] = [
+pub(crate) const BROKER: [&str; 12] = [
     "kind",
     "host",
     "port",
@@ -84,6 +84,7 @@ pub(crate) const BROKER: [&str; 11] = [
     "quorum",
     "delivery-limit",
     "dead-letter-exchange",
+    "air",
 ];
 
 /// Keys below `limits`.

@@ -3,7 +3,7 @@
 use super::Trouble;
 use crate::accounts::Person;
 use crate::order::Start;
-use crate::settings::{Mode, Settings};
+use crate::settings::{Mode, Settings, instance_name};
 use std::ffi::CString;
 use std::ffi::c_char;
 use std::os::unix::ffi::OsStringExt;
@@ -85,7 +85,7 @@ impl Environment {
 
     /// Adds what is said about one start.
     pub(super) fn of(&self, start: &Start) -> Variables<'_> {
-        let instance = format!("{}_{}", self.participant, start.instance);
+        let instance = instance_name(&self.participant, start.instance);
         let said = [
             ("SKYNET_INSTANCE", &instance),
             ("SKYNET_WFID", &start.wfid),

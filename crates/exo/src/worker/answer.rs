@@ -1,6 +1,7 @@
 //! What is asked by the control socket, and what is answered.
 
 use super::control::{Made, Waited};
+use super::slot::Slot;
 use super::{Phase, Worker, now};
 use crate::control::{Answer, Request, Until, code_of};
 use ::log::info;
@@ -23,13 +24,7 @@ impl Worker {
     /// Does what is asked; `None` where the answer follows.
     pub(super) fn answer(&mut self, at: usize, peer: Peer, request: &Request) -> Option<Answer> {
         match request {
-            Request::Status => {
-                let answer = Answer::status(&self.status());
-                // For whoever asks again: one of them may be busy, and nobody waits for it.
-                let now = now();
-                self.slots.iter_mut().for_each(|slot| slot.ask_how_far(now));
-                Some(answer)
-            }
+            Request::Status => Some(self.status_for(None, None)),
             Request::Wait { until } => self.let_wait(at, Waited::For(*until)),
             Request::Watch { seen } => self.let_wait(at, Waited::Trouble(*seen)),
             Request::Drain | Request::Resume if self.phase == Phase::Stopping => {
@@ -154,6 +149,25 @@ impl Worker {
         Ok(open.into_iter().filter(is_meant).map(|job| job.id).collect())
     }
 
+    /// Says how this instance stands, or all, and of those only who works on this process. Asks
+    /// them how far they are, for whoever asks again: one may be busy, and nobody waits for it.
+    pub(super) fn status_for(&mut self, instance: Option<&str>, wfid: Option<&str>) -> Answer {
+        let is_meant = |slot: &Slot| {
+            instance.is_none_or(|name| slot.name == name)
+                && wfid.is_none_or(|wfid| slot.work.as_ref().is_some_and(|work| work.wfid == wfid))
+        };
+        let mut status = self.status();
+        let those = self.slots.iter().filter(|slot| is_meant(slot));
+        let those: Vec<Value> = those.map(status_of).collect();
+        if let Some(wfid) = wfid.filter(|_| those.is_empty()) {
+            return Answer::failed(&format!("nobody works on {wfid} here"));
+        }
+        status["instances"] = those.into();
+        let now = now();
+        self.slots.iter_mut().filter(|slot| is_meant(slot)).for_each(|slot| slot.ask_how_far(now));
+        Answer::status(&status)
+    }
+
     fn status(&self) -> Value {
         let state = match self.phase {
             Phase::Running if self.is_replaced => "draining",
@@ -207,7 +221,7 @@ fn seconds(since: Mono) -> f64 {
     Duration::from_nanos(now().nanos_from(since)).as_secs_f64()
 }
 
-fn status_of(slot: &super::slot::Slot) -> Value {
+fn status_of(slot: &Slot) -> Value {
     let pid = slot.process.as_ref().and_then(|process| process.pid);
     let mut out = json!({ "name": slot.name, "pid": pid });
     let mut set = |key: &str, value: Value| out[key] = value;

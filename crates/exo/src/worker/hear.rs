@@ -63,6 +63,10 @@ impl Worker {
                 Heard::Cancelled { key, why } => self.cancelled(key, why),
                 Heard::Sent { ticket, job } => self.sent(ticket, job),
                 Heard::Made { ticket, made } => self.control.made(ticket, made),
+                Heard::StatusAsked { ticket, instance, wfid } => {
+                    let answer = self.status_for(instance.as_deref(), wfid.as_deref());
+                    self.broker.tell(ticket, answer.0);
+                }
                 Heard::Trouble { what, lasting } => {
                     if lasting {
                         error!("unable to go on: {what}");

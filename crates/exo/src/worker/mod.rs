@@ -139,9 +139,8 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         }
     };
     let rules = rules(&settings);
-    let slots = (0..settings.instances)
-        .map(|number| Slot::new(&settings.participant, number, rules))
-        .collect();
+    let names = settings.instance_names();
+    let slots = (0..).zip(names).map(|(number, name)| Slot::new(name, number, rules)).collect();
     let drops = watch_drops(&settings);
     let control = Control::new(
         ends.control,
@@ -226,6 +225,11 @@ fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
         },
         reply_queue: at.reply_queue.clone(),
         item_limit: settings.item_limit,
+        air: at.air.then(|| amqp::Names {
+            participant: settings.participant.clone(),
+            instances: settings.instance_names().collect(),
+            machine: sys::host::name(),
+        }),
     });
     Ok(Box::new(broker.map_err(|trouble| trouble.to_string())?))
 }

@@ -118,8 +118,7 @@ pub(super) struct Slot {
 impl Slot {
     /// Makes an instance that has not begun.
     #[must_use]
-    pub(super) fn new(participant: &str, number: u16, rules: Rules) -> Self {
-        let name = format!("{participant}_{number}");
+    pub(super) fn new(name: String, number: u16, rules: Rules) -> Self {
         Self {
             number,
             tag: tag(&name, None),

@@ -508,7 +508,6 @@ fn answer(end: &End) -> Answer {
 /// Returns a notice without a log.
 #[must_use]
 pub fn notice(here: &Here, begun: &str, number: u64, (count, trouble): (u64, Trouble)) -> Notice {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = || sys::account::name_of(here.uid).unwrap_or_default();
     let instance = if here.is_system() {
         "system".to_owned()
@@ -516,7 +515,7 @@ pub fn notice(here: &Here, begun: &str, number: u64, (count, trouble): (u64, Tro
         String::from_utf8_lossy(&name()).into_owned()
     };
     let time = utc(trouble.at);
-    let (id, host) = (format!("{begun}-{number}"), host.trim().to_owned());
+    let (id, host) = (format!("{begun}-{number}"), sys::host::name());
     let log_from = "nowhere: none was asked for".to_owned();
     let (log, trial) = (Vec::new(), false);
     Notice { id, number, host, instance, count, time, trouble, log, log_from, trial }

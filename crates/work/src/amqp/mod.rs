@@ -8,6 +8,8 @@
 //! is recorded, the message is acknowledged. Whatever dies in between, the message comes again, and is
 //! answered from the record.
 
+mod air;
+mod calls;
 mod client;
 mod flow;
 mod lines;
@@ -18,6 +20,7 @@ mod tasks;
 mod thread;
 mod traffic;
 
+pub use air::Names;
 pub use client::{Client, Message};
 
 use crate::broker::{Broker, Event, Wish};
@@ -89,6 +92,8 @@ pub struct Settings {
     pub reply_queue: String,
     /// Most bytes of an item.
     pub item_limit: usize,
+    /// By which names requests by AIR are answered; `None` = they are not.
+    pub air: Option<Names>,
 }
 
 /// A queue of RabbitMQ.

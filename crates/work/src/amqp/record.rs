@@ -155,7 +155,7 @@ impl Thread {
                 }
                 self.lines.is(line, Of::Job(taken.lease.job));
                 let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());
-                self.held.insert(taken.lease, Hand { wfid, rest, told: false });
+                self.hold(taken.lease, Hand { wfid, rest, told: false });
                 let third = self.settings.policy.lease / 3;
                 self.renew_at = Some(self.store.now().mono.after(third));
                 self.news.push(Event::Arrived(Delivery { taken: *taken }));
@@ -218,7 +218,7 @@ impl Thread {
         retry: Option<Mono>,
         forget: bool,
     ) -> Result<(), Trouble> {
-        let hand = self.held.remove(&key);
+        let hand = self.let_loose(key);
         let settled = Event::Settled { key, fault, retry };
         if let (Some(at), Some(hand)) = (retry, hand) {
             let queue = self.settings.queue.name.clone();
@@ -246,7 +246,7 @@ impl Thread {
 
     /// A delivery was given back, or is somebody else's.
     pub(super) fn let_go(&mut self, key: Lease) {
-        self.held.remove(&key);
+        self.let_loose(key);
         for line in self.lines.of_job(key.job) {
             self.lines.give_back(line);
         }

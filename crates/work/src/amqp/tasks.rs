@@ -1,7 +1,8 @@
 //! What is done over a connection without anybody waiting for it: each task tells the thread what
 //! came of it.
 
-use super::Queue;
+use super::Settings;
+use super::air::{self, Air};
 use super::link::{Link, PATIENCE, answered, declare, ensure, listen, look};
 use super::thread::Input;
 use crate::wire::CONTROL_EXCHANGE;
@@ -92,7 +93,7 @@ impl Teller {
         self.tell(Input::Line { life: self.life, line, said });
     }
 
-    fn lost(&self, why: String) {
+    pub(super) fn lost(&self, why: String) {
         self.tell(Input::Lost { life: self.life, why });
     }
 }
@@ -100,15 +101,16 @@ impl Teller {
 /// What has to live as long as its connection.
 pub(super) struct Kept {
     _control: (Channel, Consumer),
+    pub(super) air: Option<Air>,
 }
 
 /// Makes all ready on a new connection: queues and the control exchange, and who looks after it.
 pub(super) async fn prepare(
     link: &Link,
-    queue: &Queue,
-    reply_queue: &str,
+    settings: &Settings,
     teller: &Teller,
 ) -> Result<Kept, String> {
+    let Settings { queue, reply_queue, .. } = settings;
     declare(&link.channel().await?, queue).await?;
     ensure(link, reply_queue).await?;
     let for_control = teller.clone();
@@ -118,7 +120,11 @@ pub(super) async fn prepare(
     tokio::spawn(watch(watched, queue.name.clone(), teller.clone()));
     let (ended, for_end) = (link.ended(), teller.clone());
     tokio::spawn(async move { for_end.lost(ended.await) });
-    Ok(Kept { _control: control })
+    let air = match &settings.air {
+        Some(names) => Some(air::serve(link, names, teller).await?),
+        None => None,
+    };
+    Ok(Kept { _control: control, air })
 }
 
 /// Looks at the queue again and again. That the broker answers at all is our own heartbeat.

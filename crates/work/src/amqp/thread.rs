@@ -1,6 +1,7 @@
 //! The thread that has the store and the connection.
 
 use super::Settings;
+use super::calls::Caller;
 use super::flow::Flow;
 use super::lines::Lines;
 use super::link::Link;
@@ -84,6 +85,13 @@ pub(super) enum Input {
     },
     /// Came over the control exchange.
     Control(Vec<u8>),
+    /// Came by AIR, by this name, from whoever has this queue.
+    Called {
+        life: Life,
+        service: String,
+        to: String,
+        body: Vec<u8>,
+    },
 }
 
 /// A delivery that the loop has.
@@ -115,7 +123,7 @@ pub(super) struct Outgoing {
 /// A connection in use.
 pub(super) struct Connected {
     pub(super) link: Arc<Link>,
-    pub(super) _kept: Kept,
+    pub(super) kept: Kept,
     pub(super) publisher: UnboundedSender<Publication>,
     pub(super) publishing: JoinHandle<()>,
     pub(super) teller: Teller,
@@ -134,6 +142,8 @@ pub(super) struct Thread {
     pub(super) changes: VecDeque<(Change, Answer)>,
     pub(super) news: Vec<Event>,
     pub(super) held: HashMap<Lease, Hand>,
+    /// Who asked by AIR how it stands, and was not answered yet.
+    pub(super) calls: BTreeMap<u64, Caller>,
     pub(super) outgoing: BTreeMap<u64, Outgoing>,
     pub(super) tokens: u64,
     pub(super) life: Life,
@@ -196,6 +206,7 @@ impl Thread {
             changes: VecDeque::new(),
             news: Vec::new(),
             held: HashMap::new(),
+            calls: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             tokens: 0,
             life: 0,
@@ -290,6 +301,9 @@ impl Thread {
                     self.cancel(&cancel);
                 }
             }
+            Input::Called { life: of, service, to, body } if of == life => {
+                self.called(&service, to, &body);
+            }
             // Of a connection that was given up.
             _ => {}
         }
@@ -317,6 +331,7 @@ impl Thread {
             }
             // There is no other way than the queue.
             Wish::Collect => {}
+            Wish::Tell(ticket, status) => self.tell(ticket, &status),
             Wish::Send(ticket, job) => match self.flaw(&job) {
                 Some(refused) => self.news.push(Event::Sent { ticket, job: Err(refused) }),
                 None => self.publish("", job.queue, job.item, None, For::Sent(ticket)),

@@ -1,6 +1,5 @@
 //! What comes over the connection and what goes, and the connection itself.
 
-use super::Settings;
 use super::lines::{Lines, Of};
 use super::link::{Link, words};
 use super::tasks::{self, Kept, Publication, Published, Said, Teller};
@@ -30,8 +29,7 @@ impl Thread {
                 let name = format!("skynet {}", settings.queue.name);
                 let made = async {
                     let link = Arc::new(Link::open(&settings.server, &name).await?);
-                    let Settings { queue, reply_queue, .. } = &settings;
-                    let kept = tasks::prepare(&link, queue, reply_queue, &teller).await?;
+                    let kept = tasks::prepare(&link, &settings, &teller).await?;
                     Ok::<_, String>(Box::new((link, kept)))
                 };
                 match made.await {
@@ -47,8 +45,8 @@ impl Thread {
         let (publisher, all) = unbounded_channel();
         let publishing = tokio::spawn(tasks::publisher(Arc::clone(&link), teller.clone(), all));
         let since = self.store.now().mono;
-        self.connected =
-            Some(Connected { link, _kept: kept, publisher, publishing, teller, since });
+        self.connected = Some(Connected { link, kept, publisher, publishing, teller, since });
+        self.name_all();
         self.came_before = None;
         self.well(Part::Broker);
         let tokens: Vec<u64> = self.outgoing.keys().copied().collect();

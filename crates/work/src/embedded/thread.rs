@@ -35,7 +35,7 @@ pub(super) const fn can_wait(wish: &Wish) -> bool {
         Wish::Ask(ask, _) => matches!(ask, Ask::Ahead),
         Wish::Change(_, then) => matches!(then, Then::Begin(_) | Then::Settle(_)),
         // What is asked next waits for its answer.
-        Wish::Withdraw(..) | Wish::Send(..) | Wish::Collect => false,
+        Wish::Withdraw(..) | Wish::Send(..) | Wish::Collect | Wish::Tell(..) => false,
     }
 }
 
@@ -229,6 +229,8 @@ impl Thread {
                     self.changes.push_back((Change::Submit(job), Answer::Sent(ticket)));
                 }
                 Wish::Collect => self.collect = true,
+                // Nobody asks from afar.
+                Wish::Tell(..) => {}
             }
         }
         wishes.closing

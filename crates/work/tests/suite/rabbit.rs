@@ -82,6 +82,7 @@ impl Remote {
             },
             reply_queue: REPLIES.to_owned(),
             item_limit: work::item::LARGEST,
+            air: None,
         }
     }
 
