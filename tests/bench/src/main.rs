@@ -1,6 +1,6 @@
 //! Benchmarks of the suite beside daemontools, runit and s6: `tests/bench/run`; of its logger
 //! beside theirs: `tests/bench/run logger`; of exo beside huey: `tests/bench/run queue`; of
-//! looking at logs beside grep: `tests/bench/run look`; of exo with `RabbitMQ` beside pika and Celery:
+//! looking beside svstat and grep: `tests/bench/run look`; of exo with `RabbitMQ` beside pika and Celery:
 //! `tests/bench/run rabbit`.
 //!
 //! A row ([`rows`]) measures one suite ([`peer`]) once, on a [`stage`] of its own; the suites take

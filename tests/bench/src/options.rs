@@ -12,7 +12,7 @@ pub(crate) const USAGE: &str = "\
 usage: tests/bench/run [ suite | logger | queue | look | rabbit | row ... ] [ --rounds N ] [ --services N ] [ --idle SECONDS ] [ --huge ] [ --write ] [ --out FOLDER ]
 
 Measures the suite beside daemontools, runit and s6, its logger beside theirs, exo beside huey,
-looking at logs beside grep, or exo with RabbitMQ beside pika and Celery, and prints a table, which
+looking beside svstat and grep, or exo with RabbitMQ beside pika and Celery, and prints a table, which
 is also kept in tests/bench/out. Each of the five has rows of its own; without a row: all of the suite's. Needs root: a run lives in namespaces of its own.
 
   --rounds N      how often each peer has its turn (5)

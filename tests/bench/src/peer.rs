@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -44,6 +45,8 @@ pub(crate) struct Peer {
     stand_in: Option<PathBuf>,
     /// The program of its loggers.
     logger: Option<PathBuf>,
+    /// Whose its programs and services are, where not root's.
+    pub(crate) user: Option<u32>,
 }
 
 /// Folders with what was built for the run.
@@ -78,6 +81,7 @@ pub(crate) fn installed(folders: &Folders) -> Vec<Peer> {
         folder: folder.to_owned(),
         stand_in: None,
         logger: first(&[folder], logger),
+        user: None,
     };
     let ours = Peer {
         ours: true,
@@ -111,6 +115,7 @@ pub(crate) fn loggers(folders: &Folders) -> Vec<Peer> {
         folder: folder.to_owned(),
         stand_in: None,
         logger: first(&[folder], logger),
+        user: None,
     };
     let original = folders.built.join("daemontools-static");
     let mut all = vec![
@@ -145,6 +150,7 @@ impl Peer {
             folder: PathBuf::from("/bin"),
             stand_in: None,
             logger: None,
+            user: None,
         }
     }
 
@@ -156,6 +162,12 @@ impl Peer {
             folder: folder.to_owned(),
             ..Self::limit(name)
         }
+    }
+
+    /// Returns the same, whose programs and services are this user's; its logger is a multilog.
+    pub(crate) fn run_by(self, user: u32) -> Self {
+        let logger = first(&[&self.folder], "multilog");
+        Self { user: Some(user), logger, ..self }
     }
 
     /// Returns the command that runs its logger, without arguments.
@@ -186,6 +198,9 @@ impl Peer {
             .env("PATH", format!("{}:/usr/bin:/bin", self.folder.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
     }
 

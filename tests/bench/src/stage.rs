@@ -7,7 +7,7 @@ use crate::stamps::{Stamp, Stamps};
 use crate::trouble::{Result, Trouble, Unable};
 use linux::time::{SECOND, monotonic};
 use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, SystemTime};
@@ -86,7 +86,9 @@ impl<'a> Stage<'a> {
         for name in ["services", "store"] {
             let folder = lab.root.join(name);
             fs::create_dir(&folder).unable(|| format!("make {}", folder.display()))?;
+            stage.give_away(&folder)?;
         }
+        stage.give_away(&lab.root.join("stamps"))?;
         for i in 0..services {
             let dir = stage.folder().join(format!("{i:05}"));
             stage.make_service(&dir, script.as_deref())?;
@@ -146,13 +148,22 @@ impl<'a> Stage<'a> {
         fs::create_dir(dir).unable(|| format!("make {}", dir.display()))?;
         // One file for all: its pages are in memory once, as those of a real program are.
         fs::hard_link(self.lab.tiny("stamp"), &run).unable(|| format!("link {}", run.display()))?;
+        self.give_away(dir)?;
         let Some(script) = logger else { return Ok(()) };
         let main = dir.join("log/main");
         fs::create_dir_all(&main).unable(|| format!("make {}", main.display()))?;
+        self.give_away(&dir.join("log"))?;
+        self.give_away(&main)?;
         let run = dir.join("log/run");
         fs::write(&run, script).unable(|| format!("write {}", run.display()))?;
         fs::set_permissions(&run, Permissions::from_mode(0o755))
             .unable(|| format!("make {} a program", run.display()))
+    }
+
+    /// Makes something theirs whose services these are.
+    fn give_away(&self, path: &Path) -> Result<()> {
+        let user = self.peer.user;
+        chown(path, user, user).unable(|| format!("change the owner of {}", path.display()))
     }
 
     /// Starts the suite; returns when. `None` where it has no scanner.

@@ -29,6 +29,19 @@ const WORKERS: [(&str, &str); 3] = [
     ("floor", "/bin/sh"),
 ];
 
+/// Who looks at services.
+const LOOKERS: [(&str, &str); 3] = [
+    ("skynet", "../../target/x86_64-unknown-linux-musl/release/skynet"),
+    ("svstat", "/usr/bin/svstat"),
+    ("supervisorctl", "../../target/bench/supervisor/bin/supervisorctl"),
+];
+
+#[test]
+fn a_row_of_looking_has_a_figure_for_all_that_look_at_services_on_the_machine() {
+    let Some((table, said)) = table_of("overview", "benchmarks-look.md") else { return };
+    figures_are_there(&table, &said, "| the state of 3 services, ms |", &LOOKERS);
+}
+
 #[test]
 fn a_row_of_the_logger_has_a_figure_for_every_logger_on_the_machine() {
     let Some((table, said)) = table_of("logger-single", "benchmarks-logger.md") else { return };

@@ -10,7 +10,6 @@ use ondisk::tai64n::Stamp;
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -26,8 +25,6 @@ const RARE: u64 = 20_000;
 const WFID: &str = "20261123-needle";
 /// How often a first line is waited for.
 const TIMES: usize = 20;
-/// Whose instance it is: root's would be the system's.
-const NOBODY: u32 = 65534;
 
 /// A log, and who has it.
 struct Logs {
@@ -121,7 +118,7 @@ fn reader(peer: &Peer, logs: &Logs, words: &[&str]) -> Option<Command> {
 
 fn command(peer: &Peer, logs: &Logs, words: &[&str]) -> Option<Command> {
     let mut command = peer.command(peer.name)?;
-    command.args(words).uid(NOBODY).gid(NOBODY).env("HOME", &logs.home);
+    command.args(words).env("HOME", &logs.home);
     command.env("XDG_RUNTIME_DIR", logs.home.join("run"));
     if peer.name == GREP {
         let files = fs::read_dir(&logs.dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));

@@ -5,6 +5,7 @@ mod growth;
 mod logger;
 mod look;
 mod memory;
+mod overview;
 mod queue;
 mod rabbit;
 mod start;
@@ -312,18 +313,30 @@ pub(crate) const QUEUE: &[Row] = &[
 ];
 
 /// The rows of looking, in the order of their table.
-pub(crate) const LOOK: &[Row] = &[Row {
-    name: "readlog",
-    measures: &[
-        measure("the lines of one process among {n} MiB, MB per second", Goal::More(0.5, GREP)),
-        measure("the lines with two words, MB per second", Goal::More(0.5, GREP)),
-        measure("all lines with local times, MB per second", Goal::None),
-        measure("the first line, ms", Goal::AtMost(50.0)),
-        measure("the first of the last ten lines, ms", Goal::AtMost(50.0)),
-        measure("the first line of the last second, ms", Goal::AtMost(50.0)),
-    ],
-    run: look::readlog,
-}];
+pub(crate) const LOOK: &[Row] = &[
+    Row {
+        name: "readlog",
+        measures: &[
+            measure("the lines of one process among {n} MiB, MB per second", Goal::More(0.5, GREP)),
+            measure("the lines with two words, MB per second", Goal::More(0.5, GREP)),
+            measure("all lines with local times, MB per second", Goal::None),
+            measure("the first line, ms", Goal::AtMost(50.0)),
+            measure("the first of the last ten lines, ms", Goal::AtMost(50.0)),
+            measure("the first line of the last second, ms", Goal::AtMost(50.0)),
+        ],
+        run: look::readlog,
+    },
+    Row {
+        name: "overview",
+        measures: &[
+            measure("the state of {n} services, ms", Goal::AtMost(50.0)),
+            measure("the same, each with a logger, ms", Goal::AtMost(50.0)),
+            measure("names of these that begin with 007, for a shell, ms", Goal::AtMost(20.0)),
+            measure("all of their names, for a shell, ms", Goal::AtMost(20.0)),
+        ],
+        run: overview::overview,
+    },
+];
 
 /// The rows of exo with RabbitMQ, in the order of their table.
 pub(crate) const RABBIT: &[Row] = &[

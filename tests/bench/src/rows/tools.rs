@@ -75,7 +75,8 @@ fn bare(lab: &Lab) -> Command {
     command
 }
 
-fn repeated(command: &mut Command, times: usize) -> Result<Option<f64>> {
+/// Runs a program so many times; returns the median, in microseconds.
+pub(super) fn repeated(command: &mut Command, times: usize) -> Result<Option<f64>> {
     let taken = (0..times).map(|_| once(command)).collect::<Result<Vec<_>>>()?;
     Ok(median(&taken))
 }
