@@ -2,10 +2,12 @@
 
 use super::act;
 use super::report::{About, Report};
-use crate::failure::Answer;
+use crate::failure::{Answer, warn};
 use crate::here::Here;
+use crate::store;
 use clap::Args;
 use exo::control::Request;
+use work::DeadId;
 
 /// Which ones.
 #[derive(Debug, Args)]
@@ -44,6 +46,18 @@ fn each(
     let mut ids = ids.clone();
     ids.sort_unstable();
     ids.dedup();
+    let reader = store::read(here)?;
+    let asked = ids.len();
+    ids.retain(|id| {
+        // One that is damaged is there, too.
+        let found = reader.as_ref().map(|reader| reader.dead_item(DeadId(*id)));
+        let is_there = !matches!(found, None | Some(Ok(None)));
+        if !is_there {
+            warn(&none(*id));
+        }
+        is_there
+    });
+    let some_are_unknown = ids.len() < asked;
     let came = act::others(here, &ids, request)?;
     for id in &ids {
         let about = |job| About { dead: Some(*id), job, ..About::default() };
@@ -53,5 +67,11 @@ fn each(
             None => report.failed(&about(None), "nothing is known of it"),
         }
     }
-    Ok(report.code(false))
+    Ok(report.code(some_are_unknown))
+}
+
+/// Returns what is said of a number that no dead item has.
+#[must_use]
+pub fn none(id: i64) -> String {
+    format!("no dead item {id} is in the store")
 }

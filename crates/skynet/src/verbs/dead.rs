@@ -140,7 +140,7 @@ fn object_of(dead: &Dead) -> Value {
 fn put_item(show: &Show, reader: Option<&Reader>, here: &Here) -> Answer {
     let found = reader.map(|reader| reader.dead_item(DeadId(show.id))).transpose()?.flatten();
     let Some(dead) = found else {
-        return Err(Failure::unknown(format!("no dead item {} is in the store", show.id)));
+        return Err(Failure::unknown(dead::none(show.id)));
     };
     if show.item {
         let written = here.screen.put_bytes(&dead.bytes);

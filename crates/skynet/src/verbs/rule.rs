@@ -1,6 +1,6 @@
 //! `skynet rule`: what is tried again by itself.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{Answer, Failure, warn};
 use crate::here::Here;
 use crate::items::act;
 use crate::items::report::{About, Report};
@@ -47,26 +47,36 @@ enum What {
 pub fn run(args: &Rule, here: &Here) -> Answer {
     match &args.what {
         What::List { json } => list(here, *json),
-        What::Drop { ids, json } => {
-            let mut report = Report::new(here, *json);
-            for id in ids {
-                let request = |_| Request::RuleDrop { rule: *id };
-                let about = About { name: Some(format!("rule {id}")), ..About::default() };
-                match act::one(here, &request)? {
-                    Ok(_) => report.done(&about, "gone", "taken back"),
-                    Err(why) => report.failed(&about, &why),
-                }
-            }
-            Ok(report.code(false))
-        }
+        What::Drop { ids, json } => take_back(ids, here, *json),
     }
 }
 
+fn take_back(ids: &[i64], here: &Here, is_json: bool) -> Answer {
+    let known = rules(here)?;
+    let mut some_are_unknown = false;
+    let mut report = Report::new(here, is_json);
+    for id in ids {
+        if !known.iter().any(|rule| rule.id.0 == *id) {
+            warn(&format!("no rule {id}; rule list shows which there are"));
+            some_are_unknown = true;
+            continue;
+        }
+        let request = |_| Request::RuleDrop { rule: *id };
+        let about = About { name: Some(format!("rule {id}")), ..About::default() };
+        match act::one(here, &request)? {
+            Ok(_) => report.done(&about, "gone", "taken back"),
+            Err(why) => report.failed(&about, &why),
+        }
+    }
+    Ok(report.code(some_are_unknown))
+}
+
+fn rules(here: &Here) -> Result<Vec<Known>, Failure> {
+    Ok(store::read(here)?.map_or(Ok(Vec::new()), |reader| reader.rules())?)
+}
+
 fn list(here: &Here, is_json: bool) -> Answer {
-    let rules = match store::read(here)? {
-        Some(reader) => reader.rules()?,
-        None => Vec::new(),
-    };
+    let rules = rules(here)?;
     let text = if is_json { as_json(&rules) } else { as_table(&rules, here) };
     here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
     Ok(0)
