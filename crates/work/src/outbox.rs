@@ -7,42 +7,41 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-#[derive(Default)]
-struct Told {
-    list: VecDeque<Event>,
+struct Told<T> {
+    list: VecDeque<T>,
     /// A byte for them is in the loop's socket, or on its way there.
     is_told: bool,
 }
 
-fn locked(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+fn locked<T>(told: &Mutex<Told<T>>) -> MutexGuard<'_, Told<T>> {
     // Nothing panics while it holds the lock; what it guards is whole in any case.
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The thread's end.
-pub(crate) struct Outbox {
-    told: Arc<Mutex<Told>>,
+pub(crate) struct Outbox<T = Event> {
+    told: Arc<Mutex<Told<T>>>,
     waker: UnixStream,
 }
 
 /// The loop's end.
-pub(crate) struct Inbox {
-    told: Arc<Mutex<Told>>,
+pub(crate) struct Inbox<T = Event> {
+    told: Arc<Mutex<Told<T>>>,
     wakeup: UnixStream,
 }
 
 /// Makes both ends.
-pub(crate) fn pair() -> io::Result<(Outbox, Inbox)> {
+pub(crate) fn pair<T>() -> io::Result<(Outbox<T>, Inbox<T>)> {
     let (wakeup, waker) = UnixStream::pair()?;
     wakeup.set_nonblocking(true)?;
     waker.set_nonblocking(true)?;
-    let told = Arc::new(Mutex::default());
+    let told = Arc::new(Mutex::new(Told { list: VecDeque::new(), is_told: false }));
     Ok((Outbox { told: Arc::clone(&told), waker }, Inbox { told, wakeup }))
 }
 
-impl Outbox {
+impl<T> Outbox<T> {
     /// Lets the loop know of all this, and wakes it once for it.
-    pub(crate) fn publish(&mut self, news: &mut Vec<Event>) {
+    pub(crate) fn publish(&mut self, news: &mut Vec<T>) {
         if news.is_empty() {
             return;
         }
@@ -57,18 +56,18 @@ impl Outbox {
     }
 
     /// Takes back what the loop has not looked at.
-    pub(crate) fn take_back(&self) -> VecDeque<Event> {
+    pub(crate) fn take_back(&self) -> VecDeque<T> {
         std::mem::take(&mut locked(&self.told).list)
     }
 }
 
-impl Inbox {
+impl<T> Inbox<T> {
     pub(crate) fn wakeup(&self) -> BorrowedFd<'_> {
         self.wakeup.as_fd()
     }
 
     /// Returns the next thing that the thread told.
-    pub(crate) fn next(&mut self) -> Option<Event> {
+    pub(crate) fn next(&mut self) -> Option<T> {
         let mut told = locked(&self.told);
         let event = told.list.pop_front();
         if event.is_none() && told.is_told {

@@ -20,7 +20,7 @@
 //! # }
 //! ```
 
-use super::link::{Link, answered, ensure};
+use super::link::{Link, answered, declare_fanout, ensure};
 use super::{Server, runtime};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::FieldTable;
@@ -99,11 +99,12 @@ impl Client {
         }
     }
 
-    /// Puts a message into a fanout exchange that there is, for whoever listens there.
+    /// Puts a message into a fanout exchange, for whoever listens there.
     ///
     /// # Errors
     /// Why not, in words.
     pub fn announce(&mut self, exchange: &str, body: &[u8]) -> Result<(), String> {
+        self.runtime.block_on(declare_fanout(&self.publisher, exchange))?;
         self.published(exchange, "", BasicPublishOptions::default(), body).map(drop)
     }
 

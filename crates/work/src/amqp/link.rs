@@ -250,6 +250,14 @@ pub(super) async fn ensure(link: &Link, name: &str) -> Result<(), String> {
     declare_durable(&link.channel().await?, name, FieldTable::default()).await
 }
 
+/// Declares a fanout exchange that outlives the broker.
+pub(super) async fn declare_fanout(channel: &Channel, exchange: &str) -> Result<(), String> {
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let none = FieldTable::default();
+    let asked = channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, durable, none);
+    answered(asked).await.map_err(|why| format!("unable to declare the exchange {exchange}: {why}"))
+}
+
 /// Has everything that is published to a fanout exchange come to `take`.
 pub(super) async fn listen(
     link: &Link,
@@ -257,11 +265,8 @@ pub(super) async fn listen(
     take: impl Fn(Vec<u8>) + Send + Sync + 'static,
 ) -> Result<(Channel, lapin::Consumer), String> {
     let channel = link.channel().await?;
-    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    declare_fanout(&channel, exchange).await?;
     let none = FieldTable::default;
-    answered(channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, durable, none()))
-        .await
-        .map_err(|why| format!("unable to declare the exchange {exchange}: {why}"))?;
     let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let queue = answered(channel.queue_declare("".into(), own, none())).await?;
     let name = queue.name().clone();

@@ -14,6 +14,7 @@ mod client;
 mod flow;
 mod lines;
 mod link;
+mod mailbox;
 mod password;
 mod record;
 mod tasks;
@@ -22,6 +23,7 @@ mod traffic;
 
 pub use air::Names;
 pub use client::{Client, Message};
+pub use mailbox::{Mail, Mailbox, Tag};
 
 use crate::broker::{Broker, Event, Wish};
 use crate::change::Policy;

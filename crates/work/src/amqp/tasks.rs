@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 /// Between two looks at the queue.
-const LOOK: Duration = Duration::from_secs(10);
+pub(super) const LOOK: Duration = Duration::from_secs(10);
 
 /// Number of a connection; what is told of an earlier one is not heeded.
 pub(super) type Life = u64;
@@ -293,7 +293,7 @@ pub(super) async fn publisher(
     }
 }
 
-fn became<E, F>(confirmed: &Result<Result<Confirmation, E>, F>) -> Published {
+pub(super) fn became<E, F>(confirmed: &Result<Result<Confirmation, E>, F>) -> Published {
     match confirmed {
         Ok(Ok(Confirmation::Ack(None))) => Published::Safe,
         Ok(Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)))) => Published::Nowhere,

@@ -11,6 +11,7 @@ mod delivery;
 mod drops;
 mod embedded;
 mod kills;
+mod mailbox;
 mod model;
 mod past;
 mod rabbit;

@@ -1,0 +1,440 @@
+//! The messages of a queue, and a way to send some, for whoever has a loop of its own and no store:
+//! an engine.
+//!
+//! As with a broker a call queues a wish, and what came of it is heard of later. A connection that is
+//! lost is made anew, without end. What was sent and is not known to be safe is sent again then;
+//! what was not acknowledged comes again. What is for a queue that is not there waits until it is.
+//! No two read one queue: the broker refuses the second, which tries again as if it were away.
+
+use super::link::{Link, answered, declare_fanout, ensure, look, words};
+use super::tasks::{LOOK, Life, Published, became};
+use super::thread::{CLOSING, GOOD, RECONNECT};
+use super::{Server, runtime};
+use crate::outbox::{self, Inbox, Outbox};
+use crate::wire::CONTROL_EXCHANGE;
+use lapin::message::DeliveryResult;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Consumer};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
+
+/// Messages that are on their way to us before they are acknowledged.
+const AHEAD: u16 = 50;
+
+/// Between two tries to send to a queue that is not there: at first, and at most.
+const FIRST_AGAIN: Duration = Duration::from_millis(500);
+const LAST_AGAIN: Duration = Duration::from_secs(15);
+
+/// Names a message as long as its connection lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag(Life, u64);
+
+/// What is heard.
+#[derive(Debug)]
+pub enum Mail {
+    /// A message.
+    Message {
+        /// To acknowledge it by.
+        tag: Tag,
+        /// Its bytes.
+        body: Vec<u8>,
+        /// What its sender calls it, if anything.
+        id: Option<String>,
+        /// It was delivered before, and not acknowledged.
+        redelivered: bool,
+    },
+    /// What was sent under this number is safe in its queue.
+    Sent(u64),
+    /// There is no such queue; it waits until there is. Told once.
+    Missing(u64),
+    /// It was given up before it was in its queue, and goes nowhere.
+    GivenUp(u64),
+    /// There is no connection, and why. It is tried again.
+    Away(String),
+    /// There is one again.
+    Back,
+}
+
+/// Something to be sent.
+struct Letter {
+    exchange: &'static str,
+    queue: String,
+    body: Arc<Vec<u8>>,
+    /// It is on its way, and will be confirmed.
+    flies: bool,
+    /// An earlier connection ended before it was confirmed: it may be in its queue.
+    perhaps: bool,
+    /// So often there was no such queue.
+    missing: u32,
+    is_unwanted: bool,
+}
+
+impl Letter {
+    fn new(exchange: &'static str, queue: &str, body: Vec<u8>) -> Self {
+        let (queue, body) = (queue.to_owned(), Arc::new(body));
+        let (flies, perhaps, is_unwanted) = (false, false, false);
+        Self { exchange, queue, body, flies, perhaps, missing: 0, is_unwanted }
+    }
+}
+
+enum Input {
+    Send(u64, Letter),
+    GiveUp(u64),
+    /// It is time to send it again.
+    Again(Life, u64),
+    Acknowledge(Tag),
+    Close,
+    Opened(Life, Result<Box<Open>, String>),
+    Came(Life, Box<DeliveryResult>),
+    Confirmed(Life, u64, Published),
+    Ended(Life, String),
+}
+
+/// A connection in use.
+struct Open {
+    link: Link,
+    reader: Channel,
+    publisher: Channel,
+    consumer: Consumer,
+    since: Instant,
+}
+
+/// The loop's end.
+pub struct Mailbox {
+    inputs: UnboundedSender<Input>,
+    inbox: Inbox<Mail>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Mailbox {
+    /// Begins to connect, and to have the messages of a queue come, which is made where there is
+    /// none. `name`: what operators of the broker see.
+    ///
+    /// # Errors
+    /// There is no thread or socket to be had.
+    pub fn open(server: Server, name: &str, queue: &str) -> io::Result<Self> {
+        let (outbox, inbox) = outbox::pair()?;
+        let (inputs, incoming) = unbounded_channel();
+        let runtime = runtime()?;
+        let (name, queue, to_self) = (name.to_owned(), queue.to_owned(), inputs.clone());
+        let thread = std::thread::Builder::new().name("mailbox".to_owned()).spawn(move || {
+            let clerk = Clerk {
+                server,
+                name,
+                queue,
+                outbox,
+                to_self,
+                life: 0,
+                open: None,
+                unsent: BTreeMap::new(),
+                vain: 0,
+                is_away: false,
+            };
+            runtime.block_on(clerk.run(incoming));
+        })?;
+        Ok(Self { inputs, inbox, thread: Some(thread) })
+    }
+
+    /// Returns what becomes readable when there is something to hear.
+    #[must_use]
+    pub fn wakeup(&self) -> BorrowedFd<'_> {
+        self.inbox.wakeup()
+    }
+
+    /// Returns what there is to hear.
+    #[expect(clippy::should_implement_trait, reason = "there may be more after none")]
+    pub fn next(&mut self) -> Option<Mail> {
+        self.inbox.next()
+    }
+
+    /// Sends a message to a queue; [`Mail::Sent`] tells of its end. Each number is another one.
+    pub fn send(&self, ticket: u64, queue: &str, body: Vec<u8>) {
+        self.tell(Input::Send(ticket, Letter::new("", queue, body)));
+    }
+
+    /// Gives up what was sent and is not known to be in its queue: [`Mail::GivenUp`] where it never
+    /// will be, [`Mail::Sent`] where it is too late.
+    pub fn give_up(&self, ticket: u64) {
+        self.tell(Input::GiveUp(ticket));
+    }
+
+    /// Sends a message to every exo of the virtual host.
+    pub fn announce(&self, ticket: u64, body: Vec<u8>) {
+        self.tell(Input::Send(ticket, Letter::new(CONTROL_EXCHANGE, "", body)));
+    }
+
+    /// Says that a message is done with. Where its connection is gone it comes again.
+    pub fn acknowledge(&self, tag: Tag) {
+        self.tell(Input::Acknowledge(tag));
+    }
+
+    fn tell(&self, input: Input) {
+        // The thread ends after us.
+        let _ = self.inputs.send(input);
+    }
+}
+
+impl Drop for Mailbox {
+    /// What is to be sent goes, as far as the broker takes it soon.
+    fn drop(&mut self) {
+        self.tell(Input::Close);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread does.
+struct Clerk {
+    server: Server,
+    name: String,
+    queue: String,
+    outbox: Outbox<Mail>,
+    to_self: UnboundedSender<Input>,
+    life: Life,
+    open: Option<Box<Open>>,
+    unsent: BTreeMap<u64, Letter>,
+    /// Connections in a row that came to nothing.
+    vain: u32,
+    is_away: bool,
+}
+
+impl Clerk {
+    async fn run(mut self, mut inputs: UnboundedReceiver<Input>) {
+        self.connect();
+        let mut closing = None;
+        loop {
+            let left = closing
+                .map_or(Duration::MAX, |at: Instant| at.saturating_duration_since(Instant::now()));
+            let is_done = self.open.is_none() || !self.unsent.values().any(|it| it.flies);
+            if closing.is_some() && (is_done || left.is_zero()) {
+                break;
+            }
+            match timeout(left, inputs.recv()).await {
+                Ok(Some(Input::Close)) => closing = Some(Instant::now() + CLOSING),
+                Ok(Some(input)) => self.heed(input).await,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if let Some(open) = self.open.take() {
+            // In good order, so that what was said last arrives.
+            let _ = answered(open.link.connection.close(200, "OK".into())).await;
+        }
+    }
+
+    async fn heed(&mut self, input: Input) {
+        let life = self.life;
+        match input {
+            Input::Send(ticket, letter) => {
+                self.unsent.insert(ticket, letter);
+                self.push(ticket).await;
+            }
+            Input::GiveUp(ticket) => self.give_up(ticket),
+            Input::Again(of, ticket) if of == life => self.push(ticket).await,
+            Input::Acknowledge(Tag(of, tag)) if of == life => self.acknowledge(tag).await,
+            Input::Opened(of, Ok(open)) if of == life => self.use_it(open).await,
+            Input::Opened(of, Err(why)) | Input::Ended(of, why) if of == life => self.lost(&why),
+            Input::Came(of, came) if of == life => self.came(*came),
+            Input::Confirmed(of, ticket, became) if of == life => self.confirmed(ticket, became),
+            // Of a connection that was given up.
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, mail: Mail) {
+        self.outbox.publish(&mut vec![mail]);
+    }
+
+    /// Begins to connect, after a while where the last times were in vain.
+    fn connect(&mut self) {
+        self.life += 1;
+        let (life, to_self) = (self.life, self.to_self.clone());
+        let (server, name, queue) = (self.server.clone(), self.name.clone(), self.queue.clone());
+        let seed = u64::from(std::process::id()) << 32 ^ life;
+        let vain = self.vain;
+        tokio::spawn(async move {
+            if vain > 0 {
+                // Unless all is over meanwhile.
+                let _ = timeout(RECONNECT.after(vain, seed), to_self.closed()).await;
+            }
+            let opened = open(&server, &name, &queue, (life, &to_self)).await;
+            let _ = to_self.send(Input::Opened(life, opened.map(Box::new)));
+        });
+    }
+
+    async fn use_it(&mut self, open: Box<Open>) {
+        let (life, take) = (self.life, self.to_self.clone());
+        // Not before: what is acknowledged needs a connection that is in use.
+        open.consumer.set_delegate(move |came: DeliveryResult| {
+            let _ = take.send(Input::Came(life, Box::new(came)));
+            std::future::ready(())
+        });
+        self.open = Some(open);
+        if std::mem::take(&mut self.is_away) {
+            self.tell(Mail::Back);
+        }
+        let tickets: Vec<u64> = self.unsent.keys().copied().collect();
+        for ticket in tickets {
+            self.push(ticket).await;
+        }
+    }
+
+    fn lost(&mut self, why: &str) {
+        let was_good = self.open.take().is_some_and(|open| open.since.elapsed() >= GOOD);
+        self.vain = if was_good { 1 } else { self.vain.saturating_add(1) };
+        for letter in self.unsent.values_mut() {
+            letter.perhaps |= std::mem::take(&mut letter.flies);
+        }
+        if !std::mem::replace(&mut self.is_away, true) {
+            let Server { host, port, .. } = &self.server;
+            let line = format!("not connected to RabbitMQ at {host}:{port}: {}", words(&why));
+            self.tell(Mail::Away(line));
+        }
+        self.connect();
+    }
+
+    fn came(&mut self, came: DeliveryResult) {
+        match came {
+            Ok(Some(delivery)) => self.tell(Mail::Message {
+                tag: Tag(self.life, delivery.delivery_tag),
+                id: delivery.properties.message_id().as_ref().map(ToString::to_string),
+                redelivered: delivery.redelivered,
+                body: delivery.data,
+            }),
+            Ok(None) => self.lost("the broker sends no more of the queue"),
+            Err(why) => self.lost(&words(&why)),
+        }
+    }
+
+    /// Publishes something, where there is a connection; if not, when there is one.
+    async fn push(&mut self, ticket: u64) {
+        let (Some(open), Some(letter)) = (&self.open, self.unsent.get_mut(&ticket)) else { return };
+        if std::mem::replace(&mut letter.flies, true) {
+            return;
+        }
+        let options = BasicPublishOptions {
+            mandatory: letter.exchange.is_empty(),
+            ..BasicPublishOptions::default()
+        };
+        let properties =
+            BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
+        let body = Arc::clone(&letter.body);
+        let asked = open.publisher.basic_publish(
+            letter.exchange.into(),
+            letter.queue.as_str().into(),
+            options,
+            &body,
+            properties,
+        );
+        match answered(asked).await {
+            Ok(confirm) => {
+                let (life, to_self) = (self.life, self.to_self.clone());
+                tokio::spawn(async move {
+                    let became = became(&timeout(3 * LOOK, confirm).await);
+                    let _ = to_self.send(Input::Confirmed(life, ticket, became));
+                });
+            }
+            Err(why) => self.lost(&why),
+        }
+    }
+
+    fn confirmed(&mut self, ticket: u64, became: Published) {
+        let Some(letter) = self.unsent.get_mut(&ticket) else { return };
+        letter.flies = false;
+        let mail = match became {
+            Published::Unsure => {
+                letter.perhaps = true;
+                return self.lost("what was published is not confirmed");
+            }
+            Published::Safe => Mail::Sent(ticket),
+            Published::Nowhere if letter.is_unwanted => Mail::GivenUp(ticket),
+            Published::Nowhere => return self.missing(ticket),
+        };
+        self.unsent.remove(&ticket);
+        self.tell(mail);
+    }
+
+    /// Has it sent again after a while, which is twice as long each time.
+    fn missing(&mut self, ticket: u64) {
+        let Some(letter) = self.unsent.get_mut(&ticket) else { return };
+        // Whatever was sent before, it was for the same queue.
+        letter.perhaps = false;
+        let wait = FIRST_AGAIN.saturating_mul(1 << letter.missing.min(10)).min(LAST_AGAIN);
+        letter.missing = letter.missing.saturating_add(1);
+        let is_first = letter.missing == 1;
+        let (life, to_self) = (self.life, self.to_self.clone());
+        tokio::spawn(async move {
+            let _ = timeout(wait, to_self.closed()).await;
+            let _ = to_self.send(Input::Again(life, ticket));
+        });
+        if is_first {
+            self.tell(Mail::Missing(ticket));
+        }
+    }
+
+    fn give_up(&mut self, ticket: u64) {
+        let Some(letter) = self.unsent.get_mut(&ticket) else { return };
+        if letter.flies || letter.perhaps {
+            letter.is_unwanted = true;
+        } else {
+            self.unsent.remove(&ticket);
+            self.tell(Mail::GivenUp(ticket));
+        }
+    }
+
+    async fn acknowledge(&mut self, tag: u64) {
+        let Some(open) = &self.open else { return };
+        if let Err(why) = answered(open.reader.basic_ack(tag, BasicAckOptions::default())).await {
+            self.lost(&why);
+        }
+    }
+}
+
+/// Connects, and begins to read.
+async fn open(
+    server: &Server,
+    name: &str,
+    queue: &str,
+    (life, to_self): (Life, &UnboundedSender<Input>),
+) -> Result<Open, String> {
+    let link = Link::open(server, name).await?;
+    let publisher = link.publisher().await?;
+    declare_fanout(&publisher, CONTROL_EXCHANGE).await?;
+    ensure(&link, queue).await?;
+    let reader = link.channel().await?;
+    answered(reader.basic_qos(AHEAD, BasicQosOptions::default())).await?;
+    let consumer = answered(reader.basic_consume(
+        queue.into(),
+        "".into(),
+        BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() },
+        FieldTable::default(),
+    ))
+    .await
+    .map_err(|why| format!("unable to consume from {queue}: {why}"))?;
+    let (ended, to_end) = (link.ended(), to_self.clone());
+    tokio::spawn(async move {
+        let _ = to_end.send(Input::Ended(life, ended.await));
+    });
+    tokio::spawn(watch(link.channel().await?, queue.to_owned(), (life, to_self.clone())));
+    Ok(Open { link, reader, publisher, consumer, since: Instant::now() })
+}
+
+/// Looks at the queue again and again: that the broker answers at all, and knows that we consume.
+async fn watch(channel: Channel, queue: String, (life, to_self): (Life, UnboundedSender<Input>)) {
+    while timeout(LOOK, to_self.closed()).await.is_err() {
+        let why = match look(&channel, &queue).await {
+            Ok((_, 0)) => "the broker knows of no consumer".to_owned(),
+            Ok(_) => continue,
+            Err(why) => why,
+        };
+        let _ = to_self.send(Input::Ended(life, why));
+        return;
+    }
+}
