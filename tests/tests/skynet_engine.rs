@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod served;
 mod site;
 
 use serde_json::Value;
+use served::{launch, objects, pairs, path, process, serve, stands, state};
 use site::{Kind, Person, Place, Site};
 use std::fs;
 use std::path::PathBuf;
@@ -34,47 +36,6 @@ fn running(kind: Kind, names: &[&str]) -> Site {
         site.well(&["start", name]);
     }
     site
-}
-
-/// Puts a process on the desk; returns its path as the instance names it.
-fn process(site: &Site, name: &str, yaml: &str) -> String {
-    let path = site.desk().join(name);
-    fs::write(&path, yaml).unwrap();
-    site.own_all(&path);
-    path.display().to_string()
-}
-
-/// Has an engine served as a service.
-fn serve(site: &Site) {
-    site.service("engine", "#!/bin/sh\nexec skynet engine serve 2>&1\n");
-    site.well(&["start", "engine"]);
-}
-
-fn launch(site: &Site, file: &str) -> String {
-    let said = site.well(&["launch", "--json", file]);
-    let object: Value = serde_json::from_str(&said).unwrap();
-    object["wfid"].as_str().unwrap().to_owned()
-}
-
-fn objects(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Returns place and state of each step that a process came by; none where there is no process.
-fn path(site: &Site, wfid: &str) -> Vec<(String, String)> {
-    let said = site.skynet(&["engine", "path", wfid, "--json"]);
-    let text = |object: &Value, key: &str| object[key].as_str().unwrap().to_owned();
-    objects(&said.out()).iter().map(|o| (text(o, "expid"), text(o, "state"))).collect()
-}
-
-fn state(site: &Site, wfid: &str) -> String {
-    let all = objects(&site.well(&["engine", "list", "--json"]));
-    let found = all.iter().find(|object| object["wfid"] == wfid);
-    found.map(|object| object["state"].as_str().unwrap().to_owned()).unwrap_or_default()
-}
-
-fn pairs(wanted: &[(&str, &str)]) -> Vec<(String, String)> {
-    wanted.iter().map(|(at, state)| ((*at).to_owned(), (*state).to_owned())).collect()
 }
 
 #[test]
@@ -155,14 +116,6 @@ fn a_cancel_reaches_whoever_works_and_the_process_ends_or_goes_on() {
         assert_eq!(path(&site, &wfid), pairs(&wanted));
         site.until(|| stands(&site, "a", &wfid) == ("stop", 902));
     });
-}
-
-/// Returns how the job of a process in a queue stands.
-fn stands(site: &Site, queue: &str, wfid: &str) -> (&'static str, u16) {
-    let reader = Reader::open(&work::Place::new(site.at(Place::Store))).unwrap();
-    let jobs = reader.jobs_of(wfid).unwrap();
-    let job = jobs.iter().find(|job| job.queue == queue);
-    job.map_or(("", 0), |job| (job.subject.state.name(), job.subject.fault.0))
 }
 
 /// Keeps an item until the next comes that says `release`, and sends it to the engine then; launches

@@ -106,6 +106,19 @@ impl Broker {
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(if self.tls { 5671 } else { 5672 })
     }
+
+    /// Returns where RabbitMQ is, and who we are there.
+    #[must_use]
+    pub fn server(&self) -> work::amqp::Server {
+        work::amqp::Server {
+            host: self.host.clone(),
+            port: self.port(),
+            vhost: self.vhost.clone(),
+            user: self.user.clone(),
+            password_file: self.password_file.clone().unwrap_or_default(),
+            tls: self.tls,
+        }
+    }
 }
 
 impl Default for Broker {

@@ -27,6 +27,7 @@ pub mod moment;
 pub mod names;
 pub mod notice;
 pub mod past;
+pub mod rabbit;
 pub mod scaffold;
 pub mod screen;
 pub mod secrets;

@@ -30,7 +30,7 @@ pub use problem::{At, Line, Origin, Problem, Trouble};
 pub use services::Wanted;
 
 use crate::accounts;
-use crate::settings::Settings;
+use crate::settings::{Broker, Settings};
 use draft::Draft;
 use keys::Scope;
 use notice::Notice;
@@ -147,6 +147,8 @@ pub struct Site {
     pub places: Places,
     /// What changes of the store survive.
     pub safety: Safety,
+    /// Where items come from, unless a participant says something else.
+    pub broker: Broker,
     /// Account that exo's workers run as where root starts them; `None` = the usual one.
     pub worker_user: Option<String>,
     /// Which services are to be enabled, and which are not to be.
@@ -179,8 +181,8 @@ pub fn site(whose: Whose) -> Result<Site, Trouble> {
     places.store = settings.store;
     places.spool = settings.spool;
     places.run = settings.run;
-    let (safety, worker_user) = (settings.safety, settings.worker_user);
-    Ok(Site { places, safety, worker_user, services, notice, warnings: reading.warnings })
+    let (safety, worker_user, broker) = (settings.safety, settings.worker_user, settings.broker);
+    Ok(Site { places, safety, broker, worker_user, services, notice, warnings: reading.warnings })
 }
 
 /// Reads one file as one of the site's; returns what is not as it should be.

@@ -209,14 +209,7 @@ fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
         safety: settings.safety,
         policy: policy(settings),
         keep: keep(settings),
-        server: amqp::Server {
-            host: at.host.clone(),
-            port: at.port(),
-            vhost: at.vhost.clone(),
-            user: at.user.clone(),
-            password_file: at.password_file.clone().unwrap_or_default(),
-            tls: at.tls,
-        },
+        server: at.server(),
         queue: amqp::Queue {
             name: settings.queue.clone(),
             is_quorum: at.quorum,

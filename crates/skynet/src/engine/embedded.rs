@@ -109,7 +109,7 @@ impl Transport for Queues {
                     let key = format!("job-{}", job.lease.job.0);
                     let message = job.item.clone();
                     self.in_hand = Some(delivery);
-                    Some(Heard::Told { key, message })
+                    Some(Heard::Told { key, again: true, message })
                 }
                 Event::Sent { ticket, job } => self.done(ticket, job.err().map(|e| e.to_string())),
                 // A cancel that is refused comes too late, which its answer tells as well.

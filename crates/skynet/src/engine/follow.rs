@@ -1,9 +1,9 @@
 //! Staying with a process until it is over: as its engine, or beside the one that runs.
 
-use super::embedded::Queues;
 use super::keep::Folder;
 use super::process::Process;
 use super::serve::{self, Server, is_over};
+use super::transport;
 use crate::failure::Failure;
 use crate::here::Here;
 use std::ffi::CString;
@@ -46,13 +46,13 @@ pub fn follow(
             }
         }
         if let Some(lock) = folder.lock()? {
-            let mut queues = Queues::open(here)?;
+            let mut transport = transport::open(here)?;
             let mut only = |process: &Process| {
                 if process.wfid == wfid {
                     tell(process);
                 }
             };
-            let mut server = Server::begin(&folder, lock, &mut queues, &mut only)?;
+            let mut server = Server::begin(&folder, lock, &mut *transport, &mut only)?;
             let is_there = |process: &Process| is_enough(process) && is_over_or_runs(process);
             let enough =
                 server.run(&signals, |engine| engine.processes.get(wfid).is_some_and(is_there))?;

@@ -24,6 +24,8 @@ pub enum Event {
     Told {
         /// What it is called by whoever brought it.
         key: String,
+        /// It may have come before: what it launched by this key, it does not launch again.
+        again: bool,
         /// It.
         message: Message,
     },
@@ -65,7 +67,7 @@ impl Engine {
     pub fn step(&mut self, event: Event, now: Now) -> Changed {
         let before = self.registry.clone();
         let done = match event {
-            Event::Told { key, message } => self.told(key, message, now),
+            Event::Told { key, again, message } => self.told((key, again), message, now),
             Event::Refused { wfid, number, why } => self.refused(&wfid, number, why, now),
         };
         let registry = self.registry != before;
@@ -77,10 +79,16 @@ impl Engine {
         }
     }
 
-    fn told(&mut self, key: String, message: Message, now: Now) -> Result<String, String> {
+    fn told(
+        &mut self,
+        (key, again): (String, bool),
+        message: Message,
+        now: Now,
+    ) -> Result<String, String> {
         match message {
             Message::Launch { tree, fields, wfid } => {
-                if let Some(known) = self.processes.values().find(|process| process.key == key) {
+                let is_known = |process: &&Process| again && process.key == key;
+                if let Some(known) = self.processes.values().find(is_known) {
                     return Err(format!("it launched {} before", known.wfid));
                 }
                 let wfid = wfid.unwrap_or_else(|| new_wfid(now));

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod message;
 pub mod process;
 pub mod process_file;
+pub mod rabbit;
 pub mod registry;
 pub mod ruby;
 pub mod send;

@@ -4,11 +4,14 @@ use super::QUEUE;
 use crate::failure::Failure;
 use crate::here::Here;
 use crate::items::hand::{self, Own};
+use crate::rabbit;
+use exo::settings::BrokerKind;
 use sys::linux::{process, time};
 use work::item::LARGEST;
 use work::{Applied, Change, NewJob};
 
-/// Puts messages into the queue of the instance's engine, all or none.
+/// Puts messages into the queue of the instance's engine: all or none, or with RabbitMQ one after the
+/// other. Root becomes the user whose the store is, for good.
 ///
 /// # Errors
 /// We may not, or they cannot be recorded.
@@ -18,6 +21,9 @@ pub fn send(here: &Here, messages: Vec<Vec<u8>>) -> Result<(), Failure> {
         return Err(Failure::refused(format!("unable to speak to the engine: {who}")));
     }
     let mut own = Own::open(here)?;
+    if here.site.broker.kind == BrokerKind::RabbitMq {
+        return rabbit::tell_engine(&here.site.broker, &messages);
+    }
     let owner = Some(own.by().uid);
     let (seconds, nanos) = time::wall();
     let mut changes = Vec::with_capacity(messages.len());

@@ -86,9 +86,9 @@ impl<'a> Server<'a> {
 
     fn hear(&mut self, heard: Heard) -> Result<(), Failure> {
         match heard {
-            Heard::Told { key, message } => {
+            Heard::Told { key, again, message } => {
                 let ignored = match message::read(&message) {
-                    Ok(message) => self.step(Event::Told { key, message })?,
+                    Ok(message) => self.step(Event::Told { key, again, message })?,
                     Err(why) => Some(why),
                 };
                 if let Some(why) = &ignored {

@@ -1,7 +1,11 @@
 //! By which way an engine hears and speaks.
 
+use super::embedded::Queues;
 use super::process::Action;
+use super::rabbit::Rabbit;
 use crate::failure::Failure;
+use crate::here::Here;
+use exo::settings::BrokerKind;
 use sys::linux::fd::PollFd;
 
 /// What came.
@@ -11,6 +15,8 @@ pub enum Heard {
     Told {
         /// What it is called by whoever brought it.
         key: String,
+        /// It may have come before, and nobody knows what came of it then.
+        again: bool,
         /// It.
         message: Vec<u8>,
     },
@@ -43,6 +49,17 @@ pub enum Performed {
     Done,
     /// Not before something else of its process is.
     Later,
+}
+
+/// Opens the way that the site is configured for. Root becomes the user whose the store is, for good.
+///
+/// # Errors
+/// It cannot be used.
+pub fn open(here: &Here) -> Result<Box<dyn Transport>, Failure> {
+    Ok(match here.site.broker.kind {
+        BrokerKind::Embedded => Box::new(Queues::open(here)?),
+        BrokerKind::RabbitMq => Box::new(Rabbit::open(here)?),
+    })
 }
 
 /// The way to participants, and from them.

@@ -73,7 +73,9 @@ fn near(reader: &Reader, name: &str) -> Result<String, Failure> {
     Ok(if is_there { format!("; did you mean {near}?") } else { String::new() })
 }
 
-fn is_pattern(name: &str) -> bool {
+/// Tells whether a name may stand for many.
+#[must_use]
+pub fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 

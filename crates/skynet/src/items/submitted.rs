@@ -38,6 +38,12 @@ pub fn about(job: &NewJob, id: Option<i64>) -> About {
     named(&job.queue, &job.wfid, id)
 }
 
+/// Returns what names an item of a process that is no job here yet.
+#[must_use]
+pub fn of_process(queue: &str, wfid: &str) -> About {
+    named(queue, wfid, None)
+}
+
 fn named(queue: &str, wfid: &str, id: Option<i64>) -> About {
     let own = (!wfid.is_empty()).then(|| wfid.to_owned());
     let wfid = own.or_else(|| id.map(|id| format!("job-{id}")));

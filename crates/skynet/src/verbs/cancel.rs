@@ -3,16 +3,19 @@
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::items::act::{self, Act};
+use crate::items::hand::Own;
 use crate::items::pick::{self, Named};
 use crate::items::report::{About, Report};
 use crate::items::watch::Watch;
 use crate::items::{self};
 use crate::life::Patience;
+use crate::rabbit;
 use clap::Args;
 use exo::ask::FlavourWord;
 use exo::control::Request;
+use exo::settings::BrokerKind;
 use machine::work::{Kind, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use sys::linux::time;
 use work::read::Job;
 use work::{JobId, Reader};
@@ -21,6 +24,8 @@ use work::{JobId, Reader};
 ///
 /// What waits is cancelled at once; who works on a job is told to stop, and ended where it does not.
 /// A job that is done before it hears of it stays done, which is said, and counts as failed.
+/// Where items come from RabbitMQ every machine hears of a process whose owner cancels it; what still
+/// waits in RabbitMQ is not reached.
 #[derive(Debug, Args)]
 pub struct Cancel {
     /// Processes (wfid) or jobs (job-NUMBER), or patterns with *, ? and [...].
@@ -47,7 +52,8 @@ pub fn run(args: &Cancel, here: &Here) -> Answer {
     let deadline = args.patience.deadline(time::monotonic());
     let reader = items::reader(here)?;
     let watch = Watch::begin(here)?;
-    let picked = pick::pick(&reader, &args.names)?;
+    let (local, everywhere) = split(args, here, &reader)?;
+    let picked = pick::pick(&reader, &local)?;
     let mut report = Report::new(here, args.json);
     let jobs = wanted(&picked.named, args, &report);
     let ids: Vec<i64> = jobs.iter().map(|job| job.id.0).collect();
@@ -62,6 +68,7 @@ pub fn run(args: &Cancel, here: &Here) -> Answer {
             _ => drop(open.insert(job.id, job)),
         }
     }
+    tell_all(here, &picked.named, &everywhere, args, &mut report)?;
     let deadline = if args.patience.no_wait { 0 } else { deadline };
     let all =
         watch.until(&reader, Some(deadline), |reader| look(reader, &mut open, &mut report))?;
@@ -75,6 +82,57 @@ pub fn run(args: &Cancel, here: &Here) -> Answer {
         }
     }
     Ok(report.code(picked.some_are_unknown))
+}
+
+/// Returns the names that are looked for here, and those that only other machines may know.
+fn split(
+    args: &Cancel,
+    here: &Here,
+    reader: &Reader,
+) -> Result<(Vec<String>, Vec<String>), Failure> {
+    let (mut local, mut everywhere) = (Vec::new(), Vec::new());
+    for name in &args.names {
+        let is_here = || Ok::<_, Failure>(!reader.jobs_of(name)?.is_empty());
+        let is_wfid = !pick::is_pattern(name) && pick::number(name).is_none();
+        let is_other = is_remote(args, here) && is_wfid && !is_here()?;
+        (if is_other { &mut everywhere } else { &mut local }).push(name.clone());
+    }
+    Ok((local, everywhere))
+}
+
+/// Tells whether other machines are to hear of it: from whoever has the password, about whole
+/// processes.
+fn is_remote(args: &Cancel, here: &Here) -> bool {
+    here.site.broker.kind == BrokerKind::RabbitMq
+        && here.uid == here.owner()
+        && args.expid.is_none()
+}
+
+/// Has every exo of the virtual host hear of processes. Root becomes the user whose the store is
+/// first, for good.
+fn tell_all(
+    here: &Here,
+    named: &[Named],
+    everywhere: &[String],
+    args: &Cancel,
+    report: &mut Report<'_>,
+) -> Result<(), Failure> {
+    let of_jobs = named.iter().filter(|named| !named.is_number).flat_map(|named| &named.jobs);
+    let all: BTreeSet<&str> = of_jobs
+        .map(|job| job.wfid.as_str())
+        .chain(everywhere.iter().map(String::as_str))
+        .filter(|wfid| !wfid.is_empty())
+        .collect();
+    if all.is_empty() || !is_remote(args, here) {
+        return Ok(());
+    }
+    Own::open(here)?;
+    rabbit::cancel_everywhere(&here.site.broker, all, args.flavour.into())?;
+    for wfid in everywhere {
+        let about = About { wfid: Some(wfid.clone()), ..About::default() };
+        report.done(&about, "told", "nothing of it is known here; every machine is told");
+    }
+    Ok(())
 }
 
 /// Returns the jobs that can be cancelled; says of names where none can.

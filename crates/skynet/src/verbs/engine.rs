@@ -1,14 +1,13 @@
 //! `skynet engine`: a stand-in for a process engine.
 
 use super::launch::{self, Start};
-use crate::engine::embedded::Queues;
 use crate::engine::follow::{Followed, follow};
 use crate::engine::keep::{self, Folder};
 use crate::engine::message;
 use crate::engine::process::{Outcome, Process, State};
 use crate::engine::serve::{self, Server};
 use crate::engine::show::{self, Progress};
-use crate::engine::{machine, send};
+use crate::engine::{machine, send, transport};
 use crate::failure::{Answer, Failure, code, warn};
 use crate::here::Here;
 use crate::names::nearest;
@@ -91,7 +90,7 @@ pub fn run(args: &Engine, here: &Here) -> Answer {
 fn serve(here: &Here, is_json: bool) -> Answer {
     here.is_for_owner("run an engine for")?;
     let signals = serve::signals()?;
-    let mut queues = Queues::open(here)?;
+    let mut transport = transport::open(here)?;
     let folder = Folder::of(here);
     folder.make()?;
     let Some(lock) = folder.lock()? else {
@@ -102,7 +101,7 @@ fn serve(here: &Here, is_json: bool) -> Answer {
         // Nobody need be reading, and what was begun goes on.
         let _ = here.screen.put(&progress.of(process));
     };
-    let mut server = Server::begin(&folder, lock, &mut queues, &mut tell)?;
+    let mut server = Server::begin(&folder, lock, &mut *transport, &mut tell)?;
     server.run(&signals, |_| false)?;
     Ok(0)
 }

@@ -9,14 +9,16 @@ use crate::items::submitted::{self, Sent};
 use crate::items::{drop, ended};
 use crate::life;
 use crate::names::Names;
+use crate::rabbit;
 use crate::service::{self, Service};
 use clap::Args;
-use exo::settings::Settings;
+use exo::settings::{BrokerKind, Settings};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::time::Duration;
 use sys::linux::time;
 use work::units::Span;
+use work::wire::{self, Incoming};
 use work::{Applied, Change, NewJob};
 
 /// How long a running exo may take to record what was left for it.
@@ -94,8 +96,15 @@ pub fn run(args: &Submit, here: &Here) -> Answer {
     let begun = time::monotonic();
     let settings = settings(args, here)?;
     here.is_for_members("submit to participants")?;
+    let is_remote = settings.broker.kind == BrokerKind::RabbitMq;
+    if is_remote {
+        fits_rabbitmq(args, here)?;
+    }
     let source = Source { items: &args.items, fields: &args.fields, by_line: args.lines };
     let items = input::read(source, &args.manner(), &settings.queue, settings.item_limit)?;
+    if is_remote {
+        return publish(args, here, &settings, &items);
+    }
     let sent = if hand::may_write(here) {
         record(here, &settings, items)?
     } else {
@@ -170,6 +179,51 @@ fn record(here: &Here, settings: &Settings, items: Vec<Vec<u8>>) -> Result<Vec<S
         crate::failure::warn(&format!("nobody gave the label {label} a priority: it comes last"));
     }
     Ok(sent)
+}
+
+/// Refuses what is for queues of this machine alone.
+fn fits_rabbitmq(args: &Submit, here: &Here) -> Result<(), Failure> {
+    here.is_for_owner("publish to participants of")?;
+    let manner = args.manner().envelope;
+    let given = manner.iter().map(|(key, _)| *key).chain(args.wait.then_some("wait")).next();
+    given.map_or(Ok(()), |key| {
+        let why = "items for RabbitMQ go as they are, to any machine, and the engine is answered";
+        Err(Failure::usage(format!("--{key} is not for {}: {why}", args.name)))
+    })
+}
+
+/// Publishes items, each safe in the participant's queue before the next goes. Root becomes the user
+/// whose the store is first, for good.
+fn publish(args: &Submit, here: &Here, settings: &Settings, items: &[Vec<u8>]) -> Answer {
+    let mut named = Vec::with_capacity(items.len());
+    for item in items {
+        match wire::read(item, settings.item_limit) {
+            Ok(Incoming::Item(identity)) => {
+                named.push(submitted::of_process(&settings.queue, &identity.wfid));
+            }
+            Ok(Incoming::Cancel(_)) => {
+                return Err(Failure::refused("it is a cancel, no item; see: skynet cancel"));
+            }
+            Err(why) => {
+                let hint = "give it a fei, or --wfid; nothing was submitted";
+                return Err(Failure::refused(format!("{why}; {hint}")));
+            }
+        }
+    }
+    Own::open(here)?;
+    let mut client = rabbit::connect(&settings.broker)?;
+    let mut report = Report::new(here, args.json);
+    let mut lost = None;
+    for (item, about) in items.iter().zip(&named) {
+        if lost.is_none() {
+            lost = client.publish(&settings.queue, item).err();
+        }
+        match &lost {
+            None => report.done(about, "published", "published, for whichever machine takes it"),
+            Some(why) => report.failed(about, &format!("not known to be published: {why}")),
+        }
+    }
+    Ok(report.code(false))
 }
 
 /// Leaves items in the drop folder, and waits until its exo has recorded them, where it runs.

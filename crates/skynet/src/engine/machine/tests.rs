@@ -19,7 +19,7 @@ fn begin_with(yaml: &str, fields: &str) -> (Engine, Changed) {
     all.extend(serde_json::from_str::<Object>(fields).unwrap());
     let mut engine = Engine::default();
     let message = Message::Launch { tree: process.tree, fields: all, wfid: Some("w".into()) };
-    let changed = engine.step(Event::Told { key: "k".into(), message }, NOW);
+    let changed = engine.step(Event::Told { key: "k".into(), again: true, message }, NOW);
     (engine, changed)
 }
 
@@ -58,18 +58,18 @@ fn open(engine: &Engine) -> Vec<Fei> {
 fn reply(engine: &mut Engine, fei: &Fei, fields: &str) -> Changed {
     let fields = serde_json::from_str(fields).unwrap();
     let message = Message::Reply { fei: fei.clone(), fields };
-    engine.step(Event::Told { key: String::new(), message }, NOW)
+    engine.step(Event::Told { key: String::new(), again: true, message }, NOW)
 }
 
 fn fail(engine: &mut Engine, fei: &Fei) -> Changed {
     let error = Wrong { class: "C".into(), message: "it broke".into(), trace: vec!["t".into()] };
     let message = Message::Error { fei: fei.clone(), fields: Object::new(), error };
-    engine.step(Event::Told { key: String::new(), message }, NOW)
+    engine.step(Event::Told { key: String::new(), again: true, message }, NOW)
 }
 
 fn cancel(engine: &mut Engine, expid: Option<&str>, flavour: Flavour) -> Changed {
     let message = Message::Cancel { wfid: "w".into(), expid: expid.map(str::to_owned), flavour };
-    engine.step(Event::Told { key: String::new(), message }, NOW)
+    engine.step(Event::Told { key: String::new(), again: true, message }, NOW)
 }
 
 fn outcomes(engine: &Engine) -> Vec<(&str, Outcome)> {
@@ -230,7 +230,7 @@ fn a_launch_that_comes_twice_begins_once_and_names_are_taken_once() {
         let process = process_file::read(b"process: p\nsteps: [do: a]\n").unwrap();
         let wfid = wfid.map(str::to_owned);
         let message = Message::Launch { tree: process.tree, fields: process.fields, wfid };
-        Event::Told { key: key.to_owned(), message }
+        Event::Told { key: key.to_owned(), again: true, message }
     };
     let why = |changed: Changed| changed.ignored.unwrap_or_default();
     assert!(why(engine.step(launch("k", None), NOW)).contains("launched w before"));
@@ -242,11 +242,28 @@ fn a_launch_that_comes_twice_begins_once_and_names_are_taken_once() {
 }
 
 #[test]
+fn a_message_that_cannot_have_come_before_begins_a_process_though_another_was_the_same() {
+    let mut engine = Engine::default();
+    let mut now = NOW;
+    let mut launch = |engine: &mut Engine, again: bool| {
+        let process = process_file::read(b"process: p\nsteps: [do: a]\n").unwrap();
+        let message = Message::Launch { tree: process.tree, fields: process.fields, wfid: None };
+        now.seed += 1;
+        engine.step(Event::Told { key: "k".to_owned(), again, message }, now).process
+    };
+    for (again, begins, all) in
+        [(false, true, 1), (false, true, 2), (true, false, 2), (false, true, 3)]
+    {
+        assert_eq!((launch(&mut engine, again).is_some(), engine.processes.len()), (begins, all));
+    }
+}
+
+#[test]
 fn registration_is_a_process_and_changes_where_steps_go() {
     let mut engine = Engine::default();
     let tell = |engine: &mut Engine, key: &str, bytes: &[u8]| {
         let message = message::read(bytes).unwrap();
-        engine.step(Event::Told { key: key.into(), message }, NOW)
+        engine.step(Event::Told { key: key.into(), again: true, message }, NOW)
     };
     let mut now = NOW;
     let changed = tell(&mut engine, "1", &wire::register("built_.*", "built"));
@@ -255,16 +272,16 @@ fn registration_is_a_process_and_changes_where_steps_go() {
     let tree = process_file::read(b"process: p\nsteps: [do: built_x]\n").unwrap();
     let message =
         Message::Launch { tree: tree.tree, fields: Object::new(), wfid: Some("w".into()) };
-    engine.step(Event::Told { key: "2".into(), message }, now);
+    engine.step(Event::Told { key: "2".into(), again: true, message }, now);
     let (items, _) = sent(&engine);
     assert!(items[0].0 == "built" && items[0].2.contains("\"participant_name\":\"built_x\""));
     now.seed += 1;
     let message = message::read(&wire::unregister("built_.*", "built")).unwrap();
-    let changed = engine.step(Event::Told { key: "3".into(), message }, now);
+    let changed = engine.step(Event::Told { key: "3".into(), again: true, message }, now);
     assert!(changed.registry && engine.registry.entries.is_empty());
     now.seed += 1;
     let message = message::read(&wire::unregister("built_.*", "built")).unwrap();
-    let changed = engine.step(Event::Told { key: "4".into(), message }, now);
+    let changed = engine.step(Event::Told { key: "4".into(), again: true, message }, now);
     let failed = &engine.processes[&changed.process.unwrap()];
     assert_eq!((changed.registry, failed.state), (false, State::Failed));
 }
@@ -299,7 +316,7 @@ fn of_processes_that_are_over_the_newest_thousand_are_kept() {
         let (key, wfid) = (n.to_string(), Some(format!("w{n}")));
         let message = Message::Launch { tree: process.tree, fields: process.fields, wfid };
         let now = Now { micros: NOW.micros + n, seed: 1 };
-        gone.extend(engine.step(Event::Told { key, message }, now).gone);
+        gone.extend(engine.step(Event::Told { key, again: true, message }, now).gone);
     }
     assert_eq!((engine.processes.len(), gone), (1000, vec!["w0".into(), "w1".into(), "w2".into()]));
 }
