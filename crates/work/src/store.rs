@@ -12,7 +12,7 @@ use machine::work::Fault;
 use rusqlite::{Connection, Row, TransactionBehavior};
 use std::fmt;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Why one change was not made.
@@ -177,6 +177,9 @@ impl Store {
         }
         within.ring().map_err(stop)?;
         tx.commit().map_err(sql)?;
+        if answers.iter().any(|came| matches!(came, Ok(Applied::Compacted { has_more: false }))) {
+            shorten(conn, path);
+        }
         Ok(answers)
     }
 
@@ -251,7 +254,7 @@ impl fmt::Debug for Store {
 /// Puts the store into this run of the machine, where it is of an earlier one.
 fn first_in_boot(
     conn: &mut Connection,
-    path: &std::path::Path,
+    path: &Path,
     now: Now,
     bells: &Bells,
     own: &mut Vec<Own>,
@@ -271,4 +274,17 @@ fn first_in_boot(
         }
     })?;
     tx.commit().map_err(sql)
+}
+
+/// Cuts a file that is longer than the database. What was cut off is known in the second file alone
+/// until something fills that, which may be long. In nobody's way: whoever reads what is there still
+/// keeps it until the next time.
+fn shorten(conn: &Connection, path: &Path) {
+    let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).ok();
+    let bytes = number("page_count").zip(number("page_size")).map(|(count, size)| count * size);
+    let len = path.metadata().map_or(0, |file| file.len());
+    if bytes.is_some_and(|bytes| bytes.unsigned_abs() < len) {
+        // Where it fails everything is as safe as before.
+        let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+    }
 }

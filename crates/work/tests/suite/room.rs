@@ -120,6 +120,8 @@ fn room_is_given_back_in_steps_and_what_is_left_is_whole() {
     let before_that = before[0].0.as_ref().unwrap().changed;
     clean(&mut world.store, before_that, u64::MAX).unwrap();
     let steps = compact(&mut world.store).unwrap();
+    let alone = fs::metadata(place(&world.scratch).database()).unwrap().len();
+    assert!(alone < large / 3, "nobody else need write before the file is cut: {alone}");
     let small = size(&world.scratch);
     assert!(small < large / 3, "{small} of {large}");
     assert!(steps > 10, "only {steps} steps");
