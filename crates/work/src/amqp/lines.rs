@@ -1,27 +1,28 @@
-//! The lines of a connection: each a channel on which one message at a time is had, whether it is
-//! wanted or not any more.
+//! The lines of a connection: consumers of the queue, each for so many messages at a time, and the
+//! messages that came and are not settled yet, whether they are wanted or not any more.
+//!
+//! All lines are on one channel. What the broker is told leaves in the order in which it is said here,
+//! and nobody waits for it.
 
 use super::Queue;
-use super::link::Link;
-use super::tasks::{self, Order, Teller};
+use super::tasks::{self, Teller, begin};
 use crate::change::{JobId, NewJob};
+use futures_core::Stream;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions};
+use lapin::{Channel, Consumer};
 use machine::time::Mono;
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-/// Most lines: so many items may be in hand, or rest unacknowledged until they are tried again.
+/// Most messages: so many items may be in hand, or rest unacknowledged until they are tried again.
 const MOST: usize = 200;
 
 /// What the broker is told to do on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Consumer {
-    None,
+enum State {
     /// It was asked for; `sure`: the broker said so.
-    Active {
-        sure: bool,
-    },
+    Active { sure: bool },
     /// Told to end.
     Ending,
 }
@@ -43,166 +44,199 @@ pub(super) enum Of {
 
 #[derive(Debug)]
 struct Message {
+    line: u64,
     tag: u64,
     of: Of,
 }
 
 struct Line {
-    orders: UnboundedSender<Order>,
-    task: JoinHandle<()>,
-    consumer: Consumer,
-    message: Option<Message>,
+    state: State,
+    /// How many messages the broker may have on their way, or here, unsettled.
+    room: usize,
+    /// How many of them are here.
+    here: usize,
+    stream: Option<Consumer>,
+    /// Nothing comes on it any more.
+    has_ended: bool,
 }
 
 impl Line {
-    fn order(&self, order: Order) {
-        // One whose task has ended said so.
-        let _ = self.orders.send(order);
+    /// Returns how many messages it waits for.
+    fn waits_for(&self) -> usize {
+        if self.state == State::Ending { 0 } else { self.room.saturating_sub(self.here) }
     }
+}
 
-    fn is_waiting(&self) -> bool {
-        matches!(self.consumer, Consumer::Active { .. }) && self.message.is_none()
-    }
-
-    fn cancel(&mut self) {
-        if let Consumer::Active { .. } = self.consumer {
-            self.order(Order::Cancel);
-            self.consumer = Consumer::Ending;
-        }
-    }
+/// What came over the lines.
+pub(super) enum Came {
+    /// A message, by the number that it has here.
+    Message(u64, Vec<u8>),
+    /// The broker ended a consumer that was not told to end.
+    Unwanted,
+    /// The channel is of no use any more: the broker closed it, as where an item took longer than
+    /// its time-out for acknowledgements, or all of the connection is lost.
+    Gone,
 }
 
 /// All lines of a connection.
 #[derive(Default)]
 pub(super) struct Lines {
+    channel: Option<Channel>,
     all: BTreeMap<u64, Line>,
+    messages: BTreeMap<u64, Message>,
+    settled: Settled,
     last: u64,
 }
 
 impl Lines {
-    /// Has at least `wanted` lines wait for a message, as far as there may be so many, and no more
-    /// than `most`.
+    /// Goes on with a new channel. What came on an earlier one comes again.
+    pub(super) fn begin(&mut self, channel: Option<Channel>) {
+        // Numbers go on, so that none means two messages.
+        *self = Self { channel, last: self.last, ..Self::default() };
+    }
+
+    /// Tells whether there is a channel that the broker closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| !channel.status().connected())
+    }
+
+    /// Has the lines wait for at least `wanted` messages, as far as there may be so many, and for no
+    /// more than `most`; a line that is added is for `broad` at least.
     pub(super) fn wait_for(
         &mut self,
         (wanted, most): (usize, usize),
-        link: &Arc<Link>,
+        broad: usize,
         queue: &Queue,
         teller: &Teller,
     ) {
         let mut waiting = self.waiting();
-        for line in self.all.values_mut() {
-            if waiting < wanted && line.consumer == Consumer::None && line.message.is_none() {
-                line.order(Order::Consume);
-                line.consumer = Consumer::Active { sure: false };
-                waiting += 1;
-            } else if waiting > most && line.is_waiting() {
-                line.cancel();
-                waiting -= 1;
+        while waiting > most {
+            let widest = self.all.iter().max_by_key(|(_, line)| line.waits_for());
+            let Some((&number, line)) = widest else { break };
+            waiting -= line.waits_for();
+            self.cancel(number);
+        }
+        let free = MOST.saturating_sub(self.messages.len() + waiting);
+        if let Some(channel) = self.channel.as_ref().filter(|_| waiting < wanted && free > 0) {
+            let room = (wanted - waiting).max(broad).min(free);
+            self.last += 1;
+            tasks::consume(channel, &queue.name, self.last, room, teller);
+            let state = State::Active { sure: false };
+            self.all
+                .insert(self.last, Line { state, room, here: 0, stream: None, has_ended: false });
+        }
+    }
+
+    fn cancel(&mut self, number: u64) {
+        if let Some(line) = self.all.get_mut(&number)
+            && let State::Active { sure } = line.state
+        {
+            line.state = State::Ending;
+            // RabbitMQ 3.10 fails where a consumer is told to end before it said that it began.
+            if sure {
+                self.end(number);
             }
         }
-        while waiting < wanted && self.all.len() < MOST {
-            self.last += 1;
-            let (orders, obeyed) = unbounded_channel();
-            let (link, name) = (Arc::clone(link), queue.name.clone());
-            let task = tasks::line(link, name, self.last, teller.clone(), obeyed);
-            let task = tokio::spawn(task);
-            let consumer = Consumer::Active { sure: false };
-            let added = Line { orders, task, consumer, message: None };
-            added.order(Order::Consume);
-            self.all.insert(self.last, added);
-            waiting += 1;
+    }
+
+    fn end(&self, number: u64) {
+        if let Some(channel) = &self.channel {
+            let name = tasks::consumer_tag(number);
+            begin(channel.basic_cancel(name, BasicCancelOptions::default()));
         }
     }
 
-    /// Returns how many lines wait for a message.
+    /// Returns how many messages are waited for.
     pub(super) fn waiting(&self) -> usize {
-        self.all.values().filter(|line| line.is_waiting()).count()
+        self.all.values().map(Line::waits_for).sum()
     }
 
-    /// Returns how many of them the broker knows of.
-    pub(super) fn surely_waiting(&self) -> usize {
-        let is_sure = |line: &&Line| {
-            line.message.is_none() && line.consumer == Consumer::Active { sure: true }
-        };
-        self.all.values().filter(is_sure).count()
+    /// Tells whether the broker knows that messages are waited for.
+    pub(super) fn surely_waits(&self) -> bool {
+        let is_sure =
+            |line: &Line| line.state == State::Active { sure: true } && line.waits_for() > 0;
+        self.all.values().any(is_sure)
     }
 
-    pub(super) fn consumes(&mut self, line: u64) {
-        if let Some(line) = self.all.get_mut(&line)
-            && let Consumer::Active { sure } = &mut line.consumer
-        {
-            *sure = true;
+    /// The broker knows of a consumer.
+    pub(super) fn consumes(&mut self, number: u64, stream: Consumer) {
+        if let Some(line) = self.all.get_mut(&number) {
+            line.stream = Some(stream);
+            match &mut line.state {
+                State::Active { sure } => *sure = true,
+                State::Ending => self.end(number),
+            }
         }
     }
 
-    pub(super) fn idle(&mut self, line: u64) {
-        if let Some(line) = self.all.get_mut(&line)
-            && line.consumer == Consumer::Ending
-        {
-            line.consumer = Consumer::None;
+    /// Returns what came since the last look. Whoever is in `context` is woken when there is more.
+    pub(super) fn look(&mut self, context: &mut Context<'_>) -> Vec<Came> {
+        let mut came = Vec::new();
+        for (&number, line) in &mut self.all {
+            while let Some(stream) = line.stream.as_mut() {
+                match Pin::new(stream).poll_next(context) {
+                    Poll::Pending => break,
+                    Poll::Ready(Some(Ok(delivery))) => {
+                        line.here += 1;
+                        self.last += 1;
+                        let tag = delivery.delivery_tag;
+                        let message = Message { line: number, tag, of: Of::Recording };
+                        self.messages.insert(self.last, message);
+                        came.push(Came::Message(self.last, delivery.data));
+                    }
+                    Poll::Ready(Some(Err(_))) => {
+                        (line.stream, line.has_ended) = (None, true);
+                        came.push(Came::Gone);
+                    }
+                    Poll::Ready(None) => {
+                        (line.stream, line.has_ended) = (None, true);
+                        if line.state != State::Ending {
+                            came.push(Came::Unwanted);
+                        }
+                    }
+                }
+            }
         }
+        self.all.retain(|_, line| !line.has_ended);
+        came
     }
 
-    /// Tells whether the broker ended a consumer that was not told to end.
-    pub(super) fn is_unwanted(&self, line: u64) -> bool {
-        let active = |line: &Line| matches!(line.consumer, Consumer::Active { .. });
-        self.all.get(&line).is_some_and(active)
-    }
-
-    /// A channel has ended: what it had comes again on another.
-    pub(super) fn gone(&mut self, line: u64) {
-        self.all.remove(&line);
-    }
-
-    /// A message came on a line.
-    pub(super) fn came(&mut self, line: u64, tag: u64, of: Of) {
-        if let Some(line) = self.all.get_mut(&line) {
-            line.message = Some(Message { tag, of });
-        }
-    }
-
-    /// Says what the message of a line is.
-    pub(super) fn is(&mut self, line: u64, of: Of) {
-        if let Some(message) = self.all.get_mut(&line).and_then(|line| line.message.as_mut()) {
+    /// Says what a message is.
+    pub(super) fn is(&mut self, number: u64, of: Of) {
+        if let Some(message) = self.messages.get_mut(&number) {
             message.of = of;
         }
     }
 
-    /// Tells whether the message of a line is only for who begins it at once.
-    pub(super) fn is_vain(&self, line: u64) -> bool {
-        let message = self.all.get(&line).and_then(|line| line.message.as_ref());
-        message.is_some_and(|message| matches!(message.of, Of::Vain(_)))
+    /// Tells whether a message is only for who begins it at once.
+    pub(super) fn is_vain(&self, number: u64) -> bool {
+        self.messages.get(&number).is_some_and(|message| matches!(message.of, Of::Vain(_)))
     }
 
-    /// Returns the lines whose message nobody has yet.
+    fn numbers(&self, is_meant: impl Fn(&Of) -> bool) -> Vec<u64> {
+        let meant = self.messages.iter().filter(|(_, message)| is_meant(&message.of));
+        meant.map(|(number, _)| *number).collect()
+    }
+
+    /// Returns the messages that nobody has yet.
     pub(super) fn unrecorded(&self) -> Vec<u64> {
-        let is_new = |line: &Line| {
-            line.message
-                .as_ref()
-                .is_some_and(|message| matches!(message.of, Of::New(_) | Of::Vain(_)))
-        };
-        self.all.iter().filter(|(_, line)| is_new(line)).map(|(number, _)| *number).collect()
+        self.numbers(|of| matches!(of, Of::New(_) | Of::Vain(_)))
     }
 
-    /// Returns the lines whose message is new, or parked until a moment that has come; `begins`: what
+    /// Returns the messages that are new, or parked until a moment that has come; `begins`: what
     /// is taken may be begun at once.
     pub(super) fn due(&self, now: Mono, begins: bool) -> Vec<u64> {
-        let is_due = |of: &Of| match of {
+        self.numbers(|of| match of {
             Of::New(_) => true,
             Of::Vain(_) => begins,
             Of::Parked { at, .. } => *at <= now,
             Of::Recording | Of::Job(_) => false,
-        };
-        let due = self
-            .all
-            .iter()
-            .filter(|(_, line)| line.message.as_ref().is_some_and(|message| is_due(&message.of)));
-        due.map(|(number, _)| *number).collect()
+        })
     }
 
     /// Takes the job of a new or parked message to record it.
-    pub(super) fn record(&mut self, line: u64) -> Option<(Box<NewJob>, Option<JobId>)> {
-        let message = self.all.get_mut(&line)?.message.as_mut()?;
+    pub(super) fn record(&mut self, number: u64) -> Option<(Box<NewJob>, Option<JobId>)> {
+        let message = self.messages.get_mut(&number)?;
         match std::mem::replace(&mut message.of, Of::Recording) {
             Of::New(job) | Of::Vain(job) => Some((job, None)),
             Of::Parked { job, id, .. } => Some((job, id)),
@@ -215,7 +249,7 @@ impl Lines {
 
     /// Returns when the next parked message is to be tried.
     pub(super) fn next_due(&self) -> Option<Mono> {
-        let parked = self.all.values().filter_map(|line| match line.message.as_ref()?.of {
+        let parked = self.messages.values().filter_map(|message| match message.of {
             Of::Parked { at, .. } => Some(at),
             _ => None,
         });
@@ -229,9 +263,8 @@ impl Lines {
         is_meant: impl Fn(&NewJob, JobId) -> bool,
     ) -> Vec<JobId> {
         let mut found = Vec::new();
-        for line in self.all.values_mut() {
-            if let Some(Message { of: Of::Parked { job, id: Some(id), at }, .. }) =
-                &mut line.message
+        for message in self.messages.values_mut() {
+            if let Of::Parked { job, id: Some(id), at } = &mut message.of
                 && is_meant(job, *id)
             {
                 *at = now;
@@ -241,51 +274,128 @@ impl Lines {
         found
     }
 
-    /// Returns the lines whose message stands for a job.
+    /// Returns the messages that stand for a job.
     pub(super) fn of_job(&self, job: JobId) -> Vec<u64> {
-        let is_its = |line: &Line| {
-            line.message
-                .as_ref()
-                .is_some_and(|message| matches!(message.of, Of::Job(id) if id == job))
-        };
-        self.all.iter().filter(|(_, line)| is_its(line)).map(|(number, _)| *number).collect()
+        self.numbers(|of| matches!(of, Of::Job(id) if *id == job))
     }
 
-    /// Settles the message of a line for good. `most`: how many lines may wait for another.
-    pub(super) fn acknowledge(&mut self, line: u64, most: usize) {
-        self.end(line, most, Order::Ack);
+    fn take(&mut self, number: u64) -> Option<Message> {
+        let message = self.messages.remove(&number)?;
+        if let Some(line) = self.all.get_mut(&message.line) {
+            line.here -= 1;
+        }
+        Some(message)
     }
 
-    /// Throws the message of a line away.
-    pub(super) fn reject(&mut self, line: u64, most: usize) {
-        self.end(line, most, |tag| Order::Nack { tag, requeue: false });
-    }
-
-    fn end(&mut self, line: u64, most: usize, order: impl FnOnce(u64) -> Order) {
+    /// Settles a message for good, with the next [`flush`](Self::flush). `most`: how many others may
+    /// be waited for.
+    pub(super) fn acknowledge(&mut self, number: u64, most: usize) {
         let is_enough = self.waiting() >= most;
-        let Some(line) = self.all.get_mut(&line) else { return };
-        let Some(message) = line.message.take() else { return };
+        let Some(message) = self.take(number) else { return };
         // Before, or another message would be on its way already.
         if is_enough {
-            line.cancel();
+            self.cancel(message.line);
         }
-        line.order(order(message.tag));
+        self.settled.acknowledge(message.tag);
     }
 
-    /// Puts the message of a line back.
-    pub(super) fn give_back(&mut self, line: u64) {
-        let Some(line) = self.all.get_mut(&line) else { return };
-        let Some(message) = line.message.take() else { return };
-        // Or it would come straight back.
-        line.cancel();
-        line.order(Order::Nack { tag: message.tag, requeue: true });
+    /// Throws a message away.
+    pub(super) fn reject(&mut self, number: u64) {
+        if let Some(message) = self.take(number) {
+            self.refuse(message.tag, false);
+        }
     }
 
-    /// Gives back all that nobody works on, lets every line do what it was told, and ends them.
-    pub(super) async fn close(&mut self) {
-        for (_, line) in std::mem::take(&mut self.all) {
-            drop(line.orders);
-            let _ = line.task.await;
+    /// Puts a message back.
+    pub(super) fn give_back(&mut self, number: u64) {
+        if let Some(message) = self.take(number) {
+            // Or it would come straight back.
+            self.cancel(message.line);
+            self.refuse(message.tag, true);
         }
+    }
+
+    fn refuse(&mut self, tag: u64, requeue: bool) {
+        if let Some(channel) = &self.channel {
+            let options = BasicNackOptions { requeue, ..BasicNackOptions::default() };
+            begin(channel.basic_nack(tag, options));
+        }
+        self.settled.refused(tag);
+    }
+
+    /// Sends off what was acknowledged since the last time.
+    pub(super) fn flush(&mut self) {
+        for (tag, multiple) in self.settled.due() {
+            if let Some(channel) = &self.channel {
+                begin(channel.basic_ack(tag, BasicAckOptions { multiple }));
+            }
+        }
+    }
+
+    /// Takes the channel, to close it.
+    pub(super) fn close(&mut self) -> Option<Channel> {
+        self.flush();
+        self.channel.take()
+    }
+}
+
+/// Which messages of a channel are settled; the broker numbers them from 1 on.
+#[derive(Debug, Default)]
+struct Settled {
+    /// All up to this one are.
+    floor: u64,
+    /// Those beyond.
+    beyond: BTreeSet<u64>,
+    /// Those of which the broker is to be told.
+    untold: Vec<u64>,
+}
+
+impl Settled {
+    fn acknowledge(&mut self, tag: u64) {
+        self.untold.push(tag);
+        self.beyond.insert(tag);
+    }
+
+    fn refused(&mut self, tag: u64) {
+        self.beyond.insert(tag);
+    }
+
+    /// Returns the acknowledgements that say all of it: of one message, or of all up to one.
+    fn due(&mut self) -> Vec<(u64, bool)> {
+        while self.beyond.remove(&(self.floor + 1)) {
+            self.floor += 1;
+        }
+        let (below, mut single): (Vec<u64>, Vec<u64>) =
+            self.untold.drain(..).partition(|tag| *tag <= self.floor);
+        single.sort_unstable();
+        let all = below.iter().max().map(|last| (*last, below.len() > 1));
+        all.into_iter().chain(single.into_iter().map(|tag| (tag, false))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_acknowledgement_says_what_is_settled_without_a_gap_and_no_other_message() {
+        let mut settled = Settled::default();
+        let mut told = |tags: &[u64]| {
+            for tag in tags {
+                settled.acknowledge(*tag);
+            }
+            settled.due()
+        };
+        assert_eq!(told(&[1]), [(1, false)]);
+        assert_eq!(told(&[3, 2, 4]), [(4, true)]);
+        // 5 is still in hand.
+        assert_eq!(told(&[7, 6]), [(6, false), (7, false)]);
+        assert_eq!(told(&[9]), [(9, false)]);
+        assert_eq!(told(&[5, 8]), [(8, true)]);
+        assert_eq!(told(&[]), []);
+        settled.refused(10);
+        settled.acknowledge(11);
+        settled.acknowledge(12);
+        assert_eq!(settled.due(), [(12, true)]);
     }
 }

@@ -37,9 +37,9 @@ use crate::trouble::Trouble;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use thread::{Input, Thread};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 /// Where the broker is, and who we are there.
@@ -100,7 +100,7 @@ pub struct Settings {
 
 /// A queue of RabbitMQ.
 pub struct Rabbit {
-    inputs: UnboundedSender<Input>,
+    inputs: Sender<Input>,
     /// Wishes that the thread does not know of yet.
     wishes: Vec<Wish>,
     inbox: Inbox,
@@ -119,7 +119,7 @@ impl Rabbit {
         let name = &settings.queue.name;
         let (taker, bell) = open_taker(&mut store, &settings.place, name, settings.policy)?;
         let (outbox, inbox) = outbox::pair().map_err(io)?;
-        let (inputs, incoming) = unbounded_channel();
+        let (inputs, incoming) = channel();
         let runtime = runtime().map_err(io)?;
         let (settings, to_self) = (settings.clone(), inputs.clone());
         let place = settings.place.clone();
@@ -135,11 +135,9 @@ impl Rabbit {
         let thread = start("rabbitmq")
             .stack_size(512 << 10)
             .spawn(move || {
-                let whole = async move {
-                    let parts = (store, taker, outbox);
-                    Thread::new(settings, parts, bell, to_self, incoming).run().await;
-                };
-                here.block_on(whole);
+                let _others = here.enter();
+                let parts = (store, taker, outbox);
+                Thread::new(settings, parts, bell, to_self, incoming).run(&here);
                 drop(ended);
             })
             .map_err(no_thread)?;

@@ -127,8 +127,7 @@ impl Thread {
                 }
             }
             (Answer::Bury(line), _) => {
-                let most = self.most();
-                self.lines.reject(line, most);
+                self.lines.reject(line);
             }
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
             (

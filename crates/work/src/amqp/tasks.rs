@@ -1,72 +1,31 @@
-//! What is done over a connection without anybody waiting for it: each task tells the thread what
-//! came of it.
+//! What is done over a connection without anybody waiting for it: what came of it is told to the
+//! thread.
 
 use super::Settings;
 use super::air::{self, Air};
-use super::link::{Link, PATIENCE, answered, declare, ensure, listen, look};
+use super::link::{Link, answered, declare, ensure, listen, look};
 use super::thread::Input;
 use crate::wire::CONTROL_EXCHANGE;
-use futures_core::Stream;
-use lapin::message::Delivery;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions,
-    BasicPublishOptions, BasicQosOptions,
-};
-use lapin::types::FieldTable;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Consumer};
-use std::future::poll_fn;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 /// Between two looks at the queue.
 pub(super) const LOOK: Duration = Duration::from_secs(10);
+/// How long a confirm may take.
+const CONFIRM: Duration = Duration::from_secs(30);
 
 /// Number of a connection; what is told of an earlier one is not heeded.
 pub(super) type Life = u64;
 
-/// What a line is to do, in this order.
-pub(super) enum Order {
-    Consume,
-    Cancel,
-    /// The message is settled for good.
-    Ack(u64),
-    /// The message is put back, or thrown away.
-    Nack {
-        tag: u64,
-        requeue: bool,
-    },
-}
-
-/// What a line did, or what came to it.
-#[derive(Debug)]
-pub(super) enum Said {
-    /// It consumes.
-    Consumes,
-    /// A message.
-    Message { tag: u64, body: Vec<u8> },
-    /// It consumes no more, as it was ordered.
-    Idle,
-    /// The broker ended the consumer.
-    Unwanted,
-    /// The channel is of no use any more: the broker closed it, as where an item took longer than
-    /// its time-out for acknowledgements, or all of the connection is lost.
-    Gone,
-}
-
-/// Something to be published.
-pub(super) struct Publication {
-    /// Names it in [`Input::Published`].
-    pub(super) token: u64,
-    pub(super) exchange: &'static str,
-    pub(super) key: String,
-    pub(super) body: Arc<Vec<u8>>,
-    pub(super) id: Option<String>,
-}
-
-/// What became of it.
+/// What became of something that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Published {
     Safe,
@@ -80,7 +39,7 @@ pub(super) enum Published {
 #[derive(Clone)]
 pub(super) struct Teller {
     pub(super) life: Life,
-    pub(super) inputs: UnboundedSender<Input>,
+    pub(super) inputs: Sender<Input>,
 }
 
 impl Teller {
@@ -89,13 +48,44 @@ impl Teller {
         let _ = self.inputs.send(input);
     }
 
-    fn line(&self, line: u64, said: Said) {
-        self.tell(Input::Line { life: self.life, line, said });
-    }
-
     pub(super) fn lost(&self, why: String) {
         self.tell(Input::Lost { life: self.life, why });
     }
+}
+
+/// Wakes the thread when there is something to look at: once, until it has looked.
+pub(super) struct Nudge {
+    is_told: AtomicBool,
+    inputs: Sender<Input>,
+}
+
+impl Nudge {
+    pub(super) fn new(inputs: Sender<Input>) -> Arc<Self> {
+        Arc::new(Self { is_told: AtomicBool::new(false), inputs })
+    }
+
+    /// The thread is about to look.
+    pub(super) fn heard(&self) {
+        self.is_told.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_told.swap(true, Ordering::SeqCst) {
+            let _ = self.inputs.send(Input::Nudged);
+        }
+    }
+}
+
+/// Has the client library send something, and does not wait for what comes of it. What cannot be sent
+/// any more ends with its channel, which tells that by itself.
+pub(super) fn begin<T>(what: impl Future<Output = lapin::Result<T>>) {
+    let _ = std::pin::pin!(what).poll(&mut Context::from_waker(Waker::noop()));
 }
 
 /// What has to live as long as its connection.
@@ -104,32 +94,44 @@ pub(super) struct Kept {
     pub(super) air: Option<Air>,
 }
 
+/// What a connection is used by.
+pub(super) struct Parts {
+    pub(super) link: Link,
+    pub(super) kept: Kept,
+    pub(super) reader: Channel,
+    pub(super) press: Press,
+}
+
 /// Makes all ready on a new connection: queues and the control exchange, and who looks after it.
 pub(super) async fn prepare(
-    link: &Link,
+    link: Link,
     settings: &Settings,
     teller: &Teller,
-) -> Result<Kept, String> {
+) -> Result<Parts, String> {
     let Settings { queue, reply_queue, .. } = settings;
     declare(&link.channel().await?, queue).await?;
-    ensure(link, reply_queue).await?;
+    ensure(&link, reply_queue).await?;
     let for_control = teller.clone();
     let control =
-        listen(link, CONTROL_EXCHANGE, move |body| for_control.tell(Input::Control(body))).await?;
+        listen(&link, CONTROL_EXCHANGE, move |body| for_control.tell(Input::Control(body))).await?;
+    let reader = link.channel().await?;
+    let press = Press::new(link.publisher().await?);
     let watched = link.channel().await?;
     tokio::spawn(watch(watched, queue.name.clone(), teller.clone()));
     let (ended, for_end) = (link.ended(), teller.clone());
     tokio::spawn(async move { for_end.lost(ended.await) });
     let air = match &settings.air {
-        Some(names) => Some(air::serve(link, names, teller).await?),
+        Some(names) => Some(air::serve(&link, names, teller).await?),
         None => None,
     };
-    Ok(Kept { _control: control, air })
+    let kept = Kept { _control: control, air };
+    Ok(Parts { link, kept, reader, press })
 }
 
 /// Looks at the queue again and again. That the broker answers at all is our own heartbeat.
 async fn watch(channel: Channel, queue: String, teller: Teller) {
-    while tokio::time::timeout(LOOK, teller.inputs.closed()).await.is_err() {
+    loop {
+        let _ = tokio::time::timeout(LOOK, pending::<()>()).await;
         match look(&channel, &queue).await {
             Ok((ready, consumers)) => {
                 teller.tell(Input::Looked { life: teller.life, ready, consumers });
@@ -139,157 +141,133 @@ async fn watch(channel: Channel, queue: String, teller: Teller) {
     }
 }
 
-/// A channel on which one message at a time is had.
-pub(super) async fn line(
-    link: Arc<Link>,
-    queue: String,
-    number: u64,
-    teller: Teller,
-    mut orders: UnboundedReceiver<Order>,
-) {
-    let opened = async {
-        let channel = link.channel().await?;
-        answered(channel.basic_qos(1, BasicQosOptions::default())).await?;
-        Ok::<_, String>(channel)
-    };
-    let channel = match opened.await {
-        Ok(channel) => channel,
-        Err(why) => return teller.lost(why),
-    };
-    drop(link);
-    let mut consumer = None;
-    loop {
-        let done = match heard(&mut orders, &mut consumer).await {
-            Heard::Order(None) => return,
-            Heard::Order(Some(order)) => {
-                obey(&channel, &queue, number, &teller, &mut consumer, order).await
-            }
-            Heard::Came(Some(came)) => came.map(|came| teller.line(number, came)),
-            Heard::Came(None) => {
-                consumer = None;
-                teller.line(number, Said::Unwanted);
-                Ok(())
+/// Opens another channel to read from, in place of one that the broker closed.
+pub(super) async fn reopen(link: Arc<Link>, teller: Teller) {
+    match link.channel().await {
+        Ok(reader) => teller.tell(Input::Reader { life: teller.life, reader }),
+        Err(why) => teller.lost(why),
+    }
+}
+
+/// Returns the name of a line's consumer.
+pub(super) fn consumer_tag(line: u64) -> ShortString {
+    format!("line-{line}").into()
+}
+
+/// Has the broker send messages of a queue on a line: so many, until some of them are settled.
+pub(super) fn consume(channel: &Channel, queue: &str, line: u64, room: usize, teller: &Teller) {
+    let room = u16::try_from(room).unwrap_or(u16::MAX);
+    // It is for the consumers that begin after it.
+    begin(channel.basic_qos(room, BasicQosOptions::default()));
+    let (channel, queue, teller) = (channel.clone(), queue.to_owned(), teller.clone());
+    let why_not = format!("unable to consume from {queue}");
+    let mut asked = Box::pin(async move {
+        let options = BasicConsumeOptions::default();
+        let (name, none) = (consumer_tag(line), FieldTable::default());
+        channel.basic_consume(queue.as_str().into(), name, options, none).await
+    });
+    // At once, or another line's would come between.
+    let early = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    tokio::spawn(async move {
+        let begun = async {
+            match early {
+                Poll::Ready(begun) => begun,
+                Poll::Pending => asked.await,
             }
         };
-        if done.is_err() {
-            return teller.line(number, Said::Gone);
+        match answered(begun).await {
+            Ok(stream) => teller.tell(Input::Consumes { life: teller.life, line, stream }),
+            // The queue is gone, or its reading not allowed: a new connection makes it anew, or
+            // finds the same, and takes its time.
+            Err(why) => teller.lost(format!("{why_not}: {why}")),
         }
+    });
+}
+
+/// Something to be published.
+pub(super) struct Publication {
+    /// Names it in what is told of it.
+    pub(super) token: u64,
+    pub(super) exchange: &'static str,
+    pub(super) key: String,
+    pub(super) body: Arc<Vec<u8>>,
+    pub(super) id: Option<String>,
+}
+
+/// What was published and is not confirmed.
+struct OnItsWay {
+    token: u64,
+    until: Instant,
+    confirmed: Pin<Box<dyn Future<Output = Published> + Send>>,
+}
+
+/// Publishes one thing after the other; confirms come beside that.
+pub(super) struct Press {
+    channel: Channel,
+    all: Vec<OnItsWay>,
+    /// Nobody is woken yet when what was published last is confirmed.
+    is_unheard: bool,
+}
+
+impl Press {
+    fn new(channel: Channel) -> Self {
+        Self { channel, all: Vec::new(), is_unheard: false }
+    }
+
+    /// Tells whether somebody has to [`look`](Self::look) before they wait.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.is_unheard
+    }
+
+    /// Publishes something. What comes of it is told by [`look`](Self::look).
+    pub(super) fn publish(&mut self, what: Publication) {
+        let token = what.token;
+        let mut confirmed = Box::pin(publish(self.channel.clone(), what));
+        // What has ended by then is told once somebody looks: it must not be asked again.
+        let early = confirmed.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let confirmed: Pin<Box<dyn Future<Output = Published> + Send>> = match early {
+            Poll::Ready(became) => Box::pin(std::future::ready(became)),
+            Poll::Pending => confirmed,
+        };
+        self.is_unheard = true;
+        self.all.push(OnItsWay { token, until: Instant::now() + CONFIRM, confirmed });
+    }
+
+    /// Returns what became of what was published, as far as it is known. Whoever is in `context` is
+    /// woken when there is more.
+    pub(super) fn look(&mut self, context: &mut Context<'_>) -> Vec<(u64, Published)> {
+        self.is_unheard = false;
+        let mut known = Vec::new();
+        self.all.retain_mut(|one| match one.confirmed.as_mut().poll(context) {
+            Poll::Ready(became) => {
+                known.push((one.token, became));
+                false
+            }
+            Poll::Pending => true,
+        });
+        known
+    }
+
+    /// Returns until when the next confirm may take.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.all.first().map(|one| one.until)
     }
 }
 
-/// What a line hears: an order, or a message; `None` = there are no more.
-enum Heard {
-    Order(Option<Order>),
-    Came(Option<Result<Said, String>>),
-}
-
-async fn heard(orders: &mut UnboundedReceiver<Order>, consumer: &mut Option<Consumer>) -> Heard {
-    poll_fn(|context| {
-        if let Poll::Ready(order) = orders.poll_recv(context) {
-            return Poll::Ready(Heard::Order(order));
-        }
-        let Some(consumer) = consumer.as_mut() else { return Poll::Pending };
-        Pin::new(consumer).poll_next(context).map(|came| Heard::Came(came.map(message)))
-    })
-    .await
-}
-
-fn message(came: lapin::Result<Delivery>) -> Result<Said, String> {
-    let delivery = came.map_err(|why| why.to_string())?;
-    Ok(Said::Message { tag: delivery.delivery_tag, body: delivery.data })
-}
-
-/// Hears all that was on its way to a consumer that has ended. A line that began anew before that
-/// would have a second message beside the first, and nobody would settle it.
-async fn drain(mut consumer: Consumer, number: u64, teller: &Teller) -> Result<(), String> {
-    while let Some(came) = poll_fn(|context| Pin::new(&mut consumer).poll_next(context)).await {
-        teller.line(number, message(came)?);
+async fn publish(channel: Channel, what: Publication) -> Published {
+    let Publication { exchange, key, body, id, .. } = what;
+    let mandatory = exchange.is_empty();
+    let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+    let mut properties =
+        BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
+    if let Some(id) = id {
+        properties = properties.with_message_id(id.into());
     }
-    Ok(())
-}
-
-async fn obey(
-    channel: &Channel,
-    queue: &str,
-    number: u64,
-    teller: &Teller,
-    consumer: &mut Option<Consumer>,
-    order: Order,
-) -> Result<(), String> {
-    match order {
-        Order::Consume => {
-            let asked = channel.basic_consume(
-                queue.into(),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            );
-            match answered(asked).await {
-                Ok(begun) => *consumer = Some(begun),
-                // The queue is gone, or its reading not allowed: a new connection makes it anew, or
-                // finds the same, and takes its time.
-                Err(why) => {
-                    let why = format!("unable to consume from {queue}: {why}");
-                    teller.lost(why.clone());
-                    return Err(why);
-                }
-            }
-            teller.line(number, Said::Consumes);
-        }
-        Order::Cancel => {
-            if let Some(consumer) = consumer.take() {
-                let options = BasicCancelOptions::default();
-                answered(channel.basic_cancel(consumer.tag(), options)).await?;
-                let drained = tokio::time::timeout(PATIENCE, drain(consumer, number, teller));
-                drained.await.map_err(|_| "the end of a consumer does not come".to_owned())??;
-            }
-            teller.line(number, Said::Idle);
-        }
-        Order::Ack(tag) => {
-            answered(channel.basic_ack(tag, BasicAckOptions::default())).await?;
-        }
-        Order::Nack { tag, requeue } => {
-            let options = BasicNackOptions { requeue, ..BasicNackOptions::default() };
-            answered(channel.basic_nack(tag, options)).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Publishes one thing after the other; confirms are waited for beside that.
-pub(super) async fn publisher(
-    link: Arc<Link>,
-    teller: Teller,
-    mut all: UnboundedReceiver<Publication>,
-) {
-    let channel = match link.publisher().await {
-        Ok(channel) => channel,
-        Err(why) => return teller.lost(why),
-    };
-    drop(link);
-    while let Some(Publication { token, exchange, key, body, id }) = all.recv().await {
-        let mandatory = exchange.is_empty();
-        let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
-        let mut properties =
-            BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
-        if let Some(id) = id {
-            properties = properties.with_message_id(id.into());
-        }
-        let asked =
-            channel.basic_publish(exchange.into(), key.as_str().into(), options, &body, properties);
-        match answered(asked).await {
-            Ok(confirm) => {
-                let teller = teller.clone();
-                tokio::spawn(async move {
-                    let became = became(&tokio::time::timeout(3 * PATIENCE, confirm).await);
-                    if became == Published::Unsure {
-                        teller.lost("what was published is not confirmed".to_owned());
-                    }
-                    teller.tell(Input::Published { life: teller.life, token, became });
-                });
-            }
-            Err(why) => return teller.lost(why),
-        }
+    let sent =
+        channel.basic_publish(exchange.into(), key.as_str().into(), options, &body, properties);
+    match sent.await {
+        Ok(confirm) => became::<_, ()>(&Ok(confirm.await)),
+        Err(_) => Published::Unsure,
     }
 }
 

@@ -5,7 +5,7 @@ use super::calls::Caller;
 use super::flow::Flow;
 use super::lines::Lines;
 use super::link::Link;
-use super::tasks::{Kept, Life, Publication, Published, Said, Teller};
+use super::tasks::{Kept, Life, Nudge, Parts, Press, Teller};
 use crate::bell::Bell;
 use crate::broker::{Event, Then, Wish};
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, TakerId};
@@ -20,9 +20,11 @@ use machine::time::{Mono, earlier};
 use machine::work::{Backoff, Fault};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::net::UnixDatagram;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 /// How long the end waits for the broker.
@@ -58,7 +60,7 @@ pub(super) enum Input {
     Rung,
     Connected {
         life: Life,
-        link: Box<(Arc<Link>, Kept)>,
+        parts: Box<Parts>,
     },
     Unreachable {
         life: Life,
@@ -68,20 +70,22 @@ pub(super) enum Input {
         life: Life,
         why: String,
     },
-    Line {
+    /// There is something to look at: messages, or confirms.
+    Nudged,
+    Consumes {
         life: Life,
         line: u64,
-        said: Said,
+        stream: lapin::Consumer,
+    },
+    /// Another channel to read from.
+    Reader {
+        life: Life,
+        reader: lapin::Channel,
     },
     Looked {
         life: Life,
         ready: u32,
         consumers: u32,
-    },
-    Published {
-        life: Life,
-        token: u64,
-        became: Published,
     },
     /// Came over the control exchange.
     Control(Vec<u8>),
@@ -124,8 +128,7 @@ pub(super) struct Outgoing {
 pub(super) struct Connected {
     pub(super) link: Arc<Link>,
     pub(super) kept: Kept,
-    pub(super) publisher: UnboundedSender<Publication>,
-    pub(super) publishing: JoinHandle<()>,
+    pub(super) press: Press,
     pub(super) teller: Teller,
     pub(super) since: Mono,
 }
@@ -136,8 +139,9 @@ pub(super) struct Thread {
     pub(super) taker: TakerId,
     pub(super) outbox: Outbox,
     pub(super) ringing: JoinHandle<()>,
-    pub(super) to_self: UnboundedSender<Input>,
-    pub(super) inputs: UnboundedReceiver<Input>,
+    pub(super) to_self: Sender<Input>,
+    pub(super) inputs: Receiver<Input>,
+    pub(super) nudge: Arc<Nudge>,
     pub(super) asks: VecDeque<(Ask, String)>,
     pub(super) changes: VecDeque<(Change, Answer)>,
     pub(super) news: Vec<Event>,
@@ -173,7 +177,7 @@ pub(super) enum Part {
     Broker,
 }
 
-pub(super) fn ring(bell: Bell, inputs: UnboundedSender<Input>) -> JoinHandle<()> {
+pub(super) fn ring(bell: Bell, inputs: Sender<Input>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let Ok(bell) = UnixDatagram::from_std(bell.into_socket()) else { return };
         while bell.recv(&mut [0]).await.is_ok() {
@@ -190,9 +194,10 @@ impl Thread {
         settings: Settings,
         (store, taker, outbox): (Store, TakerId, Outbox),
         bell: Bell,
-        to_self: UnboundedSender<Input>,
-        inputs: UnboundedReceiver<Input>,
+        to_self: Sender<Input>,
+        inputs: Receiver<Input>,
     ) -> Self {
+        let nudge = Nudge::new(to_self.clone());
         let retention = Retention::new(settings.keep, store.now().mono);
         Self {
             settings,
@@ -202,6 +207,7 @@ impl Thread {
             ringing: ring(bell, to_self.clone()),
             to_self,
             inputs,
+            nudge,
             asks: VecDeque::new(),
             changes: VecDeque::new(),
             news: Vec::new(),
@@ -227,36 +233,58 @@ impl Thread {
         }
     }
 
-    pub(super) async fn run(mut self) {
+    /// Works until it is told to end; what waits for the broker does so by `others`.
+    pub(super) fn run(mut self, others: &Handle) {
         self.connect();
         loop {
-            self.hear().await;
+            self.hear();
             let worked = self.work();
             if let Err(trouble) = worked {
                 self.stop(&trouble);
             }
             self.balance();
+            self.await_confirms();
             self.outbox.publish(&mut self.news);
             if self.is_over() {
-                return self.close().await;
+                return self.close(others);
             }
         }
     }
 
     /// Waits for something to happen, and takes all of it that is there.
-    async fn hear(&mut self) {
+    fn hear(&mut self) {
         let now = self.store.now().mono;
-        let is_busy = self.has_work(now);
-        let deadline = self.deadline(now);
-        let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
-        let limit = if is_busy { Duration::ZERO } else { limit.min(LONGEST) };
-        let first = tokio::time::timeout(limit, self.inputs.recv()).await;
-        if let Ok(Some(input)) = first {
-            self.heed(input);
+        if !self.has_work(now) {
+            let deadline = self.deadline(now);
+            let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
+            let limit = limit.min(self.patience()).min(LONGEST);
+            if let Ok(input) = self.inputs.recv_timeout(limit) {
+                self.heed(input);
+            }
         }
         for _ in 0..AT_ONCE {
-            let Ok(input) = self.inputs.try_recv() else { return };
+            let Ok(input) = self.inputs.try_recv() else { break };
             self.heed(input);
+        }
+        self.give_up_waiting();
+    }
+
+    /// Looks what came over the connection.
+    fn look(&mut self) {
+        self.nudge.heard();
+        let waker = Waker::from(Arc::clone(&self.nudge));
+        let mut context = Context::from_waker(&waker);
+        for came in self.lines.look(&mut context) {
+            self.came(came);
+        }
+        self.confirmed(&mut context);
+    }
+
+    /// Sees to it that confirms of what was published just now wake us.
+    fn await_confirms(&mut self) {
+        if self.connected.as_ref().is_some_and(|connected| connected.press.is_unheard()) {
+            let waker = Waker::from(Arc::clone(&self.nudge));
+            self.confirmed(&mut Context::from_waker(&waker));
         }
     }
 
@@ -286,15 +314,17 @@ impl Thread {
             Input::Wishes(wishes) => wishes.into_iter().for_each(|wish| self.wish(wish)),
             Input::Close => self.begin_to_close(),
             Input::Rung => self.rung = true,
-            Input::Connected { life: of, link } if of == life => self.use_link(*link),
+            Input::Connected { life: of, parts } if of == life => self.use_link(*parts),
             Input::Unreachable { life: of, why } if of == life => self.not_connected(&why),
             Input::Lost { life: of, why } if of == life => self.lost(&why),
-            Input::Line { life: of, line, said } if of == life => self.line(line, said),
+            Input::Nudged => self.look(),
+            Input::Consumes { life: of, line, stream } if of == life => {
+                self.lines.consumes(line, stream);
+                self.look();
+            }
+            Input::Reader { life: of, reader } if of == life => self.lines.begin(Some(reader)),
             Input::Looked { life: of, ready, consumers } if of == life => {
                 self.looked(ready, consumers);
-            }
-            Input::Published { life: of, token, became } if of == life => {
-                self.published(token, became);
             }
             Input::Control(body) => {
                 if let Ok(Incoming::Cancel(cancel)) = wire::read(&body, self.settings.item_limit) {
@@ -373,14 +403,18 @@ impl Thread {
         is_done || is_stuck || until <= self.store.now().mono
     }
 
-    async fn close(mut self) {
+    fn close(mut self, others: &Handle) {
+        let reader = self.lines.close();
         if let Some(connected) = self.connected.take() {
             let limit = Duration::from_secs(2);
-            // Acknowledgements that are on their way arrive.
-            let _ = tokio::time::timeout(limit, self.lines.close()).await;
-            connected.publishing.abort();
-            let closing = connected.link.connection.close(200, "OK".into());
-            let _ = tokio::time::timeout(limit, closing).await;
+            others.block_on(async {
+                // Acknowledgements that are on their way arrive before its end.
+                if let Some(reader) = reader {
+                    let _ = tokio::time::timeout(limit, reader.close(200, "OK".into())).await;
+                }
+                let closing = connected.link.connection.close(200, "OK".into());
+                let _ = tokio::time::timeout(limit, closing).await;
+            });
         }
         self.ringing.abort();
         // Whoever does not hear of it finds our socket dead.

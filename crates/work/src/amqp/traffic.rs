@@ -1,16 +1,19 @@
 //! What comes over the connection and what goes, and the connection itself.
 
-use super::lines::{Lines, Of};
+use super::lines::{Came, Of};
 use super::link::{Link, words};
-use super::tasks::{self, Kept, Publication, Published, Said, Teller};
+use super::tasks::{self, Parts, Publication, Published, Teller};
 use super::thread::{Answer, Connected, For, GOOD, Hand, Input, Outgoing, Part, RECONNECT, Thread};
 use crate::broker::Event;
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, Steer, Subject};
 use crate::wire::{self, CONTROL_EXCHANGE, Cancel, Incoming};
 use machine::work::Fault;
+use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::mpsc::unbounded_channel;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+const UNCONFIRMED: &str = "what was published is not confirmed";
 
 impl Thread {
     /// Begins to connect, after a while where the last times were in vain.
@@ -23,29 +26,26 @@ impl Thread {
         tokio::spawn(async move {
             for vain in first.. {
                 let delay = if vain > 0 { RECONNECT.after(vain, seed) } else { Duration::ZERO };
-                if tokio::time::timeout(delay, teller.inputs.closed()).await.is_ok() {
-                    return;
-                }
+                let _ = tokio::time::timeout(delay, pending::<()>()).await;
                 let name = format!("skynet {}", settings.queue.name);
                 let made = async {
-                    let link = Arc::new(Link::open(&settings.server, &name).await?);
-                    let kept = tasks::prepare(&link, &settings, &teller).await?;
-                    Ok::<_, String>(Box::new((link, kept)))
+                    let link = Link::open(&settings.server, &name).await?;
+                    tasks::prepare(link, &settings, &teller).await.map(Box::new)
                 };
                 match made.await {
-                    Ok(link) => return teller.tell(Input::Connected { life: teller.life, link }),
+                    Ok(parts) => return teller.tell(Input::Connected { life: teller.life, parts }),
                     Err(why) => teller.tell(Input::Unreachable { life: teller.life, why }),
                 }
             }
         });
     }
 
-    pub(super) fn use_link(&mut self, (link, kept): (Arc<Link>, Kept)) {
+    pub(super) fn use_link(&mut self, parts: Parts) {
         let teller = Teller { life: self.life, inputs: self.to_self.clone() };
-        let (publisher, all) = unbounded_channel();
-        let publishing = tokio::spawn(tasks::publisher(Arc::clone(&link), teller.clone(), all));
-        let since = self.store.now().mono;
-        self.connected = Some(Connected { link, kept, publisher, publishing, teller, since });
+        let Parts { link, kept, reader, press } = parts;
+        let (link, since) = (Arc::new(link), self.store.now().mono);
+        self.connected = Some(Connected { link, kept, press, teller, since });
+        self.lines.begin(Some(reader));
         self.name_all();
         self.came_before = None;
         self.well(Part::Broker);
@@ -69,13 +69,13 @@ impl Thread {
         let is_good = connected.since.after(GOOD) <= self.store.now().mono;
         self.vain = if is_good { 1 } else { self.vain.saturating_add(1) };
         drop(connected);
-        self.lines = Lines::default();
+        self.lines.begin(None);
         self.not_connected(why);
         self.connect();
     }
 
     pub(super) fn looked(&mut self, ready: u32, consumers: u32) {
-        let is_waiting = self.lines.surely_waiting() > 0;
+        let is_waiting = self.lines.surely_waits();
         let is_starved = ready > 0 && self.came_before == Some(self.came);
         if is_waiting && (consumers == 0 || is_starved) {
             return self.lost("the broker has items and sends none");
@@ -83,30 +83,38 @@ impl Thread {
         self.came_before = is_waiting.then_some(self.came);
     }
 
-    pub(super) fn line(&mut self, line: u64, said: Said) {
-        match said {
-            Said::Consumes => self.lines.consumes(line),
-            Said::Idle => self.lines.idle(line),
-            Said::Gone => self.lines.gone(line),
-            Said::Unwanted if self.lines.is_unwanted(line) => {
-                self.lost("the broker ended the consumer: the queue was deleted");
-            }
-            Said::Unwanted => {}
-            Said::Message { tag, body } => self.message(line, tag, body),
+    pub(super) fn came(&mut self, came: Came) {
+        match came {
+            Came::Message(number, body) => self.message(number, body),
+            Came::Unwanted => self.lost("the broker ended the consumer: the queue was deleted"),
+            Came::Gone => self.reopen_reader(),
         }
     }
 
-    /// Has as many lines wait for a message as there are asks, and gives back what came for asks that
+    /// Reads on another channel: the broker closed the one that there was. What is in hand stays
+    /// there; its messages come again.
+    fn reopen_reader(&mut self) {
+        self.lines.begin(None);
+        if let Some(Connected { link, teller, .. }) = &self.connected {
+            tokio::spawn(tasks::reopen(Arc::clone(link), teller.clone()));
+        }
+    }
+
+    /// Has as many messages waited for as there are asks, and gives back what came for asks that
     /// were taken back.
     pub(super) fn balance(&mut self) {
+        if self.lines.is_closed() {
+            self.reopen_reader();
+        }
         let new = self.lines.unrecorded();
         for line in new.iter().skip(self.asks.len() + self.spare()) {
             self.lines.give_back(*line);
         }
-        let (wanted, most) = (self.wanted(), self.most());
-        if let Some(Connected { link, teller, .. }) = &self.connected {
-            self.lines.wait_for((wanted, most), link, &self.settings.queue, teller);
+        let (wanted, most, broad) = (self.wanted(), self.most(), self.spare());
+        if let Some(Connected { teller, .. }) = &self.connected {
+            self.lines.wait_for((wanted, most), broad, &self.settings.queue, teller);
         }
+        self.lines.flush();
     }
 
     /// Returns how many lines have to wait for a message.
@@ -131,7 +139,7 @@ impl Thread {
         self.wanted() + self.spare().saturating_sub(unasked)
     }
 
-    pub(super) fn message(&mut self, line: u64, tag: u64, body: Vec<u8>) {
+    fn message(&mut self, number: u64, body: Vec<u8>) {
         self.came += 1;
         let queue = self.settings.queue.name.clone();
         match wire::read(&body, self.settings.item_limit) {
@@ -143,23 +151,21 @@ impl Thread {
                     item: body,
                     ..NewJob::default()
                 };
-                self.lines.came(line, tag, Of::New(Box::new(job)));
+                self.lines.is(number, Of::New(Box::new(job)));
             }
             Ok(Incoming::Cancel(cancel)) => {
-                self.lines.came(line, tag, Of::Recording);
                 if !self.cancel(&cancel) {
                     // Whoever has it may be elsewhere.
                     self.publish(CONTROL_EXCHANGE, String::new(), body, None, For::Nobody);
                 }
                 let most = self.most();
-                self.lines.acknowledge(line, most);
+                self.lines.acknowledge(number, most);
             }
             Err(invalid) => {
-                self.lines.came(line, tag, Of::Recording);
                 let reason = invalid.to_string();
                 let bury =
                     Change::Bury { queue, owner: None, fault: Fault::UNKNOWN, reason, bytes: body };
-                self.changes.push_back((bury, Answer::Bury(line)));
+                self.changes.push_back((bury, Answer::Bury(number)));
             }
         }
     }
@@ -209,9 +215,9 @@ impl Thread {
     }
 
     /// Publishes something, where there is a connection; if not, when there is one.
-    pub(super) fn push(&self, token: u64) {
-        if let (Some(connected), Some(out)) = (&self.connected, self.outgoing.get(&token)) {
-            let _ = connected.publisher.send(Publication {
+    pub(super) fn push(&mut self, token: u64) {
+        if let (Some(connected), Some(out)) = (&mut self.connected, self.outgoing.get(&token)) {
+            connected.press.publish(Publication {
                 token,
                 exchange: out.exchange,
                 key: out.key.clone(),
@@ -221,10 +227,31 @@ impl Thread {
         }
     }
 
-    pub(super) fn published(&mut self, token: u64, became: Published) {
+    /// Hears of confirms. Whoever is in `context` is woken when there are more.
+    pub(super) fn confirmed(&mut self, context: &mut Context<'_>) {
+        let Some(connected) = &mut self.connected else { return };
+        for (token, became) in connected.press.look(context) {
+            self.published(token, became);
+        }
+    }
+
+    /// Returns how long a confirm is still waited for.
+    pub(super) fn patience(&self) -> Duration {
+        let until = self.connected.as_ref().and_then(|connected| connected.press.until());
+        until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Gives up a connection over which a confirm does not come.
+    pub(super) fn give_up_waiting(&mut self) {
+        if self.patience().is_zero() {
+            self.lost(UNCONFIRMED);
+        }
+    }
+
+    fn published(&mut self, token: u64, became: Published) {
         // What nobody knows of goes again over the next connection.
         if became == Published::Unsure {
-            return;
+            return self.lost(UNCONFIRMED);
         }
         let Some(out) = self.outgoing.remove(&token) else { return };
         match (&out.why, became) {
