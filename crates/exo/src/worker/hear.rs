@@ -6,7 +6,7 @@ use super::slot::{PATIENCE, Process, Progress, at_once};
 use super::{Phase, Worker, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
-use machine::exo::{Ask, Event, Mode, Standing};
+use machine::exo::{Ask, Event, Mode, Standing, Word};
 use machine::work::{Fault, Kind};
 use participant::protocol::{self, Flavour, FromParticipant, ToParticipant};
 use sys::linux::errno::Errno;
@@ -349,9 +349,14 @@ impl Worker {
             return None;
         };
         if let Some((outcome, answer)) = settle::of_message(message, work, form) {
-            let (key, well) = (work.key, outcome.fault == Fault::NONE);
+            let (key, is_done) = (work.key, outcome.fault == Fault::NONE);
             work.said = Some(outcome);
-            self.events.push_back((slot, Event::Answered { key, well }));
+            let how = match message {
+                FromParticipant::Cancelled { .. } => Word::GaveUp,
+                _ if is_done => Word::Done,
+                _ => Word::Failed,
+            };
+            self.events.push_back((slot, Event::Answered { key, word: how }));
             return answer;
         }
         match message {

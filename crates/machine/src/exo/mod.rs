@@ -15,7 +15,7 @@ use ahead::AtHand;
 pub use ahead::MOST as MOST_AHEAD;
 use asks::Asks;
 use limit::Limit;
-pub use words::{Action, Actions, Ask, Event, How, Key, Mode, Rules, Standing, Why};
+pub use words::{Action, Actions, Ask, Event, How, Key, Mode, Rules, Standing, Why, Word};
 
 #[cfg(test)]
 mod tests;
@@ -127,7 +127,7 @@ impl Instance {
                 }
             }
             Event::Died { well, unread } => self.died(well, unread, now, out),
-            Event::Answered { key, well } => self.answered(key, well, now, out),
+            Event::Answered { key, word } => self.answered(key, word, now, out),
             Event::Broken => self.broken(now, out),
             Event::Arrived { key, begun } => self.arrived(key, begun, now, out),
             Event::Withdrawn(ask) => self.asked(ask).answered(),
@@ -460,17 +460,39 @@ impl Instance {
         }
     }
 
-    fn answered(&mut self, key: Key, well: bool, now: Mono, out: &mut Actions) {
+    fn answered(&mut self, key: Key, word: Word, now: Mono, out: &mut Actions) {
         let Some(hand) = self.hand.filter(|hand| hand.key == key) else { return };
         let how = match hand.stop {
-            Some(Stop { why: Why::Late, .. }) if !well => How::Late,
-            _ => How::Said,
+            None if self.cuts_short(word) => None,
+            Some(Stop { why: Why::Late, .. }) if word != Word::Done => Some(How::Late),
+            _ => Some(How::Said),
         };
         if hand.stop.is_some_and(|stop| stop.killed) {
             self.process = Process::Dying;
         }
         self.vain = 0;
-        self.settle(hand, how, now, out);
+        self.conclude(hand, how, now, out);
+    }
+
+    /// Tells whether it is by our end, of which the participant knows, that work ends like this.
+    const fn cuts_short(&self, word: Word) -> bool {
+        match (self.phase, word) {
+            (_, Word::Done) => false,
+            (Phase::Stopping { .. }, Word::GaveUp) => true,
+            // Whatever it says once it knows that it dies: a process for one item is taken like that, too.
+            (Phase::Stopping { notice: None, .. }, Word::Failed) => true,
+            (Phase::Stopping { .. } | Phase::Running | Phase::Draining, _) => false,
+        }
+    }
+
+    /// Settles an item; `None`: it is as good as it was.
+    fn conclude(&mut self, hand: Hand, how: Option<How>, now: Mono, out: &mut Actions) {
+        if let Some(how) = how {
+            self.settle(hand, how, now, out);
+        } else {
+            self.hand = None;
+            out.push(Action::Interrupt(hand.key));
+        }
     }
 
     fn settle(&mut self, hand: Hand, how: How, now: Mono, out: &mut Actions) {

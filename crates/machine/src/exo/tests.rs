@@ -235,9 +235,10 @@ impl World {
             }
         }
         if let (Some(key), true) = (o.handed, self.instance.is_persistent()) {
-            events.extend([true, false].map(|well| Event::Answered { key, well }));
+            let words = [Word::Done, Word::Failed, Word::GaveUp];
+            events.extend(words.map(|word| Event::Answered { key, word }));
         }
-        events.push(Event::Answered { key: Key(99), well: true });
+        events.push(Event::Answered { key: Key(99), word: Word::Done });
         for (which, begun) in [(0, true), (1, false)] {
             if o.asks[which] + o.back[which] > 0 {
                 events.push(Event::Arrived { key: self.free_key(), begun });

@@ -60,6 +60,17 @@ pub enum Why {
     Overtaken,
 }
 
+/// How the work on an item ended, in its participant's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Word {
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed,
+    /// It was given up: the participant was told to stop, or to end.
+    GaveUp,
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -78,12 +89,12 @@ pub enum Event {
         /// In persistent mode: it had not read the item in hand.
         unread: bool,
     },
-    /// The participant said how the work on an item ended. `well`: it is done.
+    /// The participant said how the work on an item ended.
     Answered {
         /// Which item.
         key: Key,
-        /// It is done.
-        well: bool,
+        /// How.
+        word: Word,
     },
     /// What the participant says has no sense any more, or it closed its socket.
     Broken,

@@ -18,7 +18,7 @@ fn working_by(rules: Rules) -> World {
 }
 
 fn answer(world: &mut World, key: u32) -> Vec<Action> {
-    world.step(Event::Answered { key: Key(key), well: true })
+    world.step(Event::Answered { key: Key(key), word: Word::Done })
 }
 
 #[test]
@@ -199,6 +199,37 @@ fn work_that_a_shutdown_cuts_short_is_interrupted_and_what_ends_in_time_counts()
     // Of its own, before it was told anything.
     let all = world.step(Event::Died { well: false, unread: false });
     assert_eq!(all, [Action::Finish(Key(0), How::Said)]);
+}
+
+#[test]
+fn what_is_given_up_because_of_a_shutdown_is_as_good_as_it_was() {
+    let ended = |world: &mut World, word| world.step(Event::Answered { key: Key(0), word });
+    // By who cares for the first word of it, or for the last.
+    for (told, word, interrupted) in [
+        (false, Word::GaveUp, true),
+        (true, Word::GaveUp, true),
+        (true, Word::Failed, true),
+        (false, Word::Failed, false),
+        (true, Word::Done, false),
+    ] {
+        let mut world = working(Mode::Persistent);
+        world.instance.hand.as_mut().unwrap().limit = None;
+        world.step(Event::Shutdown);
+        if told {
+            world.now = world.instance.deadline().unwrap();
+            assert_eq!(world.step(Event::Tick), [Action::TellEnd]);
+        }
+        let finish = Action::Finish(Key(0), How::Said);
+        let expected = if interrupted { Action::Interrupt(Key(0)) } else { finish };
+        assert_eq!(ended(&mut world, word), [expected], "{told} {word:?}");
+    }
+    // A cancel that came as well is what it was given up for; and without a shutdown it is a fault.
+    let mut world = working(Mode::Persistent);
+    world.step(Event::Shutdown);
+    world.step(Event::Cancelled { key: Key(0), hurry: false });
+    assert_eq!(ended(&mut world, Word::GaveUp), [Action::Finish(Key(0), How::Said)]);
+    let mut world = working(Mode::Persistent);
+    assert_eq!(ended(&mut world, Word::GaveUp)[0], Action::Finish(Key(0), How::Said));
 }
 
 #[test]
