@@ -16,6 +16,9 @@ use work::read::Attempt;
 /// Short enough for a test, long enough for a busy machine to start a shell.
 const LIMITS: &str = "tries: 1\ntime-limit: 2s\ncancel-grace: 1s\n";
 
+/// Most that exo may have of its own, in KiB.
+const MOST: u64 = 64 << 10;
+
 /// The body of a persistent participant that does its duty but for the item `bad`.
 fn but_for_one(deed: &str) -> String {
     format!(
@@ -231,6 +234,50 @@ fn one_that_floods_its_host_with_words_costs_one_item_and_control_is_answered_me
     nothing_stays(&site, exo);
 }
 
+/// Names a point that its work has reached, and another one, for ever.
+const STAGES: &str = r#"#!/usr/bin/env python3
+import json, socket
+host = socket.socket(fileno=3)
+host.sendall(b'{"type":"hello","protocol":1}\n')
+for line in host.makefile("rb"):
+    said = json.loads(line)
+    if said["type"] == "work":
+        stage = json.dumps({"type": "stage", "id": said["id"], "stage": "x" * 4000}).encode()
+        while True:
+            host.sendall(stage + b"\n")
+"#;
+
+/// Tells whether a process waits until it can send.
+fn is_sending(pid: i32) -> bool {
+    const SENDTO: &str = "44 ";
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    call.starts_with(SENDTO)
+}
+
+#[test]
+fn one_that_names_stages_without_end_costs_no_memory_even_while_none_can_be_recorded() {
+    let site = Site::per_item(STAGES, "mode: persistent\nshutdown-grace: 1s\n");
+    let exo = site.exo();
+    site.submit("w", "{}");
+    site.until(|| site.job("w").is_some_and(|job| job.stage.is_some()));
+    // Somebody else's slow commit.
+    let gate = std::fs::File::options().write(true).open(site.join("store/work.lock")).unwrap();
+    gate.lock().unwrap();
+    let (participant, worker) = (exo.participants()[0], exo.worker());
+    let (mut most, mut waits) = (0, 0);
+    site.until(|| {
+        most = most.max(host::private_kib(worker));
+        waits = if is_sending(participant) { waits + 1 } else { 0 };
+        waits == 100 || most > MOST
+    });
+    println!("at most {most} KiB");
+    assert!(most < MOST, "{most} KiB");
+    assert!(site.status().is_some());
+    gate.unlock().unwrap();
+    site.until(|| !is_sending(participant));
+    nothing_stays(&site, exo);
+}
+
 #[test]
 fn one_that_never_says_hello_or_speaks_another_version_gets_no_item() {
     for hello in ["", "echo '{\"type\":\"hello\",\"protocol\":99}' >&3"] {
@@ -338,7 +385,7 @@ fn one_that_prints_forever_costs_one_item_and_exo_no_memory() {
         println!("{print}: {kib} KiB; the slowest answer took {slowest:?}");
         assert_eq!(site.attempts(&bad)[0].fault, Some(Fault::TIMED_OUT));
         assert_eq!(site.work("good", "{}").fault, Some(Fault::NONE));
-        assert!(kib < 64 << 10, "{print}: {kib} KiB");
+        assert!(kib < MOST, "{print}: {kib} KiB");
         nothing_stays(&site, exo);
     }
 }

@@ -80,10 +80,11 @@ pub trait Broker {
         self.wish(Wish::Change(overdue, Then::Settle(lease)));
     }
 
-    /// Records how far the work on a delivery has come, for the next attempt.
+    /// Records how far the work on a delivery has come, for the next attempt. Answered by
+    /// [`Event::Staged`].
     fn stage(&mut self, delivery: &Delivery, stage: Option<String>) {
         let lease = delivery.key();
-        self.wish(Wish::Change(Change::Stage { lease, stage }, Then::Begin(lease)));
+        self.wish(Wish::Change(Change::Stage { lease, stage }, Then::Stage(lease)));
     }
 
     /// Puts a further item into a queue. Answered by [`Event::Sent`] with this ticket, once it is
@@ -133,6 +134,8 @@ pub enum Wish {
 pub enum Then {
     /// Only where it is refused.
     Begin(Lease),
+    /// In any case, and that the lease is over where it is refused.
+    Stage(Lease),
     /// Only where it is refused; the lease is over in any case.
     Return(Lease),
     /// How the job stands; the lease is over in any case.
@@ -224,6 +227,8 @@ pub enum Event {
         /// When it is tried again; `None` = it has stopped.
         retry: Option<Mono>,
     },
+    /// How far a delivery has come is recorded, or will never be; they keep their order.
+    Staged(Lease),
     /// A delivery is not ours any more: its lease ran out, or it was cancelled before it was
     /// begun. What we say of it is not recorded.
     Overtaken(Lease),

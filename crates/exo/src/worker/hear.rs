@@ -2,7 +2,7 @@
 
 use super::link::Link;
 use super::settle::{self, Form};
-use super::slot::{PATIENCE, Process, Progress, at_once};
+use super::slot::{PATIENCE, Process, Progress, Slot, at_once};
 use super::{Phase, Worker, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
@@ -56,6 +56,7 @@ impl Worker {
                     let is_done = fault.kind() == Kind::Done;
                     *(if is_done { &mut self.done } else { &mut self.failed }) += 1;
                 }
+                Heard::Staged(lease) => self.staged(lease),
                 Heard::Overtaken(lease) => {
                     self.large.answered(lease);
                     self.about(lease, Event::Overtaken);
@@ -136,6 +137,15 @@ impl Worker {
             if let Some(talk) = slot.talk() {
                 talk.say_sent(&message);
             }
+            self.listen(to.slot, false);
+        }
+    }
+
+    /// A stage is recorded: who said it is listened to again.
+    fn staged(&mut self, lease: Lease) {
+        let said = |slot: &mut Slot| slot.talk().is_some_and(|talk| talk.staged(lease));
+        if let Some(slot) = self.slots.iter_mut().position(said) {
+            self.listen(slot, false);
         }
     }
 
@@ -256,7 +266,7 @@ impl Worker {
         let mut out = Vec::new();
         slot_ref.read_output(&mut self.room, to_end, &mut out);
         self.log.put(&out);
-        self.listen(slot);
+        self.listen(slot, to_end);
     }
 
     /// Writes what a participant is ready to read.
@@ -268,9 +278,13 @@ impl Worker {
         }
     }
 
-    fn listen(&mut self, slot: usize) {
+    /// Hears what it said so far; the rest once that is safe. `to_end`: it is dead, and this is all.
+    fn listen(&mut self, slot: usize, to_end: bool) {
         loop {
             let Some(talk) = self.slots[slot].talk() else { return };
+            if talk.waits_for_commit() && !to_end {
+                return;
+            }
             let Some(line) = talk.line() else {
                 if talk.is_over() {
                     self.events.push_back((slot, Event::Broken));
@@ -367,8 +381,13 @@ impl Worker {
             }
             FromParticipant::Stage { stage, .. } => {
                 let (key, stage) = (work.key, stage.as_ref().map(ToString::to_string));
+                let bytes = stage.as_ref().map_or(0, String::len);
                 if let Some(delivery) = slot_ref.delivery(key) {
+                    let lease = delivery.key();
                     self.broker.stage(delivery, stage);
+                    if let Some(talk) = slot_ref.talk() {
+                        talk.expect_staged(lease, bytes);
+                    }
                 }
             }
             _ => {}

@@ -11,6 +11,7 @@ use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::{self, flags};
 use sys::linux::socket::{self, Kind};
+use work::Lease;
 
 /// Bytes read at once: as much as a pipe holds.
 pub(super) const AT_ONCE: usize = 64 << 10;
@@ -23,6 +24,11 @@ const AROUND: usize = 64 << 10;
 const PIECES: usize = 3;
 /// Capacity that is kept between two lines.
 const KEPT: usize = 64 << 10;
+
+/// Bytes of stages that are not recorded yet, from which on a participant is not listened to; and
+/// what each takes besides its own.
+const STAGES: usize = 64 << 10;
+const STAGE: usize = 256;
 
 /// Words that a participant may leave unread and still be listened to.
 const BEHIND: usize = 1000;
@@ -214,6 +220,8 @@ pub(super) struct Talk {
     looked: usize,
     /// Items that it sent and that are not safe in their queue yet.
     unanswered: usize,
+    /// Stages that are not recorded yet: of which delivery, and what each takes.
+    stages: VecDeque<(Lease, usize)>,
     /// Most bytes of a line.
     most: usize,
     /// A line may have more than [`SMALL`] bytes.
@@ -238,6 +246,7 @@ impl Talk {
             taken: 0,
             looked: 0,
             unanswered: 0,
+            stages: VecDeque::new(),
             is_deaf: false,
             was_unread: false,
             item_is_last: false,
@@ -253,6 +262,23 @@ impl Talk {
     pub(super) fn say_sent(&mut self, message: &ToParticipant<'_>) {
         self.unanswered = self.unanswered.saturating_sub(1);
         self.say(message);
+    }
+
+    /// Notes that a stage is on its way to be recorded.
+    pub(super) fn expect_staged(&mut self, lease: Lease, bytes: usize) {
+        self.stages.push_back((lease, bytes + STAGE));
+    }
+
+    /// Notes that a stage is recorded, or never will be. Tells whether it was said here.
+    pub(super) fn staged(&mut self, lease: Lease) -> bool {
+        let is_ours = self.stages.front().is_some_and(|(first, _)| *first == lease);
+        is_ours && self.stages.pop_front().is_some()
+    }
+
+    /// Tells whether what it said is to be safe before more of it is heard: what waits for that
+    /// would grow.
+    pub(super) fn waits_for_commit(&self) -> bool {
+        self.unanswered > 0 || self.stages.iter().map(|(_, bytes)| bytes).sum::<usize>() >= STAGES
     }
 
     /// Tells whether its other end was closed before an item was read that was said last.
@@ -386,8 +412,8 @@ impl Talk {
     /// Returns its socket where it is listened to, as far as its leave goes.
     fn heard(&self) -> Option<&Fd> {
         // What goes on for too long is not listened to any more. Nor is one that speaks and does not
-        // listen, or sends faster than a queue takes: what waits for it here would grow.
-        let is_behind = self.unanswered > 0 || self.outgoing.len() >= BEHIND;
+        // listen, or says more than is recorded meanwhile.
+        let is_behind = self.waits_for_commit() || self.outgoing.len() >= BEHIND;
         self.socket.as_ref().filter(|_| !self.is_over() && !is_behind)
     }
 
@@ -404,6 +430,7 @@ impl Talk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use work::{JobId, TakerId};
 
     fn talk(limit: usize) -> (Talk, Fd) {
         let (ours, theirs) = socket::pair(Kind::Stream).unwrap();
@@ -475,6 +502,20 @@ mod tests {
             talk.write();
         }
         assert!(heard(&talk));
+    }
+
+    #[test]
+    fn one_whose_stages_are_not_recorded_is_not_heard_until_they_are() {
+        let (mut talk, theirs) = talk(1000);
+        fd::write_all(theirs.raw(), b"word\n").unwrap();
+        let heard = |talk: &Talk| fd::poll(&mut [talk.interest()[1]], Some(0)) == Ok(1);
+        let of = |number| Lease { job: JobId(1), taker: TakerId(1), number };
+        talk.expect_staged(of(1), 9);
+        assert!(heard(&talk));
+        talk.expect_staged(of(2), STAGES);
+        assert!(!heard(&talk));
+        assert!(talk.staged(of(1)) && !talk.staged(of(3)) && !heard(&talk));
+        assert!(talk.staged(of(2)) && heard(&talk));
     }
 
     #[test]

@@ -113,6 +113,12 @@ impl Thread {
             }
             (Answer::Wished(Then::Return(key)), Ok(_)) => self.let_go(key),
             (Answer::Wished(Then::Begin(key)), Err(_)) => self.news.push(Event::Overtaken(key)),
+            (Answer::Wished(Then::Stage(key)), applied) => {
+                self.news.push(Event::Staged(key));
+                if applied.is_err() {
+                    self.news.push(Event::Overtaken(key));
+                }
+            }
             (Answer::Wished(Then::Made(ticket)), made) => {
                 if let Ok(applied) = &made {
                     self.made(&change, applied)?;

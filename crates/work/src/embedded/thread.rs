@@ -33,7 +33,7 @@ const GATHER: Duration = Duration::from_micros(200);
 pub(super) const fn can_wait(wish: &Wish) -> bool {
     match wish {
         Wish::Ask(ask, _) => matches!(ask, Ask::Ahead),
-        Wish::Change(_, then) => matches!(then, Then::Begin(_) | Then::Settle(_)),
+        Wish::Change(_, then) => matches!(then, Then::Begin(_) | Then::Settle(_) | Then::Stage(_)),
         // What is asked next waits for its answer.
         Wish::Withdraw(..) | Wish::Send(..) | Wish::Collect | Wish::Tell(..) => false,
     }
@@ -411,6 +411,12 @@ impl Thread {
                 self.held.remove(&key);
             }
             (Answer::Wished(Then::Begin(key)), Err(_)) => self.tell(Event::Overtaken(key)),
+            (Answer::Wished(Then::Stage(key)), applied) => {
+                self.tell(Event::Staged(key));
+                if applied.is_err() {
+                    self.tell(Event::Overtaken(key));
+                }
+            }
             (Answer::Sent(ticket), applied) => {
                 let job = applied.and_then(|applied| match applied {
                     Applied::Submitted { job, .. } | Applied::Known(job) => Ok(Some(job)),

@@ -158,7 +158,10 @@ fn ahead_can_be_given_back_or_begun(rig: &impl Rig) {
     assert_eq!(delivery.job().attempt, 1, "giving back is no attempt");
     broker.begin(&mut delivery, "q_1");
     broker.stage(&delivery, Some("push".to_owned()));
+    let key = delivery.key();
     broker.finish(delivery, done());
+    let staged = |event| if let Event::Staged(key) = event { Some(key) } else { None };
+    assert_eq!(event(&mut broker, staged), key, "it is told first");
     assert_eq!(settled(&mut broker).1, Fault::NONE);
 }
 
