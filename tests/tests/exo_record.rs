@@ -65,6 +65,45 @@ fn an_interrupted_attempt_is_on_record_with_all_that_is_known() {
     }
 }
 
+/// Uses a fifth of a second and a hundred megabytes, and dies of it: by itself, by a signal, or by us.
+const HUNGRY: &str = r#"#!/usr/bin/env python3
+import json, os, socket, time
+host = socket.socket(fileno=3)
+host.sendall(b'{"type":"hello","protocol":1}\n')
+for line in host.makefile("rb"):
+    said = json.loads(line)
+    if said["type"] != "work":
+        continue
+    eaten = b"x" * 100_000_000
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        pass
+    how = said["item"]["fei"]["wfid"]
+    print("eaten", flush=True)
+    if how == "exits":
+        os._exit(3)
+    if how == "killed":
+        os.kill(os.getpid(), 9)
+    time.sleep(1000)
+"#;
+
+#[test]
+fn what_a_persistent_participant_used_is_on_record_however_it_died() {
+    let own = "mode: persistent\ntries: 1\ncancel-grace: 100ms\nrestart: {first: 20ms}\n";
+    let site = Site::per_item(HUNGRY, own);
+    let _exo = site.exo();
+    for wfid in ["exits", "killed", "cancelled"] {
+        site.submit(wfid, "{}");
+        site.until(|| site.log().contains(&format!("p_0 {wfid}/1: eaten")));
+        if wfid == "cancelled" {
+            site.ask(&json!({ "command": "cancel", "wfid": wfid }));
+        }
+        let attempt = site.stopped(wfid).1.remove(0);
+        assert!(attempt.cpu_us.is_some_and(|used| used >= 200_000), "{attempt:?}");
+        assert!(attempt.peak_kib.is_some_and(|peak| peak >= 90_000), "{attempt:?}");
+    }
+}
+
 #[test]
 fn an_item_without_a_name_goes_by_its_job_in_log_environment_and_cancel() {
     let work = "#!/bin/sh\necho wfid $SKYNET_WFID\nexec sleep 1000000\n";

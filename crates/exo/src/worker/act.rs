@@ -1,7 +1,7 @@
 //! What the machines decided, done.
 
 use super::settle::{self, Form};
-use super::{Worker, now};
+use super::{Worker, now, usage};
 use crate::flags;
 use crate::lines::Lines;
 use crate::order::Signal;
@@ -107,7 +107,7 @@ impl Worker {
 
     fn begin_work(&mut self, slot: usize, key: Key) {
         let slot = &mut self.slots[slot];
-        slot.begin(key, flags::flags);
+        slot.begin(key, now(), flags::flags);
         let Some(work) = &slot.work else { return };
         let mut out = Vec::new();
         let mut lines = Lines::new(self.settings.line_limit);
@@ -160,11 +160,10 @@ impl Worker {
             Some(how) => settle::of_end(how, &mut work, slot, form),
             None => settle::of_interrupt(&mut work, slot),
         };
-        // The keeper tells what a dead one used.
+        // What a process for one item used stands in what its end means.
         if slot.machine.mode() == Mode::Persistent || how.is_none() {
-            let used = slot.cpu().saturating_sub(work.cpu_before) / 1000;
-            outcome.cpu_us = outcome.cpu_us.or(i64::try_from(used).ok());
-            outcome.peak_kib = outcome.peak_kib.or_else(|| settle::peak(slot, now()));
+            outcome.cpu_us = outcome.cpu_us.or_else(|| usage::cpu_us(slot, &work));
+            outcome.peak_kib = outcome.peak_kib.or_else(|| usage::peak_kib(slot, now()));
         }
         slot.work = Some(work);
         outcome

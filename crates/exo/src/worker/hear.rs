@@ -3,6 +3,7 @@
 use super::link::Link;
 use super::settle::{self, Form};
 use super::slot::{PATIENCE, Process, Progress, Slot, at_once};
+use super::usage::Used;
 use super::{Phase, Worker, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
@@ -190,10 +191,10 @@ impl Worker {
         match report {
             Report::Started { pid, .. } => {
                 process.pid = Some(pid);
-                slot.peak = None;
+                (slot.peak, slot.children) = (None, None);
                 slot.start_failure = None;
                 if let Some(work) = &mut slot.work {
-                    work.cpu_before = 0;
+                    (work.cpu_before, work.children_before) = (0, 0);
                 }
             }
             Report::NotStarted { step, errno, .. } => {
@@ -202,6 +203,7 @@ impl Worker {
             }
             Report::Ended { how, cpu_us, peak_kib, .. } => {
                 process.ended = Some(how);
+                process.used = Some(Used { cpu_us, peak_kib });
                 self.ended(instance, how, cpu_us, peak_kib);
                 // Its successor may have been started by now.
                 let slot = &mut self.slots[instance];

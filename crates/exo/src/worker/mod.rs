@@ -11,6 +11,7 @@ mod one_item;
 mod settle;
 mod slot;
 mod troubles;
+mod usage;
 mod wait;
 
 use crate::keeper::WorkerEnds;

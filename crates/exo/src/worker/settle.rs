@@ -4,19 +4,14 @@ use super::large::SMALL;
 use super::slot::{Slot, Work};
 use crate::signature::signature;
 use machine::exo::How;
-use machine::time::Mono;
 use machine::work::Fault;
 use ondisk::tai64n::Stamp;
 use participant::protocol::FromParticipant;
 use serde_json::value::RawValue;
 use std::ops::Range;
-use std::time::Duration;
 use sys::linux::process::Ended;
 use work::Ended as Outcome;
 use work::item::{self, ErrorReply};
-
-/// How long a peak that was read is good enough.
-const PEAK_AGE: Duration = Duration::from_secs(1);
 
 /// How an attempt ended whose participant was not listened to any more.
 const BROKE: &str = "broke the protocol";
@@ -295,22 +290,6 @@ fn place((seconds, nanos): (i64, u32)) -> String {
 
 fn bytes(raw: &RawValue) -> &[u8] {
     raw.get().as_bytes()
-}
-
-/// Reads the largest memory that a process had, in KiB.
-#[must_use]
-pub(super) fn peak(slot: &mut Slot, now: Mono) -> Option<i64> {
-    let pid = slot.process.as_ref()?.pid?;
-    if let Some((at, peak)) = slot.peak
-        && at.after(PEAK_AGE) > now
-    {
-        return i64::try_from(peak).ok();
-    }
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let peak = line.split_whitespace().next()?.parse().ok()?;
-    slot.peak = Some((now, peak));
-    i64::try_from(peak).ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One instance of the participant: its machine, its process, and what it has in hand.
 
 use super::link::{self, Ends, Link, Talk};
+use super::usage::{self, Known, Used};
 use crate::flags::Flags;
 use crate::lines::{Lines, tag};
 use crate::order::{Order, Signal, Start, is_text};
@@ -41,6 +42,8 @@ pub(super) struct Process {
     pub(super) ends: Ends,
     /// How it ended, as far as that is known.
     pub(super) ended: Option<Ended>,
+    /// What it used, known with that.
+    pub(super) used: Option<Used>,
     /// Words about items that it does not have.
     pub(super) strays: u32,
 }
@@ -65,6 +68,8 @@ pub(super) struct Work {
     pub(super) begun: (i64, u32),
     /// Processor time of the process then, in nanoseconds.
     pub(super) cpu_before: u64,
+    /// That of the children which the process had waited for a moment before.
+    pub(super) children_before: u64,
     /// Why it is not wanted any more, where it was cancelled.
     pub(super) flavour: Flavour,
     /// How far it is, in the participant's words.
@@ -110,7 +115,9 @@ pub(super) struct Slot {
     /// Why the last start failed, where it did.
     pub(super) start_failure: Option<String>,
     /// Resident peak as it was read last, and when.
-    pub(super) peak: Option<(Mono, u64)>,
+    pub(super) peak: Known,
+    /// The same of the processor time of the children that it has waited for.
+    pub(super) children: Known,
     /// Job whose item the last process did not read.
     unread: Option<i64>,
 }
@@ -131,6 +138,7 @@ impl Slot {
             serial: 0,
             start_failure: None,
             peak: None,
+            children: None,
             unread: None,
         }
     }
@@ -164,7 +172,8 @@ impl Slot {
     }
 
     /// Begins the work on a delivery.
-    pub(super) fn begin(&mut self, key: Key, flags: fn(&[u8]) -> Flags) {
+    pub(super) fn begin(&mut self, key: Key, now: Mono, flags: fn(&[u8]) -> Flags) {
+        let children_before = usage::of_children(self, now);
         let Some(delivery) = self.delivery(key) else { return };
         let mut item = delivery.take_item();
         // A line break in it stands between words: inside them it would be escaped.
@@ -187,6 +196,7 @@ impl Slot {
             item: Rc::new(item),
             begun: time::wall(),
             cpu_before: self.cpu(),
+            children_before,
             flavour: Flavour::Cancel,
             progress: None,
             asked: None,
@@ -214,7 +224,7 @@ impl Slot {
     #[must_use]
     pub(super) fn cpu(&self) -> u64 {
         let pid = self.process.as_ref().and_then(|process| process.pid);
-        pid.and_then(time::of_process).unwrap_or(0)
+        usage::of_process(pid)
     }
 
     /// Makes our ends of a process, and the order to start it with the other ends.
@@ -232,8 +242,14 @@ impl Slot {
         };
         let (ends, others) = link::make(line_limit, item_limit, item)?;
         self.serial = self.serial.wrapping_add(1);
-        self.process =
-            Some(Process { serial: self.serial, pid: None, ends, ended: None, strays: 0 });
+        self.process = Some(Process {
+            serial: self.serial,
+            pid: None,
+            ends,
+            ended: None,
+            used: None,
+            strays: 0,
+        });
         let mut start = Start { instance: self.number, serial: self.serial, ..Start::default() };
         if let Some(key) = self.work.as_ref().map(|work| work.key) {
             let stage = self.delivery(key).and_then(|delivery| delivery.job().stage.clone());
