@@ -304,11 +304,15 @@ fn one_that_never_says_hello_or_speaks_another_version_gets_no_item() {
 const ATTACKS: &str = r#"
 use Socket;
 sub tried { my ($what, $done) = @_; print $done ? "$what: DONE\n" : "$what: $!\n" }
-my ($store, $etc, $socket, $run) = @ARGV;
+my ($database, $store, $etc, $socket, $run, $spool) = @ARGV;
 my $keeper = getppid();
 my $of = sub { open(my $f, "<", "/proc/$keeper/task/$keeper/children") or return (); split " ", <$f> };
 my ($worker) = $of->();
-tried("store read", open(my $a, "<", "$store/work.sqlite"));
+tried("store read", open(my $a, "<", $database));
+tried("log of the store read", open(my $h, "<", "$database-wal"));
+tried("writers locked out", open(my $i, "<", "$store/work.lock"));
+tried("sockets listed", opendir(my $j, "$store/takers"));
+tried("what was dropped listed", opendir(my $k, "$spool/p/.taken"));
 tried("store list", opendir(my $b, $store));
 tried("store made", open(my $c, ">", "$store/mine"));
 tried("secret read", open(my $d, "<", "$etc/secret"));
@@ -338,7 +342,10 @@ fn one_that_attacks_store_secrets_control_and_exo_gets_nowhere() {
     let site = Site::per_item(host::DONE, "");
     site.script("attack.pl", ATTACKS);
     let at = |name: &str| site.join(name).display().to_string();
-    let arguments = [at("store"), at("etc"), site.socket().display().to_string(), at("run")];
+    let database = work::Place::new(site.join("store")).database();
+    let named = [database.display().to_string(), at("store"), at("etc")];
+    let arguments =
+        [&named[..], &[site.socket().display().to_string(), at("run"), at("spool")]].concat();
     site.script("work", &format!("#!/bin/sh\nexec perl attack.pl {}\n", arguments.join(" ")));
     std::fs::write(site.join("etc/secret"), "password").unwrap();
     let only_ours = std::os::unix::fs::PermissionsExt::from_mode(0o600);
@@ -347,9 +354,16 @@ fn one_that_attacks_store_secrets_control_and_exo_gets_nowhere() {
     let worker = exo.worker();
     assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE), "{}", site.log());
     site.until(|| site.log().contains("p_0 w/1: through\n"));
+    // They are what is meant, and whoever may can open them.
+    for name in [&*at("store/work.lock"), &*at("store/takers"), &*at("spool/p/.taken")] {
+        assert!(std::fs::File::open(name).is_ok(), "{name}");
+    }
+    for file in [database.clone(), database.with_file_name("work.db-wal")] {
+        assert!(std::fs::File::open(&file).is_ok(), "{}", file.display());
+    }
     let log = site.log();
     let tries: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("p_0 w/1: ")).collect();
-    assert_eq!(tries.len(), 7 + 2 * 9 + 1, "{log}");
+    assert_eq!(tries.len(), 11 + 2 * 9 + 1, "{log}");
     let done: Vec<_> = tries.iter().filter(|line| line.ends_with("DONE")).collect();
     assert!(done.is_empty(), "{done:?}");
     assert!(exo.is_running() && children(exo.pid()).contains(&worker));
