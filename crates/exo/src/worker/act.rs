@@ -140,8 +140,8 @@ impl Worker {
             Why::Cancelled => work.flavour,
             Why::Late => Flavour::Timeout,
             Why::Overtaken => Flavour::Kill,
-            // It does not listen, or cannot be understood.
-            Why::Broken => return,
+            // It does not listen, or cannot be understood, or has no time left.
+            Why::Broken | Why::Ended => return,
         };
         match slot_ref.machine.mode() {
             Mode::PerItem => self.signal(slot, Signal::Term),

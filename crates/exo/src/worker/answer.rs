@@ -243,6 +243,7 @@ fn status_of(slot: &Slot) -> Value {
                 Why::Late => "took too long",
                 Why::Broken => "broke the protocol",
                 Why::Overtaken => "overtaken",
+                Why::Ended => "exo ends",
             });
             set("stopping", why.into());
             if let Some(work) = &slot.work {

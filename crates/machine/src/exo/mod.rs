@@ -10,11 +10,13 @@ use core::time::Duration;
 mod ahead;
 mod asks;
 mod limit;
+mod stop;
 mod words;
 use ahead::AtHand;
 pub use ahead::MOST as MOST_AHEAD;
 use asks::Asks;
 use limit::Limit;
+use stop::Stop;
 pub use words::{Action, Actions, Ask, Event, How, Key, Mode, Rules, Standing, Why, Word};
 
 #[cfg(test)]
@@ -52,14 +54,6 @@ enum Process {
     Up,
     /// KILL was sent, and no item depends on it.
     Dying,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stop {
-    why: Why,
-    /// When KILL is sent, then when its effect is waited for no longer.
-    until: Mono,
-    killed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -371,32 +365,22 @@ impl Instance {
         out.push(Action::Kill);
         match &mut self.hand {
             None => self.process = Process::Dying,
+            // Nobody's fault; and nobody else's item before nobody works on it any more.
             Some(hand) => {
-                let why = hand.stop.map(|stop| stop.why);
-                let until = now.after(UNDYING);
-                match why {
-                    // Not finished, and nobody's fault.
-                    None => {
-                        let key = hand.key;
-                        self.hand = None;
-                        self.process = Process::Dying;
-                        out.push(Action::Interrupt(key));
-                    }
-                    Some(why) => hand.stop = Some(Stop { why, until, killed: true }),
-                }
+                let why = hand.stop.map_or(Why::Ended, |stop| stop.why);
+                hand.stop = Some(Stop { why, until: now.after(UNDYING), killed: true });
             }
         }
     }
 
     fn tick_stop(&mut self, now: Mono, out: &mut Actions) {
-        let Some(Hand { key, stop: Some(stop), .. }) = self.hand else { return };
+        let Some(hand @ Hand { stop: Some(stop), .. }) = self.hand else { return };
         if stop.until > now {
             return;
         }
         if stop.killed {
-            self.hand = None;
             self.process = Process::Dying;
-            out.push(Action::Finish(key, how(stop)));
+            self.conclude(hand, stop.how(), now, out);
         } else {
             self.set_stop(Stop { until: now.after(UNDYING), killed: true, ..stop });
             out.push(Action::Kill);
@@ -464,6 +448,7 @@ impl Instance {
         let Some(hand) = self.hand.filter(|hand| hand.key == key) else { return };
         let how = match hand.stop {
             None if self.cuts_short(word) => None,
+            Some(Stop { why: Why::Ended, .. }) if word != Word::Done => None,
             Some(Stop { why: Why::Late, .. }) if word != Word::Done => Some(How::Late),
             _ => Some(How::Said),
         };
@@ -513,12 +498,8 @@ impl Instance {
         if !self.is_persistent() {
             self.vain = self.vain.saturating_add(1);
         }
-        if let Some(hand) = self.hand.take() {
-            match hand.stop {
-                // The item is as good as it was.
-                None => out.push(Action::Interrupt(hand.key)),
-                Some(stop) => out.push(Action::Finish(hand.key, how(stop))),
-            }
+        if let Some(hand) = self.hand {
+            self.conclude(hand, hand.stop.and_then(Stop::how), now, out);
         }
         self.gone(now, true);
     }
@@ -529,18 +510,16 @@ impl Instance {
             || self.is_stopping() && self.is_persistent();
         let said = if self.is_persistent() { How::Died } else { How::Said };
         match hand.stop {
-            // The item is as good as it was.
             None | Some(Stop { why: Why::Broken, killed: false, .. })
                 if told_to_end && !well || unread =>
             {
-                self.hand = None;
-                out.push(Action::Interrupt(hand.key));
+                self.conclude(hand, None, now, out);
             }
             None | Some(Stop { why: Why::Cancelled | Why::Broken, killed: false, .. }) => {
                 self.settle(hand, said, now, out);
             }
             Some(_) if well && !self.is_persistent() => self.settle(hand, said, now, out),
-            Some(stop) => self.settle(hand, how(stop), now, out),
+            Some(stop) => self.conclude(hand, stop.how(), now, out),
         }
         if !self.is_persistent() {
             self.vain = 0;
@@ -576,16 +555,6 @@ impl Instance {
             }
             Process::Up | Process::Dying => {}
         }
-    }
-}
-
-/// Returns how an item is settled whose work was stopped in vain.
-const fn how(stop: Stop) -> How {
-    match stop.why {
-        Why::Cancelled => How::Overdue,
-        Why::Late => How::Late,
-        Why::Broken => How::Broken,
-        Why::Overtaken => How::Died,
     }
 }
 

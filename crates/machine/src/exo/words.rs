@@ -58,6 +58,8 @@ pub enum Why {
     Broken,
     /// Somebody else has the item by now.
     Overtaken,
+    /// The time for a shutdown is over. Nobody is told: it is killed.
+    Ended,
 }
 
 /// How the work on an item ended, in its participant's words.

@@ -190,9 +190,16 @@ fn work_that_a_shutdown_cuts_short_is_interrupted_and_what_ends_in_time_counts()
         world.now = world.instance.deadline().unwrap();
         assert_eq!(world.step(Event::Tick), [Action::TellEnd]);
         world.now = world.instance.deadline().unwrap();
-        assert_eq!(world.step(Event::Tick), [Action::Kill, Action::Interrupt(Key(0))]);
-        world.step(Event::Died { well: false, unread: false });
+        // Others may have the item once nobody works on it any more, and not before.
+        assert_eq!(world.step(Event::Tick), [Action::Kill]);
+        let mut undying = world.clone();
+        let dead = world.step(Event::Died { well: false, unread: false });
+        assert_eq!(dead, [Action::Interrupt(Key(0))]);
         assert!(world.instance.is_finished());
+        let killed = undying.now;
+        undying.now = undying.instance.deadline().unwrap();
+        assert_eq!(undying.now, killed.after(UNDYING));
+        assert_eq!(undying.step(Event::Tick), [Action::Interrupt(Key(0))]);
     }
     let mut world = working(Mode::PerItem);
     world.step(Event::Shutdown);
