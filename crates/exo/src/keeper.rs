@@ -3,6 +3,7 @@
 //! It reads no byte that a participant or a sender wrote.
 
 mod cgroups;
+mod descriptors;
 mod environment;
 mod launch;
 mod people;
@@ -118,6 +119,7 @@ pub(crate) fn make_store(path: &Path, worker: &Person) -> Result<(), String> {
 
 fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<i32, Trouble> {
     let ready = Ready::new(tidy_up(settings.ready_fd)?);
+    let descriptors = descriptors::raise(settings.instances)?;
     let people = People::find(&settings)?;
     places::make_folders(&settings, &people)?;
     let (control, listening) = match Control::make(&settings, &people) {
@@ -130,7 +132,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     let confinement = confine(&settings, &people)?;
     let People { worker: person, participant, are_become } = people;
     let participant_uid = participant.uid;
-    let launcher = Launcher::new(&settings, participant, are_become, confinement)?;
+    let launcher = Launcher::new(&settings, participant, are_become, confinement, descriptors)?;
     let cgroups = if are_become { make_cgroups(&settings) } else { None };
     look_for_children();
     let (ours, theirs) = socket_pair().map_err(unable("make a socket for the worker"))?;
@@ -159,6 +161,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
         Next::End(code) => Ok(code),
         Next::Exo { is_drained } => {
             ready.pass_on();
+            descriptors::set(descriptors)?;
             Ok(replace::become_next(is_drained))
         }
     }

@@ -46,6 +46,7 @@ impl Launcher {
         participant: Person,
         is_become: bool,
         confinement: Option<Confinement>,
+        descriptors: Limit,
     ) -> std::result::Result<Self, Trouble> {
         let nothing = || Trouble::plain("unable to run the participant: no command".to_owned());
         let first = settings.command.first().ok_or_else(nothing)?;
@@ -59,7 +60,7 @@ impl Launcher {
             arguments: settings.command.clone(),
             environment,
             directory,
-            limits: limits(&settings.limits),
+            limits: limits(&settings.limits, descriptors),
             umask: settings.umask,
             person: is_become.then_some((participant, room)),
             confinement,
@@ -200,17 +201,19 @@ fn programs(name: &CStr, path: &str) -> Vec<CString> {
     paths.filter_map(|path| CString::new(path).ok()).collect()
 }
 
-fn limits(limits: &Limits) -> Vec<(Resource, Limit)> {
+/// Returns what to set; `descriptors`: what holds where nothing is said.
+fn limits(limits: &Limits, descriptors: Limit) -> Vec<(Resource, Limit)> {
     let all = [
         (Resource::Processes, limits.processes),
-        (Resource::OpenFiles, limits.files),
         (Resource::AddressSpace, limits.memory),
         (Resource::FileSize, limits.file_size),
         (Resource::Core, limits.core),
         (Resource::CpuSeconds, limits.cpu_seconds),
     ];
     let both = |value| Limit { soft: value, hard: value };
-    all.into_iter().filter_map(|(resource, value)| Some((resource, both(value?)))).collect()
+    let files = (Resource::OpenFiles, limits.files.map_or(descriptors, both));
+    let set = all.into_iter().filter_map(|(resource, value)| Some((resource, both(value?))));
+    set.chain([files]).collect()
 }
 
 /// Returns the strings' addresses, a null pointer behind them.

@@ -23,6 +23,8 @@ const CLIENTS: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the queue may take to record what was asked for before the client is told that it does.
 const PROMPT: Duration = Duration::from_millis(800);
+/// How long nobody is let in after somebody could not be.
+const SHUT: Duration = Duration::from_secs(1);
 /// Longest question.
 const LONGEST: usize = 4096;
 
@@ -62,6 +64,8 @@ struct Pending {
 /// The control socket, and the tickets of what was asked of the broker.
 pub(super) struct Control {
     listening: Option<Fd>,
+    /// Nobody is let in until then.
+    shut_until: Option<Mono>,
     keeper_pid: u32,
     participant_uid: u32,
     pub(super) store: Place,
@@ -81,6 +85,7 @@ impl Control {
     ) -> Self {
         Self {
             listening,
+            shut_until: None,
             keeper_pid,
             participant_uid,
             store: Place::new(&settings.store),
@@ -112,7 +117,7 @@ impl Control {
     }
 
     pub(super) fn listening(&self) -> PollFd {
-        let has_room = self.clients.len() < CLIENTS;
+        let has_room = self.clients.len() < CLIENTS && self.shut_until.is_none();
         let socket = self.listening.as_ref().filter(|_| has_room);
         socket.map_or(PollFd::none(), |socket| PollFd::readable(socket.raw()))
     }
@@ -134,13 +139,22 @@ impl Control {
             let pending = client.pending.as_ref().map(|pending| pending.until);
             earlier(Some(client.until), pending)
         });
-        each.fold(None, earlier)
+        each.fold(self.shut_until, earlier)
     }
 
     fn accept(&mut self) {
         let Some(listening) = &self.listening else { return };
         while self.clients.len() < CLIENTS {
-            let Ok(socket) = socket::accept(listening.raw()) else { return };
+            let socket = match socket::accept(listening.raw()) {
+                Ok(socket) => socket,
+                Err(Errno(EAGAIN)) => return,
+                Err(why) => {
+                    warn!("unable to take whoever asks: {why}");
+                    // It still stands at the door, which would be told at once.
+                    self.shut_until = Some(now().after(SHUT));
+                    return;
+                }
+            };
             let Ok(peer) = socket::peer(socket.raw()) else { continue };
             match identity::descends_from(peer.pid.cast_unsigned(), self.keeper_pid) {
                 Ok(false) => {}
@@ -214,6 +228,7 @@ impl Control {
     /// those alone who say nothing.
     fn tick(&mut self, trouble: Option<&str>) {
         let now = now();
+        self.shut_until.take_if(|at| *at <= now);
         for client in &mut self.clients {
             if client.pending.as_ref().is_some_and(|pending| pending.until <= now) {
                 client.pending = None;
