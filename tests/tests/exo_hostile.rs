@@ -372,6 +372,57 @@ fn one_that_attacks_store_secrets_control_and_exo_gets_nowhere() {
     nothing_stays(&site, exo);
 }
 
+/// What one participant tries with another's process, in Perl: as above.
+const NEIGHBOUR: &str = r#"
+sub tried { my ($what, $done) = @_; print $done ? "$what: DONE\n" : "$what: $!\n" }
+my $pid = $ARGV[0] + 0;
+tried("stop", kill("STOP", $pid));
+tried("signal", kill(9, $pid));
+tried("memory", open(my $f, "+<", "/proc/$pid/mem"));
+tried("trace", syscall(101, 16, $pid, 0, 0) == 0);
+tried("seize", syscall(101, 0x4206, $pid, 0, 0) == 0);
+tried("descriptor taken", do { my $p = syscall(434, $pid, 0); $p >= 0 && syscall(438, $p, 3, 0) >= 0 });
+kill(0, $$) and rename("made", "sub/made") and print "through\n";
+"#;
+
+#[test]
+fn one_that_attacks_another_service_s_participant_of_the_same_account_gets_nowhere() {
+    if linux::landlock::version().is_none_or(|version| version < linux::landlock::SCOPES) {
+        println!("this kernel cannot keep them apart");
+        return;
+    }
+    let victim = Site::persistent(host::ECHO, "");
+    let its = victim.exo();
+    victim.until(|| victim.instance()["state"] == "idle");
+    let pid = its.participants()[0];
+
+    let site = Site::per_item("#", "");
+    let own = site.open_folder("own");
+    site.script("attack.pl", NEIGHBOUR);
+    let attack = site.join("p/attack.pl");
+    let work = format!(
+        "#!/bin/sh\nid -u\ncd {}\nmkdir sub\necho >made\nexec perl {} {pid}\n",
+        own.display(),
+        attack.display()
+    );
+    site.script("work", &work);
+    let exo = site.exo();
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE), "{}", site.log());
+    // It is the same account, and all else is as it was.
+    site.until(|| site.log().contains("p_0 w/1: through\n"));
+    let log = site.log();
+    let uid = std::fs::metadata(format!("/proc/{pid}")).unwrap();
+    let uid = std::os::unix::fs::MetadataExt::uid(&uid);
+    assert!(log.contains(&format!("p_0 w/1: {uid}\n")), "{log}");
+    let tries = log.lines().filter_map(|line| line.strip_prefix("p_0 w/1: "));
+    let tries: Vec<&str> = tries.filter(|line| line.contains(": ")).collect();
+    assert_eq!(tries.len(), 6, "{log}");
+    assert!(!tries.iter().any(|line| line.ends_with("DONE")), "{tries:?}");
+    assert_eq!(its.participants(), [pid]);
+    assert_eq!(victim.work("w", "{}").fault, Some(Fault::NONE));
+    nothing_stays(&site, exo);
+}
+
 /// However fast it prints, it is ended, nothing is asked in vain and exo stays small. Empty lines are
 /// the worst: most of what is written of them is exo's own.
 #[test]

@@ -280,6 +280,26 @@ fn a_participant_s_program_must_be_there_and_what_queues_share_is_compared() {
 }
 
 #[test]
+fn participants_of_one_account_are_told_where_they_do_different_work_and_another_could_have_been_theirs()
+ {
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        for name in ["packer", "sizer"] {
+            site.participant(name, "", "#!/bin/sh\n");
+        }
+        let said = [("warning", "user: packer runs as nobody, too")];
+        // Without root all are one in any case.
+        finds(&site, 0, "*er", if kind == Kind::System { &said } else { &[] });
+        site.participant("sizer", "queue: packer\n", "#!/bin/sh\n");
+        finds(&site, 0, "*er", &[]);
+        if kind == Kind::System {
+            site.participant("sizer", "user: games\n", "#!/bin/sh\n");
+            finds(&site, 0, "*er", &[]);
+        }
+    });
+}
+
+#[test]
 fn a_folder_that_is_still_to_be_installed_needs_no_log_directory() {
     Site::each(|kind| {
         let site = Site::booted(kind);

@@ -254,14 +254,16 @@ fn look_for_children() {
     }
 }
 
-/// Makes the rules for participants that have the worker's own user, and says what holds.
+/// Makes the rules for participants, and says what holds where they have the worker's own user. All
+/// others are kept from the participants of other services, whose account may be the same.
 fn confine(settings: &Settings, people: &People) -> Result<Option<Confinement>, Trouble> {
     let warn = |what: &str| EXO.warning_plain(&[OsStr::new(what)]);
     if people.are_become && people.participant.uid == 0 {
         warn("the participant runs as root: nothing keeps it from anything");
+        return Ok(None);
     }
     if !people.are_one() {
-        return Ok(None);
+        return Confinement::apart().map_err(unable("confine the participant"));
     }
     let mut forbidden = vec![&*settings.store, &settings.spool, &settings.run];
     forbidden.extend(settings.secrets.iter().map(|path| &**path));

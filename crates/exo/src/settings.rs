@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use work::Safety;
 
+/// Account of participants that name none.
+const PARTICIPANT: &str = "nobody";
+
 /// How the participant gets its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -218,6 +221,12 @@ pub(crate) fn instance_name(participant: &str, number: u16) -> String {
 }
 
 impl Settings {
+    /// Returns the account that the participant runs as where root starts exo.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.user.as_deref().unwrap_or(PARTICIPANT)
+    }
+
     /// Returns the control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {

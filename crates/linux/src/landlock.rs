@@ -23,6 +23,11 @@ struct PathBeneath {
 /// Least number of the descriptor.
 const FIRST: i32 = 32;
 
+/// The first version that knows whom one may reach.
+pub const SCOPES: u32 = 6;
+const BARE_NAMES: u64 = 1;
+const SIGNALS: u64 = 1 << 1;
+
 const VERSION: u32 = 1;
 const PATH_BENEATH: u32 = 1;
 
@@ -61,7 +66,20 @@ impl Ruleset {
             _ => 17,
         };
         let files = (1 << rights) - 1;
-        let scoped = if version >= 6 { 3 } else { 0 };
+        let scoped = if version >= SCOPES { BARE_NAMES | SIGNALS } else { 0 };
+        Self::of(files, scoped)
+    }
+
+    /// Returns one that forbids nothing but signals to whoever does not live under it, and to look
+    /// into them, as each does; for a kernel with version [`SCOPES`] at least.
+    ///
+    /// # Errors
+    /// As `landlock_create_ruleset(2)`.
+    pub fn of_signals() -> Result<Self> {
+        Self::of(0, SIGNALS)
+    }
+
+    fn of(files: u64, scoped: u64) -> Result<Self> {
         let attr = RulesetAttr { files, network: 0, scoped };
         let size = size_of::<RulesetAttr>();
         // SAFETY: `attr` is valid for reads of `size` bytes.

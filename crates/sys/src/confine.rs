@@ -60,6 +60,18 @@ impl Confinement {
         Ok(Some(Self { rules, version }))
     }
 
+    /// Makes rules that forbid nothing but to signal whoever is outside, and to trace them, which
+    /// each forbids; `None` where the kernel knows none such. Files, renames and mounts are as before.
+    ///
+    /// # Errors
+    /// As the calls of landlock(7).
+    pub fn apart() -> Result<Option<Self>> {
+        match landlock::version().filter(|version| *version >= landlock::SCOPES) {
+            Some(version) => Ok(Some(Self { rules: Ruleset::of_signals()?, version })),
+            None => Ok(None),
+        }
+    }
+
     /// Puts this process, and all that it will run, under the rules, by nothing but a system call.
     ///
     /// # Errors
@@ -71,7 +83,7 @@ impl Confinement {
     /// Tells whether who is under the rules cannot signal anybody outside.
     #[must_use]
     pub fn holds_signals(&self) -> bool {
-        self.version >= 6
+        self.version >= landlock::SCOPES
     }
 
     /// Tells whether who is under the rules cannot connect to sockets in the forbidden folders.

@@ -8,9 +8,6 @@ use sys::linux::errno::Errno;
 use sys::linux::file::flags::EPERM;
 use sys::linux::process;
 
-/// Account of the participants likewise.
-const PARTICIPANT: &str = "nobody";
-
 /// Both accounts.
 #[derive(Debug)]
 pub(super) struct People {
@@ -35,9 +32,8 @@ impl People {
             let (worker, participant) = (ourselves(own), ourselves(own));
             return Ok(Self { worker, participant, are_become: false });
         }
-        let [worker, participant] = names;
-        let worker = find(worker.unwrap_or(WORKER))?;
-        let participant = find(participant.unwrap_or(PARTICIPANT))?;
+        let worker = find(settings.worker_user.as_deref().unwrap_or(WORKER))?;
+        let participant = find(settings.account())?;
         accounts::keep_apart(&participant, &worker).map_err(Trouble::plain)?;
         Ok(Self { worker, participant, are_become: true })
     }

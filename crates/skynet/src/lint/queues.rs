@@ -1,4 +1,5 @@
-//! Participants beside each other: those that take from one queue, and those of one name.
+//! Participants beside each other: those that take from one queue, those of one name, and those of one
+//! account.
 
 use crate::finding::Finding;
 use exo::config::{self, Loaded};
@@ -18,10 +19,11 @@ const SAME: [&str; 9] = [
     "config",
 ];
 
-/// Looks at all that could be read, each with the name of its service.
+/// Looks at all that could be read, each with the name of its service. `by_root`: exo is started by
+/// root, and so each runs as the account that it names.
 #[must_use]
-pub fn look(all: &[(String, Loaded)]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+pub fn look(all: &[(String, Loaded)], by_root: bool) -> Vec<Finding> {
+    let mut findings = if by_root { of_one_account(all) } else { Vec::new() };
     let mut names = BTreeMap::new();
     let mut queues: BTreeMap<_, Vec<&(String, Loaded)>> = BTreeMap::new();
     for each in all {
@@ -50,6 +52,26 @@ pub fn look(all: &[(String, Loaded)]) -> Vec<Finding> {
             let found = Finding::warning(what).of(service).because(why);
             findings.push(found.set_at(other.origins.get("queue")));
         }
+    }
+    findings
+}
+
+/// Whoever takes from one queue does the same work, and may have one account.
+fn of_one_account(all: &[(String, Loaded)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut accounts: BTreeMap<_, &(String, Loaded)> = BTreeMap::new();
+    for each in all {
+        let (service, Loaded { settings, origins, .. }) = each;
+        let (first, other) = accounts.entry(settings.account()).or_insert(each);
+        let queue = (&settings.store, &settings.queue);
+        if queue == (&other.settings.store, &other.settings.queue) {
+            continue;
+        }
+        let what = format!("user: {first} runs as {}, too", settings.account());
+        let why = "each may open the other's files and, before Linux 6.12, signal and trace it";
+        let found = Finding::warning(what).of(service).because(why);
+        let mend = "give each an account of its own: user in exo.yaml";
+        findings.push(found.set_at(origins.get("user")).mended_by(mend));
     }
     findings
 }

@@ -66,7 +66,7 @@ pub fn run(args: &Check, here: &Here) -> Answer {
             participants.extend(loaded.map(|loaded| (service.name.clone(), loaded)));
         }
     }
-    findings.extend(queues::look(&participants));
+    findings.extend(queues::look(&participants, here.is_system()));
     let looked_at = [(targets.services.len(), "service"), (targets.files.len(), "file")];
     let summary = format!("checked {}", finding::counted(&looked_at));
     let code = finding::show(&findings, &here.screen, args.json, args.strict, summary.trim_end())?;
