@@ -211,3 +211,42 @@ fn watched_it_runs_again_after_each_change_until_it_is_told_to_end() {
     linux::signal::kill(child.id().cast_signed(), 2).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn watched_it_runs_with_the_configuration_and_the_items_as_they_are_by_then() {
+    let scratch = folder("#!/bin/sh\necho \"cfg=$CFG $(cat) $(cat lib/deep/text)\"\n");
+    let out = Scratch::new();
+    let (said, items) = (out.join("said"), out.join("items.json"));
+    let config = |text: &str| fs::write(scratch.join("exo.yaml"), text).unwrap();
+    fs::create_dir_all(scratch.join("lib")).unwrap();
+    config("command: ./work\nenvironment: {CFG: one}\n");
+    fs::write(&items, "{\"fields\":{\"n\":1}}").unwrap();
+    let mut command = local(scratch.path());
+    command.args(["-w", "-i"]).arg(&items).env("TMPDIR", out.path()).stdin(Stdio::null());
+    let file = File::create(&said).unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
+    let mut seen = 0;
+    let mut says = |text: &str| {
+        let fresh = || fs::read_to_string(&said).unwrap_or_default()[seen..].to_owned();
+        let is_said = || fresh().contains(text) && fresh().contains("waiting for a change");
+        assert!(holds_within(std::time::Duration::from_secs(SOON), is_said), "{text}: {}", fresh());
+        seen += fresh().len();
+    };
+    says("cfg=one {\"fields\":{\"n\":1}}");
+    config("command: ./work\nenvironment: {CFG: two}\n");
+    says("cfg=two {\"fields\":{\"n\":1}}");
+    fs::write(&items, "{\"fields\":{\"n\":2}}").unwrap();
+    says("cfg=two {\"fields\":{\"n\":2}}");
+    // A mistake is told, and mended.
+    config("command: ./work\ntries: many\n");
+    says("a whole number");
+    config("command: ./work\nenvironment: {CFG: three}\n");
+    says("cfg=three {\"fields\":{\"n\":2}}");
+    // A folder that is new, and a file in it that changes.
+    fs::create_dir(scratch.join("lib/deep")).unwrap();
+    says("cfg=three");
+    fs::write(scratch.join("lib/deep/text"), "deep").unwrap();
+    says("{\"fields\":{\"n\":2}} deep");
+    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -1,7 +1,9 @@
 //! Files of a directory that change.
 
+use std::collections::HashSet;
 use std::ffi::CString;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sys::linux::errno::Result;
 use sys::linux::fd::{self, PollFd};
@@ -11,24 +13,58 @@ use sys::linux::watch::{APPEARED, CHANGED, VANISHED, Watcher};
 /// Whoever saves a file does so in several steps: all of them are one change.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Watches a directory and the folders in it, hidden ones apart.
+/// Folders that are watched at most, and how deep they lie.
+const MOST: usize = 1000;
+const DEPTH: usize = 10;
+
+/// Watches a directory and all folders in it, hidden ones apart, and some files elsewhere.
 pub(super) struct Changes {
     watcher: Watcher,
     signals: fd::Fd,
+    directory: PathBuf,
+    files: Vec<PathBuf>,
+    /// The folders of which all counts.
+    folders: HashSet<i32>,
+    /// What counts of others.
+    single: HashSet<(i32, Vec<u8>)>,
 }
 
 impl Changes {
-    pub(super) fn watch(directory: &Path) -> Result<Self> {
-        let watcher = Watcher::new()?;
-        add(&watcher, directory)?;
-        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+    pub(super) fn new(directory: &Path, files: Vec<PathBuf>) -> Result<Self> {
+        Ok(Self {
+            watcher: Watcher::new()?,
+            signals: Set::of(&[numbers::SIGINT, numbers::SIGTERM]).descriptor()?,
+            directory: directory.to_owned(),
+            files,
+            folders: HashSet::new(),
+            single: HashSet::new(),
+        })
+    }
+
+    /// Watches what is there by now.
+    pub(super) fn look(&mut self) -> Result<()> {
+        self.folders.clear();
+        self.single.clear();
+        self.folders.insert(add(&self.watcher, &self.directory)?);
+        self.look_below(&self.directory.clone(), DEPTH);
+        for file in &self.files {
+            let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let name = file.file_name().unwrap_or_default().as_bytes().to_vec();
+            self.single.insert((add(&self.watcher, parent.unwrap_or(Path::new(".")))?, name));
+        }
+        Ok(())
+    }
+
+    /// A folder that is gone again, or that we may not read, is passed over.
+    fn look_below(&mut self, folder: &Path, depth: usize) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if !is_hidden && entry.path().is_dir() {
-                add(&watcher, &entry.path())?;
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if !is_hidden && is_folder && depth > 0 && self.folders.len() < MOST {
+                self.folders.extend(add(&self.watcher, &entry.path()));
+                self.look_below(&entry.path(), depth - 1);
             }
         }
-        let signals = Set::of(&[numbers::SIGINT, numbers::SIGTERM]).descriptor()?;
-        Ok(Self { watcher, signals })
     }
 
     /// Waits for a change; `false` where it is told to end instead.
@@ -57,7 +93,8 @@ impl Changes {
             let is_hidden = report.name.starts_with(b".") || report.name.ends_with(b"~");
             // What the run itself makes.
             let is_made = report.name.ends_with(b".pyc") || report.name == b"__pycache__";
-            seen |= !is_hidden && !is_made;
+            let is_ours = self.folders.contains(&report.watch) && !is_hidden && !is_made;
+            seen |= is_ours || self.single.contains(&(report.watch, report.name.to_vec()));
         });
         seen
     }

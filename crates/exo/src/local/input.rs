@@ -5,6 +5,7 @@ use crate::settings::Settings;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use work::{JobId, NewJob, Place, Reader};
 
 /// An item that says nothing.
@@ -21,18 +22,22 @@ impl Input {
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub(super) fn read(args: &Local, settings: &Settings) -> Result<Self, String> {
+    pub(super) fn read(
+        args: &Local,
+        settings: &Settings,
+        standard: &mut Standard,
+    ) -> Result<Self, String> {
         let mut stage = args.stage.clone();
         let items = if let Some(job) = args.replay {
             let (item, old) = recorded(args, settings, JobId(job))?;
             stage = stage.or(old);
             vec![item]
         } else if args.item.is_empty() {
-            default_items()?
+            standard.or_an_empty_one()?
         } else {
             let mut items = Vec::new();
             for word in &args.item {
-                items.extend(named(word)?);
+                items.extend(named(word, standard)?);
             }
             items
         };
@@ -64,27 +69,46 @@ fn recorded(
     Ok((item, stage))
 }
 
-fn default_items() -> Result<Vec<Vec<u8>>, String> {
-    if sys::linux::terminal::is_terminal(0) {
-        return Ok(vec![EMPTY.to_vec()]);
+/// What came on standard input, which can be read once.
+#[derive(Debug, Default)]
+pub(super) struct Standard(Option<Vec<Vec<u8>>>);
+
+impl Standard {
+    fn items(&mut self) -> Result<Vec<Vec<u8>>, String> {
+        if let Some(items) = &self.0 {
+            return Ok(items.clone());
+        }
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().read_to_end(&mut bytes);
+        read.map_err(|why| format!("unable to read standard input: {why}"))?;
+        Ok(self.0.insert(split(&bytes)).clone())
     }
-    let items = standard_input()?;
-    Ok(if items.is_empty() { vec![EMPTY.to_vec()] } else { items })
+
+    fn or_an_empty_one(&mut self) -> Result<Vec<Vec<u8>>, String> {
+        if sys::linux::terminal::is_terminal(0) {
+            return Ok(vec![EMPTY.to_vec()]);
+        }
+        let items = self.items()?;
+        Ok(if items.is_empty() { vec![EMPTY.to_vec()] } else { items })
+    }
 }
 
-fn standard_input() -> Result<Vec<Vec<u8>>, String> {
-    let mut bytes = Vec::new();
-    let read = std::io::stdin().lock().read_to_end(&mut bytes);
-    read.map_err(|why| format!("unable to read standard input: {why}"))?;
-    Ok(split(&bytes))
+/// Returns the files that items are read from.
+pub(super) fn files(args: &Local) -> Vec<PathBuf> {
+    let words = args.item.iter().filter(|word| *word != "-" && !is_json(word));
+    words.map(PathBuf::from).collect()
+}
+
+fn is_json(word: &OsStr) -> bool {
+    word.as_bytes().trim_ascii_start().starts_with(b"{")
 }
 
 /// Returns the items that a word of the command line stands for.
-fn named(word: &OsStr) -> Result<Vec<Vec<u8>>, String> {
+fn named(word: &OsStr, standard: &mut Standard) -> Result<Vec<Vec<u8>>, String> {
     if word == "-" {
-        return standard_input();
+        return standard.items();
     }
-    if word.as_bytes().trim_ascii_start().starts_with(b"{") {
+    if is_json(word) {
         return Ok(vec![word.as_bytes().to_vec()]);
     }
     let bytes =
@@ -122,7 +146,8 @@ mod tests {
 
     #[test]
     fn json_is_told_from_names_of_files() {
-        assert_eq!(named(OsStr::new(" {\"a\":1}")).unwrap(), [b" {\"a\":1}".to_vec()]);
-        assert!(named(OsStr::new("/no/such/file")).unwrap_err().contains("/no/such/file"));
+        let read = |word: &str| named(OsStr::new(word), &mut Standard::default());
+        assert_eq!(read(" {\"a\":1}").unwrap(), [b" {\"a\":1}".to_vec()]);
+        assert!(read("/no/such/file").unwrap_err().contains("/no/such/file"));
     }
 }

@@ -10,7 +10,7 @@ use crate::config::{self, Loaded};
 use crate::settings::{Mode, Settings};
 use change::Changes;
 use clap::Args;
-use input::Input;
+use input::{Input, Standard};
 use log::error;
 use session::{Early, Session};
 use std::ffi::{OsStr, OsString};
@@ -54,7 +54,8 @@ pub struct Local {
     /// Folder of the store that `--replay` reads, where it is not the configured one.
     #[arg(long, value_name = "FOLDER", requires = "replay")]
     store: Option<PathBuf>,
-    /// Runs again whenever a file of the directory changes, until Ctrl-C.
+    /// Runs again whenever a file of the directory or one with items changes, with the configuration
+    /// and the items as they are then, until Ctrl-C.
     #[arg(short, long)]
     watch: bool,
     /// Program and arguments, run without a shell.
@@ -92,40 +93,55 @@ pub fn run(args: &Local) -> i32 {
 /// Runs it for the service directory `dir`; names of files with items count from the current one.
 #[must_use]
 pub fn run_in(args: &Local, dir: &Path) -> i32 {
-    let settings = match settings(args, dir) {
-        Ok(settings) => settings,
-        Err((lines, code)) => {
-            for line in lines {
-                error!("{line}");
-            }
-            return code;
-        }
-    };
-    let input = match Input::read(args, &settings) {
-        Ok(input) => input,
-        Err(why) => {
-            error!("{why}");
-            return TROUBLE;
-        }
-    };
-    if !args.watch {
-        return once(&settings, &input).unwrap_or_else(|code| code);
+    let mut standard = Standard::default();
+    if args.watch {
+        return watch(args, dir, &mut standard);
     }
-    let mut changes = match Changes::watch(&settings.directory) {
-        Ok(changes) => changes,
-        Err(why) => {
-            error!("unable to watch {}: {why}", settings.directory.display());
-            return TROUBLE;
+    match read(args, dir, &mut standard) {
+        Ok((settings, input)) => once(&settings, &input).unwrap_or_else(|code| code),
+        Err(code) => code,
+    }
+}
+
+/// Reads configuration and items; says what is wrong with them, the exit code in hand.
+fn read(args: &Local, dir: &Path, standard: &mut Standard) -> Result<(Settings, Input), i32> {
+    let told = |(lines, code): Complaint| {
+        for line in lines {
+            error!("{line}");
         }
+        code
+    };
+    let settings = settings(args, dir).map_err(told)?;
+    let input = Input::read(args, &settings, standard);
+    let input = input.map_err(|why| told((vec![why], TROUBLE)))?;
+    Ok((settings, input))
+}
+
+/// Runs again after each change, with the configuration and the items as they are then.
+fn watch(args: &Local, dir: &Path, standard: &mut Standard) -> i32 {
+    let unable = |why| {
+        error!("unable to watch {}: {why}", dir.display());
+        TROUBLE
+    };
+    let mut changes = match Changes::new(dir, input::files(args)) {
+        Ok(changes) => changes,
+        Err(why) => return unable(why),
     };
     loop {
-        match once(&settings, &input) {
-            // Told to end.
-            Err(code) => return code,
-            Ok(code) => {
-                say(&format!("exo: exit code {code}; waiting for a change"));
-            }
+        if let Err(why) = changes.look() {
+            return unable(why);
         }
+        let code = match read(args, dir, standard) {
+            Ok((settings, input)) => match once(&settings, &input) {
+                Ok(code) => code,
+                // Told to end.
+                Err(code) => return code,
+            },
+            // No change of a file mends that.
+            Err(USAGE) => return USAGE,
+            Err(code) => code,
+        };
+        say(&format!("exo: exit code {code}; waiting for a change"));
         if !changes.wait() {
             return 0;
         }
