@@ -18,13 +18,17 @@ use sys::linux::file::flags::{
 };
 use sys::linux::file::{self, HERE};
 use sys::linux::folder::{self, Absent};
-use sys::linux::{identity, process, socket};
+use sys::linux::{identity, ids, process, socket};
 
 /// Everybody finds the drop folders and the control socket.
 const OPEN: u32 = 0o755;
+/// The group is `skynet` where root started us, or who took that group first. An ordinary user's is one
+/// that many may be in.
 const STORE: u32 = 0o750;
-/// What is left of 0777 for the control socket.
+const OWN_STORE: u32 = 0o700;
+/// What is left of 0777 for the control socket, likewise.
 const SOCKET_UMASK: u32 = 0o117;
+const OWN_SOCKET_UMASK: u32 = 0o177;
 const UMASK: u32 = 0o022;
 
 /// Makes the folders of the store and of the drop folders, where they are missing, for the worker.
@@ -48,7 +52,14 @@ pub(super) fn make_folders(
 pub(super) fn make_store(path: &Path, worker: Option<&Person>) -> std::result::Result<(), Trouble> {
     let gid = |worker: &Person| account::find_group(GROUP).unwrap_or(worker.gid);
     let owner = worker.map(|worker| (worker.uid, gid(worker)));
-    make(path, owner, STORE).map_err(|why| Trouble::about("unable to make", path, why))
+    let mode = if worker.is_some() || is_group_ours() { STORE } else { OWN_STORE };
+    make(path, owner, mode).map_err(|why| Trouble::about("unable to make", path, why))
+}
+
+/// Tells whether what we make belongs to the group of those who may ask and read.
+fn is_group_ours() -> bool {
+    let group = account::find_group(GROUP);
+    group.is_some() && ids::gids().ok().map(|[_, effective, _]| effective) == group
 }
 
 /// It gets its name last: killed on the way, the next life finds none, and not one that nobody may
@@ -155,7 +166,9 @@ impl Control {
         let new = c_string(format!(".{name}").as_bytes())?;
         let name = c_string(name.as_bytes())?;
         remove(&folder, &new)?;
-        let socket = listen(&folder, &new)?;
+        let is_theirs = people.are_become || is_group_ours();
+        let umask = if is_theirs { SOCKET_UMASK } else { OWN_SOCKET_UMASK };
+        let socket = listen(&folder, &new, umask)?;
         if people.are_become {
             let gid = account::find_group(GROUP).unwrap_or(people.worker.gid);
             file::set_owner_of(folder.raw(), &new, people.worker.uid, gid)?;
@@ -186,13 +199,13 @@ fn remove(folder: &Fd, name: &CStr) -> Result<()> {
 }
 
 /// Makes a socket below an open folder; bind(2) knows no handles, but /proc does.
-fn listen(folder: &Fd, name: &CStr) -> Result<Fd> {
+fn listen(folder: &Fd, name: &CStr, umask: u32) -> Result<Fd> {
     let mut room = [0; 64];
     let mut path = identity::fd_path(folder.raw(), &mut room)?.to_bytes().to_vec();
     path.push(b'/');
     path.extend_from_slice(name.to_bytes());
     let path = c_string(&path)?;
-    file::set_umask(SOCKET_UMASK);
+    file::set_umask(umask);
     let socket = socket::listen(&path);
     file::set_umask(UMASK);
     socket

@@ -265,6 +265,11 @@ fn without_root_all_is_one_user_and_landlock_keeps_the_participant_out() {
     let mut exo = plan.start(&["sh", "-c", script]);
     assert_eq!(status(exo.keeper)["Uid"], "1 1 1 1");
     assert_eq!(status(exo.worker)["NoNewPrivs"], "1");
+    // Others may be in an ordinary user's group.
+    for (name, wanted) in [("store", 0o700), ("run/echo.sock", 0o600)] {
+        let mode = fs::symlink_metadata(exo.base.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, wanted, "{name}");
+    }
     fs::write(own.join("worker"), exo.worker.to_string()).unwrap();
     let pid = exo.start(0, 1);
     assert!(pid > 0);
