@@ -7,6 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 use work::Safety;
 
+/// Where a process for one item finds what a persistent one is told in its first line.
+pub(crate) const SETTINGS: &str = "SKYNET_SETTINGS";
+
+/// Bytes that one variable of a participant may have, its name too: Linux's limit of 32 pages, its end
+/// included.
+pub(crate) const VARIABLE: usize = (128 << 10) - 1;
+
 /// Account of participants that name none.
 const PARTICIPANT: &str = "nobody";
 

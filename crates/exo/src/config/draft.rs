@@ -9,7 +9,7 @@ use super::problem::{Origin, Problem};
 use super::services::{self, Wanted};
 use super::tree::{Entry, Node};
 use super::values::Field;
-use crate::settings::{Broker, Life, Limits, Mode, Settings, Times};
+use crate::settings::{Broker, Life, Limits, Mode, SETTINGS, Settings, Times, VARIABLE};
 use log::LevelFilter;
 use machine::work::Backoff;
 use serde_json::value::RawValue;
@@ -349,6 +349,7 @@ impl Draft {
             Ok(config) => s.config = config,
             Err(why) => problems.push(why),
         }
+        problems.extend(long_variables(s));
         if problems.is_empty() { Ok((self.settings, self.origins)) } else { Err(problems) }
     }
 
@@ -395,6 +396,21 @@ fn unknown_folders(s: &Settings) -> Vec<Problem> {
         .filter(|(_, folder)| folder.as_os_str().is_empty())
         .map(|(key, _)| Problem::missing(key, why))
         .collect()
+}
+
+/// What does not fit into a variable of the participant, which could never be started.
+fn long_variables(s: &Settings) -> Vec<Problem> {
+    let as_variable = (s.mode == Mode::PerItem).then(|| (SETTINGS, "config", s.config.get()));
+    let own = s.environment.iter().map(|(name, value)| (name.as_str(), "environment", &**value));
+    let all =
+        own.chain(as_variable).map(|(name, key, value)| (name, key, name.len() + 1 + value.len()));
+    let long = all.filter(|(.., bytes)| *bytes > VARIABLE);
+    let problem = |(name, key, bytes): (&str, &str, usize)| {
+        let why =
+            format!("the variable {name} has {bytes} bytes with its name; {VARIABLE} are allowed");
+        Problem::missing(key, why)
+    };
+    long.map(problem).collect()
 }
 
 /// Bytes of the longest name of a socket.

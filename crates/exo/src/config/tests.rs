@@ -584,3 +584,16 @@ fn a_broker_is_merged_key_by_key_and_what_is_missing_or_wrong_is_told() {
     assert_eq!(disagreement(&broker), None);
     assert_eq!(shown(&Broker::default()).len(), 1, "what is not in force is not shown");
 }
+
+#[test]
+fn what_fits_into_no_variable_of_the_participant_is_refused_before_it_is_started() {
+    let most = crate::settings::VARIABLE;
+    // {"long":"..."} behind SKYNET_SETTINGS=.
+    let fits = "x".repeat(most - "SKYNET_SETTINGS={\"long\":\"\"}".len());
+    assert!(with_command(&format!("config: {{long: {fits}}}\n")).is_ok());
+    let said = refused(&format!("config: {{long: {fits}x}}\n"));
+    assert!(said.contains("config: the variable SKYNET_SETTINGS has 131072 bytes"), "{said}");
+    assert!(with_command(&format!("mode: persistent\nconfig: {{long: {fits}x}}\n")).is_ok());
+    let said = refused(&format!("mode: persistent\nenvironment: {{A: {}}}\n", "x".repeat(most)));
+    assert!(said.contains("environment: the variable A has "), "{said}");
+}

@@ -3,7 +3,7 @@
 use super::Trouble;
 use crate::accounts::Person;
 use crate::order::Start;
-use crate::settings::{Mode, Settings, instance_name};
+use crate::settings::{Mode, SETTINGS, Settings, VARIABLE, instance_name};
 use std::ffi::CString;
 use std::ffi::c_char;
 use std::os::unix::ffi::OsStringExt;
@@ -17,12 +17,6 @@ const OURS: [&str; 6] = [
     "SKYNET_STAGE",
     SETTINGS,
 ];
-
-/// Where a process for one item finds what a persistent one is told in its first line.
-const SETTINGS: &str = "SKYNET_SETTINGS";
-
-/// Bytes that one variable may have: Linux's limit of 32 pages, its end included.
-const LONGEST: usize = (128 << 10) - 1;
 
 /// What is passed on from exo's own environment.
 const PASSED_ON: [&str; 2] = ["LANG", "TZ"];
@@ -77,7 +71,7 @@ impl Environment {
         let fixed: Vec<CString> = strings.collect::<Option<_>>().ok_or_else(|| {
             Trouble::plain("unable to set the participant's environment: NUL in it".to_owned())
         })?;
-        match fixed.iter().find(|string| string.count_bytes() > LONGEST) {
+        match fixed.iter().find(|string| string.count_bytes() > VARIABLE) {
             Some(long) => Err(Trouble::plain(too_long(long))),
             None => Ok(Self { participant: settings.participant.clone(), fixed }),
         }
@@ -109,7 +103,7 @@ fn too_long(variable: &CString) -> String {
     let bytes = variable.as_bytes();
     let name = bytes.split(|byte| *byte == b'=').next().unwrap_or_default();
     format!(
-        "unable to set {} in the participant's environment: {} bytes with its name; {LONGEST} are \
+        "unable to set {} in the participant's environment: {} bytes with its name; {VARIABLE} are \
          allowed",
         name.escape_ascii(),
         bytes.len(),
