@@ -226,6 +226,23 @@ fn a_directory_with_a_handler_is_installed_with_what_lies_beside_it() {
 }
 
 #[test]
+fn what_is_said_of_a_handler_and_cannot_be_is_told_of_the_file_that_is_made_of_it() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let file = code(&site, "h.py", QUIRKS);
+        let said = site.ends(1, &["install", "-q", "a/b", &file]);
+        let text = format!("skynet: fatal: unable to read exo.yaml made for {file}: line ");
+        assert!(said.starts_with(&text) && said.contains("queue: \"a/b\" holds"), "{said}");
+        if kind == Kind::Private {
+            let said = site.ends(0, &["install", "-u", "root", &file]);
+            let text =
+                format!("h: installed\nskynet: warning: user root (exo.yaml made for {file}:");
+            assert!(said.starts_with(&text) && said.contains("only root can change"), "{said}");
+        }
+    });
+}
+
+#[test]
 fn what_is_no_handler_is_refused_and_nothing_is_made() {
     Site::each(|kind| {
         let site = Site::new(kind);

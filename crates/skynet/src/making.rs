@@ -35,6 +35,8 @@ pub struct Making<'a> {
     pub shown: &'a Path,
     /// When it is built.
     pub builds: Builds,
+    /// Its exo.yaml was made for the code of a handler, and is nowhere else yet.
+    pub is_made: bool,
 }
 
 /// Returns the service that has a name, if it may be replaced.
@@ -125,8 +127,14 @@ fn look_at_run(stage: &Stage<'_>, making: &Making<'_>) -> Result<(), Failure> {
 fn check(stage: &Stage<'_>, making: &Making<'_>) -> Result<Settings, Failure> {
     // Where it is now is nobody's business.
     let dir = stage.dir.canonicalize().unwrap_or_else(|_| stage.dir.clone());
-    let renamed =
-        |line: String| line.replace(&*dir.to_string_lossy(), &making.shown.to_string_lossy());
+    let shown = making.shown.to_string_lossy();
+    let renamed = |mut line: String| {
+        if making.is_made {
+            let made = format!("{OWN_FILE} made for {shown}");
+            line = line.replace(&*dir.join(OWN_FILE).to_string_lossy(), &made);
+        }
+        line.replace(&*dir.to_string_lossy(), &shown)
+    };
     let Loaded { settings, warnings, .. } = config::load(&stage.dir).map_err(|trouble| {
         let lines = trouble.lines.iter().map(|line| renamed(line.to_string())).collect();
         Failure { lines, ..Failure::refused("") }

@@ -104,7 +104,8 @@ impl Source {
         }
     }
 
-    /// Copies it, and adds what a handler needs. `shown` is what messages call it.
+    /// Copies it, and adds what a handler needs. `shown` is what messages call it. Tells whether it
+    /// is a handler.
     ///
     /// # Errors
     /// It cannot be copied, or something is said of a handler that is none.
@@ -114,7 +115,7 @@ impl Source {
         name: &str,
         shown: &Path,
         said: &Said,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let code = match self {
             Self::Code { name, text, kind } => {
                 tree::write(&stage.dir, &[Made::plain(name, text.clone())])?;
@@ -125,7 +126,7 @@ impl Source {
                 handler_of(&stage.dir)?.map(|code| (code, Kind::Handler))
             }
         };
-        let Some((code, kind)) = code else { return said.is_of_none(shown) };
+        let Some((code, kind)) = code else { return said.is_of_none(shown).map(|()| false) };
         if let Some(flaw) = handler::flaw(&code) {
             return Err(Failure::refused(format!("{}: {flaw}", clean(&code))));
         }
@@ -140,9 +141,11 @@ impl Source {
         let (from, more) = (format!("{code}, by skynet install"), said.lines(name));
         let made = handler::files(&Handler { code: &code, kind, from: &from, more: &more });
         tree::write(&stage.dir, &made)?;
-        let Some(config) = &said.config else { return Ok(()) };
-        let text = text_of(&real(config)?, config)?;
-        tree::write(&stage.dir, &[Made::plain(&format!("{name}.conf"), text)])
+        if let Some(config) = &said.config {
+            let text = text_of(&real(config)?, config)?;
+            tree::write(&stage.dir, &[Made::plain(&format!("{name}.conf"), text)])?;
+        }
+        Ok(true)
     }
 }
 

@@ -13,9 +13,9 @@ use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Installs services and participants of older systems: supervisor's programs, config.exo folders,
-/// INI configuration with a section [participant].
+/// Installs services and participants of older systems.
 ///
+/// They are supervisor's programs, config.exo folders, and INI configuration with a section [participant].
 /// Says what was made, and what could not be carried over, with the line that says so. Nothing is
 /// enabled or started, and nothing that is installed is replaced.
 #[derive(Debug, Args)]
@@ -81,7 +81,8 @@ fn make(
     let directory = found.directory()?;
     let stage = installed.stage(name)?;
     tree::write(&stage.dir, &directory.files)?;
-    let making = Making { name, shown: &installed.dir(name), builds: Builds::IfMissing };
+    let shown = &installed.dir(name);
+    let making = Making { name, shown, builds: Builds::IfMissing, is_made: false };
     making::prepare(here, installed, &stage, &making)?;
     let done = if dry_run { "would be made" } else { "made" };
     if !dry_run {

@@ -70,8 +70,8 @@ pub fn run(args: &Install, here: &Here) -> Answer {
     let installed = Installed::lock(here)?;
     let before = making::may_have(&name, here)?;
     let stage = installed.stage(&name)?;
-    source.fill(&stage, &name, path, &args.said)?;
-    let making = Making { name: &name, shown: path, builds: Builds::IfMissing };
+    let is_made = source.fill(&stage, &name, path, &args.said)?;
+    let making = Making { name: &name, shown: path, builds: Builds::IfMissing, is_made };
     making::prepare(here, &installed, &stage, &making)?;
     stage.put()?;
     drop(installed);

@@ -63,7 +63,8 @@ fn rebuild(service: &Service, here: &Here) -> Result<(), Failure> {
     let stage = installed.stage(&service.name)?;
     let source = copy::open(&service.dir)?;
     copy::copy(&source, &service.dir, &stage.dir, &is_left_out)?;
-    let making = Making { name: &service.name, shown: &service.dir, builds: Builds::Always };
+    let (name, shown) = (&service.name, &service.dir);
+    let making = Making { name, shown, builds: Builds::Always, is_made: false };
     making::prepare(here, &installed, &stage, &making)?;
     stage.put()
 }
