@@ -133,8 +133,8 @@ fn unknown_names_are_said_and_skipped() {
         ] {
             says(&site.ends(100, args), &[&["skynet: fatal: ", near]]);
         }
-        for args in [&[][..], &["job"]] {
-            assert!(site.ends(100, args).contains("\nCommands:\n"), "{args:?}");
+        for (args, line) in [(&[][..], "\nLooking:\n"), (&["job"], "\nCommands:\n")] {
+            assert!(site.ends(100, args).contains(line), "{args:?}");
         }
         assert_eq!(site.skynet(&["start"]).code, Some(100));
         assert_eq!(site.skynet(&["stop", "sizer", "--timeout", "5"]).code, Some(100));
@@ -148,9 +148,12 @@ fn unknown_names_are_said_and_skipped() {
 fn help_of_every_verb_fits_eighty_columns() {
     let site = Site::new(Kind::Private);
     let help = site.well(&["--help"]);
-    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let verbs = verbs.take_while(|line| !line.is_empty());
-    let named = verbs.filter(|line| !line.starts_with("   "));
+    assert_eq!(site.well(&["help"]), help);
+    assert_eq!(site.well(&["help", "job", "list"]), site.well(&["job", "list", "--help"]));
+    let groups = help.lines().filter(|line| line.ends_with(':')).collect::<Vec<_>>();
+    assert_eq!(groups, ["Looking:", "Services:", "Work:", "Setting up:", "Options:"]);
+    let named = help.lines().filter_map(|line| line.strip_prefix("  "));
+    let named = named.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
     let verbs: Vec<&str> = named.filter_map(|line| line.split_whitespace().next()).collect();
     assert!(verbs.contains(&"status") && verbs.contains(&"completion"), "{verbs:?}");
     for verb in [""].into_iter().chain(verbs) {

@@ -1,6 +1,7 @@
 //! skynet's command line.
 
 use crate::failure::{Answer, SKYNET};
+use crate::help;
 use crate::here::Here;
 use crate::screen::{Colour, Screen};
 use crate::usage;
@@ -10,7 +11,7 @@ use crate::verbs::{
     notice, rebuild, register, reload, replay, request, requeue, restart, resume, rule, start,
     status, stop, submit, top, uninstall, wait,
 };
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exo::config::Whose;
 use std::ffi::OsStr;
 use sys::linux::fd;
@@ -132,6 +133,13 @@ impl Verb {
     }
 }
 
+fn parsed(arguments: &[&OsStr]) -> Result<Cli, clap::Error> {
+    let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
+    let mut command = help::grouped(Cli::command());
+    let matches = command.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches(&matches).map_err(|why| why.format(&mut command))
+}
+
 /// Ran as skynet; returns the exit code.
 #[must_use]
 pub fn run(arguments: &[&'static OsStr]) -> i32 {
@@ -141,8 +149,8 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     if let Some(code) = completion::answer(Cli::command, arguments) {
         return code;
     }
-    let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
-    let answer = match Cli::try_parse_from(words) {
+    let arguments = &*help::asked(arguments);
+    let answer = match parsed(arguments) {
         // Read by shells as they start, whatever is wrong with the instance.
         Ok(Cli { verb: Verb::Completion(args), color, .. }) => {
             completion::run(&args, &Screen::here(color))

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod failure;
 pub mod finding;
 pub mod folders;
+pub mod help;
 pub mod here;
 pub mod instance;
 pub mod items;

@@ -13,7 +13,9 @@ use sys::account;
 use sys::linux::local;
 use work::read::Act;
 
-/// Shows what was asked for, by whom and when: cancels, requeues, dead items, notes, rules.
+/// Shows what was asked for, by whom and when.
+///
+/// Of cancels, requeues, what was done to dead items, notes and rules.
 #[derive(Debug, Args)]
 pub struct Acts {
     /// Only of these processes (wfid) or jobs (job-NUMBER), or patterns.

@@ -13,7 +13,7 @@ use serde_json::json;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-/// Makes the instance as it is configured, and touches only what differs.
+/// Makes the instance as it is configured; touches what differs.
 ///
 /// Services that skynet.yaml says are to be enabled are enabled and started, others disabled and
 /// stopped. What runs with an older configuration or program than it has now is restarted. Without a

@@ -13,7 +13,7 @@ use std::process::Command;
 use sys::linux::process;
 use sys::listener::Listener;
 
-/// Starts the instance: svscan, and with it every service that is enabled.
+/// Starts the instance: svscan, and every service that is enabled.
 ///
 /// Makes the folders that it needs. The init system starts the system's, by boot --foreground.
 #[derive(Debug, Args)]

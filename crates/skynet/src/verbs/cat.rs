@@ -21,8 +21,9 @@ use sys::trusted;
 /// Bytes of the largest file that is shown.
 const LARGEST: usize = 1 << 20;
 
-/// Shows what services consist of: their scripts, their configuration, and what is in force of it.
+/// Shows what services consist of, and what is in force of it.
 ///
+/// Scripts and configuration.
 /// Each file stands below its path, each value beside the file and the line that it comes from.
 /// Values whose names say that they are secret are not shown.
 #[derive(Debug, Args)]

@@ -12,8 +12,9 @@ use exo::config::{self, OWN_FILE, Whose};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Says what is wrong with configuration and service directories, and changes nothing.
+/// Says what is wrong with configuration and service directories.
 ///
+/// It changes nothing.
 /// Without an argument: the site's files, every service, and what lies in the service folder.
 /// Exit codes: 0 no error, 1 some; with --strict warnings count, too.
 #[derive(Debug, Args)]

@@ -28,8 +28,9 @@ const FOR_PARTICIPANTS: [&str; 13] = [
 /// Verbs for what was installed by hand.
 const FOR_INSTALLED: [&str; 2] = ["uninstall", "rebuild"];
 
-/// Writes the script with which a shell completes verbs, options and names of services.
+/// Writes the script with which a shell completes what one types.
 ///
+/// It completes verbs, options, and names of services.
 /// For bash, in ~/.bashrc: source <(skynet completion bash)
 #[derive(Debug, Args)]
 pub struct Completion {

@@ -14,7 +14,9 @@ use std::fmt::Write;
 use work::read::Dead;
 use work::{DeadId, Reader};
 
-/// Shows dead items, has them tried again, or takes them away: what was no item, and items that failed as often as they may.
+/// Shows what nobody could work on; tries it again, or drops it.
+///
+/// Dead items are what was no item, and items that failed as often as they may.
 #[derive(Debug, Args)]
 pub struct DeadItems {
     #[command(subcommand)]

@@ -9,7 +9,7 @@ use crate::names::Names;
 use clap::Args;
 use daemontools::wait::Goal;
 
-/// Has services not start at the next boot; with --now, they are stopped as well.
+/// Has services not start at boot; --now stops them, too.
 #[derive(Debug, Args)]
 pub struct Disable {
     #[command(flatten)]

@@ -8,9 +8,9 @@ use crate::screen::Screen;
 use clap::Args;
 use exo::config::{self, Whose};
 
-/// Finds what is wrong with the installation, and says why it matters and what mends it.
+/// Finds what is wrong with the installation, and what mends it.
 ///
-/// It changes nothing. Exit codes: 0 nothing was found, 1 something.
+/// It says why each matters, and changes nothing. Exit codes: 0 nothing was found, 1 something.
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// An object a line: severity, service, path, line, column, what, why, mend.

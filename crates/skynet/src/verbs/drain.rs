@@ -8,8 +8,9 @@ use crate::names::Names;
 use clap::Args;
 use exo::control::{Request, Until};
 
-/// Has participants take no more items: what is in hand is finished, the others wait.
+/// Has participants finish what is in hand, and take nothing more.
 ///
+/// What waits goes on waiting.
 /// It lasts until they are told to resume, or are started anew.
 #[derive(Debug, Args)]
 pub struct Drain {

@@ -10,7 +10,7 @@ use crate::svscan;
 use clap::Args;
 use daemontools::wait::Goal;
 
-/// Has services start at each boot; with --now, they are started as well.
+/// Has services start at each boot; --now starts them, too.
 #[derive(Debug, Args)]
 pub struct Enable {
     #[command(flatten)]

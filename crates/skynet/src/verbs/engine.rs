@@ -16,7 +16,9 @@ use exo::ask::FlavourWord;
 use participant::protocol::Flavour;
 use std::fmt::Write;
 
-/// Runs processes over participants: a stand-in for an engine, for trials and tests.
+/// Runs processes over participants: for trials and tests.
+///
+/// It stands in for the engine that hands out the steps of processes elsewhere.
 #[derive(Debug, Args)]
 pub struct Engine {
     #[command(subcommand)]

@@ -17,8 +17,9 @@ const AT_ONCE: u32 = 500;
 /// Of a file that is made: what is in it may not be for everybody.
 const MODE: u32 = 0o600;
 
-/// Writes the history of attempts: a line for each that has ended, participant by participant, in the
-/// order of their ends.
+/// Writes the history of attempts, as JSON or CSV.
+///
+/// There is a line for each that has ended, participant by participant, in the order of their ends.
 #[derive(Debug, Args)]
 pub struct Export {
     /// Only of these participants.

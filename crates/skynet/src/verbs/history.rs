@@ -14,8 +14,10 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use work::Reader;
 
-/// Shows what participants did: how many items are done, failed and cancelled, how long attempts took,
-/// and, of those that are named, each day and the failures by their signature.
+/// Shows what participants did, or the path of a process.
+///
+/// It tells how many items are done, failed and cancelled, how long attempts took, and, of those that
+/// are named, each day and the failures by their signature.
 ///
 /// Of a process instead of a participant it shows the path across participants: everything that
 /// happened to it, in the order of time.

@@ -13,7 +13,7 @@ use crate::stage::Installed;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Installs a participant, or any other service, from a directory with its files.
+/// Installs a participant, or another service, from a directory.
 ///
 /// The directory is copied, checked, and put in its place in one step. What it replaces runs on as it
 /// was until it is restarted. Where exo.yaml has a build and the program is missing, it is built.

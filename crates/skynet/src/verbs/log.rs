@@ -20,8 +20,9 @@ use sys::linux::limit::{self, Limit, Resource};
 /// Lines that are shown where nobody said how many.
 const FEW: usize = 10;
 
-/// Shows what services said, several merged by time, across all files of their logs.
+/// Shows what services said, several merged by time.
 ///
+/// All files of their logs count.
 /// Without a name, of all services. On a terminal and with --follow, the last ten lines, unless a
 /// number, a time or a wfid is given.
 #[derive(Debug, Args)]

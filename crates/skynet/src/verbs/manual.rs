@@ -11,8 +11,9 @@ use exo::config::OWN_FILE;
 use exo::local::{self, Local};
 use std::path::{Path, PathBuf};
 
-/// Tries a participant in the foreground, with items of its own: exo local, for a participant by name.
+/// Tries a participant here, with items of its own.
 ///
+/// In the foreground: it is exo local, for a participant by name.
 /// Prints the participant's log on standard error and its answers on standard output. It runs as
 /// whoever calls, in a scratch folder with a queue of its own; nothing stays. Exit codes: 0 all items
 /// are done, 1 some are not.

@@ -17,8 +17,9 @@ use sys::linux::file::{self, HERE};
 use sys::linux::process;
 use sys::trusted;
 
-/// Makes the folder of a new participant: code, test, service directory, README.
+/// Makes the folder of a new participant, which works as it is.
 ///
+/// There are code, test, service directory and README.
 /// It works as it is, and puts the size of a file into the item; write your own work into it. Nothing
 /// that is there is ever overwritten.
 #[derive(Debug, Args)]

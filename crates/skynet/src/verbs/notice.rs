@@ -18,7 +18,7 @@ use std::time::Duration;
 use sys::linux::fd;
 use sys::linux::time;
 
-/// Shows which trouble was told to whom, or tries whether a notice comes.
+/// Shows who was told of which trouble, or tries whether it comes.
 ///
 /// Who is told is configured by the key notice of skynet.yaml.
 #[derive(Debug, Args)]

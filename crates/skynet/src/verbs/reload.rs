@@ -8,8 +8,9 @@ use crate::names::Names;
 use clap::Args;
 use daemontools::wait::Goal;
 
-/// Has services that run take up new code and configuration: they are stopped and started.
+/// Has services that run take up new code and configuration.
 ///
+/// They are stopped and started.
 /// Those that are down stay so. A participant's configuration is read first; where something is
 /// wrong with it, the participant runs on as it is. Items that wait are kept.
 #[derive(Debug, Args)]

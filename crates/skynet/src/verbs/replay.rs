@@ -16,7 +16,7 @@ use work::read::Job;
 /// Where programs of a participant that root tries are looked for by what starts them.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Gives the recorded item of a job to its participant once more: here, in the foreground.
+/// Gives a recorded item to its participant once more, here.
 ///
 /// What it would answer is written; nothing is recorded and nobody is answered. It runs as whoever
 /// asks; where root asks, as the participant's user. The exit code is that of exo local.

@@ -14,7 +14,9 @@ use sys::linux::{local, time};
 use work::read::Rule as Known;
 use work::units::Span;
 
-/// Rules by which jobs that fail are tried again by themselves; requeue --auto makes them.
+/// Shows and drops rules by which what fails is tried again.
+///
+/// They are for jobs that fail in a certain way; requeue --auto makes them.
 #[derive(Debug, Args)]
 pub struct Rule {
     #[command(subcommand)]

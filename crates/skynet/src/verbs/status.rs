@@ -9,7 +9,9 @@ use crate::{service, svscan};
 use clap::Args;
 use std::fmt::Write;
 
-/// Shows how services stand: without a name, a line for each; with names, all that is known of each.
+/// Shows how services stand: a line each, or all of one.
+///
+/// Without a name, a line for each service; with names, all that is known of each.
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]

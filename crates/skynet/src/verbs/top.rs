@@ -21,8 +21,9 @@ use sys::linux::time;
 /// However much changes, this long one screen stays.
 const SOONEST: u64 = time::SECOND / 5;
 
-/// Shows how services stand, anew whenever that changes, and each second.
+/// Shows how services stand, as it changes.
 ///
+/// It is drawn anew whenever something changes, and each second.
 /// Keys: q ends it; n, s, c, m, w and r sort by name, state, CPU, memory, waiting items and restarts;
 /// arrows, j and k scroll. Where output is no terminal, or with --batch, tables follow each other.
 #[derive(Debug, Args)]

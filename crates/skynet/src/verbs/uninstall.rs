@@ -21,8 +21,9 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Removes services that were installed by hand, with their directories.
+/// Removes services that were installed by hand.
 ///
+/// Their directories go, too.
 /// Their logs stay unless --purge is given, and so do the items that wait for them, and their history.
 /// One that runs is left alone unless --now is given, and one with items in hand unless --force is.
 #[derive(Debug, Args)]
