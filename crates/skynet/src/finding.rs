@@ -1,6 +1,6 @@
 //! What is not as it should be, where, and what mends it: for people and for scripts.
 
-use crate::failure::{Answer, Failure, code};
+use crate::failure::{Answer, code};
 use crate::screen::{Screen, Tone, clean, cut};
 use exo::config::{Line, Origin};
 use serde_json::json;
@@ -225,7 +225,7 @@ pub fn show(
         let counted = if counted.is_empty() { "nothing wrong" } else { &counted };
         let _ = writeln!(text, "{summary}: {counted}");
     }
-    screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+    screen.put(&text)?;
     let is_wrong = errors > 0 || is_strict && !findings.is_empty();
     Ok(if is_wrong { code::FAILED } else { 0 })
 }

@@ -88,7 +88,7 @@ pub fn prepare(
         let is_missing = program(&settings, stage).is_some_and(|program| !program.exists());
         if making.builds == Builds::Always && settings.build.is_empty() {
             let line = "its exo.yaml has no build, so there is nothing to build";
-            return Err(Failure::refused(format!("{}: {line}", clean(making.name))));
+            return Err(Failure::refused(line));
         }
         if making.builds == Builds::Always || is_missing && !settings.build.is_empty() {
             builder::build(here, installed, stage, making.name, &settings)?;

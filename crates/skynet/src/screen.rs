@@ -1,5 +1,6 @@
 //! Colour, width, tables.
 
+use crate::failure::Failure;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use std::borrow::Cow;
@@ -113,20 +114,30 @@ impl Screen {
     /// Writes text as it is.
     ///
     /// # Errors
-    /// As write(2).
-    pub fn put(&self, text: &str) -> io::Result<()> {
+    /// Nobody takes it.
+    pub fn put(&self, text: &str) -> Result<(), Failure> {
         self.put_bytes(text.as_bytes())
     }
 
     /// Writes bytes as they are.
     ///
     /// # Errors
-    /// As write(2).
-    pub fn put_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Nobody takes them.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        out.write_all(bytes)?;
-        out.flush()
+        let written = out.write_all(bytes).and_then(|()| out.flush());
+        written.map_err(|why| Failure::io("write", "output", &why))
     }
+}
+
+/// Returns a line for each word and its value, where there is one.
+#[must_use]
+pub fn facts<'a>(all: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut text = String::new();
+    for (word, value) in all.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(text, "{word:<12} {}", clean(&value));
+    }
+    text
 }
 
 /// Returns what others may have chosen without control characters.

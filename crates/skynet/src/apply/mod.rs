@@ -286,8 +286,7 @@ impl Agenda {
         }
         walk(here, tasks, patience, None, &mut lines)?;
         if !some_is_touched && self.absent.is_empty() && !self.some_are_unknown {
-            let said = here.screen.put("everything is as it is configured\n");
-            said.map_err(|why| Failure::io("write", "output", &why))?;
+            here.screen.put("everything is as it is configured\n")?;
         }
         let code = lines.code();
         Ok(if code == 0 && self.some_are_unknown { code::UNKNOWN } else { code })

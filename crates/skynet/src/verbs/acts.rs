@@ -1,6 +1,6 @@
 //! `skynet acts`: who asked for what.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::Answer;
 use crate::here::Here;
 use crate::items::{self, pick};
 use crate::screen::{Column, Table, Tone};
@@ -51,7 +51,7 @@ pub fn run(args: &Acts, here: &Here) -> Answer {
         (acts, picked.code())
     };
     let text = if args.json { as_json(&acts) } else { as_table(&acts, here) };
-    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&text)?;
     Ok(code)
 }
 

@@ -1,7 +1,7 @@
 //! `skynet apply`: reality becomes what is configured.
 
 use crate::apply::{self, Agenda};
-use crate::failure::{Answer, Failure, code};
+use crate::failure::{Answer, code};
 use crate::here::Here;
 use crate::instance;
 use crate::life::Patience;
@@ -91,7 +91,7 @@ fn say(args: &Apply, agenda: &Agenda, missing: &[PathBuf], here: &Here) -> Answe
     if text.is_empty() && !args.json && !agenda.some_are_unknown {
         text.push_str("everything is as it is configured\n");
     }
-    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&text)?;
     let is_hindered = entries.iter().any(|entry| !entry.hindered.is_empty());
     Ok(match (is_hindered, agenda.some_are_unknown) {
         (true, _) => code::FAILED,

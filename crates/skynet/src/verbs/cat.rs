@@ -1,6 +1,6 @@
 //! `skynet cat`: what a service consists of.
 
-use crate::failure::{Answer, Failure, code, warn};
+use crate::failure::{Answer, code, warn};
 use crate::here::Here;
 use crate::names::Names;
 use crate::screen::{Screen, Tone};
@@ -53,7 +53,7 @@ pub fn run(args: &Cat, here: &Here) -> Answer {
             let gap = if i > 0 { "\n" } else { "" };
             format!("{gap}{}", whole.text(&here.screen))
         };
-        here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+        here.screen.put(&text)?;
     }
     Ok(picked.code(code))
 }

@@ -62,7 +62,7 @@ pub fn run(args: &Completion, screen: &Screen) -> Answer {
         .write_registration(VARIABLE, "skynet", "skynet", "skynet", &mut script)
         .map_err(|why| Failure::io("make", "the script", &why))?;
     let script = String::from_utf8_lossy(&script);
-    screen.put(&script).map_err(|why| Failure::io("write", "output", &why))?;
+    screen.put(&script)?;
     Ok(0)
 }
 

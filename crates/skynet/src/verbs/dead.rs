@@ -6,7 +6,7 @@ use crate::items::dead::{self, Ids};
 use crate::json_text;
 use crate::moment;
 use crate::past::{object, queues, user};
-use crate::screen::{Column, Table, Tone, clean};
+use crate::screen::{Column, Table, Tone, facts};
 use crate::store;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -74,10 +74,6 @@ pub fn run(args: &DeadItems, here: &Here) -> Answer {
     }
 }
 
-fn put(here: &Here, text: &str) -> Result<(), Failure> {
-    here.screen.put(text).map_err(|why| Failure::io("write", "output", &why))
-}
-
 fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
     let mut code = 0;
     let known = queues::known(reader)?;
@@ -96,7 +92,7 @@ fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
     }
     if list.json {
         for dead in &dead {
-            put(here, &object::line(&object_of(dead)))?;
+            here.screen.put(&object::line(&object_of(dead)))?;
         }
         return Ok(code);
     }
@@ -122,7 +118,7 @@ fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
             (dead.reason.clone(), Tone::Plain),
         ]);
     }
-    put(here, &table.lines_of("dead items", &here.screen))?;
+    here.screen.put(&table.lines_of("dead items", &here.screen))?;
     Ok(code)
 }
 
@@ -145,22 +141,20 @@ fn put_item(show: &Show, reader: Option<&Reader>, here: &Here) -> Answer {
         return Err(Failure::unknown(dead::none(show.id)));
     };
     if show.item {
-        let written = here.screen.put_bytes(&dead.bytes);
-        written.map_err(|why| Failure::io("write", "output", &why))?;
+        here.screen.put_bytes(&dead.bytes)?;
     } else if show.json {
         let mut object = object_of(&dead);
         object["item"] = Value::from(String::from_utf8_lossy(&dead.bytes));
-        put(here, &object::line(&object))?;
+        here.screen.put(&object::line(&object))?;
     } else {
-        put(here, &in_depth(&dead))?;
+        here.screen.put(&in_depth(&dead))?;
     }
     Ok(0)
 }
 
 fn in_depth(dead: &Dead) -> String {
     let by = user(dead.owner).map(|user| format!(" by {user}")).unwrap_or_default();
-    let mut out = String::new();
-    for (word, value) in [
+    let mut out = facts([
         ("dead", dead.id.0.to_string()),
         ("participant", dead.queue.clone()),
         ("job", dead.job.map(|job| job.0.to_string()).unwrap_or_default()),
@@ -168,11 +162,7 @@ fn in_depth(dead: &Dead) -> String {
         ("reason", dead.reason.clone()),
         ("since", moment::full(dead.at)),
         ("item", format!("{} bytes{by}", dead.size)),
-    ] {
-        if !value.is_empty() {
-            let _ = writeln!(out, "{word:<12} {}", clean(&value));
-        }
-    }
+    ]);
     out.push('\n');
     for line in json_text::lines(&dead.bytes) {
         let _ = writeln!(out, "{line}");

@@ -121,11 +121,12 @@ fn one(here: &Here, start: &Start, is_json: bool) -> Answer {
         if !is_told {
             let lines = progress.of(process);
             is_told = process.state != State::Running;
-            let _ = if is_json {
-                here.screen.put(&lines)
+            // Nobody need be reading, and the process goes on.
+            if is_json {
+                let _ = here.screen.put(&lines);
             } else {
-                std::io::Write::write_all(&mut std::io::stderr(), lines.as_bytes())
-            };
+                let _ = std::io::Write::write_all(&mut std::io::stderr(), lines.as_bytes());
+            }
         }
     };
     match follow(here, &wfid, tell, |process| process.state != State::Running)? {
@@ -136,7 +137,7 @@ fn one(here: &Here, start: &Start, is_json: bool) -> Answer {
             } else {
                 fields + "\n"
             };
-            here.screen.put(&line).map_err(|why| Failure::io("write", "output", &why))?;
+            here.screen.put(&line)?;
             Ok(if process.state == State::Done { 0 } else { code::FAILED })
         }
         Followed::Left => {
@@ -169,7 +170,7 @@ fn list(here: &Here, only_running: bool, is_json: bool) -> Answer {
     } else {
         out = show::list(&all, &here.screen);
     }
-    here.screen.put(&out).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&out)?;
     Ok(code)
 }
 
@@ -201,7 +202,7 @@ fn path(here: &Here, wfid: &str, is_json: bool) -> Answer {
     } else {
         out = show::path(&process, &here.screen);
     }
-    here.screen.put(&out).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&out)?;
     Ok(0)
 }
 
@@ -232,7 +233,7 @@ fn cancel(here: &Here, wfid: &str, expid: Option<&str>, flavour: Flavour) -> Ans
         return Err(Failure::refused(format!("{wfid}{place} was over before it heard of it")));
     }
     let line = format!("{wfid}{place}: {}\n", show::ended_by(flavour));
-    here.screen.put(&line).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&line)?;
     Ok(0)
 }
 

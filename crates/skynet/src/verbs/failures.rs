@@ -1,11 +1,11 @@
 //! `skynet failure`: failures with the same cause.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::Answer;
 use crate::here::Here;
 use crate::items::note::{self, Note};
 use crate::moment;
 use crate::past::{classes, end_words, object, queues};
-use crate::screen::{Column, Table, Tone, clean};
+use crate::screen::{Column, Table, Tone, clean, facts};
 use crate::store;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -77,14 +77,10 @@ pub fn run(args: &Failures, here: &Here) -> Answer {
             } else {
                 in_depth(class, &entries, reader.as_ref(), here)
             };
-            put(here, &text)?;
+            here.screen.put(&text)?;
             Ok(0)
         }
     }
-}
-
-fn put(here: &Here, text: &str) -> Result<(), Failure> {
-    here.screen.put(text).map_err(|why| Failure::io("write", "output", &why))
 }
 
 fn put_list(list: &List, all: &[Class], reader: Option<&Reader>, here: &Here) -> Answer {
@@ -98,7 +94,7 @@ fn put_list(list: &List, all: &[Class], reader: Option<&Reader>, here: &Here) ->
     }
     if list.json {
         for class in classes {
-            put(here, &object::line(&object_of(class)))?;
+            here.screen.put(&object::line(&object_of(class)))?;
         }
         return Ok(code);
     }
@@ -118,7 +114,7 @@ fn put_list(list: &List, all: &[Class], reader: Option<&Reader>, here: &Here) ->
             (class.signature.clone(), Tone::Plain),
         ]);
     }
-    put(here, &table.lines_of("failures", &here.screen))?;
+    here.screen.put(&table.lines_of("failures", &here.screen))?;
     Ok(code)
 }
 
@@ -145,24 +141,18 @@ fn as_object(class: &Class, entries: &[Entry]) -> String {
 }
 
 fn in_depth(class: &Class, entries: &[Entry], reader: Option<&Reader>, here: &Here) -> String {
-    let mut out = String::new();
-    let mut fact = |word: &str, value: &str| {
-        let _ = writeln!(out, "{word:<12} {}", clean(value));
-    };
-    fact("failure", &classes::id(class));
-    fact("participant", &class.queue);
-    fact("signature", &class.signature);
-    fact("code", &class.code.0.to_string());
-    fact("text", &class.text);
-    fact("count", &class.count.to_string());
-    fact("first", &moment::full(class.first));
-    fact("last", &moment::full(class.last));
-    if let Some(owner) = &class.owner {
-        fact("owner", owner);
-    }
-    if let Some(bug) = &class.bug {
-        fact("bug", bug);
-    }
+    let mut out = facts([
+        ("failure", classes::id(class)),
+        ("participant", class.queue.clone()),
+        ("signature", class.signature.clone()),
+        ("code", class.code.0.to_string()),
+        ("text", class.text.clone()),
+        ("count", class.count.to_string()),
+        ("first", moment::full(class.first)),
+        ("last", moment::full(class.last)),
+        ("owner", class.owner.clone().unwrap_or_default()),
+        ("bug", class.bug.clone().unwrap_or_default()),
+    ]);
     for entry in entries {
         out.push('\n');
         of_entry(entry, reader, here, &mut out);

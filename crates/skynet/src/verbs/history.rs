@@ -77,10 +77,6 @@ fn refuse_items(args: &History) -> Result<(), Failure> {
     Ok(())
 }
 
-fn put(here: &Here, text: &str) -> Result<(), Failure> {
-    here.screen.put(text).map_err(|why| Failure::io("write", "output", &why))
-}
-
 fn path_of(
     wfid: &str,
     reader: Option<&Reader>,
@@ -98,10 +94,10 @@ fn path_of(
 fn put_path(wfid: &str, jobs: &[Whole], args: &History, here: &Here) -> Answer {
     if args.json {
         for job in jobs {
-            put(here, &job.line())?;
+            here.screen.put(&job.line())?;
         }
     } else {
-        put(here, &path::text(wfid, jobs, &here.screen))?;
+        here.screen.put(&path::text(wfid, jobs, &here.screen))?;
     }
     Ok(0)
 }
@@ -121,7 +117,7 @@ fn put_all(
     for queue in queues {
         let tally = sum_up(queue, reader, args)?;
         if args.json {
-            put(here, &line(queue, &tally))?;
+            here.screen.put(&line(queue, &tally))?;
         } else {
             add_counts(&mut table, queue, tally.counts, Tally::shown(&tally.times));
         }
@@ -129,7 +125,7 @@ fn put_all(
     if args.json {
         return Ok(());
     }
-    put(here, &table.lines_of("history", &here.screen))
+    here.screen.put(&table.lines_of("history", &here.screen))
 }
 
 /// Each participant in depth.
@@ -147,7 +143,7 @@ fn put_each(
             let gap = if i > 0 { "\n" } else { "" };
             gap.to_owned() + &in_depth(queue, &tally, args, here)
         };
-        put(here, &text)?;
+        here.screen.put(&text)?;
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ pub fn run(args: &Import, here: &Here) -> Answer {
         for found in &found {
             match make(found, &installed, args.dry_run, here) {
                 Ok(text) => {
-                    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+                    here.screen.put(&text)?;
                 }
                 Err(why) => worst = worst.max(complain(Some(&found.name), &why)),
             }

@@ -91,7 +91,7 @@ impl Next {
             String::new()
         };
         let line = format!("{name}: {done}{advice}\n");
-        here.screen.put(&line).map_err(|why| Failure::io("write", "output", &why))?;
+        here.screen.put(&line)?;
         let names = Names { names: vec![name.to_owned()], all: false };
         if self.enable {
             let code = life::run(&names, self.patience, here, |sight| {

@@ -7,7 +7,7 @@ use crate::json_text;
 use crate::moment;
 use crate::past::whole::{self, Items, Whole, asked};
 use crate::past::{end_words, object, queues, state_word};
-use crate::screen::{Column, Screen, Table, Tone, clean};
+use crate::screen::{Column, Screen, Table, Tone, clean, facts};
 use crate::store;
 use clap::{Args, Subcommand, ValueEnum};
 use std::fmt::Write;
@@ -102,10 +102,6 @@ pub fn run(args: &Jobs, here: &Here) -> Answer {
     }
 }
 
-fn put(here: &Here, text: &str) -> Result<(), Failure> {
-    here.screen.put(text).map_err(|why| Failure::io("write", "output", &why))
-}
-
 fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
     let (mut jobs, mut code) = (Vec::new(), 0);
     let which = list.state.which();
@@ -125,10 +121,10 @@ fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
     }
     if list.json {
         for job in &jobs {
-            put(here, &object::line(&object::of_job(job, None)))?;
+            here.screen.put(&object::line(&object::of_job(job, None)))?;
         }
     } else {
-        put(here, &table(&jobs, &here.screen))?;
+        here.screen.put(&table(&jobs, &here.screen))?;
     }
     Ok(code)
 }
@@ -190,8 +186,7 @@ fn put_jobs(show: &Show, reader: Option<&Reader>, here: &Here) -> Answer {
             return Err(Failure::refused(line));
         };
         let item = reader.item(job.id)?.unwrap_or_default();
-        let written = here.screen.put_bytes(&item);
-        written.map_err(|why| Failure::io("write", "output", &why))?;
+        here.screen.put_bytes(&item)?;
         return Ok(0);
     }
     for (i, job) in jobs.into_iter().enumerate() {
@@ -202,16 +197,13 @@ fn put_jobs(show: &Show, reader: Option<&Reader>, here: &Here) -> Answer {
             let gap = if i > 0 { "\n" } else { "" };
             gap.to_owned() + &in_depth(&whole, &here.screen)
         };
-        put(here, &text)?;
+        here.screen.put(&text)?;
     }
     Ok(0)
 }
 
 fn in_depth(whole: &Whole, screen: &Screen) -> String {
-    let mut out = String::new();
-    for (word, value) in whole.facts() {
-        let _ = writeln!(out, "{word:<12} {}", clean(&value));
-    }
+    let mut out = facts(whole.facts());
     for flaw in &whole.flaws {
         let _ = writeln!(out, "{:<12} {}", "damaged", screen.paint(&clean(flaw), Tone::Bad));
     }

@@ -59,7 +59,7 @@ pub fn run(args: &Launch, here: &Here) -> Answer {
     } else {
         format!("{wfid}: launched\n")
     };
-    here.screen.put(&line).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&line)?;
     Ok(0)
 }
 

@@ -1,6 +1,6 @@
 //! `skynet list`: names, for people and for scripts.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::Answer;
 use crate::here::Here;
 use crate::names::Names;
 use crate::screen::{Column, Table, Tone};
@@ -54,7 +54,7 @@ pub fn run(args: &List, here: &Here) -> Answer {
     } else {
         as_table(wanted, here)
     };
-    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&text)?;
     Ok(picked.code(0))
 }
 

@@ -85,7 +85,9 @@ fn count(text: &str) -> Result<Count, String> {
 }
 
 fn moment(text: &str) -> Result<Stamp, String> {
-    when::read(text.as_bytes(), when::now()).ok_or_else(|| "not a time".to_owned())
+    let wrong =
+        || "not a time; write 2h, 12:30, 2026-11-26 or \"2026-11-26 12:30\", say".to_owned();
+    when::read(text.as_bytes(), when::now()).ok_or_else(wrong)
 }
 
 impl Log {

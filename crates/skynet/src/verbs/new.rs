@@ -64,7 +64,7 @@ pub fn run(args: &New, here: &Here) -> Answer {
         language.work(),
         language.steps(),
     );
-    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&text)?;
     Ok(0)
 }
 

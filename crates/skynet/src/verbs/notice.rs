@@ -101,7 +101,7 @@ fn list(here: &Here, count: usize, as_json: bool) -> Answer {
     let state = folder.read()?;
     let told: Vec<&Told> = state.told.iter().take(count).collect();
     let text = if as_json { objects(&state, &told) } else { table(here, &state, &told) };
-    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&text)?;
     if here.site.notice.targets.is_empty() {
         return Err(advice(here));
     }
@@ -220,7 +220,7 @@ fn test(here: &Here) -> Answer {
                 format!("{label}: {}\n", here.screen.paint(&text, Tone::Bad))
             }
         };
-        here.screen.put(&line).map_err(|why| Failure::io("write", "output", &why))?;
+        here.screen.put(&line)?;
         if tried.is_err() {
             answer = code::FAILED;
         }

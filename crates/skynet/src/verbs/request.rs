@@ -5,11 +5,10 @@ use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::moment;
 use crate::past::{object, stands, user};
-use crate::screen::{Column, Table, Tone, clean};
+use crate::screen::{self, Column, Table, Tone};
 use crate::store;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::fmt::Write;
 use work::read::Request;
 use work::{JobId, Reader};
 
@@ -63,10 +62,6 @@ pub fn run(args: &Requests, here: &Here) -> Answer {
     }
 }
 
-fn put(here: &Here, text: &str) -> Result<(), Failure> {
-    here.screen.put(text).map_err(|why| Failure::io("write", "output", &why))
-}
-
 fn state(request: &Request) -> &'static str {
     stands(request.subject.state, request.subject.fault)
 }
@@ -105,7 +100,7 @@ fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
     for request in &requests {
         let sums = reader.map_or(Ok([0; 3]), |reader| reader.sums_of_request(request.id))?;
         if list.json {
-            put(here, &object::line(&object_of(request, sums)))?;
+            here.screen.put(&object::line(&object_of(request, sums)))?;
             continue;
         }
         let [jobs, stopped, failed] = sums;
@@ -121,7 +116,7 @@ fn put_list(list: &List, reader: Option<&Reader>, here: &Here) -> Answer {
         ]);
     }
     if !list.json {
-        put(here, &table.lines_of("requests", &here.screen))?;
+        here.screen.put(&table.lines_of("requests", &here.screen))?;
     }
     Ok(0)
 }
@@ -133,9 +128,9 @@ fn put_request(show: &Show, reader: Option<&Reader>, here: &Here) -> Answer {
     };
     let sums = reader.sums_of_request(request.id)?;
     if show.json {
-        put(here, &object::line(&object_of(&request, sums)))?;
+        here.screen.put(&object::line(&object_of(&request, sums)))?;
     } else {
-        put(here, &facts(&request, sums))?;
+        here.screen.put(&facts(&request, sums))?;
     }
     let mut after = JobId(0);
     loop {
@@ -144,18 +139,17 @@ fn put_request(show: &Show, reader: Option<&Reader>, here: &Here) -> Answer {
         after = last.id;
         if show.json {
             for job in &jobs {
-                put(here, &object::line(&object::of_job(job, None)))?;
+                here.screen.put(&object::line(&object::of_job(job, None)))?;
             }
         } else {
-            put(here, &format!("\n{}", job::table(&jobs, &here.screen)))?;
+            here.screen.put(&format!("\n{}", job::table(&jobs, &here.screen)))?;
         }
     }
 }
 
 fn facts(request: &Request, [jobs, stopped, failed]: [u64; 3]) -> String {
     let by = user(request.owner).map(|user| format!(" by {user}")).unwrap_or_default();
-    let mut out = String::new();
-    for (word, value) in [
+    screen::facts([
         ("request", request.id.0.to_string()),
         ("name", request.name.clone()),
         ("source", request.source.clone()),
@@ -164,10 +158,5 @@ fn facts(request: &Request, [jobs, stopped, failed]: [u64; 3]) -> String {
         ("jobs", format!("{jobs}, {} open, {failed} with a fault", jobs.saturating_sub(stopped))),
         ("registered", moment::full(request.registered) + &by),
         ("changed", moment::full(request.changed)),
-    ] {
-        if !value.is_empty() {
-            let _ = writeln!(out, "{word:<12} {}", clean(&value));
-        }
-    }
-    out
+    ])
 }

@@ -80,7 +80,7 @@ fn rules(here: &Here) -> Result<Vec<Known>, Failure> {
 fn list(here: &Here, is_json: bool) -> Answer {
     let rules = rules(here)?;
     let text = if is_json { as_json(&rules) } else { as_table(&rules, here) };
-    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&text)?;
     Ok(0)
 }
 

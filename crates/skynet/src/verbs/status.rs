@@ -1,6 +1,6 @@
 //! `skynet status`: how services stand.
 
-use crate::failure::{Answer, Failure, code, warn};
+use crate::failure::{Answer, code, warn};
 use crate::here::Here;
 use crate::look::depth::Depth;
 use crate::look::{self, Sight, overview, page};
@@ -42,7 +42,7 @@ pub fn run(args: &Status, here: &Here) -> Answer {
         (false, true) => overview::as_json(&sight),
         (true, _) => in_depth(args, here, &sight),
     };
-    here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+    here.screen.put(&text)?;
     Ok(code_of(&sight, is_deep, some_are_unknown))
 }
 

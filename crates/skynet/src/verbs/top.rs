@@ -248,7 +248,7 @@ fn batch(view: &mut View<'_>, here: &Here) -> Answer {
             view.table(&sight, &here.screen),
             overview::totals(&sight, &here.screen, svscan::advice(here))
         );
-        here.screen.put(&text).map_err(|why| Failure::io("write", "output", &why))?;
+        here.screen.put(&text)?;
         left = left.map(|left| left - 1);
     }
     Ok(0)
