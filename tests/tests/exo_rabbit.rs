@@ -111,6 +111,20 @@ fn a_cancel_over_the_control_exchange_stops_a_busy_participant() {
 }
 
 #[test]
+fn a_cancel_right_behind_its_item_stops_a_participant_that_is_long_at_work() {
+    let remote = Remote::new("cancel-grace: 10s\n");
+    let exo = remote.site.exo();
+    let mut client = remote.client();
+    client.publish("p", item("w1", r#"{"do":"wait"}"#).as_bytes()).unwrap();
+    remote.begun();
+    client.publish("p", br#"{"cancel":true,"fei":{"wfid":"w1"},"flavour":"kill"}"#).unwrap();
+    let (job, _) = remote.site.stopped("w1");
+    assert_eq!(job.subject.fault, machine::work::Fault::KILLED);
+    remote.site.until(|| remote.messages("p") == Some((0, 0)));
+    drop(exo);
+}
+
+#[test]
 fn of_two_exos_one_that_is_stuck_keeps_no_item_from_the_other() {
     let stuck = Remote::new("");
     let exo = stuck.site.exo();

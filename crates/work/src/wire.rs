@@ -37,7 +37,8 @@ pub enum Incoming {
 pub struct Cancel {
     /// Process that it belongs to.
     pub wfid: String,
-    /// `EXPID!SUBID!` of the item; `None` = all of the process.
+    /// `EXPID!SUBID!` of the item, or `EXPID!` where the cancel has no subid; `None` = all of the
+    /// process.
     pub item: Option<String>,
     /// The code that means why.
     pub why: Fault,
@@ -103,7 +104,10 @@ fn cancelled(fei: Option<&RawValue>, flavour: Option<&str>) -> Result<Cancel, In
         .ok_or_else(|| wrong("its fei names no process"))?;
     let below = fei.subid.filter(|id| !id.is_empty()).or(fei.sub_wfid).unwrap_or_default();
     Ok(Cancel {
-        item: fei.expid.map(|expid| format!("{expid}!{below}!")),
+        item: fei.expid.map(|expid| match &*below {
+            "" => format!("{expid}!"),
+            below => format!("{expid}!{below}!"),
+        }),
         wfid: fei.wfid.into_owned(),
         why: match flavour {
             Some("kill") => Fault::KILLED,
@@ -207,6 +211,17 @@ mod tests {
         let all = read(br#"{"cancel":true,"fei":{"wfid":"w"}}"#, LARGEST).unwrap();
         let Incoming::Cancel(all) = all else { panic!("{all:?}") };
         assert!(all.is_for("w", "0!!") && all.is_for("w", "1!x!y") && !all.is_for("v", "0!!"));
+    }
+
+    #[test]
+    fn a_cancel_without_a_subid_is_for_the_item_at_its_place_with_any() {
+        for fei in [r#"{"wfid":"w","expid":"0_1"}"#, r#"{"wfid":"w","expid":"0_1","subid":""}"#] {
+            let Ok(Incoming::Cancel(read)) = read(&cancel(&raw(fei), None), LARGEST) else {
+                panic!("{fei}")
+            };
+            assert!(read.is_for("w", "0_1!7f3c!2026-11-22 08:07:11 UTC"), "{read:?}");
+            assert!(read.is_for("w", "0_1!!") && !read.is_for("w", "0_11!7f3c!"));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod air;
 mod calls;
 mod client;
+mod early;
 mod flow;
 mod lines;
 mod link;

@@ -4,7 +4,9 @@ use super::Settings;
 use super::lines::Of;
 use super::thread::{Answer, For, Hand, Part, Thread, ring};
 use crate::broker::{Delivery, Event, Then};
-use crate::change::{Applied, Ask, Asked, Change, JobId, Lease, NewJob, Refused};
+use crate::change::{
+    Applied, Ask, Asked, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
+};
 use crate::embedded::open_taker;
 use crate::embedded::thread::{AGAIN, AT_ONCE};
 use crate::trouble::Trouble;
@@ -132,6 +134,12 @@ impl Thread {
                     self.lines.acknowledge(line, most);
                 }
             }
+            (Answer::Unwanted(job), _) => {
+                let most = self.most();
+                for line in self.lines.of_job(job) {
+                    self.lines.acknowledge(line, most);
+                }
+            }
             (Answer::Bury(line), _) => {
                 self.lines.reject(line);
             }
@@ -154,6 +162,9 @@ impl Thread {
     ) {
         let most = self.most() + 1;
         match applied {
+            Ok(Applied::Taken(taken)) if let Some(why) = self.is_cancelled(&taken) => {
+                self.unwanted(line, &taken, why);
+            }
             Ok(Applied::Taken(taken)) => {
                 if ask.0 == Ask::Ahead {
                     self.flow.granted(self.store.now().mono);
@@ -199,6 +210,26 @@ impl Thread {
             }
         }
         self.asks.push_front(ask);
+    }
+
+    /// Returns why something that was taken is not wanted, where its cancel came first.
+    fn is_cancelled(&mut self, taken: &Taken) -> Option<Fault> {
+        self.early.why(&taken.wfid, &taken.identity, self.store.now().mono)
+    }
+
+    /// Puts on record that something was cancelled before it came. Nobody hears of it.
+    fn unwanted(&mut self, line: u64, taken: &Taken, why: Fault) {
+        let job = taken.lease.job;
+        self.lines.is(line, Of::Job(job));
+        let steer = Change::Steer(Subject::Job(job), Steer::Cancel(why));
+        if taken.begun {
+            let ended = Ended { fault: why, ..Ended::default() };
+            self.changes.push_back((steer, Answer::Keep));
+            let end = Change::End(taken.lease, Box::new(ended));
+            self.changes.push_back((end, Answer::Unwanted(job)));
+        } else {
+            self.changes.push_back((steer, Answer::Unwanted(job)));
+        }
     }
 
     /// Keeps a message until its job may be tried, or is done.

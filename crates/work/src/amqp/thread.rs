@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::calls::Caller;
+use super::early::Early;
 use super::flow::Flow;
 use super::lines::Lines;
 use super::link::Link;
@@ -46,6 +47,8 @@ pub(super) enum Answer {
     Answered(JobId),
     /// One of our own: what came on a line is kept with the dead.
     Bury(u64),
+    /// One of our own: a job was not wanted any more when it came.
+    Unwanted(JobId),
     /// One of our own.
     Keep,
     /// One of our own.
@@ -156,6 +159,9 @@ pub(super) struct Thread {
     pub(super) vain: u32,
     pub(super) lines: Lines,
     pub(super) flow: Flow,
+    pub(super) early: Early,
+    /// When a message may be had again that nobody asked for, in case it is a cancel.
+    pub(super) peek_at: Mono,
     /// Messages that came, and how many had at the last look at the queue, where somebody waited.
     pub(super) came: u64,
     pub(super) came_before: Option<u64>,
@@ -220,6 +226,8 @@ impl Thread {
             vain: 0,
             lines: Lines::default(),
             flow: Flow::default(),
+            early: Early::default(),
+            peek_at: Mono(0),
             came: 0,
             came_before: None,
             sweep: false,
@@ -302,6 +310,8 @@ impl Thread {
         } else {
             let parked = self.lines.next_due().filter(|_| !self.asks.is_empty());
             let renew = self.renew_at.filter(|_| !self.held.is_empty());
+            let peek = Some(self.peek_at).filter(|at| *at > now && self.may_peek());
+            let parked = earlier(parked, peek);
             let kept = earlier(self.retention.deadline().into(), self.flow.end(now));
             earlier(earlier(parked, renew), kept)
         };
@@ -327,8 +337,10 @@ impl Thread {
                 self.looked(ready, consumers);
             }
             Input::Control(body) => {
-                if let Ok(Incoming::Cancel(cancel)) = wire::read(&body, self.settings.item_limit) {
-                    self.cancel(&cancel);
+                if let Ok(Incoming::Cancel(cancel)) = wire::read(&body, self.settings.item_limit)
+                    && !self.cancel(&cancel)
+                {
+                    self.early.keep(&cancel, self.store.now());
                 }
             }
             Input::Called { life: of, service, to, body } if of == life => {

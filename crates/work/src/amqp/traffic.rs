@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
+/// Between an item that nobody had asked for and the next.
+const PEEK: Duration = Duration::from_secs(1);
 const UNCONFIRMED: &str = "what was published is not confirmed";
 
 impl Thread {
@@ -107,8 +109,9 @@ impl Thread {
             self.reopen_reader();
         }
         let new = self.lines.unrecorded();
-        for line in new.iter().skip(self.asks.len() + self.spare()) {
-            self.lines.give_back(*line);
+        for number in new.iter().skip(self.asks.len() + self.spare()) {
+            self.lines.give_back(*number);
+            self.peek_at = self.store.now().mono.after(PEEK);
         }
         let (wanted, most, broad) = (self.wanted(), self.most(), self.spare());
         if let Some(Connected { teller, .. }) = &self.connected {
@@ -123,8 +126,18 @@ impl Thread {
         if self.again_at.is_some() || self.lasting {
             return 0;
         }
+        let now = self.store.now().mono;
         let ahead = self.asks.iter().filter(|(ask, _)| *ask == Ask::Ahead).count();
-        self.asks.len() - ahead + self.flow.ahead(self.store.now().mono).min(ahead)
+        let asked = self.asks.len() - ahead + self.flow.ahead(now).min(ahead);
+        asked.max(usize::from(self.may_peek() && self.peek_at <= now))
+    }
+
+    /// Tells whether a message may be had that nobody asked for: right behind the item in hand may be
+    /// its cancel. What is an item goes back untouched, and the next is not had before a while, so
+    /// that it gets to whoever has asked. Where the queue counts deliveries none is had.
+    pub(super) fn may_peek(&self) -> bool {
+        let is_busy = !self.held.is_empty() && self.asks.is_empty();
+        is_busy && !self.settings.queue.is_quorum && self.closing.is_none()
     }
 
     /// Returns how many messages may be here that nobody has asked for yet.

@@ -15,6 +15,7 @@ mod mailbox;
 mod model;
 mod past;
 mod rabbit;
+mod rabbit_cancels;
 mod rabbit_faults;
 mod random;
 mod rights;
