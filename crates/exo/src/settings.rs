@@ -98,6 +98,8 @@ pub struct Broker {
     pub password_file: Option<PathBuf>,
     /// Encrypted.
     pub tls: bool,
+    /// Whose certificates are trusted then; `None` = those that the system trusts.
+    pub ca: Option<PathBuf>,
     /// Queue that answers are sent to.
     pub reply_queue: String,
     /// The participant's queue is a quorum queue.
@@ -127,6 +129,7 @@ impl Broker {
             user: self.user.clone(),
             password_file: self.password_file.clone().unwrap_or_default(),
             tls: self.tls,
+            ca: self.ca.clone(),
         }
     }
 }
@@ -141,6 +144,7 @@ impl Default for Broker {
             user: "boss".into(),
             password_file: None,
             tls: false,
+            ca: None,
             reply_queue: work::wire::ENGINE_QUEUE.into(),
             quorum: false,
             delivery_limit: None,

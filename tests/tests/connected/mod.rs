@@ -34,6 +34,7 @@ impl Vhost {
             user: USER.to_owned(),
             password_file: self.scratch.join("password"),
             tls: false,
+            ca: None,
         };
         Client::connect(&server, "test").unwrap()
     }

@@ -36,6 +36,11 @@ impl Remote {
         Self::of(Rabbit::shared().vhost(), "  air: true\n", more)
     }
 
+    /// Its connection is set up by these lines, which come after the usual ones.
+    pub(crate) fn by(lines: &str) -> Self {
+        Self::of(Rabbit::shared().vhost(), lines, "")
+    }
+
     /// Another machine with the same queue.
     pub(crate) fn beside(&self) -> Self {
         Self::of(self.server.vhost.clone(), "", "")
@@ -49,10 +54,11 @@ impl Remote {
         fs::set_permissions(&password_file, fs::Permissions::from_mode(0o600)).unwrap();
         // exo's worker is `daemon`, and nobody else may read it but root.
         chown(&password_file, Some(1), Some(1)).unwrap();
+        let at = format!("  host: 127.0.0.1\n  port: {}\n", rabbit.port());
+        let at = if more_of_broker.contains("port:") { "" } else { &at };
         let broker = format!(
-            "broker:\n  kind: rabbitmq\n  host: 127.0.0.1\n  port: {}\n  vhost: {vhost}\n  \
-             user: {USER}\n  password-file: {}\n",
-            rabbit.port(),
+            "broker:\n  kind: rabbitmq\n{at}  vhost: {vhost}\n  user: {USER}\n  \
+             password-file: {}\n",
             password_file.display(),
         );
         let yaml = site.join("etc/skynet.yaml");
@@ -65,6 +71,7 @@ impl Remote {
             user: USER.to_owned(),
             password_file,
             tls: false,
+            ca: None,
         };
         let remote = Self { site, server };
         remote.client().declare("p").unwrap();

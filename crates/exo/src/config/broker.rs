@@ -27,6 +27,7 @@ pub(super) fn set(entry: &Entry, whole: &str, broker: &mut Broker) -> Result<(),
                 return field.wrong("this exo is built without TLS; build it with --features tls");
             }
         }
+        "ca" => broker.ca = if field.is_none() { None } else { Some(field.folder()?) },
         "reply-queue" => broker.reply_queue = field.name()?,
         "quorum" => broker.quorum = field.truth()?,
         "delivery-limit" => {
@@ -54,6 +55,9 @@ pub(crate) fn disagreement(broker: &Broker) -> Option<(&'static str, &'static st
             "is missing; add the file that has the password, which nobody but worker-user may read",
         ));
     }
+    if broker.ca.is_some() && !broker.tls {
+        return Some(("broker.ca", "is for encrypted connections; add \"tls: true\""));
+    }
     (broker.delivery_limit.is_some() && !broker.quorum)
         .then_some(("broker.delivery-limit", "is for quorum queues; add \"quorum: true\""))
 }
@@ -78,8 +82,32 @@ pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
         ("delivery-limit", broker.delivery_limit.map_or_else(none, |n| n.to_string())),
         ("dead-letter-exchange", broker.dead_letter_exchange.clone().unwrap_or_else(none)),
     ]);
+    if broker.tls {
+        let ca = broker.ca.as_ref();
+        let ca = ca.map_or_else(|| "system".to_owned(), |file| file.display().to_string());
+        all.insert("ca", ca);
+    }
     // The file's name; what is in it is nobody's to see.
     let file = broker.password_file.as_ref().map(|file| file.display().to_string());
     all.extend(file.map(|file| ("password-file", file)));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_for_encrypted_connections_and_shown_with_them() {
+        let kind = BrokerKind::RabbitMq;
+        let password_file = Some("/etc/skynet/password".into());
+        let mut broker = Broker { kind, password_file, ..Broker::default() };
+        assert!(!shown(&broker).contains_key("ca"));
+        broker.ca = Some("/etc/skynet/ca.pem".into());
+        assert_eq!(disagreement(&broker).map(|(key, _)| key), Some("broker.ca"));
+        broker.tls = true;
+        assert_eq!(disagreement(&broker), None);
+        let all = shown(&broker);
+        assert_eq!((&*all["port"], &*all["ca"]), ("5671", "/etc/skynet/ca.pem"));
+    }
 }

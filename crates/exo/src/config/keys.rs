@@ -72,7 +72,7 @@ pub(crate) const KEYS: [Key; 36] = [
 pub(crate) const DELAYS: [&str; 2] = ["first", "longest"];
 
 /// Keys below `broker`.
-pub(crate) const BROKER: [&str; 12] = [
+pub(crate) const BROKER: [&str; 13] = [
     "kind",
     "host",
     "port",
@@ -80,6 +80,7 @@ pub(crate) const BROKER: [&str; 12] = [
     "user",
     "password-file",
     "tls",
+    "ca",
     "reply-queue",
     "quorum",
     "delivery-limit",

@@ -6,7 +6,7 @@
 //! # fn main() -> Result<(), String> {
 //! let server = Server {
 //!     host: "localhost".into(), port: 5672, vhost: "boss".into(), user: "boss".into(),
-//!     password_file: "/etc/skynet/boss.password".into(), tls: false,
+//!     password_file: "/etc/skynet/boss.password".into(), tls: false, ca: None,
 //! };
 //! let mut client = Client::connect(&server, "skynet register")?;
 //! client.declare("ruote_workitems")?;

@@ -124,7 +124,13 @@ impl Link {
                 Login { user: server.user.clone(), password: server.password_file.clone() },
             );
         let runtime = lapin::runtime::default_runtime().map_err(|why| words(&why))?;
-        let (keep, tls, host) = (below.clone(), server.tls, server.host.clone());
+        let keep = below.clone();
+        #[cfg(feature = "tls")]
+        let tls = if server.tls {
+            Some((super::tls::connector(server.ca.as_ref())?, server.host.clone()))
+        } else {
+            None
+        };
         let connect = Connection::connector(
             uri(server),
             runtime,
@@ -134,8 +140,9 @@ impl Link {
                     plain.get_ref().set_nodelay(true)?;
                     keep.set(plain.get_ref())?;
                 }
-                if tls {
-                    return Ok(stream.into_tls(&host, lapin::tcp::TLSConfig::default()).await?);
+                #[cfg(feature = "tls")]
+                if let Some((trusted, host)) = &tls {
+                    return Ok(super::tls::encrypted(stream, trusted, host).await?);
                 }
                 Ok(stream)
             },

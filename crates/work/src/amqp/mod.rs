@@ -20,6 +20,8 @@ mod password;
 mod record;
 mod tasks;
 mod thread;
+#[cfg(feature = "tls")]
+mod tls;
 mod traffic;
 
 pub use air::Names;
@@ -59,6 +61,8 @@ pub struct Server {
     pub password_file: PathBuf,
     /// Encrypted, and its certificate checked; needs the feature `tls`.
     pub tls: bool,
+    /// Whose certificates are trusted then, a file in PEM; `None` = those that the system trusts.
+    pub ca: Option<PathBuf>,
 }
 
 /// A participant's queue, as it is declared.

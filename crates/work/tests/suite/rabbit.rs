@@ -44,6 +44,7 @@ impl Remote {
             user: USER.to_owned(),
             password_file,
             tls: false,
+            ca: None,
         };
         let rig = Self {
             clock: Moved::new(),
