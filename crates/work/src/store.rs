@@ -1,5 +1,8 @@
 //! The store: opened by whoever writes, changed by [`Store::apply`] alone.
 
+#[cfg(test)]
+mod cost;
+
 use crate::bell::{Bell, Bells};
 use crate::change::tx::{Own, Stop, Tx};
 use crate::change::{Applied, Change, JobId, Lease, Refused, TakerId};

@@ -4,7 +4,8 @@ use super::tx::{Ring, Stop, Tx};
 use super::{JobId, Lease, Policy, Refused, TakerId};
 use machine::time::Mono;
 use machine::work::{Backoff, Event, Fault, Limit, Next, State, Subject};
-use rusqlite::{Row, params};
+use rusqlite::{Row, ToSql, params};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// What the changes need of a job.
@@ -26,6 +27,18 @@ pub(super) struct Job {
     pub(super) answered: bool,
     pub(super) stage: Option<String>,
     pub(super) label: i64,
+    pub(super) written: Written,
+}
+
+/// What stands in the row of what a change may set there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    subject: Subject,
+    holder: Option<i64>,
+    lease: i64,
+    tries: u32,
+    attempt: Option<i64>,
+    is_resting: bool,
 }
 
 impl Job {
@@ -36,7 +49,8 @@ impl Job {
 }
 
 const COLUMNS: &str = "id, queue, iif(wfid = '', 'job-' || id, wfid), identity, state, fault, count, wary, holder, lease, tries,
-    attempt, request, parent, key, owner, reply_to, answered, stage, label";
+    attempt, request, parent, key, owner, reply_to, answered, stage, label,
+    due IS NOT NULL";
 
 /// Reads state, fault, count and wary from four columns; `leased` is known from elsewhere.
 pub(crate) fn subject(row: &Row<'_>, at: usize, leased: bool) -> rusqlite::Result<Subject> {
@@ -68,16 +82,25 @@ pub(super) fn policy(row: &Row<'_>) -> rusqlite::Result<Policy> {
 
 fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     let holder: Option<i64> = row.get(8)?;
-    Ok(Job {
-        id: JobId(row.get(0)?),
-        queue: row.get(1)?,
-        wfid: row.get(2)?,
-        identity: row.get(3)?,
+    let written = Written {
         subject: subject(row, 4, holder.is_some())?,
         holder,
         lease: row.get(9)?,
         tries: row.get(10)?,
         attempt: row.get(11)?,
+        is_resting: row.get(20)?,
+    };
+    let Written { subject, holder, lease, tries, attempt, .. } = written;
+    Ok(Job {
+        id: JobId(row.get(0)?),
+        queue: row.get(1)?,
+        wfid: row.get(2)?,
+        identity: row.get(3)?,
+        subject,
+        holder,
+        lease,
+        tries,
+        attempt,
         request: row.get(12)?,
         parent: row.get(13)?,
         key: row.get(14)?,
@@ -86,6 +109,7 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         answered: row.get(17)?,
         stage: row.get(18)?,
         label: row.get(19)?,
+        written,
     })
 }
 
@@ -119,25 +143,7 @@ impl Tx<'_> {
             .then(|| policy.backoff.after(to.count, job.id.0.unsigned_abs()))
             .map(|delay| self.due(delay));
         let held = to.state.is_running() || to.state.is_leased();
-        self.execute(
-            "UPDATE job SET state = ?2, fault = ?3, count = ?4, wary = ?5, due = ?6, due_at = ?7,
-                holder = ?8, changed_at = ?9, lease = ?10, tries = ?11, attempt = ?12
-                WHERE id = ?1",
-            params![
-                job.id.0,
-                to.state.name(),
-                to.fault.0,
-                to.count,
-                to.wary,
-                due.map(|(mono, _)| mono.0.cast_signed()),
-                due.map(|(_, wall)| wall),
-                job.holder.filter(|_| held),
-                self.now.wall.0,
-                job.lease,
-                job.tries,
-                job.attempt,
-            ],
-        )?;
+        self.write(job, to, job.holder.filter(|_| held), due)?;
         if !held {
             self.let_go(job)?;
         }
@@ -147,6 +153,44 @@ impl Tx<'_> {
             _ => {}
         }
         Ok(due.map(|(mono, _)| mono))
+    }
+
+    /// Writes what is not so already: each column costs steps, and more with each index and check
+    /// that it is part of.
+    fn write(
+        &self,
+        job: &Job,
+        to: Subject,
+        holder: Option<i64>,
+        due: Option<(Mono, i64)>,
+    ) -> Result<(), Stop> {
+        let was = job.written;
+        let from = was.subject;
+        let rests = was.is_resting || due.is_some();
+        let (state, fault) = (to.state.name(), to.fault.0);
+        let (mono, wall) = (due.map(|(mono, _)| mono.0.cast_signed()), due.map(|(_, wall)| wall));
+        let columns: [(&str, bool, &dyn ToSql); 10] = [
+            ("state", state != from.state.name(), &state),
+            ("fault", to.fault != from.fault, &fault),
+            ("count", to.count != from.count, &to.count),
+            ("wary", to.wary != from.wary, &to.wary),
+            ("due", rests, &mono),
+            ("due_at", rests, &wall),
+            ("holder", holder != was.holder, &holder),
+            ("lease", job.lease != was.lease, &job.lease),
+            ("tries", job.tries != was.tries, &job.tries),
+            ("attempt", job.attempt != was.attempt, &job.attempt),
+        ];
+        let mut sql = "UPDATE job SET changed_at = ?2".to_owned();
+        let mut values: Vec<&dyn ToSql> = vec![&job.id.0, &self.now.wall.0];
+        for (column, _, value) in columns.into_iter().filter(|(_, changes, _)| *changes) {
+            values.push(value);
+            // Nothing can fail where it goes into memory.
+            let _ = write!(sql, ", {column} = ?{}", values.len());
+        }
+        sql.push_str(" WHERE id = ?1");
+        self.execute(&sql, values.as_slice())?;
+        Ok(())
     }
 
     /// Lets go of the lock that was taken with a job, and wakes who waits for it.

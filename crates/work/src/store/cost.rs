@@ -1,0 +1,100 @@
+//! What an item costs, by a count that is the same on every machine: the steps that the database
+//! takes.
+
+use super::Store;
+use crate::change::{Applied, Ask, Change, Ended, Lease, NewJob, Policy, TakerId};
+use crate::clock::{Clock, Now, Wall};
+use crate::open::Safety;
+use crate::place::Place;
+use machine::time::Mono;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use testkit::Scratch;
+
+/// Items of one commit, as many as one participant does meanwhile where none waits for the disk.
+const TOGETHER: usize = 8;
+const COMMITS: usize = 10;
+/// Steps of the database for each item: a little more than it needs.
+const MOST: u64 = 600;
+
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> Now {
+        Now { mono: Mono(1_000_000), wall: Wall(1_000_000) }
+    }
+
+    fn boot(&self) -> String {
+        "boot".to_owned()
+    }
+}
+
+fn item(number: usize) -> Change {
+    Change::Submit(Box::new(NewJob {
+        queue: "q".to_owned(),
+        wfid: format!("w-{number}"),
+        identity: "0_0".to_owned(),
+        item: vec![b'x'; 200],
+        ..NewJob::default()
+    }))
+}
+
+fn ended() -> Ended {
+    Ended {
+        log: Some("@400000006743a5e52f0a1b2c".to_owned()),
+        cpu_us: Some(20),
+        peak_kib: Some(900),
+        output: Some(vec![b'y'; 200]),
+        ..Ended::default()
+    }
+}
+
+fn made(store: &mut Store, changes: &[Change]) -> Vec<Applied> {
+    store.apply_all(changes).unwrap().into_iter().map(Result::unwrap).collect()
+}
+
+fn taken(made: Vec<Applied>) -> impl Iterator<Item = Lease> {
+    made.into_iter().filter_map(|made| match made {
+        Applied::Taken(taken) => Some(taken.lease),
+        _ => None,
+    })
+}
+
+fn takes(taker: TakerId, ask: Ask, count: usize) -> Vec<Change> {
+    (0..count).map(|_| Change::Take { taker, ask, instance: "q_0".to_owned() }).collect()
+}
+
+#[test]
+fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
+    let scratch = Scratch::new();
+    let place = Place::new(scratch.join("store"));
+    let mut store = Store::open(&place, Arc::new(Stopped), Safety::Kill).unwrap();
+    let open = Change::OpenTaker { queue: "q".to_owned(), policy: Policy::default() };
+    let Ok(Applied::Opened(taker)) = store.apply(&open) else { panic!("no taker") };
+    made(&mut store, &(0..200).map(item).collect::<Vec<_>>());
+    let mut at_hand: VecDeque<_> = taken(made(&mut store, &takes(taker, Ask::Now, 1))).collect();
+    at_hand.extend(taken(made(&mut store, &takes(taker, Ask::Ahead, 2 * TOGETHER))));
+
+    let steps = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&steps);
+    let count = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    store.conn.as_mut().unwrap().progress_handler(1, Some(count)).unwrap();
+    for _ in 0..COMMITS {
+        let mut changes = Vec::new();
+        for _ in 0..TOGETHER {
+            let done = at_hand.pop_front().unwrap();
+            changes.push(Change::End(done, Box::new(ended())));
+            changes.push(Change::Begin { lease: at_hand[0], instance: "q_0".to_owned() });
+        }
+        changes.extend(takes(taker, Ask::Ahead, TOGETHER));
+        at_hand.extend(taken(made(&mut store, &changes)));
+    }
+    let items = COMMITS * TOGETHER;
+    assert_eq!(at_hand.len(), 2 * TOGETHER + 1, "each commit takes what it ends");
+    let each = steps.load(Ordering::Relaxed) / items as u64;
+    assert!(each <= MOST, "{each} steps for an item");
+}
