@@ -1,6 +1,7 @@
 //! Every change that there is. A change is a value: nothing in it can be waited for.
 
 mod asked;
+mod attempt;
 mod blob;
 mod fault;
 mod group;
@@ -9,16 +10,17 @@ mod lease;
 mod room;
 mod row;
 mod rule;
+mod take;
 mod taker;
 
 pub(crate) mod tx;
 
 pub use asked::{Asked, By};
-#[cfg(test)]
-pub(crate) use lease::ACTIVE_LABELS;
-pub(crate) use lease::{LARGE, TOGETHER};
 pub(crate) use row::subject as row_subject;
 pub use rule::NewRule;
+#[cfg(test)]
+pub(crate) use take::ACTIVE_LABELS;
+pub(crate) use take::{LARGE, TOGETHER};
 
 use crate::clock::Wall;
 use crate::envelope;

@@ -178,7 +178,7 @@ impl Store {
                 Err(other) => return Err(stop(other)),
             });
         }
-        within.ring().map_err(stop)?;
+        within.complete().map_err(stop)?;
         tx.commit().map_err(sql)?;
         if answers.iter().any(|came| matches!(came, Ok(Applied::Compacted { has_more: false }))) {
             shorten(conn, path);

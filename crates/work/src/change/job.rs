@@ -143,7 +143,7 @@ impl Tx<'_> {
         instance: &str,
     ) -> Result<Applied, Stop> {
         let (queue, policy) = self.taker(taker)?;
-        if queue != new.queue {
+        if *queue != *new.queue {
             return Err(Refused::Senseless("it is of another queue than its taker").into());
         }
         let (Applied::Known(id) | Applied::Submitted { job: id, .. }) = self.submit(new)? else {
@@ -158,7 +158,8 @@ impl Tx<'_> {
                 if in_vain && ask == Ask::Ahead {
                     return Ok(Applied::Vain(id));
                 }
-                match self.seize(job, taker, ask, instance, policy)? {
+                let stored = self.stored(job.id)?;
+                match self.seize(job, stored, taker, ask, instance, policy)? {
                     Some(applied) => Ok(applied),
                     None => self.finished(&self.job(id)?),
                 }
@@ -179,7 +180,7 @@ impl Tx<'_> {
     pub(crate) fn item_of(&self, job: JobId) -> Result<Option<(String, Vec<u8>)>, Stop> {
         let (job, stored) = (self.job(job)?, self.stored(job)?);
         let is_whole = stored.is_whole;
-        Ok(is_whole.then(|| (job.queue, stored.into_bytes())))
+        Ok(is_whole.then_some((job.queue, stored.bytes)))
     }
 
     /// Returns what is to be sent to a job's sender.

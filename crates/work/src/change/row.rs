@@ -1,5 +1,6 @@
 //! A job as it is stored: reading it, stepping its machine, writing it back.
 
+use super::attempt::Beginner;
 use super::tx::{Ring, Stop, Tx};
 use super::{JobId, Lease, Policy, Refused, TakerId};
 use machine::time::Mono;
@@ -27,6 +28,8 @@ pub(super) struct Job {
     pub(super) answered: bool,
     pub(super) stage: Option<String>,
     pub(super) label: i64,
+    /// Of an attempt that is to be written.
+    pub(super) beginner: Option<Beginner>,
     pub(super) written: Written,
 }
 
@@ -42,15 +45,30 @@ pub(super) struct Written {
 }
 
 impl Job {
+    /// Counts an attempt, which is to be written.
+    pub(super) fn start(&mut self, taker: TakerId, instance: &str) {
+        self.tries += 1;
+        self.beginner = Some(Beginner { taker, instance: instance.to_owned() });
+    }
+
     /// Returns what names its answer in the queue that wants it: the attempt is told, too.
     pub(super) fn answer_name(&self) -> String {
         format!("{}#{}", self.identity, self.tries)
     }
 }
 
-const COLUMNS: &str = "id, queue, iif(wfid = '', 'job-' || id, wfid), identity, state, fault, count, wary, holder, lease, tries,
-    attempt, request, parent, key, owner, reply_to, answered, stage, label,
-    due IS NOT NULL";
+/// What [`job`] reads, of a statement in which the table is the only one that has them.
+macro_rules! columns {
+    () => {
+        "id, queue, iif(wfid = '', 'job-' || id, wfid), identity, state, fault, count, wary, holder,
+        lease, tries, attempt, request, parent, key, owner, reply_to, answered, stage, label,
+        due IS NOT NULL"
+    };
+}
+pub(super) use columns;
+
+/// How many these are.
+pub(super) const COLUMNS: usize = 21;
 
 /// Reads state, fault, count and wary from four columns; `leased` is known from elsewhere.
 pub(crate) fn subject(row: &Row<'_>, at: usize, leased: bool) -> rusqlite::Result<Subject> {
@@ -80,7 +98,7 @@ pub(super) fn policy(row: &Row<'_>) -> rusqlite::Result<Policy> {
     })
 }
 
-fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
     let holder: Option<i64> = row.get(8)?;
     let written = Written {
         subject: subject(row, 4, holder.is_some())?,
@@ -109,14 +127,15 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         answered: row.get(17)?,
         stage: row.get(18)?,
         label: row.get(19)?,
+        beginner: None,
         written,
     })
 }
 
 impl Tx<'_> {
     pub(super) fn job(&self, id: JobId) -> Result<Job, Stop> {
-        let sql = format!("SELECT {COLUMNS} FROM job WHERE id = ?1");
-        Ok(self.first(&sql, [id.0], job)?.ok_or(Refused::Absent("job"))?)
+        let sql = concat!("SELECT ", columns!(), " FROM job WHERE id = ?1");
+        Ok(self.first(sql, [id.0], job)?.ok_or(Refused::Absent("job"))?)
     }
 
     /// Returns the job of a lease that still holds.
@@ -126,8 +145,8 @@ impl Tx<'_> {
     }
 
     pub(super) fn jobs_of(&self, taker: TakerId) -> Result<Vec<Job>, Stop> {
-        let sql = format!("SELECT {COLUMNS} FROM job WHERE holder = ?1");
-        Ok(self.all(&sql, [taker.0], job)?)
+        let sql = concat!("SELECT ", columns!(), " FROM job WHERE holder = ?1");
+        Ok(self.all(sql, [taker.0], job)?)
     }
 
     /// Stores what the machine made of a job, and what follows from it. Returns when it is tried
@@ -157,7 +176,7 @@ impl Tx<'_> {
 
     /// Writes what is not so already: each column costs steps, and more with each index and check
     /// that it is part of.
-    fn write(
+    pub(super) fn write(
         &self,
         job: &Job,
         to: Subject,

@@ -66,6 +66,7 @@ impl Tx<'_> {
     pub(super) fn end_taker(&mut self, taker: TakerId) -> Result<(), Stop> {
         self.lose_all(taker)?;
         self.execute("DELETE FROM taker WHERE id = ?1", [taker.0])?;
+        (self.looked.taker, self.looked.prolonged) = (None, None);
         self.bells.remove(taker);
         Ok(())
     }
@@ -76,8 +77,8 @@ impl Tx<'_> {
             return Ok(());
         }
         let (_, policy) = self.taker(taker)?;
-        for job in jobs {
-            self.lose(&job, policy)?;
+        for mut job in jobs {
+            self.lose(&mut job, policy)?;
             self.ring_later(Ring::Queue(job.queue));
         }
         Ok(())

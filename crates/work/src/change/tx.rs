@@ -1,12 +1,15 @@
 //! One transaction, from the inside.
 
-use super::{Applied, Ask, Change, Lease, Policy, Refused, TakerId};
+use super::row::Job;
+use super::take::Looked;
+use super::{Applied, Change, Lease, Policy, Refused, TakerId};
 use crate::bell::{Bell, Bells, Rung};
 use crate::clock::Now;
 use crate::trouble::Trouble;
 use machine::time::Mono;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Why a change was not made.
@@ -63,8 +66,9 @@ pub(crate) struct Tx<'a> {
     pub(super) bells: &'a Bells,
     pub(super) own: &'a mut Vec<Own>,
     rings: BTreeSet<Ring>,
-    /// Who asked like this found nothing, and nothing has changed since.
-    pub(super) dry: Option<(TakerId, Ask, Option<Mono>)>,
+    pub(super) looked: Looked,
+    /// What was begun and is not written yet: with its end, where that comes soon.
+    pub(super) begun: Vec<(Lease, Job)>,
 }
 
 impl<'a> Tx<'a> {
@@ -74,13 +78,24 @@ impl<'a> Tx<'a> {
         bells: &'a Bells,
         own: &'a mut Vec<Own>,
     ) -> Self {
-        Self { conn, now, bells, own, rings: BTreeSet::new(), dry: None }
+        Self {
+            conn,
+            now,
+            bells,
+            own,
+            rings: BTreeSet::new(),
+            looked: Looked::default(),
+            begun: Vec::new(),
+        }
     }
 
     /// Makes one change. A refused one has changed nothing.
     pub(crate) fn make(&mut self, change: &Change) -> Result<Applied, Stop> {
         if !matches!(change, Change::Take { .. }) {
-            self.dry = None;
+            self.looked.stir();
+        }
+        if !matches!(change, Change::Begin { .. } | Change::End(..) | Change::Take { .. }) {
+            self.write_begun()?;
         }
         match change {
             // Of several steps, of which a later one may be refused. All others check first.
@@ -163,8 +178,9 @@ impl<'a> Tx<'a> {
     }
 
     /// Returns the moment `delay` from now, by both clocks, as they are stored.
-    pub(super) fn due(&self, delay: Duration) -> (Mono, i64) {
+    pub(super) fn due(&mut self, delay: Duration) -> (Mono, i64) {
         let micros = i64::try_from(delay.as_micros()).unwrap_or(i64::MAX);
+        self.looked.roused = None;
         (self.now.mono.after(delay), self.now.wall.0.saturating_add(micros))
     }
 
@@ -172,9 +188,11 @@ impl<'a> Tx<'a> {
         self.rings.insert(ring);
     }
 
-    /// Wakes everybody who is to be, before the commit: who dies right after it has rung. Whoever
-    /// is found dead on the way loses what it has, which may wake others.
-    pub(crate) fn ring(&mut self) -> Result<(), Stop> {
+    /// Writes what is not written yet, and wakes everybody who is to be, before the commit: who dies
+    /// right after it has rung. Whoever is found dead on the way loses what it has, which may wake
+    /// others.
+    pub(crate) fn complete(&mut self) -> Result<(), Stop> {
+        self.write_begun()?;
         let mut rung = BTreeSet::new();
         while let Some(ring) = self.rings.pop_first() {
             for taker in self.heard_by(&ring)? {
@@ -201,7 +219,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Returns the policy of a taker that has something in hand, and so exists.
-    pub(super) fn policy(&self, taker: TakerId) -> Result<Policy, Stop> {
+    pub(super) fn policy(&mut self, taker: TakerId) -> Result<Policy, Stop> {
         match self.own.iter().find(|own| own.taker == taker) {
             Some(own) => Ok(own.policy),
             None => self.taker(taker).map(|(_, policy)| policy),
@@ -209,12 +227,18 @@ impl<'a> Tx<'a> {
     }
 
     /// Returns queue and policy of a taker.
-    pub(super) fn taker(&self, taker: TakerId) -> Result<(String, Policy), Stop> {
+    pub(super) fn taker(&mut self, taker: TakerId) -> Result<(Rc<str>, Policy), Stop> {
+        if let Some((known, queue, policy)) = &self.looked.taker
+            && *known == taker
+        {
+            return Ok((Rc::clone(queue), *policy));
+        }
         let sql = "SELECT queue, lease_ns, tries, exhausted, first_ns, longest_ns
             FROM taker WHERE id = ?1";
-        let found =
-            self.first(sql, [taker.0], |row| Ok((row.get(0)?, super::row::policy(row)?)))?;
-        Ok(found.ok_or(Refused::Absent("taker"))?)
+        let read = |row: &Row<'_>| Ok((row.get(0)?, super::row::policy(row)?));
+        let (queue, policy) = self.first(sql, [taker.0], read)?.ok_or(Refused::Absent("taker"))?;
+        self.looked.taker = Some((taker, Rc::clone(&queue), policy));
+        Ok((queue, policy))
     }
 }
 

@@ -16,7 +16,7 @@ use testkit::Scratch;
 const TOGETHER: usize = 8;
 const COMMITS: usize = 10;
 /// Steps of the database for each item: a little more than it needs.
-const MOST: u64 = 600;
+const MOST: u64 = 400;
 
 struct Stopped;
 

@@ -21,4 +21,5 @@ mod random;
 mod rights;
 mod room;
 mod support;
+mod together;
 mod waits;

@@ -10,10 +10,10 @@ use work::{
 };
 
 /// Small, seeded and repeatable; the seed is in the message of whatever fails.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -100,7 +100,12 @@ pub(crate) fn raw(scratch: &testkit::Scratch) -> Connection {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
 
-fn random_change(random: &mut Random, takers: &[TakerId], leases: &[Lease], jobs: usize) -> Change {
+pub(crate) fn random_change(
+    random: &mut Random,
+    takers: &[TakerId],
+    leases: &[Lease],
+    jobs: usize,
+) -> Change {
     let id = JobId(1 + random.below(jobs.max(1)) as i64);
     let lease = leases.get(random.below(leases.len().max(1))).copied();
     let lease = lease.unwrap_or(Lease { job: id, taker: takers[0], number: 1 });

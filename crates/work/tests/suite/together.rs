@@ -1,0 +1,148 @@
+//! Changes of one transaction are what they are in a transaction each, whatever is looked up or
+//! written only once for all of them.
+
+use crate::random::{Random, random_change, raw};
+use crate::support::{opened, place};
+use machine::time::Mono;
+use machine::work::{Backoff, Fault};
+use rusqlite::Connection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use testkit::Scratch;
+use work::{
+    Applied, Ask, Change, Clock, Ended, Lease, Now, Policy, Refused, Safety, Store, TakerId, Wall,
+};
+
+/// Two stores see the same time.
+#[derive(Default)]
+struct Still(AtomicU64);
+
+impl Clock for Still {
+    fn now(&self) -> Now {
+        let seconds = self.0.load(Ordering::SeqCst);
+        Now {
+            mono: Mono((1 + seconds) * 1_000_000_000),
+            wall: Wall(1_700_000_000_000_000 + seconds as i64 * 1_000_000),
+        }
+    }
+
+    fn boot(&self) -> String {
+        "boot".to_owned()
+    }
+}
+
+/// All that is recorded, but for the numbers of attempts' rows, which nobody is told.
+const RECORDED: [&str; 7] = [
+    "SELECT id || '|' || queue || '|' || wfid || '|' || identity || '|' || priority || '|' || state
+        || '|' || fault || '|' || count || '|' || wary || '|' || ifnull(due, '-') || '|'
+        || ifnull(due_at, '-') || '|' || ifnull(holder, '-') || '|' || lease || '|' || tries || '|'
+        || answered || '|' || changed_at || '|' || ifnull((SELECT number FROM attempt a
+            WHERE a.id = j.attempt AND a.job = j.id), '-') FROM job j ORDER BY id",
+    "SELECT job || '|' || number || '|' || queue || '|' || taker || '|' || instance || '|'
+        || begun_at || '|' || ifnull(ended_at, '-') || '|' || ifnull(how, '-') || '|'
+        || ifnull(fault, '-') || '|' || ifnull(text, '-') || '|' || ifnull(sum, '-') || '|'
+        || ifnull(hex(output), '-') FROM attempt ORDER BY job, number",
+    "SELECT id || '|' || lease_until FROM taker ORDER BY id",
+    "SELECT name || '|' || job FROM lock ORDER BY name",
+    "SELECT id || '|' || job || '|' || fault || '|' || at FROM dead ORDER BY id",
+    "SELECT id || '|' || what || '|' || ifnull(job, '-') || '|' || at FROM act ORDER BY id",
+    "SELECT signature || '|' || count FROM fault ORDER BY signature",
+];
+
+fn recorded(conn: &Connection) -> Vec<String> {
+    let rows = |sql: &&str| {
+        let mut statement = conn.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<Vec<String>, _>>().unwrap()
+    };
+    RECORDED.iter().flat_map(rows).collect()
+}
+
+/// What items live by more often than the rest, of leases that were given lately.
+fn change(random: &mut Random, takers: &[TakerId], leases: &[Lease], jobs: usize) -> Change {
+    let late = &leases[leases.len().saturating_sub(6)..];
+    let (taker, instance) = (takers[random.below(takers.len())], "i".to_owned());
+    match (random.below(12), late.get(random.below(6))) {
+        (0..3, Some(lease)) => Change::Begin { lease: *lease, instance },
+        (3..5, Some(lease)) => Change::End(*lease, Box::default()),
+        (5, Some(lease)) => {
+            let (fault, output) = (Fault(900), Some(vec![b'2'; 3]));
+            Change::End(*lease, Box::new(Ended { fault, output, ..Ended::default() }))
+        }
+        (6..8, _) => Change::Take { taker, ask: Ask::Ahead, instance },
+        (8, _) if random.below(8) == 0 => Change::CloseTaker(taker),
+        _ => random_change(random, takers, leases, jobs),
+    }
+}
+
+struct Side {
+    store: Store,
+    takers: Vec<TakerId>,
+    conn: Connection,
+    _scratch: Scratch,
+}
+
+impl Side {
+    fn new(clock: &Arc<Still>, policy: Policy) -> Self {
+        let scratch = Scratch::new();
+        let clock = Arc::clone(clock) as Arc<dyn Clock>;
+        let mut store = Store::open(&place(&scratch), clock, Safety::Kill).unwrap();
+        let takers = (0..2).map(|_| opened(&mut store, "q", policy)).collect();
+        Self { store, takers, conn: raw(&scratch), _scratch: scratch }
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Vec<Result<Applied, Refused>> {
+        self.store.apply_all(changes).unwrap()
+    }
+}
+
+#[test]
+fn what_is_changed_together_stands_as_if_it_were_changed_one_by_one() {
+    let long = std::env::var_os("SKYNET_LONG").is_some();
+    // Begun and ended in one, begun in one and ended later, and ended in vain.
+    let mut seen = [0; 3];
+    for seed in 1..=if long { 400 } else { 12 } {
+        let mut random = Random(seed * 0x9e37_79b9);
+        // With and without a rest between two tries.
+        let rest = Duration::from_secs(seed % 2);
+        let backoff = Backoff { first: rest, longest: rest };
+        let policy = Policy { lease: Duration::from_secs(30), backoff, ..Policy::default() };
+        let clock = Arc::new(Still::default());
+        let (mut alone, mut together) = (Side::new(&clock, policy), Side::new(&clock, policy));
+        assert_eq!(alone.takers, together.takers);
+        let mut takers = alone.takers.clone();
+        let (mut leases, mut jobs) = (Vec::new(), 0);
+        for group in 0..60 {
+            let count = 1 + random.below(16);
+            let mut changes: Vec<_> =
+                (0..count).map(|_| change(&mut random, &takers, &leases, jobs)).collect();
+            if group % 8 == 7 {
+                changes.insert(0, Change::OpenTaker { queue: "q".to_owned(), policy });
+            }
+            let one_by_one: Vec<_> =
+                changes.iter().flat_map(|one| alone.apply(std::slice::from_ref(one))).collect();
+            let context = || format!("seed {seed}, group {group}: {changes:?}");
+            assert_eq!(together.apply(&changes), one_by_one, "{}", context());
+            assert_eq!(recorded(&together.conn), recorded(&alone.conn), "{}", context());
+            for (change, made) in changes.iter().zip(&one_by_one) {
+                match (change, made) {
+                    (_, Ok(Applied::Taken(taken))) => leases.push(taken.lease),
+                    (_, Ok(Applied::Submitted { .. })) => jobs += 1,
+                    (_, Ok(Applied::Opened(taker))) => {
+                        takers.remove(0);
+                        takers.push(*taker);
+                    }
+                    (Change::End(lease, _), Ok(_)) => {
+                        let is_it = |one: &Change| matches!(one, Change::Begin { lease: begun, .. } if begun == lease);
+                        seen[usize::from(!changes.iter().any(is_it))] += 1;
+                    }
+                    (Change::End(..), Err(Refused::NotNow(_))) => seen[2] += 1,
+                    _ => {}
+                }
+            }
+            clock.0.fetch_add(random.below(8) as u64, Ordering::SeqCst);
+        }
+    }
+    assert!(seen.iter().all(|times| *times > 20), "each happens: {seen:?}");
+}
