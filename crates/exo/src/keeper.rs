@@ -133,7 +133,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     let People { worker: person, participant, are_become } = people;
     let participant_uid = participant.uid;
     let launcher = Launcher::new(&settings, participant, are_become, confinement, descriptors)?;
-    let cgroups = if are_become { make_cgroups(&settings) } else { None };
+    let cgroups = if are_become { make_cgroups(&settings, participant_uid != 0) } else { None };
     look_for_children();
     let (ours, theirs) = socket_pair().map_err(unable("make a socket for the worker"))?;
     let signals = take_over().map_err(unable("wait for signals"))?;
@@ -230,8 +230,8 @@ fn become_worker(person: Option<&Person>) {
 
 /// Makes the cgroups of the participants, and kills what an earlier keeper left in them: it may have
 /// been killed itself.
-fn make_cgroups(settings: &Settings) -> Option<Cgroups> {
-    match Cgroups::make(settings) {
+fn make_cgroups(settings: &Settings, are_closed: bool) -> Option<Cgroups> {
+    match Cgroups::make(settings, are_closed) {
         Ok(cgroups) => {
             if !cgroups.clear(serve::after(serve::PATIENCE)) {
                 EXO.warning_plain(&[OsStr::new("processes of an earlier exo do not die")]);

@@ -197,11 +197,10 @@ pub fn set_cloexec(fd: i32, on: bool) -> Result<()> {
 /// # Errors
 /// `EBADF` where the descriptor is not open.
 pub fn set_nonblock(fd: i32, on: bool) -> Result<()> {
-    // SAFETY: F_GETFL takes no argument.
-    let flags = cvt(unsafe { libc::fcntl(fd, libc::F_GETFL) })?;
-    let flags = if on { flags | libc::O_NONBLOCK } else { flags & !libc::O_NONBLOCK };
-    // SAFETY: F_SETFL takes an int and touches no memory.
-    cvt(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) })?;
+    // In one call, where fcntl needs two to keep the other flags.
+    let on = libc::c_int::from(on);
+    // SAFETY: FIONBIO reads an int, which outlives the call.
+    cvt(unsafe { libc::ioctl(fd, libc::FIONBIO, &raw const on) })?;
     Ok(())
 }
 
@@ -228,8 +227,18 @@ pub fn copy(fd: i32) -> Result<Fd> {
 /// # Errors
 /// As fcntl(2), `F_DUPFD_CLOEXEC`.
 pub fn copy_from(fd: i32, least: i32) -> Result<Fd> {
+    // The kernel's own call: a libc may mark the copy once more.
     // SAFETY: F_DUPFD_CLOEXEC takes an int and touches no memory.
-    cvt(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) }).map(Fd)
+    let copy = cvt(unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_DUPFD_CLOEXEC, least) })?;
+    Ok(Fd(copy as i32))
+}
+
+/// Returns `fd`, or a copy of it in its place, numbered `least` or higher and close-on-exec.
+///
+/// # Errors
+/// As fcntl(2), `F_DUPFD_CLOEXEC`.
+pub fn move_beyond(fd: Fd, least: i32) -> Result<Fd> {
+    if fd.raw() >= least { Ok(fd) } else { copy_from(fd.raw(), least) }
 }
 
 /// Marks every descriptor from `first` on close-on-exec, whoever left it open. Before Linux 5.11

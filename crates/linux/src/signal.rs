@@ -61,13 +61,48 @@ pub fn next(fd: &Fd) -> Option<i32> {
 
 /// Gives every signal its default action, so that nothing is ignored in what is run next.
 pub fn reset_all() {
+    (1..=SIGNALS).for_each(reset);
+}
+
+/// Highest number of a signal.
+const SIGNALS: usize = 64;
+
+fn reset(signal: usize) {
     // The kernel's own call: libc keeps a few of the real-time signals to itself.
     let default = [0_u64; 4];
     let old = core::ptr::null_mut::<u64>();
-    for signal in 1..=64_usize {
-        // SAFETY: all zero is the kernel's sigaction for the default action, which has no more
-        // than four words; the set in it has 8 bytes. KILL and STOP are answered with EINVAL.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8_usize) };
+    // SAFETY: all zero is the kernel's sigaction for the default action, which has no more than four
+    // words; the set in it has 8 bytes. KILL and STOP are answered with EINVAL.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8_usize) };
+}
+
+/// The signals that a process ignores: of what is set for signals, running a program changes all
+/// but this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ignored(u64);
+
+impl Ignored {
+    /// Returns what this process ignores now.
+    #[must_use]
+    pub fn now() -> Self {
+        let is_ignored = |signal: &usize| {
+            let mut action = [0_u64; 4];
+            let new = core::ptr::null::<u64>();
+            // SAFETY: the kernel's sigaction has no more than four words, of which the handler is
+            // the first; nothing is changed.
+            let asked = unsafe {
+                let old = action.as_mut_ptr();
+                libc::syscall(libc::SYS_rt_sigaction, *signal, new, old, 8_usize)
+            };
+            asked == 0 && action[0] == libc::SIG_IGN as u64
+        };
+        Self((1..=SIGNALS).filter(is_ignored).fold(0, |all, signal| all | 1 << (signal - 1)))
+    }
+
+    /// Gives them their default actions: in a child that has them from here, as [`reset_all`] does,
+    /// with fewer calls.
+    pub fn reset(self) {
+        (1..=SIGNALS).filter(|signal| self.0 & 1 << (signal - 1) != 0).for_each(reset);
     }
 }
 
@@ -96,4 +131,21 @@ pub mod numbers {
         SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSTOP, SIGTERM,
         SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGWINCH,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_known_until_it_is_reset() {
+        // None that another test may have a use for.
+        const LAST: Ignored = Ignored(1 << (SIGNALS - 1));
+        let is_last = || Ignored::now().0 & LAST.0 != 0;
+        assert!(!is_last());
+        ignore(SIGNALS as i32);
+        assert!(is_last());
+        LAST.reset();
+        assert!(!is_last());
+    }
 }

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::file::flags::{EEXIST, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY};
+use sys::linux::file::flags::{EEXIST, ENOENT, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY};
 use sys::linux::file::{self, HERE};
 use sys::linux::{directory, time};
 
@@ -27,6 +27,8 @@ pub(super) struct Cgroups {
     path: CString,
     /// Locked, so that none kills what another exo has started.
     folder: Fd,
+    /// Who is in one has no right to leave it.
+    is_closed: bool,
 }
 
 /// What hinders us.
@@ -35,7 +37,8 @@ pub(super) struct Missing(pub(super) String);
 
 impl Cgroups {
     /// Makes the folder, or takes the one that an earlier keeper left.
-    pub(super) fn make(settings: &Settings) -> std::result::Result<Self, Missing> {
+    /// `is_closed`: the participant has no right to leave one.
+    pub(super) fn make(settings: &Settings, is_closed: bool) -> std::result::Result<Self, Missing> {
         let unable = |what: &str, path: &Path, why: Errno| {
             Missing(format!("unable to {what} {}: {why}", path.display()))
         };
@@ -48,7 +51,8 @@ impl Cgroups {
             let name = c_string(path.as_os_str().as_bytes())?;
             at_worst(file::mkdir(HERE, &name, 0o755), EEXIST)?;
             let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
-            let made = Self { folder: file::open(HERE, &name, flags, 0)?, path: name };
+            let folder = file::open(HERE, &name, flags, 0)?;
+            let made = Self { folder, path: name, is_closed };
             file::lock_now(made.folder.raw())?;
             file::stat(made.folder.raw(), c"cgroup.kill", false)?;
             Ok(made)
@@ -58,16 +62,28 @@ impl Cgroups {
 
     /// Returns what a child of the instance has to write `0` to, before its rights go.
     pub(super) fn door(&self, instance: u16) -> Result<Fd> {
-        at_worst(
-            file::mkdir(self.folder.raw(), &c_string(instance.to_string().as_bytes())?, 0o755),
-            EEXIST,
-        )?;
-        self.open(&format!("{instance}/cgroup.procs"))
+        let path = format!("{instance}/cgroup.procs");
+        match self.open(&path) {
+            Err(Errno(ENOENT)) => {}
+            opened => return opened,
+        }
+        let name = c_string(instance.to_string().as_bytes())?;
+        at_worst(file::mkdir(self.folder.raw(), &name, 0o755), EEXIST)?;
+        self.open(&path)
     }
 
     /// The descriptor of the lock, which no child may keep.
     pub(super) fn lock(&self) -> i32 {
         self.folder.raw()
+    }
+
+    /// Tells whether nobody lives in an instance's any more, and whoever did never left it.
+    pub(super) fn holds_none(&self, instance: u16) -> bool {
+        let events = || {
+            let name = c_string(format!("{instance}/cgroup.events").as_bytes())?;
+            file::open(self.folder.raw(), &name, O_RDONLY, 0)
+        };
+        self.is_closed && events().is_ok_and(|events| is_empty(&events))
     }
 
     /// Kills all of an instance; one that was never started has nothing to be killed.
@@ -87,9 +103,7 @@ impl Cgroups {
             return false;
         };
         loop {
-            let mut text = [0; 256];
-            let len = fd::read_at(events.raw(), &mut text, 0).unwrap_or(0);
-            if text[..len].windows(11).any(|words| words == b"populated 0") {
+            if is_empty(&events) {
                 return true;
             }
             let left = deadline.saturating_sub(time::monotonic());
@@ -117,6 +131,13 @@ impl Cgroups {
     fn open(&self, name: &str) -> Result<Fd> {
         file::open(self.folder.raw(), &c_string(name.as_bytes())?, O_WRONLY, 0)
     }
+}
+
+/// Reads `cgroup.events`.
+fn is_empty(events: &Fd) -> bool {
+    let mut text = [0; 256];
+    let len = fd::read_at(events.raw(), &mut text, 0).unwrap_or(0);
+    text[..len].windows(11).any(|words| words == b"populated 0")
 }
 
 fn kill(to: &Fd) -> Result<()> {

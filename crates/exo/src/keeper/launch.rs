@@ -19,7 +19,7 @@ use sys::linux::fd::{self, Fd};
 use sys::linux::file::flags::{EACCES, ENOENT, ENOTDIR, EPERM};
 use sys::linux::limit::{self, Limit, Resource};
 use sys::linux::process::{self, Fork};
-use sys::linux::signal::{self, Set};
+use sys::linux::signal::{Ignored, Set};
 use sys::linux::{file, ids};
 use sys::privilege;
 
@@ -37,6 +37,8 @@ pub(super) struct Launcher {
     person: Option<(Person, Vec<u32>)>,
     confinement: Option<Confinement>,
     keeper: i32,
+    /// What the keeper ignores, as whoever started it may have wanted.
+    ignored: Ignored,
 }
 
 impl Launcher {
@@ -65,6 +67,7 @@ impl Launcher {
             person: is_become.then_some((participant, room)),
             confinement,
             keeper: process::pid(),
+            ignored: Ignored::now(),
         })
     }
 
@@ -90,6 +93,7 @@ impl Launcher {
             person: self.person.as_mut().map(|(person, room)| (&*person, room.as_mut_slice())),
             confinement: self.confinement.as_ref(),
             keeper: self.keeper,
+            ignored: self.ignored,
             descriptors,
             lock: cgroups.map(Cgroups::lock),
             door: door.as_ref().map(Fd::raw),
@@ -109,6 +113,7 @@ struct Child<'a> {
     person: Option<(&'a Person, &'a mut [u32])>,
     confinement: Option<&'a Confinement>,
     keeper: i32,
+    ignored: Ignored,
     descriptors: [i32; DESCRIPTORS],
     /// What it must not keep for a moment: the next keeper waits for it.
     lock: Option<i32>,
@@ -137,7 +142,7 @@ impl Child<'_> {
     fn prepare(&mut self, teller: &mut Teller) -> Result<()> {
         // A fresh child leads no group, so this cannot fail.
         let _ = process::setsid();
-        signal::reset_all();
+        self.ignored.reset();
         if let Some(lock) = self.lock {
             fd::close_between(lock as u32, lock as u32);
         }

@@ -46,6 +46,22 @@ impl Running {
     }
 }
 
+/// By whom the keeper may have been woken: who was not heard is not asked.
+#[derive(Clone, Copy, Debug)]
+struct Woken {
+    by_signals: bool,
+    by_worker: bool,
+}
+
+/// The end of the last one that ran, until what it left behind is dead and reaped.
+#[derive(Debug)]
+struct Held {
+    report: Report,
+    deadline: u64,
+    /// Nobody lived in its cgroup any more: what there is to reap is dead already.
+    left_nobody: bool,
+}
+
 /// Everything that the keeper knows.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -62,8 +78,7 @@ pub(super) struct Keeper {
     /// What the worker has no room for; it grows no longer than twice the instances, since no order
     /// is read meanwhile.
     reports: VecDeque<[u8; REPORT]>,
-    /// The end of the last one that ran, until what it left behind is dead too.
-    held: Option<(Report, u64)>,
+    held: Option<Held>,
     is_told_to_end: bool,
     /// Another exo is to take our place.
     replacement: Replacement,
@@ -109,8 +124,10 @@ impl Keeper {
     /// Serves until the worker is gone, ends whatever still runs, and returns what is next.
     pub(super) fn serve(mut self) -> (Next, Ready) {
         let ended = loop {
-            self.wait();
-            self.take_signals();
+            let woken = self.wait();
+            if woken.by_signals || self.are_more_dead {
+                self.take_signals();
+            }
             if let Some(ended) = self.ended {
                 break ended;
             }
@@ -124,7 +141,9 @@ impl Keeper {
             self.settle_all();
             self.release();
             self.flush();
-            self.obey();
+            if woken.by_worker {
+                self.obey();
+            }
         };
         self.end_all();
         if let Some(cgroups) = self.cgroups.take() {
@@ -135,7 +154,7 @@ impl Keeper {
         (self.verdict(ended), self.ready)
     }
 
-    fn wait(&self) {
+    fn wait(&self) -> Woken {
         let mut waits = vec![PollFd::readable(self.signals.raw()), PollFd::none()];
         if let Some(socket) = &self.socket {
             waits[1] = if !self.reports.is_empty() {
@@ -146,14 +165,17 @@ impl Keeper {
                 PollFd::none()
             };
         }
-        let held = self.held.as_ref().map(|(_, deadline)| *deadline);
+        let held = self.held.as_ref().map(|held| held.deadline);
         let starts = self.instances.iter().flatten().filter_map(|running| running.start.as_ref());
         waits.extend(starts.clone().map(|(status, _)| PollFd::hung_up(status.raw())));
         let given_up = starts.map(|(_, deadline)| *deadline).min();
         let at_once = self.are_more_dead.then_some(0);
         let deadlines = [at_once, self.worker_deadline, held, given_up];
         let deadline = deadlines.into_iter().flatten().min();
-        let _ = fd::poll(&mut waits, deadline.map(|at| at.saturating_sub(time::monotonic())));
+        let left = deadline.map(|at| at.saturating_sub(time::monotonic()));
+        let is_known = fd::poll(&mut waits, left).is_ok();
+        let is_ready = |at: usize| !is_known || waits[at].is_ready();
+        Woken { by_signals: is_ready(0), by_worker: is_ready(1) }
     }
 
     fn take_signals(&mut self) {
@@ -198,10 +220,14 @@ impl Keeper {
             self.settle(instance);
         }
         let place = instance.and_then(|i| Some((i as u16, self.instances[i].take()?)));
+        let mut left_nobody = false;
         if let Some((instance, running)) = &place {
-            // Not reaped yet, so this is still its group.
-            running.signal(numbers::SIGKILL);
-            self.cgroups.iter().for_each(|cgroups| cgroups.kill(*instance));
+            left_nobody = self.cgroups.as_ref().is_some_and(|all| all.holds_none(*instance));
+            if !left_nobody {
+                // Not reaped yet, so this is still its group.
+                running.signal(numbers::SIGKILL);
+                self.cgroups.iter().for_each(|cgroups| cgroups.kill(*instance));
+            }
         }
         let Some((how, usage)) = process::reap(pid) else { return false };
         if pid == self.worker {
@@ -216,7 +242,7 @@ impl Keeper {
             if self.somebody_runs() {
                 self.report(&report);
             } else {
-                self.held = Some((report, after(LEFTOVERS)));
+                self.held = Some(Held { report, deadline: after(LEFTOVERS), left_nobody });
             }
         }
         true
@@ -255,12 +281,14 @@ impl Keeper {
     /// Tells the end of the last participant as soon as nothing is left of it. While others run only
     /// a cgroup knows whose a process is that has left its parent, its group and its session.
     fn release(&mut self) {
-        let Some((report, deadline)) = self.held.take() else { return };
-        let waits = !self.somebody_runs() && !is_over(Some(deadline));
-        if waits && kill_children(&[Some(self.worker), self.replacement.pid()]) > 0 {
-            self.held = Some((report, deadline));
+        let Some(held) = self.held.take() else { return };
+        let is_clear = held.left_nobody && !self.are_more_dead;
+        let may_wait = !self.somebody_runs() && !is_over(Some(held.deadline));
+        let is_left = || kill_children(&[Some(self.worker), self.replacement.pid()]) > 0;
+        if may_wait && !is_clear && is_left() {
+            self.held = Some(held);
         } else {
-            self.report(&report);
+            self.report(&held.report);
         }
     }
 
@@ -304,7 +332,7 @@ impl Keeper {
             };
             let with = fds.iter().flatten().count();
             match bytes.get(..len).and_then(Order::decode) {
-                Some(Order::Start(start)) if with == DESCRIPTORS => self.start(&start, &fds),
+                Some(Order::Start(start)) if with == DESCRIPTORS => self.start(&start, fds),
                 Some(Order::Signal { instance, serial, signal }) if with == 0 => {
                     self.signal(instance, serial, signal);
                 }
@@ -314,7 +342,7 @@ impl Keeper {
         }
     }
 
-    fn start(&mut self, start: &Start, fds: &[Option<Fd>; DESCRIPTORS]) {
+    fn start(&mut self, start: &Start, fds: [Option<Fd>; DESCRIPTORS]) {
         let Start { instance, serial, .. } = *start;
         let Some(place @ None) = self.instances.get_mut(usize::from(instance)) else {
             return self.refuse("an order to start what runs, or is none of ours");
@@ -404,8 +432,8 @@ impl Keeper {
 }
 
 /// Makes room for the descriptors that the participant will have: none of those given may be there.
-fn beyond_its_own(fds: &[Option<Fd>; DESCRIPTORS]) -> Result<Vec<Fd>> {
-    fds.iter().flatten().map(|given| fd::copy_from(given.raw(), DESCRIPTORS as i32)).collect()
+fn beyond_its_own(fds: [Option<Fd>; DESCRIPTORS]) -> Result<Vec<Fd>> {
+    fds.into_iter().flatten().map(|given| fd::move_beyond(given, DESCRIPTORS as i32)).collect()
 }
 
 /// Kills every child of ours but these, dead ones included, which it does not hurt. Returns how many.

@@ -41,7 +41,7 @@ pub(super) fn pair() -> Result<(Status, Teller)> {
     let (from, to) = fd::pipe()?;
     fd::set_nonblock(from.raw(), true)?;
     // Not where the child puts its own.
-    let to = fd::copy_from(to.raw(), DESCRIPTORS as i32)?;
+    let to = fd::move_beyond(to, DESCRIPTORS as i32)?;
     let step = Step::Descriptors;
     Ok((Status { from, step, why: Errno(0) }, Teller { to, step }))
 }

@@ -52,6 +52,18 @@ fn worker_and_participant_have_the_rights_of_their_users_and_no_more() {
 }
 
 #[test]
+fn what_exo_ignores_for_whoever_started_it_is_not_ignored_in_the_participant() {
+    let script = "trap '' INT QUIT USR1 60 && exec \"$@\"";
+    let mut exo = Plan::new().wrapped(&["sh", "-c", script, "sh"]).start(SLEEPER);
+    let pid = exo.start(0, 1);
+    until(30, || status(pid)["Name"] == "sleep");
+    let ignored = u64::from_str_radix(&status(exo.keeper)["SigIgn"], 16).unwrap();
+    assert_eq!(ignored & 0x0800_0000_0000_0206, 0x0800_0000_0000_0206, "nothing to show");
+    assert_eq!(status(pid)["SigIgn"], "0000000000000000");
+    exo.end();
+}
+
+#[test]
 fn limits_and_umask_are_those_of_the_settings() {
     let plan = Plan::new().with("files=77").with("memory=500000000").with("file-size=4096");
     let plan = plan.with("core=0").with("cpu-seconds=33").with("processes=50").with("umask=027");
