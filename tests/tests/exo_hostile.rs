@@ -191,6 +191,27 @@ fn one_that_forks_up_to_its_limit_costs_one_item() {
 }
 
 #[test]
+fn one_that_writes_a_file_up_to_its_limit_costs_one_item() {
+    // Into a file without a name.
+    let deed =
+        "exec perl -e 'open my $f, \"+>\", undef or exit 4; print {$f} \"x\" x 65536 while 1'";
+    let (site, attempt, exo) = per_item(deed, "limits: {file-size: 1MiB}\n");
+    assert_eq!(attempt.signal, Some(25), "{attempt:?}");
+    crashed((site, attempt, exo), "signal 25");
+}
+
+#[test]
+fn one_that_computes_up_to_its_limit_costs_one_item() {
+    let work = "#!/bin/bash\n[ $SKYNET_WFID = bad ] || exit 0\nwhile :; do :; done\n";
+    let site = Site::per_item(work, "tries: 1\nlimits: {cpu: 1s}\n");
+    let (attempt, exo) = survives(&site);
+    // No time for an answer: the limit is the kernel's last one.
+    assert_eq!(attempt.signal, Some(9), "{attempt:?}");
+    assert!((500_000..2_000_000).contains(&attempt.cpu_us.unwrap()), "{attempt:?}");
+    crashed((site, attempt, exo), "signal 9");
+}
+
+#[test]
 fn one_that_answers_without_end_costs_one_item() {
     let more = "item-limit: 1MiB\n";
     took_too_long(per_item("exec cat /dev/zero >&3", more));
