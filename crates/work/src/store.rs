@@ -1,7 +1,7 @@
 //! The store: opened by whoever writes, changed by [`Store::apply`] alone.
 
 #[cfg(test)]
-mod cost;
+mod tests;
 
 use crate::bell::{Bell, Bells};
 use crate::change::tx::{Own, Stop, Tx};
