@@ -72,14 +72,20 @@ fn a_manager_is_told_once_each_service_is_supervised_and_no_service_is_told_of_i
             let environment = fs::read_to_string(dir.join("environment")).unwrap();
             assert!(!environment.contains("NOTIFY_SOCKET"), "{environment}");
         }
-        // Another svscan in its place is no news.
+        // Another svscan in its place is ready, too, and knows whom to tell.
         scan.signal(n::SIGUSR1);
+        let len = listener.recv(&mut told).unwrap();
+        assert_eq!(&told[..len], b"READY=1\n");
         let dir = scratch.service("service/later", COUNTED);
         scan.until(|| starts(&dir) == 1);
         listener.set_nonblocking(true).unwrap();
         assert!(listener.recv(&mut told).is_err());
         fs::remove_dir_all(&dir).unwrap();
         assert!(scan.end().success());
+        // Once, however often it is told to end, and however long its services take.
+        let len = listener.recv(&mut told).unwrap();
+        assert_eq!(&told[..len], b"STOPPING=1\n");
+        assert!(listener.recv(&mut told).is_err());
     }
 }
 

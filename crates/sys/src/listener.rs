@@ -1,4 +1,4 @@
-//! Telling whoever started us that we are ready, as `sd_notify(3)` does.
+//! Telling whoever started us that we are ready, or that we end, as `sd_notify(3)` does.
 
 use linux::socket;
 
@@ -25,9 +25,14 @@ impl Listener {
         Some(Self { path })
     }
 
-    /// Tells it. One that does not listen is not waited for.
-    pub fn tell(&self) {
+    /// Tells it that we are ready. One that does not listen is not waited for.
+    pub fn ready(&self) {
         let _ = socket::tell(&self.path, b"READY=1\n");
+    }
+
+    /// Tells it that we have begun to end.
+    pub fn stopping(&self) {
+        let _ = socket::tell(&self.path, b"STOPPING=1\n");
     }
 }
 

@@ -1,6 +1,6 @@
 //! USR1: svscan runs the program now on disk in its place. Its children stay its children.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::Errno;
 use sys::linux::fd::Fd;
@@ -12,19 +12,25 @@ use sys::linux::process;
 pub(super) struct Origin {
     dir: Option<Fd>,
     argv: Vec<CString>,
+    /// `NAME=VALUE` of the variable that was taken out of the environment.
+    taken: Option<CString>,
     /// How many descriptors were allowed, where that was changed.
     files: Option<Limit>,
 }
 
 impl Origin {
     /// Remembers the current directory and the arguments, and takes all the descriptors that may
-    /// be had: each supervise that an earlier svscan left needs one.
+    /// be had: each supervise that an earlier svscan left needs one. `taken` is what svscan's next
+    /// program finds in its environment again, and nobody else.
     #[must_use]
-    pub(super) fn new(args: &[&'static OsStr]) -> Self {
+    pub(super) fn new(args: &[&'static OsStr], taken: Option<(&CStr, &CStr)>) -> Self {
         let own = process::exec_path().map(ToOwned::to_owned);
         let rest = args.iter().filter_map(|arg| CString::new(arg.as_bytes()).ok());
         let dir = file::open(HERE, c".", flags::O_PATH | flags::O_DIRECTORY, 0).ok();
-        Self { dir, argv: own.into_iter().chain(rest).collect(), files: raise() }
+        let taken = taken.and_then(|(name, value)| {
+            CString::new([name.to_bytes(), b"=", value.to_bytes()].concat()).ok()
+        });
+        Self { dir, argv: own.into_iter().chain(rest).collect(), taken, files: raise() }
     }
 
     /// Gives this process, a child or the next svscan, the limit that we were given.
@@ -56,7 +62,10 @@ impl Origin {
         }
         let argv = self.argv.iter().map(|arg| arg.as_ptr()).chain([std::ptr::null()]);
         let argv: Vec<_> = argv.collect();
-        let why = process::exec(path, &argv);
+        let taken = self.taken.iter().map(|variable| variable.as_ptr());
+        let envp = process::variables().map(CStr::as_ptr).chain(taken);
+        let envp: Vec<_> = envp.chain([std::ptr::null()]).collect();
+        let why = process::exec_with(path, &argv, &envp);
         let _ = file::chdir_fd(here.raw());
         why
     }

@@ -51,9 +51,9 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     message::never_wait();
     SVSCAN.end_on_panic();
     // It listens to us alone, and a service that finds it would tell it of itself.
-    let listener = process::take_variable(NOTIFY_SOCKET);
-    let listener = listener.and_then(|value| Listener::of(value.to_bytes()));
-    let origin = Origin::new(arguments);
+    let notify = process::take_variable(NOTIFY_SOCKET);
+    let listener = notify.and_then(|value| Listener::of(value.to_bytes()));
+    let origin = Origin::new(arguments, notify.map(|value| (NOTIFY_SOCKET, value)));
     if let Some(dir) = args.dir {
         let path = CString::new(dir.as_bytes()).unwrap_or_default();
         if let Err(why) = file::chdir(&path) {
@@ -71,10 +71,11 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
     // Orphans come to us: a supervise that is lost leaves its service behind, and only whoever
     // reaps that can tell how it ended.
     let _ = process::become_subreaper();
-    Scanner::new(args, origin, signals).run(listener)
+    Scanner::new(args, origin, signals, listener).run()
 }
 
-/// Names who is told that each service has its supervise: [`Listener::VARIABLE`].
+/// Names who is told that each service has its supervise, and that svscan ends:
+/// [`Listener::VARIABLE`].
 const NOTIFY_SOCKET: &CStr = c"NOTIFY_SOCKET";
 
 struct Scanner {
@@ -82,6 +83,7 @@ struct Scanner {
     folder: Folder,
     signals: Fd,
     origin: Origin,
+    listener: Option<Listener>,
     policy: Policy,
     trusted: Vec<OsString>,
     /// Of these it was said that others can change them.
@@ -98,7 +100,7 @@ struct Scanner {
 }
 
 impl Scanner {
-    fn new(args: Args, origin: Origin, signals: Fd) -> Self {
+    fn new(args: Args, origin: Origin, signals: Fd, listener: Option<Listener>) -> Self {
         let mut paths = Paths::from_environment();
         let log = args.log_service.and_then(|name| {
             LogService::open(name, &mut paths)
@@ -112,6 +114,7 @@ impl Scanner {
             folder: Folder::new(log.as_ref().map(|log| log.name.clone())),
             signals,
             origin,
+            listener,
             policy: Policy::here(),
             trusted: args.trusted,
             distrusted: BTreeSet::new(),
@@ -126,7 +129,7 @@ impl Scanner {
         }
     }
 
-    fn run(mut self, listener: Option<Listener>) -> i32 {
+    fn run(mut self) -> i32 {
         if let Some(name) = self.log.as_ref().map(|log| log.name.clone()) {
             let id = file::stat(HERE, &name, true).ok().map(|stat| stat.id());
             self.entries.named(name, id);
@@ -135,8 +138,8 @@ impl Scanner {
         self.folder.scan(&mut self.entries);
         self.warn_if_absent();
         self.act();
-        if let Some(listener) = listener {
-            listener.tell();
+        if let Some(listener) = &self.listener {
+            listener.ready();
         }
         loop {
             self.act();
@@ -351,6 +354,9 @@ impl Scanner {
     }
 
     fn finish(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            listener.stopping();
+        }
         self.finishing = true;
         self.entries.step_all(Event::Finish);
         self.act();

@@ -45,7 +45,7 @@ impl Ready {
     /// Tells it. Whoever does not listen is not waited for.
     pub(super) fn tell(&mut self) {
         if let Some(listener) = self.listener.take() {
-            listener.tell();
+            listener.ready();
         }
         if let Some(descriptor) = self.descriptor.take() {
             let mut room = [PollFd::writable(descriptor.raw())];
