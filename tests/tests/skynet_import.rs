@@ -220,11 +220,11 @@ fn what_cannot_be_imported_is_told_and_the_rest_is_made() {
     });
 }
 
-/// What bash offers for a line, whose last word is being written.
+/// What bash offers for a line of one of our programs, whose last word is being written.
 fn completed(site: &Site, line: &[&str]) -> Vec<String> {
-    let script = "eval \"$(skynet completion bash)\"\n\
+    let script = "eval \"$(skynet completion bash --of $1)\"\n\
         COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMP_TYPE=9\n\
-        spec=$(complete -p skynet) && spec=${spec##*-F } && ${spec%% *} skynet \"${!#}\" \"\"\n\
+        spec=$(complete -p $1) && spec=${spec##*-F } && ${spec%% *} $1 \"${!#}\" \"\"\n\
         printf '%s\\n' \"${COMPREPLY[@]}\"\n";
     let mut args = vec!["-c", script, "bash"];
     args.extend(line);
@@ -261,7 +261,10 @@ fn bash_completes_verbs_options_and_the_names_that_a_verb_is_for() {
             [("bash", "complete "), ("zsh", "#compdef skynet"), ("fish", "complete ")]
         {
             assert!(site.well(&["completion", shell]).contains(word), "{shell}");
+            let of_exo = site.well(&["completion", shell, "--of", "exo"]);
+            assert!(of_exo.contains("drained") && of_exo.contains("local"), "{shell}");
         }
+        assert_eq!(completed(&site, &["exo", "check", "--s"]), ["--show"]);
         assert_eq!(site.skynet(&["completion", "csh"]).code, Some(100));
         // Broken, the instance offers no names, and the line is not spoiled.
         if kind == Kind::Private {

@@ -5,7 +5,7 @@ use crate::config::{self, Loaded, Trouble};
 use crate::local::{self, Local};
 use crate::say::{self, EXO};
 use crate::settings::{Life, Settings};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use log::LevelFilter;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,12 @@ enum Command {
         /// Service directories; without any, the current directory.
         dir: Vec<PathBuf>,
     },
+}
+
+/// Returns what the command line may hold, for whoever completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Ran as exo; returns the exit code.

@@ -7,6 +7,7 @@ use crate::failure::{Answer, Failure};
 use crate::screen::Screen;
 use crate::service::{self, OWN_LOG, Origin};
 use clap::{Arg, Args, Command, ValueEnum};
+use clap_complete::aot;
 use clap_complete::env::{CompleteEnv, Shells};
 use clap_complete::{ArgValueCompleter, CompletionCandidate};
 use exo::config::{self, Whose};
@@ -37,6 +38,15 @@ pub struct Completion {
     /// Which shell.
     #[arg(value_enum)]
     shell: Shell,
+    /// Whose command line.
+    #[arg(long, value_enum, default_value_t = Program::Skynet)]
+    of: Program,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Program {
+    Skynet,
+    Exo,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,7 +61,17 @@ enum Shell {
 /// # Errors
 /// Nobody reads the script.
 pub fn run(args: &Completion, screen: &Screen) -> Answer {
-    let name = args.shell.to_possible_value().map(|value| value.get_name().to_owned());
+    let script = match args.of {
+        Program::Skynet => asking(args.shell)?,
+        Program::Exo => whole(args.shell),
+    };
+    screen.put(&script)?;
+    Ok(0)
+}
+
+/// A script that asks this program each time.
+fn asking(shell: Shell) -> Result<String, Failure> {
+    let name = shell.to_possible_value().map(|value| value.get_name().to_owned());
     let name = name.unwrap_or_default();
     let shells = Shells::builtins();
     let Some(shell) = shells.completer(&name) else {
@@ -61,9 +81,19 @@ pub fn run(args: &Completion, screen: &Screen) -> Answer {
     shell
         .write_registration(VARIABLE, "skynet", "skynet", "skynet", &mut script)
         .map_err(|why| Failure::io("make", "the script", &why))?;
-    let script = String::from_utf8_lossy(&script);
-    screen.put(&script)?;
-    Ok(0)
+    Ok(String::from_utf8_lossy(&script).into_owned())
+}
+
+/// A script that knows all by itself: exo has a few options, and no names.
+fn whole(shell: Shell) -> String {
+    let shell = match shell {
+        Shell::Bash => aot::Shell::Bash,
+        Shell::Zsh => aot::Shell::Zsh,
+        Shell::Fish => aot::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    aot::generate(shell, &mut exo::cli::command(), "exo", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Answers a shell that completes; returns the exit code, `None` where none asks.
