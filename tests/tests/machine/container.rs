@@ -1,8 +1,8 @@
 //! A machine in a container of systemd-nspawn.
 
-use super::{Machine, SOON, make_root};
+use super::{Machine, SOON, make_bare_root, make_root};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use testkit::keeper::children;
@@ -47,9 +47,20 @@ impl Container {
     /// Makes one and boots it.
     #[track_caller]
     pub(crate) fn boot() -> Self {
+        Self::boot_of(|root| make_root(root, false))
+    }
+
+    /// One that has never seen the packages.
+    #[track_caller]
+    pub(crate) fn boot_bare() -> Self {
+        Self::boot_of(make_bare_root)
+    }
+
+    #[track_caller]
+    fn boot_of(lay_out: impl FnOnce(&Path)) -> Self {
         let scratch = Scratch::new();
         let root = scratch.join("root");
-        make_root(&root);
+        lay_out(&root);
         let holder = Command::new("unshare")
             .args(["--mount", "sh", "-c", SURROUNDINGS, "sh"])
             .arg(&root)

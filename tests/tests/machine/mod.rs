@@ -22,7 +22,9 @@ pub(crate) const SOON: u64 = 120;
 /// For fetching a distribution.
 const LONG: u64 = 590;
 /// What is in every one besides the least that Debian can be.
-const INCLUDED: &str = "systemd,systemd-sysv,dbus,procps,passwd";
+const INCLUDED: &str = "systemd,systemd-sysv,dbus,procps,passwd,python3";
+/// What one that boots by itself has, too.
+const KERNEL: &str = "linux-image-cloud-amd64,initramfs-tools,udev";
 /// Where the packages are in it.
 pub(crate) const PACKAGES: &str = "/srv/packages";
 
@@ -71,11 +73,10 @@ pub(crate) trait Machine {
 }
 
 /// Lays out a root folder in which the first packages are installed; and the second ones lie ready.
+/// With a kernel where it is to boot by itself.
 #[track_caller]
-pub(crate) fn make_root(root: &Path) {
-    fs::create_dir(root).unwrap();
-    let archive = distribution();
-    well(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(root));
+pub(crate) fn make_root(root: &Path, kernel: bool) {
+    unpack(root, kernel);
     for (folder, number) in [(&Packages::get().first, 1), (&Packages::get().second, 2)] {
         let to = root.join(PACKAGES.trim_start_matches('/')).join(number.to_string());
         fs::create_dir_all(&to).unwrap();
@@ -97,6 +98,23 @@ pub(crate) fn make_root(root: &Path) {
     load::put(root);
 }
 
+/// Lays out a root folder that has never seen the packages; those of a first way lie in its /srv.
+#[track_caller]
+pub(crate) fn make_bare_root(root: &Path) {
+    unpack(root, false);
+    for name in ["skynet", "python3-skynet"] {
+        let deb = Packages::find(&Packages::get().first, name, "deb");
+        fs::copy(&deb, root.join("srv").join(deb.file_name().unwrap())).unwrap();
+    }
+}
+
+#[track_caller]
+fn unpack(root: &Path, kernel: bool) {
+    fs::create_dir(root).unwrap();
+    let archive = distribution(kernel);
+    well(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(root));
+}
+
 #[track_caller]
 pub(crate) fn well(command: &mut Command) -> String {
     let output = run_within(LONG, command);
@@ -106,12 +124,14 @@ pub(crate) fn well(command: &mut Command) -> String {
 
 /// Returns an archive with a fresh distribution; fetched once for a target folder.
 #[track_caller]
-fn distribution() -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-systemd.tar");
+fn distribution(kernel: bool) -> PathBuf {
+    let (name, more) =
+        if kernel { ("debian-kernel.tar", KERNEL) } else { ("debian-systemd.tar", "") };
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if !path.exists() {
         let new = path.with_extension("new.tar");
         let mut command = Command::new("mmdebstrap");
-        command.args(["--quiet", "--variant=minbase"]).arg(format!("--include={INCLUDED}"));
+        command.args(["--quiet", "--variant=minbase"]).arg(format!("--include={INCLUDED},{more}"));
         well(command.arg("bookworm").arg(&new));
         fs::rename(new, &path).unwrap();
     }
