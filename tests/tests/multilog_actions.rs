@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -342,6 +342,35 @@ fn a_logger_killed_after_its_rotated_file_was_replaced_doubles_no_line() {
         pipe.write(&lines(50..60));
         logger.finish(&pipe);
         assert_holds(&dir, Stamp::Tai64n, 60, |_| true, rotation);
+    }
+}
+
+/// As behind a power cut, where lengths may be on disk and content not.
+#[test]
+fn a_log_that_is_longer_than_its_spool_explains_costs_no_later_line() {
+    for script in [&["t", "s1000000", "./d"][..], &["t", "s1000000", "./d", "./e"]] {
+        let (scratch, pipe, logger) = start(script);
+        pipe.write(&lines(0..50));
+        until(20, || pipe.is_empty());
+        until_idle(logger.pid());
+        logger.kill9();
+        let current = fs::OpenOptions::new().append(true).open(scratch.join("d/current"));
+        current.unwrap().write_all(&[0; 700]).unwrap();
+        let mut logger = again(&scratch, &pipe, script);
+        pipe.write(&lines(50..100));
+        until(20, || pipe.is_empty());
+        until_idle(logger.pid());
+        // What it noted since is true: a kill as always.
+        logger.kill9();
+        logger = again(&scratch, &pipe, script);
+        pipe.write(&lines(100..150));
+        logger.finish(&pipe);
+        let mut text = content(&scratch.join("d"));
+        let len = text.len();
+        text.retain(|byte| *byte != 0);
+        assert_eq!(len - text.len(), 700);
+        let verdict = judge(&text, Stamp::Tai64n, 150, |_| true);
+        assert!(verdict.is_fine(), "{verdict}");
     }
 }
 

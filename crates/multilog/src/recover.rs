@@ -84,16 +84,18 @@ impl Resume<'_> {
         let mut sink = Measure { left: rest, cut, in_line };
         let (raw, mut lines) = (input.waiting(), *self.lines);
         lines.feed(self.script, self.lead, raw, false, &mut sink);
-        let cut = sink.cut;
-        self.cut(input.spool.as_mut(), cut);
+        let Measure { left: more, cut, .. } = sink;
+        self.cut(input.spool.as_mut(), cut, more);
         Ok(())
     }
 
     /// Takes back the beginnings of lines that were not written to their ends, so that they are
-    /// written whole.
-    fn cut(&mut self, spool: Option<&mut Spool>, cut: &[u64]) {
+    /// written whole. `more` is there than the spool can have made: behind a power cut a file may have
+    /// its length without its content, and anybody may append. It stands for no line that is yet to come.
+    fn cut(&mut self, spool: Option<&mut Spool>, cut: &[u64], more: &[u64]) {
         let Some(spool) = spool else { return };
         for (i, log) in self.logs.iter_mut().enumerate() {
+            spool.totals[i] -= more[i];
             if cut[i] > 0 {
                 let id = (spool.places[i].dev, spool.places[i].ino);
                 let size = log.find(id).ok().flatten().and_then(|size| size.checked_sub(cut[i]));
