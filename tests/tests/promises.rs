@@ -13,7 +13,7 @@ const PROMISES: &[&str] = &[
     "L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9", "L10", "X1", "X2", "X3", "X4", "X5",
     "X6", "X7", "X8", "X9", "X10", "X11", "X12", "X13", "J1", "J2", "J3", "J4", "J5", "J6", "J7",
     "E1", "E2", "E3", "E4", "C1", "C2", "N1", "P1", "P2", "P3", "P3b", "P4", "P5", "P6", "P7",
-    "P8", "P9", "P10", "P11", "P12", "P14", "P15",
+    "P8", "P9", "P10", "P11", "P12", "P14", "P15", "D1", "D2", "D3", "D4", "D5", "D6", "D7",
 ];
 
 /// Returns the rows of the tables of promises: the promise, its text, the tests.

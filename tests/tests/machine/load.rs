@@ -165,11 +165,11 @@ impl Load {
     }
 }
 
-/// Returns the log of a service or participant.
+/// Returns the log of a service or participant; each file of it ends with a whole line.
 #[track_caller]
-fn log(machine: &mut impl Machine, name: &str) -> String {
+pub(crate) fn log(machine: &mut impl Machine, name: &str) -> String {
     let folder = format!("/var/log/skynet/{name}");
-    machine.well(&format!("cd {folder} && cat $(ls -d @* 2>/dev/null) current"))
+    machine.well(&format!("cd {folder} && sed -s '$a\\' $(ls -d @* 2>/dev/null) current"))
 }
 
 fn counts<'a>(words: impl Iterator<Item = &'a str>) -> HashMap<String, usize> {

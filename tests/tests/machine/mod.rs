@@ -1,11 +1,13 @@
 //! A Debian with the package that boots as machines do: systemd is its first process, in a container
-//! of systemd-nspawn.
+//! of systemd-nspawn, or on a processor that qemu emulates.
 
 // Each file of tests uses a part of it; helpers of tests fail by panicking.
 #![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
 pub(crate) mod container;
+pub(crate) mod emulated;
 pub(crate) mod load;
+mod volatile;
 
 use crate::rootfs::Packages;
 use std::fs;
