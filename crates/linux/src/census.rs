@@ -97,20 +97,37 @@ impl Census {
     /// # Errors
     /// `ENOENT` where there is no such process; `EINVAL` where /proc says something else.
     pub fn look(&self, pid: u32) -> Result<Process> {
+        let mut line = [0; 512];
+        let len = self.read(pid, b"/stat", &mut line)?;
+        Process::read(pid, &line[..len]).ok_or(Errno(libc::EINVAL))
+    }
+
+    /// Returns how many pages a process has in memory, counted one by one. [`Process::pages`] may be
+    /// behind by dozens for each processor, which is all that a small process has.
+    ///
+    /// # Errors
+    /// As [`Census::look`].
+    pub fn pages(&self, pid: u32) -> Result<u64> {
+        let mut line = [0; 128];
+        let len = self.read(pid, b"/statm", &mut line)?;
+        let pages = line[..len].split(|byte| *byte == b' ').nth(1).and_then(decimal::parse);
+        pages.ok_or(Errno(libc::EINVAL))
+    }
+
+    /// Reads the begin of a file of a process.
+    fn read(&self, pid: u32, name: &[u8], line: &mut [u8]) -> Result<usize> {
         let mut path = [0; 24];
         let number = Decimal::of(u64::from(pid));
         let digits = number.digits();
         path[..digits.len()].copy_from_slice(digits);
-        path[digits.len()..digits.len() + 5].copy_from_slice(b"/stat");
+        path[digits.len()..digits.len() + name.len()].copy_from_slice(name);
         let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno(libc::EINVAL))?;
-        let stat = file::open(self.0.raw(), path, libc::O_RDONLY, 0)?;
-        let mut line = [0; 512];
-        let len = match fd::read(stat.raw(), &mut line) {
+        let file = file::open(self.0.raw(), path, libc::O_RDONLY, 0)?;
+        match fd::read(file.raw(), line) {
             // It ended between the two calls.
-            Err(Errno(libc::ESRCH)) => return Err(Errno(libc::ENOENT)),
-            len => len?,
-        };
-        Process::read(pid, &line[..len]).ok_or(Errno(libc::EINVAL))
+            Err(Errno(libc::ESRCH)) => Err(Errno(libc::ENOENT)),
+            len => len,
+        }
     }
 }
 
@@ -148,6 +165,8 @@ mod tests {
         assert_eq!((found.pid, found.parent), (own, process::parent() as u32));
         assert!(found.is_alive() && found.pages > 0 && !found.name().is_empty());
         assert_eq!(census.look(u32::MAX), Err(Errno(libc::ENOENT)));
+        assert!(census.pages(own).unwrap() > 0);
+        assert_eq!(census.pages(u32::MAX), Err(Errno(libc::ENOENT)));
     }
 
     #[test]

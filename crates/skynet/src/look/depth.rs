@@ -303,7 +303,7 @@ fn exo(sight: &Sight, seen: &Seen, instances: &[Instance]) -> Vec<Part> {
 
 /// A process with all that it started.
 fn whole(sight: &Sight, role: &str, pid: u32) -> Part {
-    let usage = sight.processes.usage_of_all(pid);
+    let usage = sight.processes.counted_of_all(pid);
     Part { usage, ..alone(sight, role, pid) }
 }
 
@@ -315,7 +315,7 @@ fn alone(sight: &Sight, role: &str, pid: u32) -> Part {
         role: role.to_owned(),
         pid: Some(pid),
         age: process.map(|process| sight.processes.age(&process)),
-        usage: sight.processes.usage(pid),
+        usage: sight.processes.counted(pid),
         what: name.unwrap_or_default(),
     }
 }

@@ -95,6 +95,22 @@ impl Processes {
         self.look(pid).as_ref().map(Usage::of).unwrap_or_default()
     }
 
+    /// Returns what a process uses, its memory counted, which takes a look of its own.
+    #[must_use]
+    pub fn counted(&self, pid: u32) -> Usage {
+        let usage = self.usage(pid);
+        match Census::open().and_then(|census| census.pages(pid)) {
+            Ok(pages) => Usage { memory: pages.saturating_mul(census::page()), ..usage },
+            Err(_) => usage,
+        }
+    }
+
+    /// The same of a process and all its descendants.
+    #[must_use]
+    pub fn counted_of_all(&self, pid: u32) -> Usage {
+        self.family(pid).into_iter().fold(Usage::default(), |sum, pid| sum.and(self.counted(pid)))
+    }
+
     /// Returns what a process and all its descendants use.
     #[must_use]
     pub fn usage_of_all(&self, pid: u32) -> Usage {
@@ -182,7 +198,7 @@ mod tests {
     fn we_are_among_them_and_alive() {
         let own = std::process::id();
         let all = Processes::read(&[]);
-        assert!(all.is_alive(own) && all.usage(own).memory > 0);
+        assert!(all.is_alive(own) && all.counted(own).memory > 0);
         let others = Processes::read(&[own]);
         assert!(others.get(own).is_none() && others.look(own).is_some_and(|it| it.is_alive()));
         let parent = all.get(own).unwrap().parent;

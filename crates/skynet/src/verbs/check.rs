@@ -1,6 +1,6 @@
 //! `skynet check`: what is wrong with configuration and service directories.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{Answer, Failure, code};
 use crate::finding::{self, Finding};
 use crate::here::Here;
 use crate::lint::{directory, folder, participant, queues, site};
@@ -68,6 +68,9 @@ pub fn run(args: &Check, here: &Here) -> Answer {
         }
     }
     findings.extend(queues::look(&participants, here.is_system()));
+    if picked.some_are_unknown && targets.services.is_empty() && targets.files.is_empty() {
+        return Ok(code::UNKNOWN);
+    }
     let looked_at = [(targets.services.len(), "service"), (targets.files.len(), "file")];
     let summary = format!("checked {}", finding::counted(&looked_at));
     let code = finding::show(&findings, &here.screen, args.json, args.strict, summary.trim_end())?;
