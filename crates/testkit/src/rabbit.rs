@@ -80,7 +80,7 @@ impl Rabbit {
     pub fn vhost(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("v{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        self.call(&format!("rabbit_vhost:add(<<\"{name}\">>, <<\"t\">>)."));
+        self.ask(&format!("rabbit_vhost:add(<<\"{name}\">>, <<\"t\">>)."));
         self.permit(&name, ".*");
         name
     }
@@ -90,7 +90,7 @@ impl Rabbit {
     /// # Panics
     /// Where there is no such virtual host.
     pub fn permit(&self, vhost: &str, read: &str) {
-        self.call(&format!(
+        self.ask(&format!(
             "rabbit_auth_backend_internal:set_permissions(<<\"{USER}\">>, <<\"{vhost}\">>, \
              <<\".*\">>, <<\".*\">>, <<\"{read}\">>, <<\"t\">>)."
         ));
@@ -105,8 +105,8 @@ impl Rabbit {
         self.try_call(expression).unwrap_or_else(|| panic!("{expression} failed"))
     }
 
-    /// Asks it something that changes nothing: tried again where a busy node does not answer, as while
-    /// a queue begins or ends.
+    /// Asks it something that changes nothing the second time: tried again where a busy node does not
+    /// answer, as while a queue begins or ends.
     #[track_caller]
     fn ask(&self, expression: &str) -> String {
         let mut said = None;
