@@ -9,10 +9,11 @@ mod site;
 use connected::Vhost;
 use serde_json::Value;
 use served::{launch, objects, pairs, path, process, serve, stands, state};
-use site::{Kind, Place, Site};
+use site::{Kind, Person, Place, Site};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
-use testkit::rabbit::Rabbit;
+use testkit::rabbit::{PASSWORD, Rabbit};
 use work::Reader;
 
 const ENGINE: &str = "ruote_workitems";
@@ -304,5 +305,67 @@ fn where_rabbitmq_is_not_reached_each_verb_says_so() {
             let said = site.ends(111, args);
             assert!(said.contains("broker.password-file is missing"), "{said}");
         }
+    });
+}
+
+#[test]
+fn who_runs_a_process_over_rabbitmq_stays_with_it_and_others_of_the_group_are_refused() {
+    Site::each(|kind| {
+        let vhost = Vhost::new();
+        let site = vhost.machine(kind);
+        participants(&site, &["a"]);
+        let yaml = "process: p\nfields: {x: 1.0}\nsteps: [do: a]\n";
+        let file = process(&site, "p.yaml", yaml);
+        let output = site.skynet(&["engine", "run", &file]);
+        assert_eq!(output.code, Some(0), "{output:?}");
+        assert_eq!(output.out(), "{\"__result__\":true,\"x\":1.0}\n");
+        let failing = yaml.replace("do: a", "{do: a, with: {do: fail}}");
+        let output = site.skynet(&["engine", "run", &process(&site, "q.yaml", &failing)]);
+        assert_eq!(output.code, Some(1), "{output:?}");
+        assert!(output.err().contains("it broke (exit 11)"), "{output:?}");
+        if kind == Kind::System {
+            for args in [
+                &["launch", &file][..],
+                &["register", "a"],
+                &["submit", "a", "--wfid", "w", "{\"fields\":{}}"],
+            ] {
+                let refused = site.skynet_of(Person::Ann, args);
+                assert_eq!(refused.code, Some(1), "{args:?} {refused:?}");
+                assert!(refused.err().contains("ask root"), "{refused:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_password_stands_in_no_process_log_or_file_of_an_engine() {
+    Site::each(|kind| {
+        let vhost = Vhost::new();
+        let site = vhost.machine(kind);
+        participants(&site, &["a"]);
+        serve(&site);
+        let wfid = launch(&site, &process(&site, "p.yaml", "process: p\nsteps: [do: a]\n"));
+        site.until(|| state(&site, &wfid) == "done");
+        let engines = site.pids("skynet");
+        assert!(!engines.is_empty());
+        for pid in engines {
+            for name in ["cmdline", "environ"] {
+                let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap();
+                assert!(!String::from_utf8_lossy(&bytes).contains(PASSWORD), "{name}");
+            }
+        }
+        assert!(!site.own_log().contains(PASSWORD));
+        let folder = site.at(Place::Store).join("engine");
+        let files: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(files.iter().any(|file| file.ends_with(format!("{wfid}.json"))), "{files:?}");
+        for file in files {
+            assert!(!fs::read_to_string(&file).unwrap().contains(PASSWORD), "{}", file.display());
+        }
+        // What others may read is refused, and what is wrong with it is said.
+        let file = site.at(Place::Config).join("password");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        let said = site.ends(111, &["register", "a"]);
+        assert!(said.contains("chmod 600 it") && !said.contains(PASSWORD), "{said}");
     });
 }
