@@ -84,7 +84,8 @@ pub fn run(args: &Cancel, here: &Here) -> Answer {
     Ok(report.code(picked.some_are_unknown))
 }
 
-/// Returns the names that are looked for here, and those that only other machines may know.
+/// Returns the names that are looked for here, and those that only other machines may have at work:
+/// steps of theirs may have been done here before.
 fn split(
     args: &Cancel,
     here: &Here,
@@ -92,7 +93,8 @@ fn split(
 ) -> Result<(Vec<String>, Vec<String>), Failure> {
     let (mut local, mut everywhere) = (Vec::new(), Vec::new());
     for name in &args.names {
-        let is_here = || Ok::<_, Failure>(!reader.jobs_of(name)?.is_empty());
+        let is_open = |job: &Job| job.subject.state != State::Stop;
+        let is_here = || Ok::<_, Failure>(reader.jobs_of(name)?.iter().any(is_open));
         let is_wfid = !pick::is_pattern(name) && pick::number(name).is_none();
         let is_other = is_remote(args, here) && is_wfid && !is_here()?;
         (if is_other { &mut everywhere } else { &mut local }).push(name.clone());
@@ -130,7 +132,11 @@ fn tell_all(
     rabbit::cancel_everywhere(&here.site.broker, all, args.flavour.into())?;
     for wfid in everywhere {
         let about = About { wfid: Some(wfid.clone()), ..About::default() };
-        report.done(&about, "told", "nothing of it is known here; every machine is told");
+        report.done(
+            &about,
+            "told",
+            "nothing of it waits or is worked on here; every machine is told",
+        );
     }
     Ok(())
 }
