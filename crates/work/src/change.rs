@@ -3,6 +3,7 @@
 mod asked;
 mod attempt;
 mod blob;
+mod drops;
 mod fault;
 mod group;
 mod job;
@@ -341,6 +342,14 @@ pub enum Change {
         /// As it came.
         bytes: Vec<u8>,
     },
+    /// Records what is made of a file of a drop folder, once. [`Applied::Seen`] where that was done,
+    /// and what the change comes to otherwise.
+    Dropped {
+        /// What tells the file from all others.
+        file: i64,
+        /// What is made of it.
+        change: Box<Change>,
+    },
     /// Removes jobs that stopped before a moment; where it begins with the first job, also classes of
     /// faults that were not seen since, acts from before, and rules that ended before. As long as the
     /// store has more than so many bytes in use, jobs that stopped later are removed as well.
@@ -400,6 +409,8 @@ pub enum Applied {
     },
     /// The job was recorded before.
     Known(JobId),
+    /// The file was recorded before: it is to be removed, and nothing else.
+    Seen,
     /// A group of jobs was recorded.
     Requested(RequestId),
     /// The group was recorded before.

@@ -2,7 +2,7 @@
 
 use crate::change::{Applied, Change, NewJob};
 use crate::envelope;
-use crate::item::Invalid;
+use crate::item::{self, Invalid};
 use crate::place::make_folder;
 use crate::store::{Error, Store};
 use crate::trouble::Trouble;
@@ -170,25 +170,41 @@ impl DropFolder {
             self.remove(path)?;
             return self.note(path, &found, store, collected);
         }
-        let mut change = match read(path, self.limit) {
-            Ok(bytes) => self.change(path, &found, bytes),
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        if self.keep(path, &found, store, collected)? { self.remove(path) } else { Ok(()) }
+    }
+
+    /// Records what a file is, unless that was done. Tells whether it was there.
+    fn keep(
+        &self,
+        path: &Path,
+        found: &Metadata,
+        store: &mut Store,
+        collected: &mut Collected,
+    ) -> Result<bool, Trouble> {
+        let once = |change| Change::Dropped { file: sum_of(path, found), change: Box::new(change) };
+        let change = match read(path, self.limit) {
+            Ok(bytes) => self.change(path, found, bytes),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
             Err(e) if is_of_machine(&e) => return Err(self.trouble("read", path, e)),
-            Err(e) => self.burial(&found, format!("unable to read it: {e}"), &[]),
+            Err(e) => self.burial(found, format!("unable to read it: {e}"), &[]),
         };
+        let change = once(change);
         let mut made = store.apply(&change);
-        if let (Err(Error::Refused(why)), Change::Submit(job)) = (&made, &change) {
-            change = self.burial(&found, why.to_string(), &job.item);
-            made = store.apply(&change);
+        if let (Err(Error::Refused(why)), Change::Dropped { change, .. }) = (&made, &change)
+            && let Change::Submit(job) = &**change
+        {
+            made = store.apply(&once(self.burial(found, why.to_string(), &job.item)));
         }
         match made {
+            // Whoever did that died before it was removed, or is about to remove it.
+            Ok(Applied::Seen) => {}
             Ok(Applied::Known(_)) => collected.known += 1,
             Ok(Applied::Buried(_)) => collected.buried += 1,
             Ok(_) => collected.submitted += 1,
             Err(Error::Trouble(trouble)) => return Err(trouble),
             Err(Error::Refused(_)) => collected.odd += 1,
         }
-        self.remove(path)
+        Ok(true)
     }
 
     /// Keeps that something was there which is not read: it may be a way to another's file.
@@ -283,6 +299,14 @@ fn taken_name(inode: u64, (seconds, nanos): (i64, i64), name: &OsStr) -> Vec<u8>
     taken
 }
 
+/// Returns what tells a file that was taken from all others, also from one that is put there again
+/// with the same number, time and name: nobody changes it any more, so it says when it was moved.
+fn sum_of(taken: &Path, found: &Metadata) -> i64 {
+    let mut whole = format!("{}.{}.", found.ctime(), found.ctime_nsec()).into_bytes();
+    whole.extend_from_slice(taken.file_name().unwrap_or_default().as_bytes());
+    item::checksum(&whole)
+}
+
 /// Returns what names the job of a file that was taken, where its item does not.
 fn job_name(taken: &[u8]) -> String {
     format!("drop!{}", String::from_utf8_lossy(taken))
@@ -311,4 +335,78 @@ fn is_of_machine(error: &io::Error) -> bool {
     use libc::{EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS};
     const ALL: [i32; 7] = [EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS];
     error.raw_os_error().is_some_and(|code| ALL.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{Ask, Ended, Policy};
+    use crate::clock::{Clock, Now};
+    use crate::open::Safety;
+    use crate::place::Place;
+    use std::sync::Arc;
+
+    /// It is always the same moment.
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> Now {
+            Now::default()
+        }
+
+        fn boot(&self) -> String {
+            "boot".to_owned()
+        }
+    }
+
+    /// Takes what is first in a queue and says that it is done. Tells whether there was something.
+    fn work(store: &mut Store, queue: &str) -> bool {
+        let (queue, policy) = (queue.to_owned(), Policy::default());
+        let open = Change::OpenTaker { queue, policy };
+        let Applied::Opened(taker) = store.apply(&open).unwrap() else { panic!("not opened") };
+        let take = Change::Take { taker, ask: Ask::Now, instance: "i".to_owned() };
+        let job = match store.apply(&take).unwrap() {
+            Applied::Taken(job) => Some(job),
+            _ => None,
+        };
+        let is_some = job.is_some();
+        if let Some(job) = job {
+            let ended = Ended { output: Some(job.item), ..Ended::default() };
+            store.apply(&Change::End(job.lease, Box::new(ended))).unwrap();
+        }
+        store.apply(&Change::CloseTaker(taker)).unwrap();
+        is_some
+    }
+
+    #[test]
+    fn what_was_recorded_and_not_yet_removed_is_no_second_request() {
+        let scratch = testkit::Scratch::new();
+        let place = Place::new(scratch.join("store"));
+        let mut store = Store::open(&place, Arc::new(Stopped), Safety::Kill).unwrap();
+        let drops = scratch.join("drops");
+        let mut folder = DropFolder::open(&drops, "q", item::LARGEST).unwrap();
+        let good = br#"{"skynet":1,"reply-to":"answers","item":{"fei":{"wfid":"w","expid":"0"},"fields":{}}}"#;
+        for (name, bytes) in [("good", &good[..]), ("bad", b"nonsense")] {
+            fs::write(drops.join(name), bytes).unwrap();
+        }
+        let mut collected = Collected::default();
+        for entry in fs::read_dir(&drops).unwrap().map(Result::unwrap) {
+            if entry.file_name() != ".taken" {
+                let taken = folder.take_away(&entry, &mut store, &mut collected).unwrap().unwrap();
+                let found = fs::symlink_metadata(&taken).unwrap();
+                assert!(folder.keep(&taken, &found, &mut store, &mut collected).unwrap());
+            }
+        }
+        // Here it was killed. The item is done and answered before somebody looks again.
+        assert_eq!((collected.submitted, collected.buried), (1, 1));
+        assert!(work(&mut store, "q") && work(&mut store, "answers"));
+        assert_eq!(folder.collect(&mut store).unwrap(), Collected::default());
+        assert_eq!(fs::read_dir(folder.taken()).unwrap().count(), 0);
+        assert!(!work(&mut store, "answers"), "it is answered once");
+
+        // Who asks again is answered again, also with a file that looks the same.
+        fs::write(drops.join("good"), good).unwrap();
+        assert_eq!(folder.collect(&mut store).unwrap().known, 1);
+        assert!(!work(&mut store, "q") && work(&mut store, "answers"));
+    }
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS];
 
 /// Version of the tables that this program knows.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -261,6 +261,15 @@ CREATE TABLE rule (
 ) STRICT;
 
 CREATE INDEX dead_job ON dead (job) WHERE job IS NOT NULL;
+";
+
+/// Which files of drop folders are recorded: one that was not removed yet is not asked for again.
+const DROPS: &str = "
+CREATE TABLE dropped (
+    id INTEGER PRIMARY KEY,
+    file INTEGER NOT NULL UNIQUE,
+    at INTEGER NOT NULL
+) STRICT;
 ";
 
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.

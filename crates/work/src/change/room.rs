@@ -58,6 +58,7 @@ impl Tx<'_> {
         let is_too_large = self.pages()?.used_bytes() > most;
         let just_now = Wall(self.now.wall.0.saturating_sub(JUST_NOW_US));
         let before = if is_too_large { before.max(just_now) } else { before };
+        self.forget_drops(before)?;
         let last = "SELECT max(id), count(*), max(submitted_at) FROM
             (SELECT id, submitted_at FROM job WHERE id > ?1 ORDER BY id LIMIT ?2)";
         let read = |row: &rusqlite::Row<'_>| {

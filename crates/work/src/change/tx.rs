@@ -112,7 +112,7 @@ impl<'a> Tx<'a> {
         }
     }
 
-    fn make_steps(&mut self, change: &Change) -> Result<Applied, Stop> {
+    pub(super) fn make_steps(&mut self, change: &Change) -> Result<Applied, Stop> {
         match change {
             Change::Submit(job) => self.submit(job),
             Change::Request(request) => self.request(request),
@@ -144,6 +144,7 @@ impl<'a> Tx<'a> {
             Change::Bury { queue, owner, fault, reason, bytes } => {
                 self.bury(queue, *owner, None, *fault, reason, bytes)
             }
+            Change::Dropped { file, change } => self.dropped(*file, change),
             Change::Clean { before, most, after, at_most } => {
                 self.clean(*before, *most, *after, *at_most)
             }
