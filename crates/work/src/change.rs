@@ -115,6 +115,15 @@ impl NewJob {
         let Identity { wfid, rest } = named.unwrap_or_else(unnamed);
         Ok(Self { queue: queue.to_owned(), wfid, identity: rest, ..job })
     }
+
+    /// Names it by who sends it and by what it is, too: several may be made of one item, and what is
+    /// sent again with the next attempt is recorded once.
+    #[must_use]
+    pub fn named_apart(mut self, by: &str) -> Self {
+        let sum = item::checksum(&self.item);
+        self.identity = format!("{}!{by}!{sum:016x}", self.identity);
+        self
+    }
 }
 
 /// A group of jobs to be recorded, all or none.
@@ -490,6 +499,8 @@ pub enum Refused {
     Queue(String, &'static str),
     /// It is no work item, and why.
     Item(String),
+    /// Another item has its name: other bytes, or another owner.
+    Named(JobId),
     /// The value makes no sense, and why.
     Senseless(&'static str),
 }
@@ -505,6 +516,11 @@ impl fmt::Display for Refused {
             Self::Locked(by) => write!(f, "locked by {by}"),
             Self::Queue(name, flaw) => write!(f, "the name of a queue, {name:?}, {flaw}"),
             Self::Item(why) => f.write_str(why),
+            Self::Named(JobId(job)) => write!(
+                f,
+                "job {job} has its name (fei and dispatched_at) and is another item or another \
+                 user's; give it another name"
+            ),
             Self::Senseless(why) => f.write_str(why),
         }
     }

@@ -431,7 +431,11 @@ impl Worker {
                 let to = Forwarded { slot, serial, ticket };
                 let ticket = self.control.expect_sent(to);
                 self.large.sends(ticket, bytes);
-                self.broker.send(ticket, NewJob { owner: Some(owner), ..job });
+                let job = NewJob { owner: Some(owner), ..job };
+                // One without a name has the ticket's.
+                let is_named = !job.wfid.is_empty();
+                let by = &self.settings.participant;
+                self.broker.send(ticket, if is_named { job.named_apart(by) } else { job });
                 if let Some(talk) = self.slots[slot].talk() {
                     talk.expect_sent();
                 }

@@ -209,7 +209,7 @@ impl Tx<'_> {
         let name = format!("dead!{}", id.0);
         let job = NewJob::from_item(&dead.queue, dead.bytes.clone(), LARGEST, &name);
         let job = job.map_err(|why| Refused::Item(why.to_string()))?;
-        self.submit(&NewJob { owner: dead.owner, ..job })
+        self.submit_apart(&NewJob { owner: dead.owner, ..job })
     }
 }
 

@@ -32,6 +32,9 @@ impl Tx<'_> {
             }
         }
         if let Some(known) = self.find(&job.wfid, &job.identity, &job.queue)? {
+            if !self.is_same(known, job)? {
+                return Err(Refused::Named(known).into());
+            }
             self.asked_again(known, job)?;
             return Ok(Applied::Known(known));
         }
@@ -69,12 +72,33 @@ impl Tx<'_> {
         Ok(Applied::Submitted { job: id, label_unknown: !known })
     }
 
+    /// Tells whether a job of the same name is of the same item: byte for byte, and by the same user.
+    /// What is not there any more cannot be compared.
+    fn is_same(&self, known: JobId, new: &NewJob) -> Result<bool, Stop> {
+        if self.job(known)?.owner != new.owner {
+            return Ok(false);
+        }
+        let sql = "SELECT sum = ?2 AND length(bytes) = ?3 FROM item WHERE job = ?1";
+        let (sum, length) = (item::checksum(&new.item), new.item.len() as u64);
+        let same =
+            self.first(sql, params![known.0, sum, length.cast_signed()], |row| row.get(0))?;
+        Ok(same.unwrap_or(true))
+    }
+
+    /// Records a job that nobody can give another name: where one is another item's, it is named by
+    /// its bytes, too.
+    pub(super) fn submit_apart(&mut self, job: &NewJob) -> Result<Applied, Stop> {
+        match self.submit(job) {
+            Err(Stop::Refused(Refused::Named(_))) => self.submit(&job.clone().named_apart("")),
+            made => made,
+        }
+    }
+
     /// Sees to it that whoever submits a job once more gets the answer that is recorded, or the one
     /// that will be. An answer that still waits for its taker is not sent twice.
     fn asked_again(&mut self, known: JobId, new: &NewJob) -> Result<(), Stop> {
         let job = self.job(known)?;
-        // An answer is for who asked, not for who knows a name.
-        if job.owner != new.owner || job.reply_to.is_none() && new.reply_to.is_none() {
+        if job.reply_to.is_none() && new.reply_to.is_none() {
             return Ok(());
         }
         let name = job.answer_name();
@@ -146,7 +170,8 @@ impl Tx<'_> {
         if *queue != *new.queue {
             return Err(Refused::Senseless("it is of another queue than its taker").into());
         }
-        let (Applied::Known(id) | Applied::Submitted { job: id, .. }) = self.submit(new)? else {
+        let (Applied::Known(id) | Applied::Submitted { job: id, .. }) = self.submit_apart(new)?
+        else {
             return Err(Refused::Absent("job").into());
         };
         let job = self.job(id)?;

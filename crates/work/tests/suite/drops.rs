@@ -2,7 +2,7 @@
 
 use crate::conformance::{arrived, done, event, send, settled};
 use crate::embedded::settings;
-use crate::support::{Moved, World, item, place};
+use crate::support::{Moved, World, item, job, place};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 use testkit::Scratch;
 use work::embedded::Settings;
-use work::{Ask, Broker, Collected, DropFolder, Embedded, Event, Reader};
+use work::{Ask, Broker, Collected, DropFolder, Embedded, Event, NewJob, Reader};
 
 const LIMIT: usize = 100;
 
@@ -77,6 +77,19 @@ fn what_was_moved_away_and_not_yet_removed_is_not_recorded_twice() {
         assert_eq!(folder.collect(&mut world.store).unwrap(), expected);
         assert!(!left.exists());
     }
+}
+
+#[test]
+fn an_item_that_has_the_name_of_another_is_a_dead_item_and_says_so() {
+    let mut world = World::new();
+    let (mut folder, path) = folder(&world.scratch);
+    world.submit(NewJob { identity: "a!!".to_owned(), owner: Some(7), ..job("a") });
+    fs::write(path.join("his"), item("a")).unwrap();
+    let expected = Collected { buried: 1, ..Collected::default() };
+    assert_eq!(folder.collect(&mut world.store).unwrap(), expected);
+    let [dead] = &world.reader().dead(9).unwrap()[..] else { panic!("not one dead item") };
+    assert_eq!((dead.owner, &dead.bytes), (Some(0), &item("a")));
+    assert!(dead.reason.starts_with("job 1 has its name"), "{}", dead.reason);
 }
 
 #[test]
@@ -204,10 +217,7 @@ fn who_makes_up_a_label_for_each_item_is_told_to_stop() {
     let mut world = World::new();
     let submit = |n: usize| {
         let label = format!("l {n}");
-        work::Change::Submit(Box::new(work::NewJob {
-            label,
-            ..crate::support::job(&n.to_string())
-        }))
+        work::Change::Submit(Box::new(NewJob { label, ..job(&n.to_string()) }))
     };
     for n in 0..1000 {
         world.apply(&submit(n));

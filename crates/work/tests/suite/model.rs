@@ -1,6 +1,6 @@
 //! The life of a job in the store.
 
-use crate::support::{World, fault, item, job, opened};
+use crate::support::{World, ann, fault, item, job, opened};
 use machine::work::{Fault, Limit, Reach};
 use std::time::Duration;
 use work::{
@@ -51,6 +51,53 @@ fn what_is_submitted_twice_is_recorded_once() {
     assert_eq!(world.take(Ask::Now), None);
     let other = NewJob { queue: "other".to_owned(), ..job("a") };
     assert_ne!(world.submit(other), id, "in another queue it is another");
+}
+
+#[test]
+fn another_item_of_a_name_is_refused_and_one_that_cannot_be_named_anew_is_named_apart() {
+    let mut world = World::new();
+    let id = world.submit(NewJob { owner: Some(7), ..job("a") });
+    let other_bytes = NewJob { item: item("b"), owner: Some(7), ..job("a") };
+    let other_owner = NewJob { owner: Some(8), ..job("a") };
+    for other in [&other_bytes, &other_owner] {
+        let refused = world.refused(&Change::Submit(Box::new(other.clone())));
+        assert_eq!(refused, Refused::Named(id));
+        assert!(refused.to_string().contains("job 1 has its name"), "{refused}");
+    }
+    let parts = ["c", "d"].map(|part| NewJob { item: item(part), ..job("a") }.named_apart("p"));
+    let jobs = parts.clone().map(|part| world.submit(part));
+    assert!(jobs[0] != id && jobs[1] != id && jobs[0] != jobs[1], "{jobs:?}");
+    let again = world.apply(&Change::Submit(Box::new(parts[1].clone())));
+    assert_eq!(again, Applied::Known(jobs[1]), "the next attempt forwards it once more");
+
+    let reason = "has its name".to_owned();
+    let (queue, bytes) = ("q".to_owned(), item("a"));
+    let bury = Change::Bury { queue, owner: Some(8), fault: Fault::INVALID, reason, bytes };
+    let Applied::Buried(dead) = world.apply(&bury) else { panic!("not buried") };
+    world.submit(NewJob { identity: "a!!".to_owned(), ..job("a") });
+    let revived = world.apply(&Change::Asked(ann(), Asked::Revive(dead)));
+    assert!(matches!(revived, Applied::Submitted { .. }), "{revived:?}");
+}
+
+#[test]
+fn messages_that_differ_are_never_one_job() {
+    let mut world = World::new();
+    let taker = world.taker;
+    let arrive = |bytes: &str| Change::Arrive {
+        job: Box::new(NewJob { item: item(bytes), ..job("a") }),
+        taker,
+        ask: Ask::Now,
+        instance: "q_0".to_owned(),
+    };
+    let take = |world: &mut World, bytes: &str| match world.apply(&arrive(bytes)) {
+        Applied::Taken(taken) => Some(taken.item),
+        _ => None,
+    };
+    assert_eq!(take(&mut world, "a"), Some(item("a")));
+    assert_eq!(take(&mut world, "b"), Some(item("b")));
+    for known in ["a", "b"] {
+        assert_eq!(take(&mut world, known), None, "it was delivered twice");
+    }
 }
 
 #[test]
@@ -331,7 +378,8 @@ fn who_submits_a_finished_job_again_gets_its_answer_again_and_it_is_not_run() {
         again(&mut world, asked("a"));
     }
     let elsewhere = NewJob { reply_to: Some("others".to_owned()), ..job("a") };
-    again(&mut world, NewJob { owner: Some(7), ..elsewhere.clone() });
+    let his = Change::Submit(Box::new(NewJob { owner: Some(7), ..elsewhere.clone() }));
+    assert!(matches!(world.refused(&his), Refused::Named(_)));
     assert_eq!(answers(&world, "others").0, 0, "it is not his");
     again(&mut world, elsewhere);
     assert_eq!(answers(&world, "others").1.len(), 1);
