@@ -9,6 +9,10 @@ use std::fmt;
 /// Largest item that is taken unless something else is set: 16 MiB.
 pub const LARGEST: usize = 16 << 20;
 
+/// Most bytes of each half of a name: it stands in an index, in the log and in whatever is told of the
+/// item.
+pub const NAME: usize = 1024;
+
 /// Class of an error unless something else is set: one that the engine knows.
 pub const ERROR_CLASS: &str = "Ruote::Amqp::RemoteError";
 
@@ -93,6 +97,13 @@ pub fn identity(item: &[u8], limit: usize) -> Result<Option<Identity>, Invalid> 
     let fei: Fei<'_> = object(fei.get().as_bytes())?;
     let below = fei.subid.filter(|id| !id.is_empty()).or(fei.sub_wfid).unwrap_or_default();
     let dispatched = fields.dispatched_at.unwrap_or_default();
+    let rest = fei.expid.len() + below.len() + dispatched.len() + 2;
+    for (what, bytes) in [("fei.wfid", fei.wfid.len()), ("the rest of its name", rest)] {
+        if bytes > NAME {
+            let why = format!("{what} has {bytes} bytes; {NAME} are allowed");
+            return Err(Invalid::NotAnItem(why));
+        }
+    }
     Ok(Some(Identity {
         rest: format!("{}!{below}!{dispatched}", fei.expid),
         wfid: fei.wfid.into_owned(),
@@ -219,6 +230,20 @@ mod tests {
         assert_eq!((&*found.wfid, &*found.rest), ("20261122-0807-bakugi", "0_1_0!7f3c!now"));
         let old = r#"{"fei":{"wfid":"w","expid":"0","subid":"","sub_wfid":"s"},"fields":{}}"#;
         assert_eq!(identity(old.as_bytes(), LARGEST).unwrap().unwrap().rest, "0!s!");
+    }
+
+    #[test]
+    fn a_name_has_a_limit() {
+        let named = |wfid: usize, expid: usize| {
+            let (wfid, expid) = ("w".repeat(wfid), "e".repeat(expid));
+            let item = format!(r#"{{"fei":{{"wfid":"{wfid}","expid":"{expid}"}},"fields":{{}}}}"#);
+            identity(item.as_bytes(), LARGEST).map_err(|why| why.to_string())
+        };
+        assert!(named(NAME, NAME - 2).is_ok());
+        let said = named(NAME + 1, 1).unwrap_err();
+        assert!(said.ends_with("fei.wfid has 1025 bytes; 1024 are allowed"), "{said}");
+        let said = named(1, NAME).unwrap_err();
+        assert!(said.ends_with("the rest of its name has 1026 bytes; 1024 are allowed"), "{said}");
     }
 
     #[test]
