@@ -10,6 +10,7 @@ use host::{DONE, Site, item, private_kib};
 use machine::work::{Fault, State};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
@@ -139,6 +140,26 @@ fn a_finished_item_that_comes_again_is_not_run_again() {
     assert_eq!(host::lines(&did), ["w", "v"]);
     assert_eq!(site.reader().jobs_of("w").unwrap().len(), 1);
     assert!(exo.end().success());
+}
+
+#[test]
+fn a_drop_folder_that_was_away_is_watched_again_when_it_is_back() {
+    let site = Site::per_item(DONE, "");
+    let _exo = site.exo();
+    assert_eq!(site.work("before", "{}").fault, Some(Fault::NONE));
+    let folder = site.join("spool/p");
+    let owner = fs::metadata(&folder).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    site.until(|| site.log().contains("looking at it every 5 s"));
+    for (path, mode) in [(folder.clone(), 0o3733), (folder.join(".taken"), 0o700)] {
+        fs::create_dir(&path).unwrap();
+        chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    site.until(|| site.log().contains("is watched again"));
+    for wfid in ["after", "later"] {
+        assert_eq!(site.work(wfid, "{}").fault, Some(Fault::NONE));
+    }
 }
 
 #[test]

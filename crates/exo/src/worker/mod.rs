@@ -3,6 +3,7 @@
 mod act;
 mod answer;
 mod control;
+mod drops;
 mod hear;
 mod large;
 mod link;
@@ -19,6 +20,7 @@ use crate::order::{DRAINED, Order};
 use crate::settings::{self, BrokerKind, Life, Settings};
 use ::log::{error, info, warn};
 use control::Control;
+use drops::Drops;
 use large::Large;
 use link::AT_ONCE;
 use log::Log;
@@ -32,7 +34,6 @@ use std::time::Duration;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::flags::EAGAIN;
-use sys::linux::watch::{self, Watcher};
 use sys::linux::{socket, time};
 use sys::program::TROUBLE;
 use troubles::Troubles;
@@ -100,7 +101,7 @@ struct Worker {
     keeper: Fd,
     control: Control,
     /// Sees files that arrive in the drop folder.
-    drops: Option<Watcher>,
+    drops: Option<Drops>,
     log: Log,
     slots: Vec<Slot>,
     large: Large,
@@ -142,7 +143,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
     let rules = rules(&settings);
     let names = settings.instance_names();
     let slots = (0..).zip(names).map(|(number, name)| Slot::new(name, number, rules)).collect();
-    let drops = watch_drops(&settings);
+    let drops = Drops::watch(&settings, now());
     let control = Control::new(
         ends.control,
         ends.keeper_pid.cast_unsigned(),
@@ -248,20 +249,6 @@ fn drop_folder(settings: &Settings) -> std::path::PathBuf {
     settings.spool.join(&settings.queue)
 }
 
-/// Watches the drop folder; where that cannot be, items are seen at the next start only.
-fn watch_drops(settings: &Settings) -> Option<Watcher> {
-    if settings.broker.kind == BrokerKind::RabbitMq {
-        return None;
-    }
-    let folder = drop_folder(settings);
-    let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).ok()?;
-    let watcher = Watcher::new().and_then(|watcher| {
-        watcher.add(&path, watch::APPEARED)?;
-        Ok(watcher)
-    });
-    watcher.inspect_err(|why| warn!("unable to watch {}: {why}", folder.display())).ok()
-}
-
 fn rules(settings: &Settings) -> Rules {
     let mode = match settings.mode {
         settings::Mode::PerItem => Mode::PerItem,
@@ -362,7 +349,8 @@ impl Worker {
 
     fn deadline(&self) -> Option<Mono> {
         let machines = self.slots.iter().map(|slot| slot.machine.deadline());
-        let first = machines.fold(self.log.deadline(), earlier);
+        let drops = self.drops.as_ref().and_then(Drops::deadline);
+        let first = machines.fold(earlier(self.log.deadline(), drops), earlier);
         earlier(earlier(first, self.control.deadline()), self.large.deadline())
     }
 

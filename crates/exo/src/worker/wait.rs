@@ -1,5 +1,6 @@
 //! Waiting for everything at once.
 
+use super::drops::Drops;
 use super::link::Link;
 use super::{Worker, now};
 use ::log::warn;
@@ -27,8 +28,11 @@ impl Worker {
         if is_ready(0) {
             self.hear_keeper();
         }
-        if is_ready(2) {
-            self.look_for_drops();
+        if let Some(drops) = &mut self.drops {
+            let is_due = drops.deadline().is_some_and(|at| at <= now());
+            if (is_ready(2) || is_due) && drops.look(now()) {
+                self.broker.collect();
+            }
         }
         if is_ready(3) {
             self.log.flush(now());
@@ -56,7 +60,7 @@ impl Worker {
     }
 
     fn interests(&self) -> Vec<PollFd> {
-        let drops = self.drops.as_ref().map_or(PollFd::none(), |w| PollFd::readable(w.raw()));
+        let drops = self.drops.as_ref().map_or(PollFd::none(), Drops::interest);
         let mut list = vec![
             PollFd::readable(self.keeper.raw()),
             PollFd::readable(self.broker.wakeup().as_raw_fd()),
@@ -82,15 +86,5 @@ impl Worker {
             }
         }
         list
-    }
-
-    fn look_for_drops(&mut self) {
-        if let Some(watcher) = &self.drops {
-            let mut arrived = false;
-            watcher.reports(|report| arrived |= !report.name.starts_with(b"."));
-            if arrived {
-                self.broker.collect();
-            }
-        }
     }
 }
