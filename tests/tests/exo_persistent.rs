@@ -176,6 +176,32 @@ fn a_further_item_goes_to_the_other_queue_and_its_sender_is_told_its_number() {
 }
 
 #[test]
+fn parts_of_one_item_that_are_forwarded_are_a_job_each_also_after_a_second_attempt() {
+    let part = |n: u32| {
+        let part = item("w", &format!("{{\"part\":{n}}}"));
+        format!(
+            "say '{{\"type\":\"forward\",\"ticket\":{n},\"queue\":\"q\",\"item\":{part}}}'; hear; echo \"$line\"\n"
+        )
+    };
+    let parts: String = (1..=3).map(part).collect();
+    let work = each(&format!(
+        "mine=$id; attempt=$line\n{parts}case $attempt in\n*'\"attempt\":1,'*) kill -9 $$ ;;\nesac\n\
+         say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$mine}}\""
+    ));
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    let (job, attempts) = site.stopped("w");
+    assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 2), "{}", site.log());
+    let reader = site.reader();
+    let jobs = reader.jobs(Some("q"), None, 10).unwrap();
+    let mut parts: Vec<_> = jobs.iter().map(|job| reader.item(job.id).unwrap().unwrap()).collect();
+    parts.sort();
+    let expected = [1, 2, 3].map(|n| item("w", &format!("{{\"part\":{n}}}")).into_bytes());
+    assert_eq!(parts, expected);
+}
+
+#[test]
 fn it_is_told_to_shut_down_and_finishes_what_it_has_in_hand() {
     let work = "while hear; do\necho \"$type\"\ncase $type in\nwork) mine=$id ;;\n\
                 shutdown) say \"{\\\"type\\\":\\\"result\\\",\\\"id\\\":$mine}\"; exit 0 ;;\nesac\ndone\n";
