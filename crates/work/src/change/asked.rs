@@ -1,5 +1,6 @@
 //! What people ask for, each kept with who it was.
 
+use super::blob;
 use super::rule::NewRule;
 use super::tx::{Stop, Tx};
 use super::{Applied, DeadId, JobId, NewJob, Refused, RuleId, Steer, Subject};
@@ -71,8 +72,6 @@ struct Dead {
     owner: Option<u32>,
     job: Option<JobId>,
     reason: String,
-    bytes: Vec<u8>,
-    is_whole: bool,
 }
 
 impl Tx<'_> {
@@ -158,16 +157,13 @@ impl Tx<'_> {
     }
 
     fn dead(&self, id: DeadId) -> Result<Dead, Stop> {
-        let sql = "SELECT queue, owner, job, reason, bytes, sum FROM dead WHERE id = ?1";
+        let sql = "SELECT queue, owner, job, reason FROM dead WHERE id = ?1";
         let found = self.first(sql, [id.0], |row| {
-            let (bytes, sum): (Vec<u8>, i64) = (row.get(4)?, row.get(5)?);
             Ok(Dead {
                 queue: row.get(0)?,
                 owner: row.get(1)?,
                 job: row.get::<_, Option<i64>>(2)?.map(JobId),
                 reason: row.get(3)?,
-                is_whole: item::checksum(&bytes) == sum,
-                bytes,
             })
         })?;
         Ok(found.ok_or(Refused::Absent("dead item"))?)
@@ -203,11 +199,16 @@ impl Tx<'_> {
     }
 
     fn submit_again(&mut self, id: DeadId, dead: &Dead) -> Result<Applied, Stop> {
-        if !dead.is_whole {
+        let sql = "SELECT sum, iif(length(bytes) > ?2, NULL, bytes) FROM dead WHERE id = ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
+        let found = self.first(sql, params![id.0, blob::WHOLE], read)?;
+        let (sum, given) = found.ok_or(Refused::Absent("dead item"))?;
+        let bytes = self.fetch(blob::DEAD, id.0, given)?;
+        if item::checksum(&bytes) != sum {
             return Err(Refused::Senseless("what is left of it is damaged").into());
         }
         let name = format!("dead!{}", id.0);
-        let job = NewJob::from_item(&dead.queue, dead.bytes.clone(), LARGEST, &name);
+        let job = NewJob::from_item(&dead.queue, bytes, LARGEST, &name);
         let job = job.map_err(|why| Refused::Item(why.to_string()))?;
         self.submit_apart(&NewJob { owner: dead.owner, ..job })
     }
