@@ -154,12 +154,15 @@ pub struct Policy {
     pub backoff: Backoff,
     /// How long a taker that says nothing keeps what it has.
     pub lease: Duration,
+    /// Most bytes of an item that is worked on, wherever it came from. Known of takers of this process
+    /// alone, which are the ones that take here.
+    pub largest: usize,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let (limit, backoff) = (Limit::default(), Backoff::default());
-        Self { limit, backoff, lease: Duration::from_secs(60) }
+        Self { limit, backoff, lease: Duration::from_secs(60), largest: item::LARGEST }
     }
 }
 

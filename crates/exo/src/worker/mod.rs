@@ -189,7 +189,8 @@ fn open(settings: &Settings) -> Result<Box<dyn Broker>, String> {
 
 fn policy(settings: &Settings) -> Policy {
     let limit = Limit { tries: settings.tries, ..Limit::default() };
-    Policy { limit, backoff: settings.backoff, ..Policy::default() }
+    let (backoff, largest) = (settings.backoff, settings.item_limit);
+    Policy { limit, backoff, largest, ..Policy::default() }
 }
 
 const fn keep(settings: &Settings) -> Keep {

@@ -95,6 +95,7 @@ pub(super) fn policy(row: &Row<'_>) -> rusqlite::Result<Policy> {
         lease: duration(1)?,
         limit: Limit { tries: row.get(2)?, exhausted: Fault(row.get(3)?) },
         backoff: Backoff { first: duration(4)?, longest: duration(5)? },
+        ..Policy::default()
     })
 }
 

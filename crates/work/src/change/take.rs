@@ -5,7 +5,7 @@ use super::lease::SPOILT_ITEM;
 use super::row::{self, Job, columns, step};
 use super::tx::{Stop, Tx};
 use super::{Applied, Ask, Ended, JobId, Lease, Policy, Taken, TakerId};
-use crate::item;
+use crate::item::{self, Invalid};
 use machine::time::{Mono, earlier};
 use machine::work::{Event, Fault};
 use rusqlite::{Row, params};
@@ -44,6 +44,26 @@ const SMALL: i64 = 16 << 10;
 pub(crate) const LARGE: i64 = 1 << 20;
 /// Bytes that larger ones may have together, where it is more than one.
 pub(crate) const TOGETHER: i64 = item::LARGEST as i64;
+
+/// Why nobody can work on an item.
+struct Unfit<'a> {
+    left: &'a [u8],
+    fault: Fault,
+    signature: &'static str,
+    why: String,
+}
+
+impl<'a> Unfit<'a> {
+    fn damaged(left: &'a [u8]) -> Self {
+        let why = SPOILT_ITEM.to_owned();
+        Self { left, fault: Fault::SYSTEM, signature: "damaged item", why }
+    }
+
+    fn too_long(left: &'a [u8], limit: usize) -> Self {
+        let why = Invalid::TooLong { bytes: left.len(), limit }.to_string();
+        Self { left, fault: Fault::INVALID, signature: "item too long", why }
+    }
+}
 
 /// An item as it is stored.
 pub(super) struct Stored {
@@ -210,7 +230,7 @@ impl Tx<'_> {
     }
 
     /// Gives a ready job to a taker: holder, lease number, lock, and the attempt where it begins.
-    /// `None` = its item is damaged, and it has stopped.
+    /// `None` = nobody can work on its item, and it has stopped.
     pub(super) fn seize(
         &mut self,
         job: Job,
@@ -221,7 +241,12 @@ impl Tx<'_> {
         policy: Policy,
     ) -> Result<Option<Applied>, Stop> {
         if !is_whole {
-            self.spoil(job, &item, taker, instance, policy)?;
+            self.spoil(job, &Unfit::damaged(&item), taker, instance, policy)?;
+            return Ok(None);
+        }
+        let limit = self.policy(taker)?.largest;
+        if item.len() > limit {
+            self.spoil(job, &Unfit::too_long(&item, limit), taker, instance, policy)?;
             return Ok(None);
         }
         let leased = step(job.subject, Event::Leased, policy.limit)?;
@@ -263,7 +288,7 @@ impl Tx<'_> {
     fn spoil(
         &mut self,
         job: Job,
-        left: &[u8],
+        unfit: &Unfit<'_>,
         taker: TakerId,
         instance: &str,
         policy: Policy,
@@ -276,13 +301,13 @@ impl Tx<'_> {
         let mut job = Job { subject, holder: Some(taker.0), lease: job.lease + 1, ..job };
         job.start(taker, instance);
         let ended = Ended {
-            fault: Fault::SYSTEM,
-            text: Some(SPOILT_ITEM.to_owned()),
-            signature: Some("damaged item".to_owned()),
+            fault: unfit.fault,
+            text: Some(unfit.why.clone()),
+            signature: Some(unfit.signature.to_owned()),
             ..Ended::default()
         };
         let next = step(job.subject, Event::Ended(ended.fault), policy.limit)?;
-        self.bury(&job.queue, job.owner, Some(job.id), ended.fault, SPOILT_ITEM, left)?;
+        self.bury(&job.queue, job.owner, Some(job.id), ended.fault, &unfit.why, unfit.left)?;
         self.close(&mut job, "ended", &ended, next, policy)?;
         Ok(())
     }

@@ -80,6 +80,27 @@ fn another_item_of_a_name_is_refused_and_one_that_cannot_be_named_anew_is_named_
 }
 
 #[test]
+fn no_taker_gets_an_item_that_is_longer_than_it_takes() {
+    let largest = item("small").len();
+    let mut world = World::with(Policy { largest, ..Policy::default() });
+    let long = NewJob { reply_to: Some("replies".to_owned()), ..job("too long") };
+    let id = world.submit(long.clone());
+    world.submit(job("small"));
+    assert_eq!(world.take(Ask::Now).unwrap().item, item("small"));
+    assert_eq!(world.take(Ask::Now), None);
+    let reader = world.reader();
+    let attempts = reader.attempts(id).unwrap();
+    let why = format!("the item has {} bytes; {largest} are allowed", long.item.len());
+    assert_eq!(attempts.len(), 1);
+    assert_eq!((attempts[0].fault, attempts[0].text.as_ref()), (Some(Fault::INVALID), Some(&why)));
+    let [dead] = &reader.dead(9).unwrap()[..] else { panic!("not one dead item") };
+    assert_eq!((dead.job, &dead.reason, &dead.bytes), (Some(id), &why, &long.item));
+    let [answer] = &reader.jobs(Some("replies"), None, 9).unwrap()[..] else { panic!("no answer") };
+    let answer = reader.item(answer.id).unwrap().unwrap();
+    assert!(String::from_utf8(answer).unwrap().contains(&why));
+}
+
+#[test]
 fn messages_that_differ_are_never_one_job() {
     let mut world = World::new();
     let taker = world.taker;
