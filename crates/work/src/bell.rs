@@ -23,12 +23,14 @@ const OTHERS: [u8; 1] = [1];
 pub(crate) const OWN: [u8; 1] = [0];
 
 /// What became of a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Rung {
     /// It is awake, or will be.
     Heard,
     /// Nobody has the socket: its process is dead.
     Dead,
+    /// It could not be rung, for want of memory: it sleeps on, however much there is to do.
+    Unheard(io::Error),
 }
 
 impl Bells {
@@ -70,14 +72,19 @@ impl Bells {
         Ok(button)
     }
 
-    /// Wakes a taker. A full socket is as good: its taker has not looked yet.
+    /// Returns what is said where a taker could not be rung.
+    pub(crate) fn unheard(&self, why: io::Error) -> Trouble {
+        Trouble::io("wake who takes from", &self.path, why)
+    }
+
+    /// Wakes a taker.
     pub(crate) fn ring(&self, taker: TakerId) -> Rung {
         match self.sender.send_to(&OTHERS, self.short(taker)) {
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {
                 Rung::Dead
             }
-            // Without descriptors or memory nobody knows: its lease will tell, and it never sleeps
-            // for long.
+            // A full socket: it has not looked yet.
+            Err(e) if e.kind() != ErrorKind::WouldBlock => Rung::Unheard(e),
             Ok(_) | Err(_) => Rung::Heard,
         }
     }
@@ -91,7 +98,7 @@ pub(crate) struct Bell {
 
 impl Bell {
     /// Sleeps until it is rung, at the latest until the time is over, and takes all rings there
-    /// are. Tells whether it was woken by anything but its own process.
+    /// are. Tells whether another process woke it.
     pub(crate) fn wait(&self, limit: Duration) -> io::Result<bool> {
         // A time-out of nothing means none to the kernel.
         let limit = limit.max(Duration::from_micros(1));
@@ -101,7 +108,7 @@ impl Bell {
         let heard = self.socket.recv(&mut who);
         self.socket.set_nonblocking(true)?;
         match heard {
-            Err(e) if is_nothing(&e) => Ok(true),
+            Err(e) if is_nothing(&e) => Ok(false),
             Err(e) => Err(e),
             Ok(_) => Ok(self.hush()? || who == OTHERS),
         }
@@ -129,4 +136,27 @@ impl Bell {
 
 fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::Scratch;
+
+    #[test]
+    fn who_slept_until_its_time_was_over_was_rung_by_nobody() {
+        let scratch = Scratch::new();
+        let place = Place::new(scratch.join("store"));
+        fs::create_dir_all(place.takers()).unwrap();
+        let (bells, taker) = (Bells::open(&place).unwrap(), TakerId(1));
+        let bell = bells.bind(taker).unwrap();
+        assert!(!bell.wait(Duration::from_millis(1)).unwrap());
+        assert!(matches!(bells.ring(taker), Rung::Heard));
+        assert!(bell.wait(Duration::from_secs(60)).unwrap());
+        // It has not looked yet, and is full.
+        while bells.sender.send_to(&OTHERS, bells.short(taker)).is_ok() {}
+        assert!(matches!(bells.ring(taker), Rung::Heard));
+        drop(bell);
+        assert!(matches!(bells.ring(taker), Rung::Dead));
+    }
 }

@@ -16,6 +16,7 @@ use crate::outbox::{self, Inbox};
 use crate::place::Place;
 use crate::store::{Error, Store};
 use crate::trouble::Trouble;
+use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -149,9 +150,14 @@ impl Embedded {
     }
 
     fn ring(&self) {
-        // A full bell has been rung.
+        /// Nobody else wakes the thread where there was no memory for it.
+        const TRIES: u32 = 16;
         if let Some(button) = self.shared.button().as_ref() {
-            let _ = button.send(&OWN);
+            // A full bell has been rung.
+            let is_rung = |rung: io::Result<usize>| {
+                rung.map_or_else(|why| why.kind() == ErrorKind::WouldBlock, |_| true)
+            };
+            let _ = (0..TRIES).any(|_| is_rung(button.send(&OWN)));
         }
     }
 }

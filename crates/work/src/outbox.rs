@@ -22,6 +22,8 @@ fn locked<T>(told: &Mutex<Told<T>>) -> MutexGuard<'_, Told<T>> {
 pub(crate) struct Outbox<T = Event> {
     told: Arc<Mutex<Told<T>>>,
     waker: UnixStream,
+    /// The kernel had no memory for the byte that wakes the loop.
+    is_behind: bool,
 }
 
 /// The loop's end.
@@ -36,23 +38,29 @@ pub(crate) fn pair<T>() -> io::Result<(Outbox<T>, Inbox<T>)> {
     wakeup.set_nonblocking(true)?;
     waker.set_nonblocking(true)?;
     let told = Arc::new(Mutex::new(Told { list: VecDeque::new(), is_told: false }));
-    Ok((Outbox { told: Arc::clone(&told), waker }, Inbox { told, wakeup }))
+    Ok((Outbox { told: Arc::clone(&told), waker, is_behind: false }, Inbox { told, wakeup }))
 }
 
 impl<T> Outbox<T> {
     /// Lets the loop know of all this, and wakes it once for it.
     pub(crate) fn publish(&mut self, news: &mut Vec<T>) {
-        if news.is_empty() {
+        if news.is_empty() && !self.is_behind {
             return;
         }
         let mut told = locked(&self.told);
         told.list.extend(news.drain(..));
         let is_told = std::mem::replace(&mut told.is_told, true);
         drop(told);
-        // Where the kernel had no memory for it, the next news try again.
-        if !is_told && self.waker.write(&[1]).is_err() {
+        self.is_behind = !is_told && self.waker.write(&[1]).is_err();
+        if self.is_behind {
             locked(&self.told).is_told = false;
         }
+    }
+
+    /// Tells whether the loop still is to be woken for what it was told: by publishing again soon,
+    /// if only nothing.
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.is_behind
     }
 
     /// Takes back what the loop has not looked at.

@@ -6,10 +6,7 @@ use super::{Worker, now};
 use ::log::warn;
 use std::os::fd::AsRawFd;
 use sys::linux::fd::{self, PollFd};
-use sys::linux::time;
 
-/// Longest sleep: the broker may have had no memory to wake us with.
-const LONGEST: u64 = 5 * time::SECOND;
 /// Descriptors of each instance: two that it prints to, two ways of its link.
 const EACH: usize = 4;
 /// Those before: keeper, broker, drop folder, log, listening control socket.
@@ -20,8 +17,8 @@ impl Worker {
         let mut list = self.interests();
         let clients = list.len();
         self.control.interests(&mut list);
-        let timeout = self.deadline().map_or(LONGEST, |at| at.nanos_from(now()).min(LONGEST));
-        if let Err(why) = fd::poll(&mut list, Some(timeout)) {
+        let timeout = self.deadline().map(|at| at.nanos_from(now()));
+        if let Err(why) = fd::poll(&mut list, timeout) {
             warn!("unable to wait: {why}");
         }
         let is_ready = |at: usize| list.get(at).is_some_and(PollFd::is_ready);

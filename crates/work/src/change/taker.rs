@@ -53,7 +53,7 @@ impl Tx<'_> {
         let sql = "SELECT id, lease_until FROM taker WHERE queue = ?1 AND id <> ?2";
         let read = |row: &rusqlite::Row<'_>| Ok((TakerId(row.get(0)?), row.get::<_, i64>(1)?));
         for (other, lease_until) in self.all(sql, params![queue, taker.0], read)? {
-            if !self.is_own(other) && self.bells.ring(other) == Rung::Dead {
+            if !self.is_own(other) && matches!(self.bells.ring(other), Rung::Dead) {
                 self.end_taker(other)?;
             } else if lease_until <= self.now.mono.0.cast_signed() {
                 self.lose_all(other)?;

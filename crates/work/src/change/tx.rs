@@ -197,9 +197,14 @@ impl<'a> Tx<'a> {
         let mut rung = BTreeSet::new();
         while let Some(ring) = self.rings.pop_first() {
             for taker in self.heard_by(&ring)? {
-                if !self.is_own(taker) && rung.insert(taker) && self.bells.ring(taker) == Rung::Dead
-                {
-                    self.end_taker(taker)?;
+                if self.is_own(taker) || !rung.insert(taker) {
+                    continue;
+                }
+                match self.bells.ring(taker) {
+                    Rung::Heard => {}
+                    Rung::Dead => self.end_taker(taker)?,
+                    // Nobody would look: the change is made later, or whoever wants it is told.
+                    Rung::Unheard(why) => return Err(self.bells.unheard(why).into()),
                 }
             }
         }

@@ -19,8 +19,10 @@ use std::time::Duration;
 
 /// Between two tries at what could not be done.
 pub(crate) const AGAIN: Duration = Duration::from_secs(1);
-/// Longest sleep: a ring for which there was no memory is never heard.
+/// Longest sleep of a thread that has connections to look after.
 pub(crate) const LONGEST: Duration = Duration::from_secs(5);
+/// Sleep of a thread that nobody rings and that has nothing to do, in nanoseconds.
+const FOR_GOOD: u64 = 3_600_000_000_000;
 /// Changes in one transaction: enough to share its cost, few enough for others to have a turn.
 pub(crate) const AT_ONCE: usize = 256;
 
@@ -257,11 +259,14 @@ impl Thread {
             earlier(earlier(look, renew), own)
         };
         let now = self.store.now().mono;
-        let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
-        let asleep = self.falls_asleep();
-        let waited = if asleep { self.bell.wait(limit.min(LONGEST)) } else { self.bell.hush() };
+        let untold = self.outbox.is_behind().then(|| now.after(AGAIN));
+        let limit = earlier(deadline, untold).map_or(FOR_GOOD, |at| at.nanos_from(now));
+        let limit = Duration::from_nanos(limit.min(FOR_GOOD));
+        let waited = if self.falls_asleep() { self.bell.wait(limit) } else { self.bell.hush() };
         self.shared.wishes().is_asleep = false;
         self.heed(&waited);
+        let is_due = self.next_look.is_some_and(|at| at <= self.store.now().mono);
+        self.look |= is_due && !self.asks.is_empty();
     }
 
     /// Takes note of who rang.
@@ -430,7 +435,11 @@ impl Thread {
                 self.tell(Event::Made { ticket, made });
             }
             (Answer::Keep, _) => self.plan_renewal(),
-            (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
+            (Answer::Clean, Ok(came)) => {
+                self.retention.stepped(&came, self.store.now().mono);
+                // Should somebody have taken us for dead, it is noticed once an hour.
+                self.look = true;
+            }
             (
                 Answer::Wished(Then::Settle(_) | Then::Begin(_)) | Answer::Take | Answer::Clean,
                 _,

@@ -379,5 +379,6 @@ fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_are_not() {
     settled(&mut broker);
     rig.clock.pass(31 * DAY);
     broker.collect();
+    broker.flush();
     until(20, || reader.jobs(Some("q"), None, 9).unwrap().is_empty());
 }
