@@ -64,7 +64,8 @@ fn unusable(why: &Trouble) -> Finding {
         }
         Trouble::NotOurs { .. } | Trouble::Damaged { .. } => (
             "no exo writes to it any more",
-            "skynet stop --all, move it away with its -wal and -shm, bring back a copy",
+            "skynet stop --all, move it away with its -wal and -shm, put a backup in its place \
+             (exo(8), BACKUP); without one, an empty store is made",
         ),
         _ => ("no item is taken from it, and no history is shown", "be root, or in group skynet"),
     };

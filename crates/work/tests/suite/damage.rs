@@ -1,8 +1,8 @@
 //! Files that are not what they should be.
 
 use crate::random::check;
-use crate::support::{Moved, World, fault, job, place};
-use rusqlite::Connection;
+use crate::support::{Moved, World, fault, job, opened, place};
+use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -51,6 +51,40 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     all
+}
+
+#[test]
+fn a_copy_made_by_sqlite_while_it_was_used_takes_the_place_of_a_damaged_store() {
+    let mut world = World::new();
+    for name in ["done", "in hand", "waits"] {
+        world.submit(job(name));
+    }
+    let lease = world.taken();
+    world.end(lease, Ended::default());
+    let lease = world.taken();
+    let (at, copy) = (place(&world.scratch), world.scratch.join("copy.db"));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let reading = Connection::open_with_flags(at.database(), flags).unwrap();
+    reading.execute("VACUUM INTO ?1", [copy.to_str().unwrap()]).unwrap();
+    drop(reading);
+    world.end(lease, Ended::default());
+    let World { scratch: _scratch, clock, store, .. } = world;
+    drop(store);
+    for end in ["", "-wal", "-shm"] {
+        let file = format!("{}{end}", at.database().display());
+        fs::write(file, b"what is left of it").unwrap();
+    }
+    assert!(try_open(&at, &clock).is_err());
+    for end in ["-wal", "-shm"] {
+        fs::remove_file(format!("{}{end}", at.database().display())).unwrap();
+    }
+    fs::rename(&copy, at.database()).unwrap();
+    let mut store = try_open(&at, &clock).unwrap();
+    opened(&mut store, "q", Policy::default());
+    let mut jobs = Reader::open(&at).unwrap().jobs(Some("q"), None, 9).unwrap();
+    jobs.sort_by_key(|job| job.id);
+    let states: Vec<_> = jobs.iter().map(|job| job.subject.state.name()).collect();
+    assert_eq!(states, ["stop", "ready", "ready"]);
 }
 
 type Spoil = Box<dyn Fn(&Path)>;
