@@ -90,6 +90,38 @@ small*)
 esac
 "#;
 
+/// Answers with an item of 1 MB, the end of which it says when it may.
+const LATE: &str = r#"#!/bin/sh
+item=$(cat)
+echo begun
+{
+    printf %s "${item%GROW*}"
+    head -c 1000000 /dev/zero | tr '\0' x
+    until [ -e go ]; do sleep 0.1; done
+    printf %s "${item#*GROW}"
+} >&3
+"#;
+
+#[test]
+fn a_hundred_instances_with_answers_of_1_mb_have_no_more_than_one() {
+    const COUNT: u64 = 100;
+    let site = Site::per_item(LATE, &format!("instances: {COUNT}\ntries: 1\n"));
+    let exo = site.exo();
+    for n in 0..COUNT {
+        site.drop_into("p", item(&format!("w{n}"), r#"{"x":"GROW"}"#).as_bytes());
+    }
+    site.until(|| site.log().matches("begun").count() as u64 == COUNT);
+    fs::write(site.join("p/go"), "").unwrap();
+    let is_done = || progress(&site.join("store")) == (COUNT, 0);
+    assert!(holds_within(Duration::from_secs(120), is_done), "{}", site.log());
+    let jobs: Vec<_> = (0..COUNT).map(|n| site.stopped(&format!("w{n}"))).collect();
+    assert!(jobs.iter().all(|(job, _)| job.subject.fault == Fault::NONE), "{}", site.log());
+    let peak = peak(&exo);
+    println!("at most {peak} KiB");
+    assert!(peak < MOST, "{peak} KiB");
+    assert!(exo.end().success());
+}
+
 /// The same by one process for all items, which sends each answer on before it gives it.
 const GROWING_ON: &str = r#"#!/usr/bin/env python3
 import json, socket

@@ -21,7 +21,7 @@ pub(crate) use row::subject as row_subject;
 pub use rule::NewRule;
 #[cfg(test)]
 pub(crate) use take::ACTIVE_LABELS;
-pub(crate) use take::{LARGE, TOGETHER};
+pub(crate) use take::{SMALL, TOGETHER};
 
 use crate::clock::Wall;
 use crate::envelope;

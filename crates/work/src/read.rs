@@ -12,7 +12,7 @@ mod queues;
 pub use queues::{Failure, Oldest, Queue};
 pub use trouble::{Held, PutAway};
 
-use crate::change::{DeadId, JobId, LARGE, TOGETHER, row_subject};
+use crate::change::{DeadId, JobId, SMALL, TOGETHER, row_subject};
 use crate::clock::Wall;
 use crate::item;
 use crate::open;
@@ -511,7 +511,7 @@ impl Reader {
             ELSE 0 END
             FROM (SELECT *, (SELECT length(bytes) FROM item WHERE job = job.id) bytes FROM job) j
             WHERE id = ?1";
-        let params = rusqlite::params![id.0, LARGE, TOGETHER];
+        let params = rusqlite::params![id.0, SMALL, TOGETHER];
         let found = self.first(sql, params, |row| row.get::<_, u8>(0))?;
         Ok(found.and_then(|n| REASONS.get(usize::from(n)).copied()))
     }

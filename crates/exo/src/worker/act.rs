@@ -152,13 +152,13 @@ impl Worker {
     /// Returns what is recorded of the work in hand. `how`: its end; `None` = it is interrupted.
     fn outcome(&mut self, slot: usize, key: Key, how: Option<How>) -> Outcome {
         let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
-        let slot = &mut self.slots[slot];
+        let (slot, small) = (&mut self.slots[slot], self.large.small());
         let Some(mut work) = slot.work.take_if(|work| work.key == key) else {
             return Outcome::default();
         };
         let mut outcome = match how {
             Some(how) => settle::of_end(how, &mut work, slot, form),
-            None => settle::of_interrupt(&mut work, slot),
+            None => settle::of_interrupt(&mut work, slot, small),
         };
         // What a process for one item used stands in what its end means.
         if slot.machine.mode() == Mode::Persistent || how.is_none() {

@@ -9,9 +9,12 @@ use machine::time::Mono;
 use std::time::Duration;
 use work::Lease;
 
-/// Bytes that each instance may have said of an answer, or of an item that it sends, before it needs
-/// leave for more; the same is small enough to wait for its commit beside others.
-pub(super) const SMALL: usize = 1 << 20;
+/// Bytes that all instances may have said of answers, or of items that they send, without leave for
+/// more. As much waits for commits at most.
+const ALL: usize = 8 << 20;
+/// What one has of them at most, and at least, however many there are.
+pub(super) const MOST: usize = 1 << 20;
+pub(super) const LEAST: usize = 8 << 10;
 
 /// How long one that has leave may say nothing while others wait for it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,17 +36,30 @@ struct Said {
 }
 
 /// Who has leave, and what is large and not safe yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Large {
+    /// Bytes that each instance may say without leave for more; the same is small enough to wait for
+    /// its commit beside others.
+    small: usize,
     speaker: Option<Speaker>,
     answers: Vec<Lease>,
     sent: Vec<u64>,
 }
 
 impl Large {
+    /// For so many instances.
+    pub(super) fn new(instances: u16) -> Self {
+        let small = (ALL / usize::from(instances.max(1))).clamp(LEAST, MOST);
+        Self { small, speaker: None, answers: Vec::new(), sent: Vec::new() }
+    }
+
+    pub(super) const fn small(&self) -> usize {
+        self.small
+    }
+
     /// Notes that an answer is on its way to the store.
     pub(super) fn answers(&mut self, lease: Lease, bytes: usize) {
-        if bytes > SMALL {
+        if bytes > self.small {
             self.answers.push(lease);
         }
     }
@@ -55,7 +71,7 @@ impl Large {
 
     /// Notes that an item is on its way to a queue.
     pub(super) fn sends(&mut self, ticket: u64, bytes: usize) {
-        if bytes > SMALL {
+        if bytes > self.small {
             self.sent.push(ticket);
         }
     }
@@ -67,7 +83,8 @@ impl Large {
 
     /// Returns who has leave, where the instances have said so much each.
     fn choose(&mut self, all: &[Said], turn: usize, now: Mono) -> Option<usize> {
-        let has_much = |slot: usize| all.get(slot).is_some_and(|said| said.bytes >= SMALL);
+        let small = self.small;
+        let has_much = |slot: usize| all.get(slot).is_some_and(|said| said.bytes >= small);
         let count = all.len();
         self.speaker.take_if(|speaker| !has_much(speaker.slot));
         if self.speaker.is_none() && self.answers.is_empty() && self.sent.is_empty() {
@@ -101,10 +118,11 @@ impl Worker {
         let said = |slot: &Slot| Said { bytes: slot.said(), is_heard: has_room && slot.is_heard() };
         let all: Vec<Said> = self.slots.iter().map(said).collect();
         let speaker = self.large.choose(&all, self.turn, now);
+        let small = self.large.small();
         for (number, slot) in self.slots.iter_mut().enumerate() {
             let has_leave = speaker == Some(number);
-            slot.may_say_much(has_leave);
-            let waits = !has_leave && all[number].bytes >= SMALL;
+            slot.may_say(if has_leave { usize::MAX } else { small });
+            let waits = !has_leave && all[number].bytes >= small;
             if std::mem::replace(&mut slot.waits_for_leave, waits) != waits {
                 self.events.push_back((number, Event::KeptWaiting(waits)));
             }
@@ -125,7 +143,7 @@ mod tests {
     use super::*;
     use work::{JobId, TakerId};
 
-    const MUCH: usize = SMALL;
+    const MUCH: usize = MOST;
     const BEGIN: Mono = Mono(1_000_000_000);
 
     fn said(bytes: [usize; 3]) -> [Said; 3] {
@@ -135,7 +153,7 @@ mod tests {
     #[test]
     fn one_at_a_time_has_leave_until_what_it_said_is_safe() {
         let lease = Lease { job: JobId(1), taker: TakerId(1), number: 1 };
-        let mut large = Large::default();
+        let mut large = Large::new(3);
         let choose = |large: &mut Large, bytes| large.choose(&said(bytes), 1, BEGIN);
         assert_eq!(choose(&mut large, [MUCH - 1, 0, 9]), None);
         assert_eq!(choose(&mut large, [MUCH, 0, MUCH]), Some(2));
@@ -153,7 +171,7 @@ mod tests {
 
     #[test]
     fn who_says_nothing_more_has_ten_seconds_from_when_others_wait_and_it_is_heard() {
-        let mut large = Large::default();
+        let mut large = Large::new(3);
         let mut at = BEGIN;
         let mut deadline = |bytes: [usize; 3], is_heard: bool, later: u64| {
             at = at.after(Duration::from_secs(later));
@@ -170,5 +188,13 @@ mod tests {
         assert_eq!(deadline([MUCH + 1, MUCH, 0], false, 9), None, "we do not listen");
         assert_eq!(deadline([MUCH + 1, MUCH, 0], true, 0), Some(10));
         assert_eq!(deadline([0, MUCH, 0], true, 9), None, "another one's turn");
+    }
+
+    #[test]
+    fn what_is_small_is_less_where_there_are_many() {
+        for (instances, small) in [(0, MOST), (1, MOST), (8, MOST), (64, 128 << 10), (1000, 8388)] {
+            assert_eq!(Large::new(instances).small(), small, "{instances}");
+        }
+        assert_eq!(Large::new(u16::MAX).small(), LEAST);
     }
 }

@@ -1,6 +1,6 @@
 //! Our ends of what a participant process has: its output, and the way of items and answers.
 
-use super::large::SMALL;
+use super::large::LEAST;
 use super::one_item::OneItem;
 use crate::lines::Lines;
 use participant::protocol::ToParticipant;
@@ -135,11 +135,11 @@ impl Link {
         }
     }
 
-    /// Lets more than [`SMALL`] come, or not any more.
-    pub(super) fn may_say_much(&mut self, may: bool) {
+    /// Lets so many bytes come of what goes on.
+    pub(super) fn may_say(&mut self, leave: usize) {
         match self {
-            Self::PerItem(one) => one.has_leave = may,
-            Self::Persistent(talk) => talk.has_leave = may,
+            Self::PerItem(one) => one.leave = leave,
+            Self::Persistent(talk) => talk.leave = leave,
         }
     }
 }
@@ -224,8 +224,8 @@ pub(super) struct Talk {
     stages: VecDeque<(Lease, usize)>,
     /// Most bytes of a line.
     most: usize,
-    /// A line may have more than [`SMALL`] bytes.
-    has_leave: bool,
+    /// Bytes that may come of a line for now.
+    leave: usize,
     /// What it says is not read any more.
     is_deaf: bool,
     /// It ended without having read everything.
@@ -238,7 +238,7 @@ impl Talk {
     fn new(socket: Fd, limit: usize) -> Self {
         Self {
             most: limit.saturating_add(AROUND),
-            has_leave: false,
+            leave: LEAST,
             socket: Some(socket),
             outgoing: VecDeque::new(),
             written: 0,
@@ -355,12 +355,14 @@ impl Talk {
             && moved < most
             && !self.is_deaf
         {
-            match read(from, room) {
+            // No more than it has leave for, but where that is a large one.
+            let piece = room.len().min(if to_end { usize::MAX } else { self.leave });
+            match read(from, &mut room[..piece]) {
                 Came::Bytes(n) => {
                     self.incoming.extend_from_slice(&room[..n]);
                     moved += n;
                     // That was all there was.
-                    if n < room.len() {
+                    if n < piece {
                         return;
                     }
                 }
@@ -372,7 +374,7 @@ impl Talk {
     }
 
     const fn may_go_on(&self) -> bool {
-        self.has_leave || self.incoming.len() < SMALL
+        self.incoming.len() < self.leave
     }
 
     /// Returns the next whole line, without its end.
@@ -458,6 +460,7 @@ mod tests {
     #[test]
     fn many_short_lines_cost_no_more_than_their_bytes() {
         let (mut talk, theirs) = talk(1 << 20);
+        talk.leave = 1 << 20;
         let mut room = vec![0; AT_ONCE];
         let line = format!("{}\n", "x".repeat(6)).into_bytes();
         let piece = line.repeat(1 << 12);

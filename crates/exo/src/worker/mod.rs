@@ -87,6 +87,9 @@ fn now() -> Mono {
 /// How long the keeper may take to read an order: it does nothing that could be waited for.
 const KEEPER: u64 = 10 * time::SECOND;
 
+/// Items that all instances have at hand together, one each in any case: each is in memory.
+const AHEAD: usize = 256;
+
 /// What the whole exo does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -157,7 +160,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         drops,
         log: Log::new(),
         slots,
-        large: Large::default(),
+        large: Large::new(settings.instances),
         events: VecDeque::new(),
         phase: match settings.life {
             Life::Service { is_drained: true } => Phase::Draining,
@@ -264,7 +267,7 @@ fn rules(settings: &Settings) -> Rules {
         shutdown: times.shutdown,
         restart: times.restart,
         restart_longest: times.restart_longest,
-        ahead: machine::exo::MOST_AHEAD,
+        ahead: (AHEAD / usize::from(settings.instances.max(1))).clamp(1, machine::exo::MOST_AHEAD),
     }
 }
 

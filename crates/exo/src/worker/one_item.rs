@@ -1,6 +1,6 @@
 //! The way of an item to the process for it, and of its answer.
 
-use super::large::SMALL;
+use super::large::LEAST;
 use super::link::{Came, read, readable};
 use std::rc::Rc;
 use sys::linux::errno::Errno;
@@ -17,8 +17,8 @@ pub(super) struct OneItem {
     limit: usize,
     /// What it says is not read any more.
     is_deaf: bool,
-    /// It may have more than [`SMALL`] bytes.
-    pub(super) has_leave: bool,
+    /// Bytes that may come of it for now.
+    pub(super) leave: usize,
     /// The answer so far; one byte more than the limit where it is too long.
     pub(super) bytes: Vec<u8>,
 }
@@ -26,8 +26,8 @@ pub(super) struct OneItem {
 impl OneItem {
     pub(super) fn new(item: Rc<Vec<u8>>, limit: usize, stdin: Fd, answer: Fd) -> Self {
         let (stdin, answer) = (Some(stdin), Some(answer));
-        let (is_deaf, has_leave) = (false, false);
-        Self { item, written: 0, stdin, answer, limit, is_deaf, has_leave, bytes: Vec::new() }
+        let (is_deaf, leave) = (false, LEAST);
+        Self { item, written: 0, stdin, answer, limit, is_deaf, leave, bytes: Vec::new() }
     }
 
     /// Writes what can be written of the item, then closes its way.
@@ -54,7 +54,8 @@ impl OneItem {
             && (to_end || self.may_go_on())
             && !self.is_deaf
         {
-            match read(from, room) {
+            let piece = room.len().min(if to_end { usize::MAX } else { self.leave });
+            match read(from, &mut room[..piece]) {
                 Came::Bytes(n) => {
                     moved += n;
                     let free = (self.limit + 1).saturating_sub(self.bytes.len());
@@ -67,7 +68,7 @@ impl OneItem {
     }
 
     const fn may_go_on(&self) -> bool {
-        self.has_leave || self.bytes.len() < SMALL
+        self.bytes.len() < self.leave
     }
 
     /// Tells whether there is an answer to listen to.
@@ -114,14 +115,16 @@ mod tests {
 
     #[test]
     fn a_large_answer_waits_for_leave() {
-        let limit = 4 * SMALL;
+        let limit = 4 << 20;
         let (ends, others) = link::make(100, limit, Some(Rc::default())).unwrap();
         let Link::PerItem(mut one) = ends.link else { panic!("per item") };
         fd::set_nonblock(others[3].raw(), true).unwrap();
         let (mut room, piece) = (vec![0; 64 << 10], [b'y'; 4 << 10]);
         let mut sent = 0;
-        for has_leave in [false, true] {
-            one.has_leave = has_leave;
+        let small = 1 << 20;
+        for leave in [small, usize::MAX] {
+            let has_leave = leave > small;
+            one.leave = leave;
             loop {
                 one.read(&mut room, 64 << 10, false);
                 match fd::write(others[3].raw(), &piece) {
@@ -129,12 +132,12 @@ mod tests {
                     _ => break,
                 }
             }
-            assert_eq!(one.bytes.len() > SMALL, has_leave);
+            assert_eq!(one.bytes.len() > small, has_leave);
             // There is more in the pipe, which wakes nobody.
             let ready = fd::poll(&mut [one.interest()[1]], Some(0));
             assert!(has_leave || ready == Ok(0));
         }
-        one.has_leave = false;
+        one.leave = small;
         one.read(&mut room, usize::MAX, true);
         assert!(one.bytes.len() >= sent);
     }

@@ -1,6 +1,5 @@
 //! What is recorded of the end of an attempt.
 
-use super::large::SMALL;
 use super::slot::{Slot, Work};
 use crate::signature::signature;
 use machine::exo::How;
@@ -264,15 +263,16 @@ pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> 
     Outcome { log: Some(place(work.begun)), ..outcome }
 }
 
-/// Returns what is recorded of an attempt that we break off because we shut down.
+/// Returns what is recorded of an attempt that we break off because we shut down, with an answer of no
+/// more than `small` bytes.
 #[must_use]
-pub(super) fn of_interrupt(work: &mut Work, slot: &Slot) -> Outcome {
+pub(super) fn of_interrupt(work: &mut Work, slot: &Slot, small: usize) -> Outcome {
     let ended = slot.process.as_ref().and_then(|process| process.ended);
     let (code, signal) = ended.map_or((None, None), numbers);
     let said = work.said.take().unwrap_or_else(|| stopped("told to shut down", slot.last_line()));
     let (code, signal) = (said.code.or(code), said.signal.or(signal));
     // What is large would wait for its commit beside that of other instances, and nobody is sent it.
-    let output = said.output.filter(|output| output.len() <= SMALL);
+    let output = said.output.filter(|output| output.len() <= small);
     // That it failed is nobody's fault.
     let log = Some(place(work.begun));
     Outcome { fault: Fault::NONE, signature: None, code, signal, log, output, ..said }

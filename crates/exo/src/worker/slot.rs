@@ -313,10 +313,10 @@ impl Slot {
         self.process.as_ref().is_some_and(|process| process.ends.link.is_heard())
     }
 
-    /// Lets it say much, or not any more.
-    pub(super) fn may_say_much(&mut self, may: bool) {
+    /// Lets it say so many bytes of what goes on.
+    pub(super) fn may_say(&mut self, leave: usize) {
         if let Some(process) = &mut self.process {
-            process.ends.link.may_say_much(may);
+            process.ends.link.may_say(leave);
         }
     }
 

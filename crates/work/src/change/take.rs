@@ -37,11 +37,9 @@ pub(crate) const ACTIVE_LABELS: &str = "
         AND due IS NULL)
     ORDER BY known DESC, priority DESC, id";
 
-/// Bytes of an item up to which it may be at hand: there may be many.
-const SMALL: i64 = 16 << 10;
-/// Bytes of an item up to which a taker has any number in hand. What keeps a larger one is told by
-/// `Reader::why_waiting`.
-pub(crate) const LARGE: i64 = 1 << 20;
+/// Bytes of an item up to which it may be at hand, and a taker has any number in hand: there may be
+/// many. What keeps a larger one is told by `Reader::why_waiting`.
+pub(crate) const SMALL: i64 = 16 << 10;
 /// Bytes that larger ones may have together, where it is more than one.
 pub(crate) const TOGETHER: i64 = item::LARGEST as i64;
 
@@ -199,20 +197,20 @@ impl Tx<'_> {
         if ask == Ask::Ahead {
             return Ok(None);
         }
-        let small = format!("AND length(bytes) <= {LARGE} ORDER BY");
+        let small = format!("AND length(bytes) <= {SMALL} ORDER BY");
         self.first_of(&FIRST.replace("ORDER BY", &small), queue, label, ask)
     }
 
     /// Tells whether a taker may have this job's item in memory beside what it has in hand.
     fn has_room(&self, found: &Found, taker: TakerId, ask: Ask) -> Result<bool, Stop> {
         let bytes = found.bytes.unwrap_or_default();
-        if ask == Ask::Ahead || bytes <= LARGE {
-            return Ok(ask == Ask::Now || bytes <= SMALL);
+        if ask == Ask::Ahead || bytes <= SMALL {
+            return Ok(bytes <= SMALL);
         }
         let sql = "SELECT coalesce(sum(length(bytes)), 0) FROM job JOIN item ON item.job = job.id
             WHERE holder = ?1 AND length(bytes) > ?2";
         let others: i64 =
-            self.first(sql, params![taker.0, LARGE], |row| row.get(0))?.unwrap_or_default();
+            self.first(sql, params![taker.0, SMALL], |row| row.get(0))?.unwrap_or_default();
         Ok(others == 0 || others + bytes <= TOGETHER)
     }
 
