@@ -453,7 +453,8 @@ fn limits_that_services_meet_are_found() {
     site.well(&["halt"]);
     let mut boot = site.command("prlimit", &["--nofile=30:30"]);
     boot.arg(testkit::program("skynet")).arg("boot");
-    assert_eq!(run_within(SOON, &mut boot).code, Some(0));
+    // svscan comes up with so few; exo says that it cannot.
+    assert_eq!(run_within(SOON, &mut boot).code, Some(1));
     finds(&site, "error", "svscan may open 30 files, and needs ");
 }
 
