@@ -437,7 +437,9 @@ mod tests {
     fn talk(limit: usize) -> (Talk, Fd) {
         let (ours, theirs) = socket::pair(Kind::Stream).unwrap();
         fd::set_nonblock(ours.raw(), true).unwrap();
-        (Talk::new(ours, limit), theirs)
+        let mut talk = Talk::new(ours, limit);
+        talk.leave = 1 << 20;
+        (talk, theirs)
     }
 
     #[test]
@@ -460,7 +462,6 @@ mod tests {
     #[test]
     fn many_short_lines_cost_no_more_than_their_bytes() {
         let (mut talk, theirs) = talk(1 << 20);
-        talk.leave = 1 << 20;
         let mut room = vec![0; AT_ONCE];
         let line = format!("{}\n", "x".repeat(6)).into_bytes();
         let piece = line.repeat(1 << 12);
