@@ -87,6 +87,61 @@ fn what_is_to_be_enabled_runs_and_what_is_not_does_not_and_all_others_stay() {
 }
 
 #[test]
+fn what_was_installed_over_a_running_service_is_what_runs_behind_apply() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let ran = site.inside(Place::Run).join("ran").display().to_string();
+        let install = |name: &str| {
+            let run = format!("#!/bin/sh\necho {name} >{ran}\nexec sleep 1000000\n");
+            site.on_desk("web", &[("run", &run)]).to_str().unwrap().to_owned()
+        };
+        site.well(&["install", &install("older"), "--enable", "--now"]);
+        let runs = || fs::read_to_string(site.at(Place::Run).join("ran")).unwrap_or_default();
+        site.until(|| runs() == "older\n");
+        site.well(&["install", &install("newer")]);
+        let plan = site.well(&["apply", "--dry-run"]);
+        assert!(plan.contains("its directory"), "{plan}");
+        says(&site.well(&["apply"]), "web", "restarted after ");
+        site.until(|| runs() == "newer\n");
+        assert_eq!(site.well(&["apply"]), SAME);
+        // One that is down is started from there, too.
+        site.well(&["stop", "web"]);
+        site.well(&["install", &install("newest")]);
+        configure(&site, &[("web", true)]);
+        says(&site.well(&["apply"]), "web", "up after ");
+        site.until(|| runs() == "newest\n");
+        assert_eq!(site.well(&["apply"]), SAME);
+    });
+}
+
+#[test]
+fn what_ends_just_now_is_started_where_it_is_to_run_and_left_alone_where_nothing_is_said() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        for name in ["wanted", "unsaid"] {
+            let go = site.inside(Place::Run).join(name).display().to_string();
+            let run = format!(
+                "#!/bin/sh\ntrap 'until [ -e {go} ]; do sleep 0.05; done; exit 0' TERM\n\
+                 while :; do sleep 0.05; done\n"
+            );
+            site.service(name, &run);
+        }
+        site.well(&["enable", "--now", "wanted", "unsaid"]);
+        configure(&site, &[("wanted", true)]);
+        let before = site.pid("wanted");
+        site.well(&["stop", "--no-wait", "wanted", "unsaid"]);
+        let plan = site.well(&["apply", "--dry-run"]);
+        assert!(plan.contains("it was told to end") && !plan.contains("unsaid"), "{plan}");
+        site.well(&["apply", "--no-wait"]);
+        for name in ["wanted", "unsaid"] {
+            fs::write(site.at(Place::Run).join(name), "").unwrap();
+        }
+        site.until(|| site.pid("wanted").is_some_and(|pid| Some(pid) != before));
+        site.well(&["wait", "--state", "down", "unsaid"]);
+    });
+}
+
+#[test]
 fn what_runs_with_something_older_is_restarted_and_nothing_else_is() {
     Site::each(|kind| {
         let site = Site::booted(kind);

@@ -183,6 +183,44 @@ fn a_service_that_is_slow_to_end_is_waited_for_no_longer_than_asked() {
 }
 
 #[test]
+fn what_ends_slowly_is_up_again_whoever_gives_up_waiting_and_whoever_starts_it_meanwhile() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let dir = site.service(
+            "slow",
+            "#!/bin/sh\ntrap 'until [ -e go ]; do sleep 0.05; done; exit 0' TERM\n\
+             while :; do sleep 0.05; done\n",
+        );
+        let go = dir.join("go");
+        site.well(&["start", "slow"]);
+        let stop = ["stop", "--timeout", "100ms", "slow"];
+        for again in [
+            &["start", "--no-wait", "slow"][..],
+            &["enable", "--now", "--no-wait", "slow"],
+            &["reload", "--timeout", "100ms", "slow"],
+        ] {
+            let before = site.pid("slow").unwrap();
+            if again[0] == "reload" {
+                site.ends(1, again);
+            } else {
+                site.ends(1, &stop);
+                let said = site.well(again);
+                assert!(!said.contains("already up"), "{said}");
+            }
+            assert_eq!(site.pid("slow"), Some(before), "{again:?}");
+            fs::write(&go, "").unwrap();
+            site.until(|| site.pid("slow").is_some_and(|pid| pid != before));
+            fs::remove_file(&go).unwrap();
+            let said = site.well(&["start", "slow"]);
+            assert!(said.contains("already up"), "{said}");
+        }
+        site.ends(1, &stop);
+        fs::write(&go, "").unwrap();
+        site.well(&["start", "slow"]);
+    });
+}
+
+#[test]
 fn restart_makes_another_life_and_reload_takes_up_new_code() {
     Site::each(|kind| {
         let site = Site::booted(kind);

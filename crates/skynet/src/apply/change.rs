@@ -40,6 +40,9 @@ pub(super) fn look(service: &Service, dir: &Path, snapshot: &Snapshot) -> (Chang
     let since = half.status.since;
     let run = dir.join(OsStr::from_bytes(RUN.to_bytes()));
     let mut changed = Vec::new();
+    if service.is_linked && care::is_left_behind(snapshot, dir) {
+        changed.push("its directory".to_owned());
+    }
     if is_newer(&run, since) {
         changed.push("run".to_owned());
     }

@@ -23,7 +23,7 @@ use crate::service::{self, Origin, Service};
 use crate::svscan;
 use daemontools::observe::{Life, Snapshot};
 use daemontools::wait::Goal;
-use plan::{Action, Facts, Obstacle, State, Wanted};
+use plan::{Action, Change, Facts, Obstacle, State, Wanted};
 use removed::Removed;
 use std::path::PathBuf;
 
@@ -35,6 +35,8 @@ pub struct Item {
     obstacle: Option<Obstacle>,
     /// What changed, or what is wrong.
     reasons: Vec<String>,
+    /// Its supervise is in a directory that was replaced.
+    is_left_behind: bool,
 }
 
 /// Everything that is to be done.
@@ -116,12 +118,20 @@ fn absence(name: &str, origin: &str, all: &[Service]) -> String {
 fn item(here: &Here, service: Service, looker: &mut Looker, has_svscan: bool) -> Item {
     let dir = service.real_dir();
     let snapshot = looker.look(&dir);
-    let (change, reasons) = change::look(&service, &dir, &snapshot);
+    let is_left_behind = service.is_linked && care::is_left_behind(&snapshot, &dir);
+    let is_ending = care::is_ending(&snapshot);
+    let (mut change, mut reasons) = change::look(&service, &dir, &snapshot);
     let wanted = match here.site.services.get(&service.name) {
         Some(wanted) if wanted.enabled => Wanted::Enabled,
         Some(_) => Wanted::Disabled,
         None => Wanted::Unsaid,
     };
+    if is_ending && wanted == Wanted::Unsaid {
+        // It stays as somebody wanted it.
+        (change, reasons) = (Change::None, Vec::new());
+    } else if is_ending && change == Change::None {
+        (change, reasons) = (Change::Changed, vec!["it was told to end".to_owned()]);
+    }
     let facts = Facts {
         wanted,
         is_linked: service.is_linked,
@@ -129,12 +139,12 @@ fn item(here: &Here, service: Service, looker: &mut Looker, has_svscan: bool) ->
         is_ours: links::is_ours(&service),
         lacks_folder: !snapshot.kept && links::lacks_folder(&dir),
         is_kept: snapshot.kept,
-        state: state(&snapshot),
+        state: if is_ending && wanted == Wanted::Unsaid { State::Down } else { state(&snapshot) },
         change,
         has_svscan,
     };
     let (actions, obstacle) = plan::plan(&facts);
-    Item { service, dir, actions, obstacle, reasons }
+    Item { service, dir, actions, obstacle, reasons, is_left_behind }
 }
 
 fn state(snapshot: &Snapshot) -> State {
@@ -179,6 +189,9 @@ impl Item {
                 Action::Link => links::put(here, &self.service)?,
                 Action::Unlink => links::take_away(here, &self.service)?,
                 Action::AwaitCare => steps.push(Step::Reach(Order::None, Goal::Kept)),
+                Action::Start | Action::Restart if self.is_left_behind => {
+                    steps.extend(care::start_anew(&self.service));
+                }
                 Action::Start => {
                     steps.extend([tell("u", Goal::Up), care::comes_up(&self.service)]);
                 }

@@ -40,21 +40,36 @@ pub fn take_in(sight: &Sight<'_>, here: &Here) -> Result<Vec<Step>, Plan> {
 
 /// Tells whether its supervise is still in a directory that was replaced since.
 #[must_use]
-pub fn is_left_behind(sight: &Sight<'_>) -> bool {
-    let Some(record) = sight.snapshot.record.filter(|_| sight.snapshot.kept) else { return false };
+pub fn is_left_behind(snapshot: &Snapshot, dir: &Path) -> bool {
+    let Some(record) = snapshot.record.filter(|_| snapshot.kept) else { return false };
     let id = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
     let its = id(&Path::new("/proc").join(record.supervisor.pid.to_string()).join("cwd"));
-    its.is_some() && its != id(&sight.dir)
+    its.is_some() && its != id(dir)
+}
+
+/// Tells whether a service runs and was told to end: it is to stay down behind that.
+#[must_use]
+pub fn is_ending(snapshot: &Snapshot) -> bool {
+    let is_unwanted = snapshot.half.is_some_and(|half| half.status.want == Want::Down);
+    snapshot.kept && snapshot.is_up() && is_unwanted
 }
 
 /// Returns the steps that start a service in a supervise's care; in that of a new one, where its
-/// directory was replaced.
+/// directory was replaced. One that ends just now is started behind that.
 #[must_use]
 pub fn start(sight: &Sight<'_>) -> Vec<Step> {
-    let up = [Step::Reach(Order::Letters("u"), Goal::Up), comes_up(sight.service)];
-    if !is_left_behind(sight) || !sight.service.is_linked {
-        return up.into();
+    if is_left_behind(&sight.snapshot, &sight.dir) && sight.service.is_linked {
+        return start_anew(sight.service);
     }
+    let goal = if sight.is_ending() { Goal::Restarted } else { Goal::Up };
+    vec![Step::Reach(Order::Letters("u"), goal), comes_up(sight.service)]
+}
+
+/// Returns the steps that start a service in the care of a new supervise, in the directory that is
+/// there now. It must be linked.
+#[must_use]
+pub fn start_anew(service: &Service) -> Vec<Step> {
+    let up = [Step::Reach(Order::Letters("u"), Goal::Up), comes_up(service)];
     // Only then: svscan waits for seconds before it starts another by itself.
     let anew = [Step::Link, Step::Reach(Order::None, Goal::Kept)];
     end().into_iter().chain(anew).chain(up).collect()

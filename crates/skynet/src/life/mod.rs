@@ -73,6 +73,12 @@ impl Sight<'_> {
         self.snapshot.kept && self.snapshot.is_up()
     }
 
+    /// Tells whether it runs and was told to end: it is to stay down behind that.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        care::is_ending(&self.snapshot)
+    }
+
     /// Tells whether a supervise keeps it, or will: svscan watches and has it.
     #[must_use]
     pub fn is_in_care(&self) -> bool {

@@ -62,7 +62,7 @@ fn plan_now(sight: &Sight<'_>, here: &Here) -> Result<Plan, Plan> {
     if !service.is_linked {
         links::put(here, service)?;
     }
-    if sight.is_up() {
+    if sight.is_up() && !sight.is_ending() {
         let word = if was_enabled { "already enabled" } else { "enabled" };
         return Ok(Plan::Said(format!("{word}, {}", care::already_up(sight))));
     }

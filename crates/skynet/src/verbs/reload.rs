@@ -46,11 +46,10 @@ fn plan(sight: &Sight<'_>) -> Plan {
             }
         }
     }
-    if care::is_left_behind(sight) {
+    if care::is_left_behind(&sight.snapshot, &sight.dir) {
         return Plan::Do(Steps::to("reloaded", "told to start again", care::start(sight)));
     }
-    let [stop, start] = [("d", Goal::Down), ("u", Goal::Up)]
-        .map(|(letters, goal)| Step::Reach(Order::Letters(letters), goal));
-    let steps = [stop, start, care::comes_up_behind(socket)];
+    // Both in one write: whatever becomes of us, it starts as soon as it has ended.
+    let steps = [Step::Reach(Order::Letters("du"), Goal::Restarted), care::comes_up_behind(socket)];
     Plan::Do(Steps::to("reloaded", "told to start again", steps))
 }

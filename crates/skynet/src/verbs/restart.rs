@@ -34,7 +34,7 @@ pub(super) fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
     if let Some(why) = care::missing(sight.service) {
         warn(&format!("{}: {why}", sight.service.name));
     }
-    if care::is_left_behind(sight) {
+    if care::is_left_behind(&sight.snapshot, &sight.dir) {
         return Plan::Do(Steps::to("restarted", "told to restart", care::start(sight)));
     }
     // Both in one write: supervise starts it as soon as it has ended.

@@ -27,7 +27,7 @@ pub fn run(args: &Start, here: &Here) -> Answer {
 }
 
 pub(super) fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
-    if sight.is_up() {
+    if sight.is_up() && !sight.is_ending() {
         return Plan::Said(care::already_up(sight));
     }
     if sight.is_by_all && !sight.service.is_enabled() {
