@@ -48,8 +48,12 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn interrupt(script: &Child) {
+    signal(script, "-INT");
+}
+
+fn signal(script: &Child, signal: &str) {
     let pid = script.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill runs").success());
+    assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
 }
 
 /// Returns the processes that have a folder in their arguments.
@@ -79,6 +83,23 @@ fn the_daemons_come_up_and_ctrl_c_ends_them_all() {
     assert!(script.wait().expect("its end").success());
     let left = fs::read_dir(&scratch).expect("the folder").count();
     assert_eq!(left, 0, "the scratch folder is left");
+}
+
+#[test]
+fn whoever_closes_the_terminal_or_stops_reading_leaves_nothing_running() {
+    let base = folder("closed");
+    let own = ("SKYNET_EXAMPLES", &*base);
+    for hangs_up in [true, false] {
+        let (mut script, lines) = start("run", own);
+        until(&lines, "work for");
+        // Nobody reads from now on.
+        drop(lines);
+        if hangs_up {
+            signal(&script, "-HUP");
+        }
+        assert_ne!(script.wait().expect("its end").code(), Some(0));
+        assert_eq!(those_of(&base), [""; 0], "hung up: {hangs_up}");
+    }
 }
 
 #[test]
