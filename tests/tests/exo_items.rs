@@ -174,6 +174,17 @@ fn what_is_to_be_forgotten_is_answered_by_nobody_and_still_recorded() {
 }
 
 #[test]
+fn who_asks_to_be_forgotten_and_then_fails_is_answered_by_nobody() {
+    let work = "#!/bin/sh\nsed 's/{}/{\"params\":{\"forget\":true}}/' >&3\nexit 17\n";
+    let site = Site::per_item(work, "");
+    let _exo = site.exo();
+    assert_eq!(site.work("failed", "{}").fault, Some(Fault(17)));
+    let (job, _) = site.stopped("failed");
+    assert_eq!(job.subject.fault, Fault(17));
+    assert_eq!(site.reader().jobs(None, None, 99).unwrap().len(), 1, "no answer is on its way");
+}
+
+#[test]
 fn no_output_is_lost_split_or_taken_for_another_s() {
     // A wfid with what tags are made of, lines that look like tags, returns, long lines, bytes.
     let wfid = "a/1: b\\n+";

@@ -55,12 +55,13 @@ impl Failure<'_> {
             fits && item.is_none() && trace.is_empty() && form.class == item::ERROR_CLASS;
         let error = ErrorReply { class: form.class, message: &text, trace };
         let answer = || item::with_error(item.unwrap_or(&work.item), error, form.limit);
+        let left = item.map(crate::flags::flags).unwrap_or_default();
         Outcome {
             fault,
             signature: Some(signature(&how, trace, &text)),
             output: if is_plain { None } else { answer() },
             text: Some(text),
-            forget: work.flags.forget,
+            forget: work.flags.forget || left.forget,
             ..Outcome::default()
         }
     }
