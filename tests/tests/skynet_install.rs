@@ -516,3 +516,33 @@ fn uninstall_refuses_what_runs_ends_it_when_told_to_and_keeps_its_log_and_what_i
         assert_eq!(site.well(&["list", "--names-only"]), "skynet-log\n");
     });
 }
+
+/// As a kill leaves it between the exchange of two directories and what follows.
+#[test]
+fn a_running_service_whose_directory_was_only_just_replaced_keeps_it_through_the_next_installation()
+{
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let dir = site.sleeper("web");
+        site.well(&["enable", "--now", "web"]);
+        let new = dir.with_file_name(".web.new");
+        let aside = dir.with_file_name("aside");
+        site.sleeper("aside");
+        let supervise = fs::read_link(dir.join("supervise")).unwrap();
+        fs::remove_file(aside.join("supervise")).unwrap();
+        symlink(supervise, aside.join("supervise")).unwrap();
+        fs::create_dir(&new).unwrap();
+        fs::rename(&dir, new.join("web")).unwrap();
+        fs::rename(&aside, &dir).unwrap();
+        let other = site.on_desk("other", &[("run", "#!/bin/sh\nexec sleep 1000000\n")]);
+        site.well(&["install", other.to_str().unwrap()]);
+        let before = site.pid("web");
+        for pid in site.pids("sleep") {
+            linux::signal::kill(pid, 9).unwrap();
+        }
+        site.until(|| site.pid("web").is_some_and(|pid| Some(pid) != before));
+        site.well(&["restart", "web"]);
+        assert!(!new.exists());
+        site.well(&["install", other.to_str().unwrap()]);
+    });
+}

@@ -111,10 +111,14 @@ impl Installed {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         for name in names.filter(|name| name.starts_with('.')) {
             let path = self.folder.join(&name);
-            let is_left = matches!(name.rsplit('.').next(), Some("new" | "work"));
-            let is_old = name.contains(".old.") && !is_in_use(&path);
-            if is_left || is_old {
+            let is_work = name.ends_with(".work");
+            let new = name.strip_suffix(".new").filter(|name| name.len() > 1);
+            // A kill between the exchange and what follows leaves a running service there.
+            let is_unused = || !is_in_use(&path);
+            if is_work || (new.is_some() || name.contains(".old.")) && is_unused() {
                 let _ = fs::remove_dir_all(&path);
+            } else if let Some(name) = new {
+                let _ = self.set_aside(&path, &name[1..]);
             }
         }
     }
@@ -166,7 +170,12 @@ pub struct Stage<'a> {
 
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.top);
+        // Where something failed behind the exchange, a service may run there.
+        if is_in_use(&self.top) {
+            let _ = self.installed.set_aside(&self.top, &self.name);
+        } else {
+            let _ = fs::remove_dir_all(&self.top);
+        }
     }
 }
 
