@@ -201,6 +201,16 @@ fn steps_whose_names_fit_a_registered_pattern_go_to_its_participant() {
         serve(&site);
         let wfid = launch(&site, &file);
         site.until(|| stands(&site, "built_x", &wfid) == ("ready", 0));
+        // What it was installed with, unless another is given.
+        let config = site.dir("a").join("exo.yaml");
+        let text = fs::read_to_string(&config).unwrap();
+        let stored = "config:\n  participant:\n    regexp: stored_.*\n";
+        fs::write(&config, format!("{text}{stored}")).unwrap();
+        for (args, name) in [(&[][..], "stored_.*"), (&["--pattern", "given_.*"], "given_.*")] {
+            let args = [&["register", "a", "--json"], args].concat();
+            let object: Value = serde_json::from_str(&site.well(&args)).unwrap();
+            assert_eq!(object["name"], name);
+        }
         for (code, args) in [
             (100, &["register", "a", "--pattern", "("][..]),
             (100, &["register"]),

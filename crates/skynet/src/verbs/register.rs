@@ -8,12 +8,15 @@ use crate::items::report::{About, Report};
 use crate::names::Names;
 use crate::service;
 use clap::Args;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use work::wire;
 
 /// Tells the engine which steps of processes go to which participant.
 ///
-/// A participant is registered by its name, or by the pattern that is given: a regular expression for
-/// the whole name of a step. There is no answer from an engine; a pattern that is none is found here.
+/// A participant is registered by the pattern that is given, or that it was installed with (`regexp`
+/// below `participant` in its `config`), or by its name. A pattern is a regular expression for the
+/// whole name of a step. There is no answer from an engine; a pattern that is none is found here.
 #[derive(Debug, Args)]
 pub struct Register {
     #[command(flatten)]
@@ -74,11 +77,28 @@ fn pairs(args: &Register, here: &Here) -> Result<(Vec<(String, String)>, bool), 
     let participants = picked.services.iter().filter(|service| service.is_participant);
     let mut pairs = Vec::new();
     for service in participants {
-        let queue = service.load()?.settings.queue;
-        pairs.push((args.pattern.clone().unwrap_or_else(|| service.name.clone()), queue));
+        let settings = service.load()?.settings;
+        let pattern = args.pattern.clone().or_else(|| installed_with(&settings.config));
+        pairs.push((pattern.unwrap_or_else(|| service.name.clone()), settings.queue));
     }
     match (&args.pattern, pairs.len()) {
         (Some(_), 2..) => Err(Failure::usage("a pattern is for one participant")),
         _ => Ok((pairs, picked.some_are_unknown)),
     }
+}
+
+/// Returns the pattern that a participant was installed or imported with.
+fn installed_with(config: &RawValue) -> Option<String> {
+    #[derive(Default, Deserialize)]
+    struct Config {
+        #[serde(default)]
+        participant: Participant,
+    }
+    #[derive(Default, Deserialize)]
+    struct Participant {
+        regexp: Option<String>,
+    }
+    // What has another form is the participant's own affair.
+    let config: Config = serde_json::from_str(config.get()).unwrap_or_default();
+    config.participant.regexp.filter(|pattern| !pattern.is_empty())
 }
