@@ -111,7 +111,7 @@ impl Installed {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         for name in names.filter(|name| name.starts_with('.')) {
             let path = self.folder.join(&name);
-            let is_work = name.ends_with(".work");
+            let is_work = name.strip_suffix(".work").is_some();
             let new = name.strip_suffix(".new").filter(|name| name.len() > 1);
             // A kill between the exchange and what follows leaves a running service there.
             let is_unused = || !is_in_use(&path);
