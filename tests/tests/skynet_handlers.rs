@@ -8,6 +8,7 @@ mod site;
 use serde_json::{Value, json};
 use site::{Kind, Place, Site};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use testkit::{program, run_within};
 
@@ -157,7 +158,7 @@ fn what_a_handler_sends_to_the_engine_waits_in_the_engine_s_queue() {
 
         let folder = site.desk().join("locks");
         site.folder(&folder);
-        fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
         let conf = code(&site, "a.conf", &format!("[lock]\nfolder={}\n", folder.display()));
         let file = code(&site, "lock.py", LOCK);
         site.well(&["install", &file, "--config", &conf, "--enable", "--now"]);
@@ -260,7 +261,9 @@ fn what_is_no_handler_is_refused_and_nothing_is_made() {
         let taken = site.on_desk("taken", &[("a.py", class), ("SkyNET/__init__.py", "")]);
         let whole = site.on_desk("whole", &[("run", "#!/bin/sh\n"), ("a.py", class)]);
         let path = |path: &Path| path.to_str().unwrap().to_owned();
-        let cases: [(&[&str], i32, &str); 13] = [
+        let secret = site.on_desk("secret", &[("a.conf", "[x]\ny=1\n")]).join("a.conf");
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o640)).unwrap();
+        let cases: [(&[&str], i32, &str); 14] = [
             (&[&none], 1, "none.py has no class ParticipantHandler"),
             (&[&text], 1, "text.txt: rename it: Python's files end in .py"),
             (&[&path(&bytes)], 1, "bytes.py is not UTF-8"),
@@ -272,6 +275,7 @@ fn what_is_no_handler_is_refused_and_nothing_is_made() {
             (&[&good, "-i", "0"], 100, "0 is not in 1..=1000"),
             (&[&good, "-q", "a/b"], 1, "queue"),
             (&[&good, "as", "-n", "other"], 100, "cannot be used with"),
+            (&[&good, "-c", &path(&secret)], 1, "others may not read"),
             (&[&good, "-c", "nowhere.conf"], 111, "unable to open nowhere.conf"),
             (&["nowhere.py"], 111, "unable to open nowhere.py"),
         ];

@@ -34,7 +34,7 @@ command = /usr/bin/python -m SkyNET.exo
 numprocs = 2
 stopwaitsecs = 7
 umask = 022
-environment = MODE=\"fast\"
+environment = MODE=\"fast\",API_TOKEN=\"hush\"
 
 [participant]
 name = doubler
@@ -51,6 +51,7 @@ log_level = DEBUG
 
 [limits]
 factor = 3
+api_key = hush
 ";
 
 /// A handler as they were written.
@@ -104,6 +105,8 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
             "doubler.conf:12: code: doubler.py was copied",
             "doubler.conf:15: amqp_host: no broker is used",
             "doubler.conf:16: amqp_pwd: not carried over",
+            "API_TOKEN was not carried over: what is installed can be read by everybody",
+            "doubler.conf:23: api_key was not carried over",
             "first: made from ",
             "config.exo:4: code: first.py was copied",
         ] {

@@ -11,6 +11,7 @@ use exo::config::{self, OWN_FILE};
 use ondisk::names::RUN;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd};
@@ -142,7 +143,16 @@ impl Source {
         let made = handler::files(&Handler { code: &code, kind, from: &from, more: &more });
         tree::write(&stage.dir, &made)?;
         if let Some(config) = &said.config {
-            let text = text_of(&real(config)?, config)?;
+            let from = real(config)?;
+            if others_may_not_read(&from) {
+                let line = format!(
+                    "others may not read {}, and what is installed everybody can read; put it beside \
+                     skynet.yaml as {name}.conf, for the participant's user to read",
+                    config.display()
+                );
+                return Err(Failure::refused(line));
+            }
+            let text = text_of(&from, config)?;
             tree::write(&stage.dir, &[Made::plain(&format!("{name}.conf"), text)])?;
         }
         Ok(true)
@@ -200,6 +210,11 @@ fn read(folder: &Fd, name: &OsStr) -> Result<Vec<u8>, Errno> {
     let len = fd::read_at(file.raw(), &mut text, 0)?;
     text.truncate(len);
     Ok(text)
+}
+
+fn others_may_not_read(path: &Path) -> bool {
+    let mode = std::fs::metadata(path).map(|about| about.permissions().mode());
+    mode.is_ok_and(|mode| mode & 0o004 == 0)
 }
 
 fn real(path: &Path) -> Result<PathBuf, Failure> {

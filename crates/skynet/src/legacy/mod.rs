@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::screen::clean;
 use crate::tree::Made;
 use std::borrow::Cow;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What was found of one service.
@@ -56,6 +57,22 @@ impl Note {
     fn of(key: &ini::Key, text: &str) -> Self {
         Self { line: key.line, text: format!("{}: {text}", key.name) }
     }
+
+    /// Of something secret in the value of a key.
+    fn secret(key: &ini::Key, name: &str) -> Self {
+        let text = format!(
+            "{name} was not carried over: what is installed can be read by everybody; put it where \
+             nobody else reads it"
+        );
+        Self { line: key.line, text }
+    }
+}
+
+/// Says so where others may not read a file: what comes of it they may.
+fn opened(file: &Path) -> Option<Note> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode();
+    let text = "others may not read this file, and everybody can read what came of it";
+    (mode & 0o004 == 0).then(|| Note { line: 1, text: text.to_owned() })
 }
 
 /// A directory to be made.

@@ -5,6 +5,7 @@ use super::handler::{self, Handler, Kind};
 use super::ini::{self, Key, Section};
 use super::{Directory, Found, Note, yaml};
 use crate::failure::Failure;
+use crate::secrets::is_secret;
 use crate::tree::Made;
 use std::fmt::Write;
 use std::fs;
@@ -30,11 +31,16 @@ pub(super) fn directory(
     let copied =
         format!("code: {code_name} was copied, and is run by Python 3; what it imports was not");
     notes.push(Note { line, text: copied });
+    notes.extend(super::opened(file));
     let mut yaml_text = String::new();
-    let mut own = Config::new(sections);
+    let mut own = Config::new(sections, &mut notes);
     for key in keys {
         match setting(name, key) {
             Carried::As(text) => yaml_text.push_str(&text),
+            Carried::But(text, secrets) => {
+                yaml_text.push_str(&text);
+                notes.extend(secrets.iter().map(|secret| Note::secret(key, secret)));
+            }
             Carried::To(section, why) => {
                 own.add(section, key);
                 notes.extend(why.map(|why| Note::of(key, &why)));
@@ -69,6 +75,8 @@ fn code_of(path: &PathBuf) -> Result<(String, String), Failure> {
 enum Carried {
     /// As this line of exo.yaml.
     As(String),
+    /// As these lines, without what is secret: the names of that.
+    But(String, Vec<String>),
     /// Into this section of what the code is told, with a word or without.
     To(&'static str, Option<String>),
     /// It is so without a word.
@@ -92,7 +100,9 @@ fn setting(name: &str, key: &Key) -> Carried {
         "regexp" if value == name => Carried::Silently,
         "regexp" => Carried::To(
             "participant",
-            Some(format!("{value} is kept, and not registered with an engine")),
+            Some(format!(
+                "{value} is kept, and not registered with an engine: skynet register {name}"
+            )),
         ),
         "runas" | "user" => Carried::As(format!("user: {}\n", yaml(value))),
         "numprocs" => match count() {
@@ -118,14 +128,17 @@ fn setting(name: &str, key: &Key) -> Carried {
 fn variables(value: &str) -> Carried {
     match ini::environment(value) {
         Ok(pairs) => {
-            let mut text = String::from("environment:\n");
+            let (secrets, pairs): (Vec<_>, Vec<_>) =
+                pairs.into_iter().partition(|(name, _)| is_secret(name));
+            let mut text = String::new();
             for (name, value) in pairs.iter().filter(|(name, _)| name != "PATH") {
+                text.push_str(if text.is_empty() { "environment:\n" } else { "" });
                 let _ = writeln!(text, "  {}: {}", yaml(name), yaml(value));
             }
             for (_, path) in pairs.iter().filter(|(name, _)| name == "PATH") {
                 let _ = writeln!(text, "path: {}", yaml(path));
             }
-            Carried::As(text)
+            Carried::But(text, secrets.into_iter().map(|(name, _)| name).collect())
         }
         Err(why) => Carried::Not(why.to_owned()),
     }
@@ -137,11 +150,17 @@ struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    fn new(sections: &'a [Section]) -> Self {
+    fn new(sections: &'a [Section], notes: &mut Vec<Note>) -> Self {
         let mut all = Self { sections: Vec::new() };
         for section in sections {
             all.keys(&section.name);
-            section.keys.iter().for_each(|key| all.add(&section.name, key));
+            for key in &section.keys {
+                if is_secret(&key.name) {
+                    notes.push(Note::secret(key, &key.name));
+                } else {
+                    all.add(&section.name, key);
+                }
+            }
         }
         all
     }

@@ -3,6 +3,7 @@
 use super::ini::{self, Key};
 use super::{Directory, Note, quoted};
 use crate::failure::Failure;
+use crate::secrets::is_secret;
 use crate::tree::Made;
 use crate::tree::given;
 use std::fmt::Write;
@@ -24,7 +25,7 @@ pub(super) fn directory(name: &str, file: &Path, keys: &[Key]) -> Result<Directo
         Ok(_) => return refuse(command.line, "the command is empty"),
         Err(why) => return refuse(command.line, why),
     };
-    let mut notes = Vec::new();
+    let mut notes: Vec<Note> = super::opened(file).into_iter().collect();
     if expanded.contains("%(") {
         notes.push(Note::of(command, "%(...)s is not expanded; edit run"));
     }
@@ -67,6 +68,10 @@ fn prepare(key: &Key, run: &mut String, notes: &mut Vec<Note>) {
         "environment" => match ini::environment(value) {
             Ok(pairs) => {
                 for (name, value) in pairs {
+                    if is_secret(&name) {
+                        notes.push(Note::secret(key, &name));
+                        continue;
+                    }
                     let _ = writeln!(run, "export {}", quoted(&format!("{name}={value}")));
                 }
             }
