@@ -171,30 +171,62 @@ fn twenty_participants_have_less_than_6_mib_each() {
     drop(exos);
 }
 
+/// How many items, and how many kills: `SKYNET_LONG` is a number of kills, or anything for 10,000.
+fn much() -> (usize, usize) {
+    match std::env::var("SKYNET_LONG").map(|long| long.parse().unwrap_or(0)) {
+        Ok(kills @ 2..) => (10 * kills, kills),
+        Ok(_) => (100_000, 10_000),
+        Err(_) => (60, 6),
+    }
+}
+
+/// Kills worker, keeper or a participant; tells whether exo is to be started again.
+fn kill(exo: &Exo, worker: i32, choice: u64) -> bool {
+    let participant = exo.participants().first().copied();
+    let victim = match (choice % 3, participant) {
+        (1, _) => exo.pid(),
+        (2, Some(participant)) => participant,
+        _ => worker,
+    };
+    // It may have ended by itself.
+    let _ = linux::signal::kill(victim, 9);
+    Some(victim) != participant
+}
+
 #[test]
-fn wherever_exo_is_killed_each_item_is_answered_and_all_its_answers_are_the_same() {
-    let (items, kills) =
-        if std::env::var_os("SKYNET_LONG").is_some() { (100_000, 10_000) } else { (60, 6) };
+fn wherever_exo_or_a_participant_is_killed_each_item_is_answered_and_all_its_answers_are_the_same()
+{
+    let (items, kills) = much();
     let remote = Remote::new("instances: 2\ntries: 1000\n");
     let mut client = remote.client();
     for n in 0..items {
         client.publish("p", item(&format!("w{n}"), "{}").as_bytes()).unwrap();
     }
-    for kill in 0..kills {
-        let exo: Exo = remote.site.exo();
-        let worker = exo.worker();
-        let left = || remote.messages("p").map_or(0, |(ready, held)| ready + held);
-        let goal = items - (kill + 1) * items / (kills + 1);
-        remote.site.until(|| left() <= goal);
-        linux::signal::kill(worker, 9).unwrap();
-        drop(exo);
+    let mut random = 0x2545_F491_4F6C_DD1D_u64 ^ u64::from(std::process::id());
+    let mut exo = remote.site.exo();
+    let mut worker = exo.worker();
+    for n in 0..kills {
+        let next = format!("w{}", (n + 1) * items / (kills + 1));
+        remote.site.until(|| remote.site.job(&next).is_some());
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        if kill(&exo, worker, random >> 8) {
+            drop(exo);
+            exo = remote.site.exo();
+            worker = exo.worker();
+        }
     }
-    let exo = remote.site.exo();
     let answers = remote.answers(items);
     assert_eq!(answers.len(), items);
+    let (mut sent, mut twice) = (0, 0);
     for (wfid, all) in answers {
         // What was published, and not known to be, goes again: the same bytes.
         assert!(all.iter().all(|answer| *answer == all[0]), "{wfid} has answers that differ");
+        (sent, twice) = (sent + all.len(), twice + usize::from(all.len() > 1));
     }
+    println!(
+        "{items} items, {kills} kills: {sent} answers; {twice} items have more than one, the same"
+    );
     drop(exo);
 }

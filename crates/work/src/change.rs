@@ -272,6 +272,8 @@ pub enum Change {
     Arrive {
         /// What was delivered; its queue is the taker's.
         job: Box<NewJob>,
+        /// The job that it is on record as: the item itself need not be there, then.
+        known: Option<JobId>,
         /// By whom it is taken.
         taker: TakerId,
         /// Begun at once or not.

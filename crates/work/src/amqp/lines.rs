@@ -33,13 +33,13 @@ pub(super) enum Of {
     /// It came, and is not recorded yet.
     New(Box<NewJob>),
     /// It was tried in vain before: for who begins it at once.
-    Vain(Box<NewJob>),
+    Vain(Box<NewJob>, JobId),
     /// It is being recorded.
     Recording,
     /// It stands for a job that is in hand, or whose answer is on its way.
     Job(JobId),
     /// It is tried again at this time.
-    Parked { job: Box<NewJob>, id: Option<JobId>, at: Mono },
+    Parked { job: Box<NewJob>, id: JobId, at: Mono },
 }
 
 #[derive(Debug)]
@@ -210,7 +210,7 @@ impl Lines {
 
     /// Tells whether a message is only for who begins it at once.
     pub(super) fn is_vain(&self, number: u64) -> bool {
-        self.messages.get(&number).is_some_and(|message| matches!(message.of, Of::Vain(_)))
+        self.messages.get(&number).is_some_and(|message| matches!(message.of, Of::Vain(..)))
     }
 
     fn numbers(&self, is_meant: impl Fn(&Of) -> bool) -> Vec<u64> {
@@ -220,7 +220,7 @@ impl Lines {
 
     /// Returns the messages that nobody has yet.
     pub(super) fn unrecorded(&self) -> Vec<u64> {
-        self.numbers(|of| matches!(of, Of::New(_) | Of::Vain(_)))
+        self.numbers(|of| matches!(of, Of::New(_) | Of::Vain(..)))
     }
 
     /// Returns the messages that are new, or parked until a moment that has come; `begins`: what
@@ -228,7 +228,7 @@ impl Lines {
     pub(super) fn due(&self, now: Mono, begins: bool) -> Vec<u64> {
         self.numbers(|of| match of {
             Of::New(_) => true,
-            Of::Vain(_) => begins,
+            Of::Vain(..) => begins,
             Of::Parked { at, .. } => *at <= now,
             Of::Recording | Of::Job(_) => false,
         })
@@ -238,8 +238,8 @@ impl Lines {
     pub(super) fn record(&mut self, number: u64) -> Option<(Box<NewJob>, Option<JobId>)> {
         let message = self.messages.get_mut(&number)?;
         match std::mem::replace(&mut message.of, Of::Recording) {
-            Of::New(job) | Of::Vain(job) => Some((job, None)),
-            Of::Parked { job, id, .. } => Some((job, id)),
+            Of::New(job) => Some((job, None)),
+            Of::Vain(job, id) | Of::Parked { job, id, .. } => Some((job, Some(id))),
             other => {
                 message.of = other;
                 None
@@ -264,7 +264,7 @@ impl Lines {
     ) -> Vec<JobId> {
         let mut found = Vec::new();
         for message in self.messages.values_mut() {
-            if let Of::Parked { job, id: Some(id), at } = &mut message.of
+            if let Of::Parked { job, id, at } = &mut message.of
                 && is_meant(job, *id)
             {
                 *at = now;

@@ -48,8 +48,8 @@ impl Thread {
     pub(super) fn unmake(&mut self, batch: Vec<Change>, answers: Vec<Answer>) {
         for (change, answer) in batch.into_iter().zip(answers).rev() {
             match (change, answer) {
-                (Change::Arrive { job, .. }, Answer::Arrive(line, ask, instance)) => {
-                    self.lines.is(line, Of::New(job));
+                (Change::Arrive { job, known, .. }, Answer::Arrive(line, ask, instance)) => {
+                    self.put_back(line, job, known);
                     self.asks.push_front((ask, instance));
                 }
                 (_, Answer::Keep | Answer::Clean) => {}
@@ -73,8 +73,8 @@ impl Thread {
         }
         for line in self.lines.due(now, true) {
             let Some((ask, instance)) = self.next_ask(self.lines.is_vain(line)) else { continue };
-            let Some((job, _)) = self.lines.record(line) else { continue };
-            batch.push(Change::Arrive { job, taker, ask, instance: instance.clone() });
+            let Some((job, known)) = self.lines.record(line) else { continue };
+            batch.push(Change::Arrive { job, known, taker, ask, instance: instance.clone() });
             answers.push(Answer::Arrive(line, ask, instance));
         }
         if let Some(step) = self.retention.step(self.store.now()) {
@@ -101,8 +101,8 @@ impl Thread {
     ) -> Result<(), Trouble> {
         match (answer, applied) {
             (Answer::Arrive(line, ask, instance), applied) => {
-                let Change::Arrive { job, .. } = change else { return Ok(()) };
-                self.arrived(line, job, (ask, instance), applied);
+                let Change::Arrive { job, known, .. } = change else { return Ok(()) };
+                self.arrived(line, (job, known), (ask, instance), applied);
             }
             (Answer::Wished(Then::Settle(key)), Ok(Applied::Ended { fault, retry })) => {
                 let forget = matches!(&change, Change::End(_, ended) | Change::CancelOverdue(_, ended)
@@ -156,7 +156,7 @@ impl Thread {
     pub(super) fn arrived(
         &mut self,
         line: u64,
-        job: Box<NewJob>,
+        (job, known): (Box<NewJob>, Option<JobId>),
         ask: (Ask, String),
         applied: Result<Applied, Refused>,
     ) {
@@ -196,8 +196,10 @@ impl Thread {
                     self.park(line, job, id);
                 }
             }
-            Ok(Applied::Vain(_)) => self.lines.is(line, Of::Vain(job)),
-            Err(Refused::Absent("taker")) => self.lines.is(line, Of::New(job)),
+            Ok(Applied::Vain(id)) => self.lines.is(line, Of::Vain(job, id)),
+            Err(Refused::Absent("taker")) => self.put_back(line, job, known),
+            // It was removed meanwhile: the whole message comes anew.
+            Err(Refused::Absent("job")) if known.is_some() => self.lines.give_back(line),
             other => {
                 let reason = match other {
                     Err(why) => why.to_string(),
@@ -232,6 +234,16 @@ impl Thread {
         }
     }
 
+    /// Has a message recorded again, as what it was.
+    fn put_back(&mut self, line: u64, job: Box<NewJob>, known: Option<JobId>) {
+        let at = self.store.now().mono;
+        let of = match known {
+            Some(id) => Of::Parked { job, id, at },
+            None => Of::New(job),
+        };
+        self.lines.is(line, of);
+    }
+
     /// Keeps a message until its job may be tried, or is done.
     pub(super) fn park(&mut self, line: u64, job: Box<NewJob>, id: JobId) {
         // Whoever has it may be dead.
@@ -239,7 +251,7 @@ impl Thread {
         let at = self.store.now().mono.after(AGAIN);
         // Of what is on record the name is enough.
         let job = Box::new(NewJob { item: Vec::new(), ..*job });
-        self.lines.is(line, Of::Parked { job, id: Some(id), at });
+        self.lines.is(line, Of::Parked { job, id, at });
     }
 
     pub(super) fn is_answering(&self, job: JobId) -> bool {
@@ -260,7 +272,7 @@ impl Thread {
             let queue = self.settings.queue.name.clone();
             let job = NewJob { queue, wfid: hand.wfid, identity: hand.rest, ..NewJob::default() };
             for line in self.lines.of_job(key.job) {
-                let parked = Of::Parked { job: Box::new(job.clone()), id: Some(key.job), at };
+                let parked = Of::Parked { job: Box::new(job.clone()), id: key.job, at };
                 self.lines.is(line, parked);
             }
             self.news.push(settled);

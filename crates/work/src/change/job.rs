@@ -161,7 +161,7 @@ impl Tx<'_> {
 
     pub(super) fn arrive(
         &mut self,
-        new: &NewJob,
+        (new, known): (&NewJob, Option<JobId>),
         taker: TakerId,
         ask: Ask,
         instance: &str,
@@ -170,8 +170,9 @@ impl Tx<'_> {
         if *queue != *new.queue {
             return Err(Refused::Senseless("it is of another queue than its taker").into());
         }
-        let (Applied::Known(id) | Applied::Submitted { job: id, .. }) = self.submit_apart(new)?
-        else {
+        let on_record = |id| Ok(Applied::Known(id));
+        let recorded = known.map_or_else(|| self.submit_apart(new), on_record)?;
+        let (Applied::Known(id) | Applied::Submitted { job: id, .. }) = recorded else {
             return Err(Refused::Absent("job").into());
         };
         let job = self.job(id)?;

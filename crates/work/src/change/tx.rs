@@ -124,8 +124,8 @@ impl<'a> Tx<'a> {
             Change::CloseTaker(taker) => self.close_taker(*taker),
             Change::Sweep(taker) => self.sweep(*taker),
             Change::Take { taker, ask, instance } => self.take(*taker, *ask, instance),
-            Change::Arrive { job, taker, ask, instance } => {
-                self.arrive(job, *taker, *ask, instance)
+            Change::Arrive { job, known, taker, ask, instance } => {
+                self.arrive((job, *known), *taker, *ask, instance)
             }
             Change::Begin { lease, instance } => self.begin(*lease, instance),
             Change::GiveBack(lease) => self.give_back(*lease),

@@ -286,7 +286,8 @@ fn an_item_that_is_spoilt_while_it_is_worked_on_stops_nothing_either() {
 fn an_answer_that_is_spoilt_is_answered_with_an_error() {
     let mut world = World::new();
     let (taker, instance) = (world.taker, String::new());
-    let arrive = Change::Arrive { job: Box::new(job("a")), taker, ask: Ask::Now, instance };
+    let arrive =
+        Change::Arrive { job: Box::new(job("a")), known: None, taker, ask: Ask::Now, instance };
     let work::Applied::Taken(taken) = world.apply(&arrive) else { panic!("not taken") };
     world.end(taken.lease, Ended { output: Some(b"{}".to_vec()), ..Ended::default() });
     spoil(&world, "UPDATE attempt SET output = x'7b20'");

@@ -105,6 +105,7 @@ fn messages_that_differ_are_never_one_job() {
     let mut world = World::new();
     let taker = world.taker;
     let arrive = |bytes: &str| Change::Arrive {
+        known: None,
         job: Box::new(NewJob { item: item(bytes), ..job("a") }),
         taker,
         ask: Ask::Now,
@@ -351,6 +352,7 @@ fn an_item_of_another_broker_is_run_once_and_then_answered_from_the_record() {
     let mut world = World::new();
     let taker = world.taker;
     let arrive = || Change::Arrive {
+        known: None,
         job: Box::new(job("a")),
         taker,
         ask: Ask::Now,

@@ -285,6 +285,7 @@ fn what_was_finished_by_one_who_died_before_it_answered_is_answered_from_the_rec
     let mut store = crate::support::open(&rig.scratch, &rig.clock);
     let taker = crate::support::opened(&mut store, "q", Policy::default());
     let arrive = work::Change::Arrive {
+        known: None,
         job: Box::new(NewJob { reply_to: None, ..named }),
         taker,
         ask: Ask::Now,
