@@ -34,7 +34,8 @@ const LAYERS: &[Layer] = &[
     bare("multilog", &["machine", "ondisk", "linux"]),
     // libc for its constants here, too. memchr reads logs.
     layer("daemontools", &["client", "machine", "ondisk", "sys", "libc", "memchr"]),
-    // libc for its constants here, too; futures-core for the trait that lapin's consumers have.
+    // libc for its constants here, too; futures-core for the trait that lapin's consumers have,
+    // futures-io for that of its streams, rustls-pki-types for whom a certificate is to name.
     layer(
         "work",
         &[
@@ -43,6 +44,8 @@ const LAYERS: &[Layer] = &[
             "lapin",
             "tokio",
             "futures-core",
+            "futures-io",
+            "rustls-pki-types",
             "serde",
             "serde_json",
             "thiserror",

@@ -275,8 +275,10 @@ impl Exo {
     /// Returns the worker's pid.
     #[track_caller]
     pub(crate) fn worker(&self) -> i32 {
-        let its = children(self.pid()).into_iter().find(|pid| name_of(*pid) == "exo-worker");
-        its.expect("a worker")
+        // It has its name a moment after it is there.
+        let its = || children(self.pid()).into_iter().find(|pid| name_of(*pid) == "exo-worker");
+        until(SOON, || its().is_some());
+        its().expect("a worker")
     }
 
     /// Returns the pids of the participants' processes that the keeper started.
