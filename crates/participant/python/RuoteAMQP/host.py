@@ -82,7 +82,7 @@ class Host(skynet.Participant):
 
         def tell() -> None:
             if self._in_hand is not None and self._in_hand[0] is item:
-                self._tell(self._participant._cancel, self._in_hand[1])
+                self._tell(self._participant._cancel, self._in_hand[1], item.cancelled)
 
         # One process for each item is interrupted by a signal, in the main thread.
         (self._post or _call)(tell)

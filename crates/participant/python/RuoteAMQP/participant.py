@@ -113,7 +113,7 @@ class Participant:
         else:
             self.consume()  # type: ignore[call-arg]
 
-    def _cancel(self, workitem: Workitem) -> None:
+    def _cancel(self, workitem: Workitem, flavour: Optional[str]) -> None:
         if _takes_one(self.cancel):
             self.cancel(workitem)
         else:

@@ -1,7 +1,7 @@
 """What a handler is told besides items."""
 
 from configparser import ConfigParser
-from typing import Optional
+from typing import Any, Optional
 
 
 class WorkItemCtrl:
@@ -11,6 +11,11 @@ class WorkItemCtrl:
         self.message = msg
         #: With "start", all that is configured.
         self.config = config
+        #: With "cancel", the item that is not wanted any more, its fei, and why: None for a plain
+        #: cancel, "kill" or "timeout".
+        self.workitem: Any = None
+        self.fei: Any = None
+        self.flavour: Optional[str] = None
 
     def start(self) -> bool:
         """Tells whether it is "start"."""

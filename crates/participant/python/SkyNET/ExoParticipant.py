@@ -1,6 +1,6 @@
 """A handler as a participant."""
 
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from RuoteAMQP.participant import Participant
 from RuoteAMQP.workitem import Workitem
@@ -19,8 +19,12 @@ class ExoParticipant(Participant):
     def consume(self, workitem: Workitem) -> None:
         self.handler.handle_wi(workitem)
 
-    def cancel(self, workitem: Workitem) -> None:
-        _tell(self.handler, "handle_wi_control", WorkItemCtrl("cancel"))
+    def _cancel(self, workitem: Workitem, flavour: Optional[str]) -> None:
+        ctrl = WorkItemCtrl("cancel")
+        ctrl.workitem, ctrl.fei = workitem, workitem.fei
+        # An engine has no word for a plain one.
+        ctrl.flavour = None if flavour == "cancel" else flavour
+        _tell(self.handler, "handle_wi_control", ctrl)
 
     def send_to_engine(self, witem: Workitem) -> None:
         """Sends an item of any process to the engine, which goes on with that."""

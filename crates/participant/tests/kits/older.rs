@@ -215,6 +215,14 @@ fn a_cancel_reaches_the_main_thread_while_a_handler_works() {
         assert_eq!(exo.hear()["item"]["fields"]["late"], json!(true));
         let log = end_well(exo);
         assert_eq!(log.matches("double INFO: control cancel\n").count(), 4, "{log}");
+        for said in [
+            "wait, flavour None",
+            "wait, flavour kill",
+            "wait, flavour timeout",
+            "finish_late, flavour None",
+        ] {
+            assert_eq!(log.matches(&format!("double INFO: of {said}\n")).count(), 1, "{log}");
+        }
         assert!(!log.contains("AssertionError"), "{log}");
     }
 }

@@ -53,6 +53,8 @@ class ParticipantHandler(object):
     def handle_wi_control(self, ctrl):
         assert threading.current_thread() is threading.main_thread()
         self.log.info("control %s", ctrl.message)
+        self.log.info("of %s, flavour %s", ctrl.workitem.fields.do, ctrl.flavour)
+        assert ctrl.fei == ctrl.workitem.fei
         self.cancelled.set()
 
     def handle_wi(self, wid):
