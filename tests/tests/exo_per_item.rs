@@ -137,6 +137,55 @@ fn what_a_failed_item_says_goes_back_with_it() {
 }
 
 #[test]
+fn an_answer_that_is_an_error_is_a_failure_and_goes_back_as_it_was_written() {
+    let own = r#""error":{"class":"Gone","message":"no size 17","trace":["a.sh:3","b.sh:9"]}}"#;
+    let rows = [
+        (own, "Gone: no size 17", "a.sh:#: b.sh:#: Gone: no size #"),
+        (r#""error":"no size 17"}"#, "no size 17", "no size #"),
+        // Ruby takes these for errors, and null and false for none.
+        (r#""error":""}"#, "the answer has an error without a text: \"\"", ""),
+        (r#""error":{}}"#, "the answer has an error without a text: {}", ""),
+        (r#""error":[]}"#, "the answer has an error without a text: []", ""),
+        (r#""error":0}"#, "the answer has an error without a text: 0", ""),
+        (r#""error":null}"#, "", ""),
+        (r#""error":false}"#, "", ""),
+    ];
+    let answer = |at: usize| {
+        let item = item(&format!("w{at}"), "{\"one\":1.0}");
+        format!("{},{}", item.strip_suffix('}').unwrap(), rows[at].0)
+    };
+    let cases: Vec<String> =
+        (0..rows.len()).map(|at| format!("w{at}) printf '%s' '{}' >&3 ;;\n", answer(at))).collect();
+    let work = format!("#!/bin/sh\ncase $SKYNET_WFID in\n{}esac\n", cases.concat());
+    let site = Site::per_item(&work, "");
+    let _exo = site.exo();
+    for (at, (_, text, signature)) in rows.iter().enumerate() {
+        let attempt = site.work(&format!("w{at}"), "{}");
+        let fault = if text.is_empty() { Fault::NONE } else { Fault(10) };
+        assert_eq!((attempt.fault, attempt.code), (Some(fault), Some(0)), "{attempt:?}");
+        assert_eq!(attempt.text.as_deref().unwrap_or_default(), *text);
+        let class = attempt.signature.unwrap_or_default();
+        assert!(signature.is_empty() || class == *signature, "{class}");
+        assert_eq!(String::from_utf8(attempt.output.unwrap()).unwrap(), answer(at));
+    }
+}
+
+#[test]
+fn an_error_that_came_with_an_item_is_no_failure_of_whoever_gives_it_back() {
+    let work = "#!/bin/sh\nsed 's/\"x\":1/\"x\":2/; s/\"error\":{/\"error\": { /' >&3\n";
+    let site = Site::per_item(work, "");
+    let _exo = site.exo();
+    for (wfid, x) in [("same", 3), ("changed", 1)] {
+        let item = item(wfid, &format!("{{\"x\":{x}}}"));
+        let error = r#","error":{"class":"Old","message":"before"}}"#;
+        let item = format!("{}{error}", item.strip_suffix('}').unwrap());
+        site.drop_into("p", item.as_bytes());
+        let (job, attempts) = site.stopped(wfid);
+        assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 1), "{attempts:?}");
+    }
+}
+
+#[test]
 fn the_environment_says_which_item_and_which_attempt_it_is() {
     let site =
         Site::per_item("#!/bin/sh\n", "tries: 2\nconfig: {one: 1.0, big: 12345678901234567890}\n");

@@ -120,6 +120,25 @@ fn a_fault_has_code_text_and_trace_and_a_class() {
 }
 
 #[test]
+fn a_result_that_is_an_error_is_a_failure_with_its_words() {
+    let error = r#""error":{"class":"Gone","message":"no size 17","trace":["a.py:3: in f"]}"#;
+    let answer = item("w", "{}").replacen('{', &format!("{{{error},"), 1);
+    let work = each(&format!(
+        "say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id,\\\"item\\\":\"'{answer}}}'"
+    ));
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    let attempt = site.work("w", "{}");
+    let told = (attempt.fault, attempt.text.as_deref(), attempt.signature.as_deref());
+    let class = "a.py:#: in f: Gone: no size #";
+    assert_eq!(told, (Some(Fault(10)), Some("Gone: no size 17"), Some(class)));
+    assert_eq!(String::from_utf8(attempt.output.unwrap()).unwrap(), answer);
+    site.until(|| site.status().unwrap()["failed"] == 1);
+    let class = site.reader().classes().unwrap().remove(0);
+    assert_eq!((class.count, class.code), (1, Fault(10)));
+}
+
+#[test]
 fn progress_is_seen_in_the_status() {
     let work = each(
         "say \"{\\\"type\\\":\\\"progress\\\",\\\"id\\\":$id,\\\"done\\\":0.25,\\\"text\\\":\\\"page 3\\\"}\"",

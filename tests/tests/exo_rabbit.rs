@@ -6,7 +6,7 @@ mod host;
 mod remote;
 
 use host::{Exo, item, private_kib};
-use machine::work::State;
+use machine::work::{Fault, State};
 use remote::{Remote, trouble};
 use serde_json::Value;
 use std::fs;
@@ -23,6 +23,25 @@ fn an_item_of_rabbitmq_is_done_recorded_and_answered_with_every_number_as_it_was
     let (job, attempts) = remote.site.stopped("w1");
     assert_eq!((job.subject.state, attempts.len()), (State::Stop, 1));
     assert!(!remote.site.join("spool/p").exists(), "a drop folder that nobody looks into");
+    drop(exo);
+}
+
+#[test]
+fn an_answer_that_is_an_error_is_recorded_as_the_failure_that_the_engine_takes_it_for() {
+    let remote = Remote::new("");
+    let work =
+        "#!/bin/sh\nsed 's/}$/,\"error\":{\"class\":\"Gone\",\"message\":\"no size\"}}/' >&3\n";
+    remote.site.script("work", work);
+    let exo = remote.site.exo();
+    remote.client().publish("p", item("w1", r#"{"n":1.0}"#).as_bytes()).unwrap();
+    let answers = remote.answers(1);
+    let error = r#","error":{"class":"Gone","message":"no size"}}"#;
+    let sent = item("w1", r#"{"n":1.0}"#);
+    let answer = format!("{}{error}", sent.strip_suffix('}').unwrap());
+    assert_eq!(answers["w1"], [answer.as_bytes()]);
+    let (job, attempts) = remote.site.stopped("w1");
+    assert_eq!(job.subject.fault, Fault(10), "{attempts:?}");
+    assert_eq!(attempts[0].text.as_deref(), Some("Gone: no size"));
     drop(exo);
 }
 
@@ -104,7 +123,7 @@ fn a_cancel_over_the_control_exchange_stops_a_busy_participant() {
     let cancel = br#"{"cancel":true,"fei":{"wfid":"w1"},"flavour":null}"#;
     client.announce("skynet-control", cancel).unwrap();
     let (job, _) = remote.site.stopped("w1");
-    assert_eq!(job.subject.fault, machine::work::Fault::CANCELLED);
+    assert_eq!(job.subject.fault, Fault::CANCELLED);
     remote.site.until(|| remote.messages("p") == Some((0, 0)));
     assert_eq!(remote.messages("ruote_workitems"), Some((0, 0)), "nobody is answered");
     drop(exo);
@@ -119,7 +138,7 @@ fn a_cancel_right_behind_its_item_stops_a_participant_that_is_long_at_work() {
     remote.begun();
     client.publish("p", br#"{"cancel":true,"fei":{"wfid":"w1"},"flavour":"kill"}"#).unwrap();
     let (job, _) = remote.site.stopped("w1");
-    assert_eq!(job.subject.fault, machine::work::Fault::KILLED);
+    assert_eq!(job.subject.fault, Fault::KILLED);
     remote.site.until(|| remote.messages("p") == Some((0, 0)));
     drop(exo);
 }

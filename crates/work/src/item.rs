@@ -129,6 +129,16 @@ pub struct ErrorReply<'a> {
     pub trace: &'a [String],
 }
 
+/// Returns the error in an item; `None` where it has none.
+///
+/// The engine is Ruby: `null` and `false` are none, and anything else is one, even an empty text, an
+/// empty object or 0. Source: wire format of the engine, section 5.
+#[must_use]
+pub fn error(item: &[u8]) -> Option<&RawValue> {
+    let whole: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(item).ok()?;
+    whole.get("error").copied().filter(|error| !matches!(error.get(), "null" | "false"))
+}
+
 /// Returns the item with `error` in it, as its sender expects one that failed; the rest is kept
 /// byte for byte. What is no object cannot be answered: `None`.
 ///
@@ -287,6 +297,22 @@ mod tests {
         let twice = with_error(text.as_bytes(), error, LARGEST).unwrap();
         assert_eq!(String::from_utf8(twice).unwrap(), text);
         assert_eq!(with_error(b"[]", error, LARGEST), None);
+    }
+
+    #[test]
+    fn an_error_in_an_item_is_whatever_ruby_takes_for_one() {
+        let of = |value: &str| {
+            let item = format!("{{\"fields\":{{\"error\":1}},\"error\":{value}}}");
+            error(item.as_bytes()).map(|error| error.get().to_owned())
+        };
+        for is_one in ["\"\"", "{}", "[]", "0", "true", "\"x\"", "{\"message\":\"x\"}"] {
+            assert_eq!(of(is_one).as_deref(), Some(is_one));
+        }
+        assert_eq!((of("null"), of("false")), (None, None));
+        assert_eq!(of("\"a\",\"\\u0065rror\":0").as_deref(), Some("0"));
+        for none in [ITEM, "{\"fields\":{\"error\":1}}", "[\"error\"]", "nonsense"] {
+            assert!(error(none.as_bytes()).is_none(), "{none}");
+        }
     }
 
     #[test]

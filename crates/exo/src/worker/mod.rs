@@ -9,6 +9,7 @@ mod large;
 mod link;
 mod log;
 mod one_item;
+mod refusal;
 mod settle;
 mod slot;
 mod troubles;

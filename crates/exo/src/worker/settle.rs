@@ -1,5 +1,6 @@
 //! What is recorded of the end of an attempt.
 
+use super::refusal;
 use super::slot::{Slot, Work};
 use crate::signature::signature;
 use machine::exo::How;
@@ -14,6 +15,9 @@ use work::item::{self, ErrorReply};
 
 /// How an attempt ended whose participant was not listened to any more.
 const BROKE: &str = "broke the protocol";
+
+/// The fault of an attempt whose answer is an error: an engine fails its step at the first.
+const REFUSED: Fault = Fault(10);
 
 /// Memory that an answer may keep of what stood around it.
 const AROUND: usize = 4096;
@@ -102,13 +106,26 @@ fn mistake(answer: &[u8], work: &Work, limit: usize) -> Option<String> {
     }
 }
 
-/// Returns what is recorded where all went well, and the answer in it as far as it is another than
-/// the item: whoever has the bytes puts them there without a copy.
-fn done<'a>(answer: Option<&'a [u8]>, forget: bool, work: &Work) -> (Outcome, Option<&'a [u8]>) {
+/// Returns what is recorded where the participant says that all went well, and the answer in it as
+/// far as it is another than the item: whoever has the bytes puts them there without a copy.
+fn done<'a>(
+    answer: Option<&'a [u8]>,
+    forget: bool,
+    work: &Work,
+    class: &str,
+) -> (Outcome, Option<&'a [u8]>) {
     let asked = answer.map(crate::flags::flags).unwrap_or_default();
     let forget = forget || asked.forget || work.flags.forget;
     let answer = answer.filter(|answer| *answer != work.item.as_slice());
-    (Outcome { forget, ..Outcome::default() }, answer)
+    let refusal = answer.and_then(|answer| refusal::of_answer(answer, &work.item, class));
+    let Some(refusal) = refusal else {
+        return (Outcome { forget, ..Outcome::default() }, answer);
+    };
+    // The sender takes it for an error whatever is recorded here: so that history says the same.
+    let text = item::cut(&refusal.text, TEXT).into_owned();
+    let trace = cut_trace(&refusal.trace);
+    let signature = Some(signature("", &trace, &text));
+    (Outcome { fault: REFUSED, signature, text: Some(text), forget, ..Outcome::default() }, answer)
 }
 
 /// Returns where in bytes a part of them is.
@@ -155,7 +172,7 @@ pub(super) fn of_exit(
             if let Some(why) = answer.and_then(|answer| mistake(answer, work, form.limit)) {
                 bad_answer(&why, work, form)
             } else {
-                let (outcome, answer) = done(answer, false, work);
+                let (outcome, answer) = done(answer, false, work, form.class);
                 let place = answer.map(|answer| place_in(&said, answer));
                 Outcome { output: place.map(|place| carve(said, place)), ..outcome }
             }
@@ -208,7 +225,7 @@ pub(super) fn of_message<'a>(
             let answer = item.map(bytes);
             Some(match answer.and_then(|answer| mistake(answer, work, form.limit)) {
                 Some(why) => (bad_answer(&why, work, form), None),
-                None => done(answer, *forget, work),
+                None => done(answer, *forget, work, form.class),
             })
         }
         FromParticipant::Fault { code, text, trace, item, .. } => {

@@ -21,7 +21,8 @@ class ProcessError(RuntimeError):
 
     def __init__(self, error: Any) -> None:
         said = error if isinstance(error, dict) else {"message": error}
-        super().__init__(str(said.get("message") or error))
+        told = said.get("message") or error
+        super().__init__(str(told or f"the item has an error without a text: {error!r}"))
         trace = said.get("trace")
         self.trace = [str(line) for line in trace] if isinstance(trace, list) else []
 
@@ -72,7 +73,7 @@ class Host(skynet.Participant):
             self._in_hand = None
             answer = self._participant.workitem or workitem
             item.data = answer.to_h()  # type: ignore[assignment]
-        if answer.error and answer.error != before:
+        if _is_error(answer.error) and answer.error != before:
             raise ProcessError(answer.to_h().pop("error"))
 
     def cancel(self, item: skynet.Item) -> None:
@@ -108,6 +109,11 @@ class Host(skynet.Participant):
         if isinstance(error, ProcessError):
             return error.trace
         return super()._trace(error)
+
+
+def _is_error(error: Any) -> bool:
+    """Tells what an engine takes for one: it is Ruby, where an empty text is as true as any."""
+    return error is not None and error is not False
 
 
 def _call(what: "Callable[[], None]") -> None:

@@ -127,6 +127,9 @@ fn an_error_that_is_put_into_the_item_is_a_fault_and_no_part_of_it() {
         assert_eq!(fault["trace"], json!(["a:1: in `b c'"]));
         exo.work(2, &plain("set_text"));
         assert_eq!(exo.hear()["text"], json!("only a text"));
+        // An engine, which is Ruby, takes it for an error.
+        exo.work(4, &plain("set_empty"));
+        assert_eq!(exo.hear()["text"], json!("the item has an error without a text: {}"));
         // One that came with it is the sender's.
         let item = plain("nothing").replace("{\"fei\"", "{\"error\":\"old\",\"fei\"");
         exo.work(3, &item);

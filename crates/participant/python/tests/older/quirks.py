@@ -124,6 +124,9 @@ class ParticipantHandler(object):
     def do_set_text(self, wid):
         wid.error = "only a text"
 
+    def do_set_empty(self, wid):
+        wid.error = {}
+
     def do_forget(self, wid):
         wid.forget = True
 
