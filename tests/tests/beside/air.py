@@ -2,11 +2,13 @@
 
 usage: air.py PORT VHOST USER PASSWORD < LIST
 LIST is JSON, requests as {"service", "args", "kwargs", "deadline"}. Prints a list: the response, or
-"nobody" where no service has the name, or null where the one behind it was answered first.
+"nobody" where no service has the name, or null where the deadline was over and all others had been
+answered before this one was.
 """
 
 import json
 import sys
+import time
 
 import pika
 
@@ -34,7 +36,14 @@ for number, call in enumerate(calls):
         )
     except pika.exceptions.UnroutableError:
         results[number] = "nobody"
-if results[-1] is None:
+began = time.time()
+# Answers need not come in the order of the requests.
+missing = {
+    number
+    for number, call in enumerate(calls)
+    if results[number] is None and (call.get("deadline") or began) >= began
+}
+if missing:
     for method, _, body in channel.consume(own, auto_ack=True, inactivity_timeout=20):
         if method is None:
             sys.exit("no response came in 20 seconds")
@@ -42,6 +51,7 @@ if results[-1] is None:
         number = int(response["msgID"].rpartition(":")[2])
         assert set(response) == {"msgID", "return"} and results[number] is None
         results[number] = response["return"]
-        if number == len(calls) - 1:
+        missing.discard(number)
+        if not missing:
             break
 json.dump(results, sys.stdout)
