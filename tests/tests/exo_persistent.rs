@@ -139,6 +139,22 @@ fn a_result_that_is_an_error_is_a_failure_with_its_words() {
 }
 
 #[test]
+fn who_asks_to_be_forgotten_and_then_says_a_fault_is_answered_by_nobody() {
+    let left = item("w", "{\"params\":{\"forget\":true}}");
+    let work = each(&format!(
+        "say \"{{\\\"type\\\":\\\"fault\\\",\\\"id\\\":$id,\\\"code\\\":17,\\\"item\\\":\"'{left}}}'"
+    ));
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    let envelope =
+        format!("{{\"skynet\":1,\"reply-to\":\"answers\",\"item\":{}}}", item("w", "{}"));
+    site.drop_into("p", envelope.as_bytes());
+    let (job, _) = site.stopped("w");
+    assert_eq!(job.subject.fault, Fault(17));
+    assert_eq!(site.reader().jobs(None, None, 99).unwrap().len(), 1, "no answer is on its way");
+}
+
+#[test]
 fn progress_is_seen_in_the_status() {
     let work = each(
         "say \"{\\\"type\\\":\\\"progress\\\",\\\"id\\\":$id,\\\"done\\\":0.25,\\\"text\\\":\\\"page 3\\\"}\"",

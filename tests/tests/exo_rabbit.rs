@@ -46,6 +46,22 @@ fn an_answer_that_is_an_error_is_recorded_as_the_failure_that_the_engine_takes_i
 }
 
 #[test]
+fn who_asks_to_be_forgotten_and_then_fails_sends_the_engine_nothing() {
+    let remote = Remote::new("");
+    let work = "#!/bin/sh\ncase $SKYNET_WFID in\nkept) sed 's/{}/{\"params\":{\"forget\":true}}/' >&3; exit 17 ;;\nesac\n";
+    remote.site.script("work", work);
+    let exo = remote.site.exo();
+    for wfid in ["kept", "last"] {
+        remote.client().publish("p", item(wfid, "{}").as_bytes()).unwrap();
+    }
+    // One after the other: whatever was said of the first is in front of the second's answer.
+    let answers = remote.answers(1);
+    assert_eq!(answers.keys().collect::<Vec<_>>(), ["last"]);
+    assert_eq!(remote.site.stopped("kept").0.subject.fault, Fault(17));
+    drop(exo);
+}
+
+#[test]
 fn the_password_stands_in_no_process_log_or_record() {
     let remote = Remote::new("");
     let exo = remote.site.exo();

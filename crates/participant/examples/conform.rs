@@ -38,6 +38,20 @@ impl Participant for Conform {
                 item.set_result(&true)?;
             }
             "forget" => item.forget(),
+            "forget_and_fail" => {
+                item.forget();
+                item.set_field("seen", &true)?;
+                return Err(Fault::finally("never told"));
+            }
+            "forget_and_give_back" => {
+                item.set_field("seen", &true)?;
+                item.forget();
+                return Err(Fault::finally("never told").with_item(item));
+            }
+            "forget_and_panic" => {
+                item.forget();
+                std::panic::resume_unwind(Box::new("never told"));
+            }
             "retry" => {
                 item.set_field("seen", &true)?;
                 return Err(Fault::retry("not now").with_code(3).with_item(item));

@@ -5,6 +5,7 @@ use crate::object::{self, Member};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 /// A work item: a JSON object with an object `fields` in it.
 ///
@@ -15,7 +16,12 @@ pub struct Item {
     text: String,
     is_changed: bool,
     forgotten: bool,
+    /// Gets the text as it is when nobody is to be answered, for a fault that leaves no item.
+    kept: Option<Kept>,
 }
+
+/// What is known of an item that the author took and did not give back.
+pub(crate) type Kept = Arc<OnceLock<String>>;
 
 /// Why a text is no item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +51,7 @@ impl Item {
         if !json.get().starts_with('{') {
             return Err(Invalid("an object is expected".to_owned()));
         }
-        Ok(Self { text: json.get().to_owned(), is_changed: false, forgotten: false })
+        Ok(Self { text: json.get().to_owned(), is_changed: false, forgotten: false, kept: None })
     }
 
     /// Returns it as JSON.
@@ -125,9 +131,25 @@ impl Item {
         self.set_field("__result__", value)
     }
 
-    /// Has nobody be answered: the item is kept, and somebody answers later.
+    /// Has nobody be answered: the item is kept, and somebody answers later. It holds for a fault
+    /// that follows, too, whether that has the item or not.
     pub fn forget(&mut self) {
         self.forgotten = true;
+        if let Some(kept) = &self.kept {
+            // As it was the first time.
+            let _ = kept.set(self.text.clone());
+        }
+    }
+
+    /// Has its text kept where nobody is to be answered.
+    pub(crate) fn kept_by(self, kept: &Kept) -> Self {
+        Self { kept: Some(kept.clone()), ..self }
+    }
+
+    /// Returns the item that was kept, if one was.
+    pub(crate) fn of_kept(kept: &Kept) -> Option<Self> {
+        let text = kept.get()?.clone();
+        Some(Self { text, is_changed: true, forgotten: true, kept: None })
     }
 
     /// Tells whether nobody is to be answered.

@@ -39,6 +39,7 @@ pub use fault::Fault;
 pub use item::{Invalid, Item};
 pub use protocol::Flavour;
 
+use item::Kept;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::io::Write;
@@ -110,12 +111,28 @@ fn attempt(
     item: Item,
     context: &Context,
 ) -> Result<Item, Fault> {
+    let kept = Kept::default();
+    let item = item.kept_by(&kept);
     let work = || participant.work(item, context);
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+    let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no text");
         Err(Fault { trace: Vec::new(), ..Fault::retry(format!("panicked: {text}")) })
-    })
+    });
+    outcome.map_err(|fault| forgotten(fault, &kept))
+}
+
+/// Has a fault say in its item that nobody is to be answered, where the author has said so.
+fn forgotten(mut fault: Fault, kept: &Kept) -> Fault {
+    let own = fault.item.take();
+    let is_forgotten = kept.get().is_some() || own.as_ref().is_some_and(|item| item.is_forgotten());
+    fault.item = own.or_else(|| Item::of_kept(kept).map(Box::new));
+    if let Some(item) = fault.item.as_mut().filter(|_| is_forgotten)
+        && let Err(why) = item.note_forgotten()
+    {
+        say(&format!("warning: unable to say that nobody is to be answered: {why}"));
+    }
+    fault
 }
 
 /// Writes a line to the log. A log that is closed is no reason to end.

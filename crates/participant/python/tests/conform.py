@@ -37,6 +37,18 @@ class Conform(skynet.Participant):
     def do_forget(self, item, fields):
         item.forget = True
 
+    def do_forget_and_fail(self, item, fields):
+        item.forget = True
+        raise skynet.Final("never told")
+
+    def do_forget_and_give_back(self, item, fields):
+        fields.seen = True
+        self.do_forget_and_fail(item, fields)
+
+    def do_forget_and_panic(self, item, fields):
+        item.forget = True
+        raise RuntimeError("never told")
+
     def do_retry(self, item, fields):
         fields.seen = True
         raise skynet.Retry("not now", 3)

@@ -40,6 +40,19 @@ fn that_nobody_is_answered_stands_in_the_item() {
 }
 
 #[test]
+fn that_nobody_is_answered_stands_in_the_item_of_a_fault_too() {
+    for kit in kits() {
+        for (task, code) in
+            [("forget_and_fail", 10), ("forget_and_give_back", 10), ("forget_and_panic", 1)]
+        {
+            let ended = work(&kit, &odd(task), &[]);
+            assert_eq!(ended.code, Some(code), "{}", ended.log);
+            assert!(ended.answer.contains(r#""params":{"unit":"MB","forget":true}"#), "{ended:?}");
+        }
+    }
+}
+
+#[test]
 fn the_exit_code_is_that_of_the_fault_and_the_last_line_its_text() {
     for kit in kits() {
         for (task, code, text) in

@@ -63,6 +63,22 @@ fn nobody_is_answered_where_the_participant_says_so() {
 }
 
 #[test]
+fn nobody_is_answered_either_where_the_work_fails_after_that() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        for task in ["forget_and_fail", "forget_and_give_back", "forget_and_panic"] {
+            exo.work(1, &plain(task));
+            let fault = exo.hear();
+            assert_eq!(fault["type"], json!("fault"), "{fault}");
+            let fields = &fault["item"]["fields"];
+            assert_eq!(fields["params"], json!({"unit":"MB","forget":true}), "{fault}");
+            assert!(task != "forget_and_give_back" || fields["seen"] == true, "{fault}");
+        }
+        end_well(exo);
+    }
+}
+
+#[test]
 fn a_fault_tells_its_code_its_text_and_where() {
     for kit in kits() {
         let mut exo = greet(&kit);
