@@ -261,9 +261,7 @@ fn what_is_no_handler_is_refused_and_nothing_is_made() {
         let taken = site.on_desk("taken", &[("a.py", class), ("SkyNET/__init__.py", "")]);
         let whole = site.on_desk("whole", &[("run", "#!/bin/sh\n"), ("a.py", class)]);
         let path = |path: &Path| path.to_str().unwrap().to_owned();
-        let secret = site.on_desk("secret", &[("a.conf", "[x]\ny=1\n")]).join("a.conf");
-        fs::set_permissions(&secret, fs::Permissions::from_mode(0o640)).unwrap();
-        let cases: [(&[&str], i32, &str); 14] = [
+        let cases: [(&[&str], i32, &str); 13] = [
             (&[&none], 1, "none.py has no class ParticipantHandler"),
             (&[&text], 1, "text.txt: rename it: Python's files end in .py"),
             (&[&path(&bytes)], 1, "bytes.py is not UTF-8"),
@@ -275,7 +273,6 @@ fn what_is_no_handler_is_refused_and_nothing_is_made() {
             (&[&good, "-i", "0"], 100, "0 is not in 1..=1000"),
             (&[&good, "-q", "a/b"], 1, "queue"),
             (&[&good, "as", "-n", "other"], 100, "cannot be used with"),
-            (&[&good, "-c", &path(&secret)], 1, "others may not read"),
             (&[&good, "-c", "nowhere.conf"], 111, "unable to open nowhere.conf"),
             (&["nowhere.py"], 111, "unable to open nowhere.py"),
         ];

@@ -105,8 +105,8 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
             "doubler.conf:12: code: doubler.py was copied",
             "doubler.conf:15: amqp_host: no broker is used",
             "doubler.conf:16: amqp_pwd: not carried over",
-            "API_TOKEN was not carried over: what is installed can be read by everybody",
-            "doubler.conf:23: api_key was not carried over",
+            "doubler.conf:6: [program:doubler] environment, API_TOKEN, was not carried over: ",
+            "doubler.conf:23: [limits] api_key was not carried over: put it into ",
             "first: made from ",
             "config.exo:4: code: first.py was copied",
         ] {

@@ -7,15 +7,17 @@ use crate::instance;
 use crate::screen::clean;
 use crate::service::{self, Origin, Service};
 use crate::stage::{Installed, Stage};
-use crate::tree::{self, given};
+use crate::tree::{self, Closed, Readers, given};
+use exo::GROUP;
 use exo::config::{self, Loaded, OWN_FILE};
 use exo::settings::Settings;
 use ondisk::names::{DOWN, LOG, RUN, SUPERVISE};
 use std::ffi::{CStr, OsStr};
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, fchown, symlink};
 use std::path::{Path, PathBuf};
+use sys::account;
 
 /// When a participant is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum Builds {
 }
 
 /// A directory on its way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Making<'a> {
     /// What it is to be called.
     pub name: &'a str,
@@ -37,6 +39,16 @@ pub struct Making<'a> {
     pub builds: Builds,
     /// Its exo.yaml was made for the code of a handler, and is nowhere else yet.
     pub is_made: bool,
+    /// Which of its files are not for all; so far their owner alone reads them.
+    pub closed: Vec<Closed>,
+}
+
+impl<'a> Making<'a> {
+    /// One whose files are all as they are to be.
+    #[must_use]
+    pub fn new(name: &'a str, shown: &'a Path, builds: Builds) -> Self {
+        Self { name, shown, builds, is_made: false, closed: Vec::new() }
+    }
 }
 
 /// Returns the service that has a name, if it may be replaced.
@@ -83,6 +95,7 @@ pub fn prepare(
         tree::write(&stage.dir, &missing.collect::<Vec<_>>())?;
     }
     look_at_run(stage, making)?;
+    let mut user = None;
     if is_participant {
         let settings = check(stage, making)?;
         let is_missing = program(&settings, stage).is_some_and(|program| !program.exists());
@@ -94,8 +107,36 @@ pub fn prepare(
             builder::build(here, installed, stage, making.name, &settings)?;
         }
         look_at_program(here, &settings, stage, making)?;
+        user = settings.user;
+    }
+    if here.is_system() {
+        let_in(stage, making, user.as_deref())?;
     }
     furnish(here, stage, making.name)
+}
+
+/// Gives files that are not for all to the group that may read them.
+fn let_in(stage: &Stage<'_>, making: &Making<'_>, user: Option<&str>) -> Result<(), Failure> {
+    for (path, readers) in &making.closed {
+        let group = match readers {
+            Readers::All => None,
+            Readers::Members => account::find_group(GROUP),
+            Readers::Participant => {
+                user.and_then(|user| account::find(user.as_bytes())).map(|ids| ids.gid)
+            }
+        };
+        let path = stage.dir.join(path);
+        let done = File::open(&path).and_then(|file| {
+            fchown(&file, None, group)?;
+            let mode = file.metadata()?.permissions().mode();
+            // As its owner, but for writing.
+            let bits = if group.is_some() { (mode & 0o500) >> 3 } else { 0 };
+            file.set_permissions(Permissions::from_mode(mode | bits))?;
+            file.sync_all()
+        });
+        done.map_err(|why| Failure::io("let others read", path.display(), &why))?;
+    }
+    Ok(())
 }
 
 fn name(of: &CStr) -> &OsStr {

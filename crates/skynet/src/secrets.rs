@@ -1,4 +1,5 @@
-//! What must not be shown: values whose names say that they are secret.
+//! What must not be shown, nor copied to where others read it: values whose names say that they are
+//! secret, and passwords in addresses.
 //!
 //! It is told by names, since a value looks like any other. Where it is not clear where a value ends,
 //! too much is hidden rather than too little.
@@ -8,6 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::ffi::CString;
 use std::fmt::Write;
+use std::path::Path;
 
 /// Stands where a value was.
 pub const HIDDEN: &str = "(hidden)";
@@ -30,6 +32,8 @@ const PARTS: [&str; 13] = [
 ];
 /// Last words of names.
 const ENDS: [&str; 3] = ["key", "pass", "pin"];
+/// Programs, or the beginnings of their names, that take a password by `-p` in the same word.
+const TAKE_JOINED: [&str; 3] = ["mysql", "mariadb", "sshpass"];
 
 /// Tells whether what has this name is to be hidden.
 #[must_use]
@@ -37,7 +41,25 @@ pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let last = name.split(|c: char| !c.is_ascii_alphanumeric()).next_back().unwrap_or_default();
-    PARTS.iter().any(|part| letters.contains(part)) || ENDS.contains(&last)
+    // Its value is where the secret is, and not the secret.
+    last != "file" && (PARTS.iter().any(|part| letters.contains(part)) || ENDS.contains(&last))
+}
+
+/// Tells whether something in a text is to be hidden.
+#[must_use]
+pub fn is_in(text: &str) -> bool {
+    hide(text) != text
+}
+
+/// Tells whether a value is to stay where it is, going by its name and by what is in it.
+#[must_use]
+pub fn is_secret_value(name: &str, value: &str) -> bool {
+    is_secret(name) && !value.is_empty() && !is_file(value) || is_in(value)
+}
+
+/// Tells whether a value is the path of a file, such as a key's: that is no secret.
+fn is_file(value: &str) -> bool {
+    value.starts_with('/') && Path::new(value).exists()
 }
 
 /// Returns the lines of a script or of a YAML file without secret values.
@@ -164,7 +186,7 @@ fn without_login(text: &str) -> String {
 /// Hides what is secret in settings.
 pub fn hide_in(settings: &mut Settings) {
     for (name, value) in &mut settings.environment {
-        *value = if is_secret(name) { HIDDEN.to_owned() } else { without_login(value) };
+        *value = if is_secret(name) { HIDDEN.to_owned() } else { hide(value) };
     }
     let mut config: Value = serde_json::from_str(settings.config.get()).unwrap_or_default();
     hide_values(&mut config);
@@ -190,27 +212,59 @@ fn hide_values(value: &mut Value) {
             }
         }
         Value::Array(all) => all.iter_mut().for_each(hide_values),
-        Value::String(text) => *text = without_login(text),
+        Value::String(text) => *text = hide(text),
         _ => {}
     }
 }
 
-/// Hides what follows an option of a secret name.
 fn hide_words(words: &mut [CString]) {
-    let mut is_value = false;
-    for word in words {
-        let text = word.to_string_lossy().into_owned();
-        let name = text.split('=').next().unwrap_or_default();
-        let shown = if is_value {
-            HIDDEN.to_owned()
-        } else if is_secret(name) && text.contains('=') {
-            format!("{name}={HIDDEN}")
-        } else {
-            without_login(&text)
-        };
-        is_value = !is_value && text.starts_with('-') && !text.contains('=') && is_secret(name);
+    let texts: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    for (word, shown) in words.iter_mut().zip(shown_words(&texts)) {
         *word = CString::new(shown).unwrap_or_default();
     }
+}
+
+/// Returns the words of a command without what is secret: what follows an option of a secret name, or
+/// stands in the same word, and passwords in addresses.
+#[must_use]
+pub fn shown_words(words: &[String]) -> Vec<String> {
+    let program = words.first().map(Path::new).and_then(Path::file_name).unwrap_or_default();
+    let program = program.to_string_lossy();
+    let takes_joined = TAKE_JOINED.iter().any(|known| program.starts_with(known));
+    // What this word is the value of.
+    let mut option = None;
+    let shown = words.iter().map(|word| {
+        match option.take() {
+            Some("-p") if is_something_else(word) => {}
+            Some(_) if !word.is_empty() => return HIDDEN.to_owned(),
+            _ => {}
+        }
+        match word.split_once('=') {
+            Some((name, _)) if is_secret(name) => return format!("{name}={HIDDEN}"),
+            None if takes_joined && word.len() > 2 && word.starts_with("-p") => {
+                return format!("-p{HIDDEN}");
+            }
+            None if word == "-p" || word.starts_with('-') && is_secret(word) => {
+                option = Some(word.as_str());
+            }
+            _ => {}
+        }
+        hide(word)
+    });
+    shown.collect()
+}
+
+/// Returns the same for a command that is to be run: files that it names are no secrets.
+#[must_use]
+pub fn carried_words(words: &[String]) -> Vec<String> {
+    let shown = shown_words(words).into_iter().zip(words);
+    shown.map(|(shown, word)| if is_file(word) { word.clone() } else { shown }).collect()
+}
+
+/// Tells whether what stands behind `-p` is a port, a path or another option, as it mostly is.
+fn is_something_else(word: &str) -> bool {
+    let is_port = word.chars().all(|c| c.is_ascii_digit() || ".:-".contains(c));
+    is_port || word.starts_with('-') || word.contains('/')
 }
 
 #[cfg(test)]
@@ -274,6 +328,52 @@ uri: amqp://user:s3cret@host/x?y=http://a:s3cret@b
     fn what_is_not_secret_stays_as_it_is() {
         let text = "#!/bin/sh\n# the password is elsewhere\nexec 2>&1\n\tuser: a@b\nhttp://h/a:b@c";
         assert_eq!(hide(text), text);
+    }
+
+    #[test]
+    fn the_words_of_a_command_lose_what_is_secret_and_what_names_a_file_only_where_it_is_shown() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (text, shown) in [
+            ("w --password a -n 4", "w --password (hidden) -n 4"),
+            (
+                "w --token=a --password-file /x -pass a",
+                "w --token=(hidden) --password-file /x -pass (hidden)",
+            ),
+            (
+                "w -p a -p 80 -p 127.0.0.1:80 -p /x -p -v",
+                "w -p (hidden) -p 80 -p 127.0.0.1:80 -p /x -p -v",
+            ),
+            ("/bin/mysqldump -pa -p", "/bin/mysqldump -p(hidden) -p"),
+            ("w -pa amqp://u:a@h --key", "w -pa amqp://u:(hidden)@h --key"),
+            ("w https://h/?x=1&token=a", "w https://h/?x=1&token=(hidden)"),
+        ] {
+            assert_eq!(shown_words(&words(text)), words(shown), "{text}");
+            assert_eq!(carried_words(&words(text)), words(shown), "{text}");
+        }
+        let script = ["sh", "-c", "exec w --token a"].map(str::to_owned);
+        assert_eq!(shown_words(&script)[2], "exec w --token (hidden)");
+        let file = words("w --tls-key /etc/passwd");
+        assert_eq!((&*shown_words(&file)[2], &*carried_words(&file)[2]), (HIDDEN, "/etc/passwd"));
+    }
+
+    #[test]
+    fn a_value_stays_where_it_is_for_its_name_or_for_what_is_in_it() {
+        for (name, value) in [
+            ("api_key", "a"),
+            ("broker", "amqp://u:a@h/v"),
+            ("dsn", "host=h password=a"),
+            ("args", "--token a"),
+        ] {
+            assert!(is_secret_value(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("api_key", ""),
+            ("tls_key", "/etc/passwd"),
+            ("password_file", "/nowhere"),
+            ("site", "https://h/a:b@c"),
+        ] {
+            assert!(!is_secret_value(name, value), "{name}");
+        }
     }
 
     #[test]

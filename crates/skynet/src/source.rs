@@ -1,25 +1,29 @@
 //! What is installed: a directory, or the code of a handler.
 
 use crate::builder::is_left_out;
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::here::Here;
 use crate::legacy::handler::{self, Handler, Kind};
+use crate::legacy::ini;
 use crate::screen::clean;
+use crate::secrets::{self, is_secret_value};
 use crate::stage::Stage;
-use crate::tree::{self, Made, copy};
+use crate::tree::text::{self, Text};
+use crate::tree::{self, Closed, Made, Readers, closed, copy};
 use exo::config::{self, OWN_FILE};
 use ondisk::names::RUN;
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd};
 use sys::linux::file;
 use sys::linux::file::flags::O_RDONLY;
 
-/// Bytes of the largest exo.yaml, and of the largest code.
+/// Bytes of the largest exo.yaml.
 const LARGEST: usize = 1 << 20;
+/// The section of an older participant's configuration that is about the broker.
+const BROKER: &str = "boss";
 /// Folders of a handler's directory that are ours to make.
 const PACKAGES: [&str; 3] = ["SkyNET", "RuoteAMQP", "skynet"];
 
@@ -38,7 +42,7 @@ pub enum Source {
         /// The name of its file.
         name: String,
         /// What is in it.
-        text: String,
+        text: Text,
         /// How it is run.
         kind: Kind,
     },
@@ -56,12 +60,22 @@ pub struct Said {
     /// Of a handler: the user that it runs as.
     #[arg(short, long)]
     user: Option<String>,
-    /// Of a handler: its own configuration file, which is copied; everybody can read the copy.
+    /// Of a handler: its own configuration file, which is copied. Others may not read the copy if they
+    /// may not read the file, or if something secret stands in it.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Of a handler: copies of it.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     instances: Option<u16>,
+}
+
+/// What became of it.
+#[derive(Debug, Default)]
+pub struct Filled {
+    /// It is a handler, for which an exo.yaml was made.
+    pub is_made: bool,
+    /// Which of the files are not for all.
+    pub closed: Vec<Closed>,
 }
 
 impl Source {
@@ -105,8 +119,7 @@ impl Source {
         }
     }
 
-    /// Copies it, and adds what a handler needs. `shown` is what messages call it. Tells whether it
-    /// is a handler.
+    /// Copies it, and adds what a handler needs. `shown` is what messages call it.
     ///
     /// # Errors
     /// It cannot be copied, or something is said of a handler that is none.
@@ -116,10 +129,12 @@ impl Source {
         name: &str,
         shown: &Path,
         said: &Said,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Filled, Failure> {
+        let mut own = Vec::new();
         let code = match self {
             Self::Code { name, text, kind } => {
-                tree::write(&stage.dir, &[Made::plain(name, text.clone())])?;
+                let readers = if text.is_open { Readers::All } else { Readers::Participant };
+                own.push(Made::plain(name, text.text.clone()).read_by(readers));
                 Some((name.clone(), *kind))
             }
             Self::Folder { fd, .. } => {
@@ -127,7 +142,9 @@ impl Source {
                 handler_of(&stage.dir)?.map(|code| (code, Kind::Handler))
             }
         };
-        let Some((code, kind)) = code else { return said.is_of_none(shown).map(|()| false) };
+        let Some((code, kind)) = code else {
+            return said.is_of_none(shown).map(|()| Filled::default());
+        };
         if let Some(flaw) = handler::flaw(&code) {
             return Err(Failure::refused(format!("{}: {flaw}", clean(&code))));
         }
@@ -140,23 +157,35 @@ impl Source {
             return Err(Failure::refused(line));
         }
         let (from, more) = (format!("{code}, by skynet install"), said.lines(name));
-        let made = handler::files(&Handler { code: &code, kind, from: &from, more: &more });
-        tree::write(&stage.dir, &made)?;
+        own.extend(handler::files(&Handler { code: &code, kind, from: &from, more: &more }));
         if let Some(config) = &said.config {
-            let from = real(config)?;
-            if others_may_not_read(&from) {
-                let line = format!(
-                    "others may not read {}, and what is installed everybody can read; put it beside \
-                     skynet.yaml as {name}.conf, for the participant's user to read",
-                    config.display()
-                );
-                return Err(Failure::refused(line));
-            }
-            let text = text_of(&from, config)?;
-            tree::write(&stage.dir, &[Made::plain(&format!("{name}.conf"), text)])?;
+            own.push(own_config(config, name)?);
         }
-        Ok(true)
+        tree::write(&stage.dir, &own)?;
+        Ok(Filled { is_made: true, closed: closed(&own) })
     }
+}
+
+/// Returns the configuration of a handler's own. Exo speaks to the broker, so the handler needs no
+/// password of it: that is left out.
+fn own_config(path: &Path, name: &str) -> Result<Made, Failure> {
+    let Text { text, is_open } = text::read("read", &real(path)?, path)?;
+    // What is no INI the handler reads by itself.
+    let sections = ini::parse(&text).unwrap_or_default();
+    let keys = sections.iter().filter(|section| section.name == BROKER).flat_map(|s| &s.keys);
+    let keys: Vec<_> = keys.filter(|key| is_secret_value(&key.name, &key.value)).collect();
+    for key in &keys {
+        warn(&format!(
+            "{}:{}: [{BROKER}] {} was not copied: exo speaks to the broker, see broker in exo.yaml(5)",
+            path.display(),
+            key.line,
+            key.name
+        ));
+    }
+    let text = ini::without(&text, &keys.iter().map(|key| key.line).collect::<Vec<_>>());
+    let is_open = is_open && !secrets::is_in(&text);
+    let readers = if is_open { Readers::All } else { Readers::Participant };
+    Ok(Made::plain(&format!("{name}.conf"), text).read_by(readers))
 }
 
 impl Said {
@@ -212,32 +241,14 @@ fn read(folder: &Fd, name: &OsStr) -> Result<Vec<u8>, Errno> {
     Ok(text)
 }
 
-fn others_may_not_read(path: &Path) -> bool {
-    let mode = std::fs::metadata(path).map(|about| about.permissions().mode());
-    mode.is_ok_and(|mode| mode & 0o004 == 0)
-}
-
 fn real(path: &Path) -> Result<PathBuf, Failure> {
     path.canonicalize().map_err(|why| Failure::io("open", path.display(), &why))
 }
 
-/// Reads a text. `real` has no links; `shown` is what messages call it.
-fn text_of(real: &Path, shown: &Path) -> Result<String, Failure> {
-    let (folder, name) = (real.parent().unwrap_or(real), real.file_name().unwrap_or_default());
-    let unable = |why| Failure::errno("read", shown.display(), why);
-    let bytes = read(&copy::open(folder)?, name).map_err(unable)?;
-    if bytes.len() == LARGEST {
-        return Err(Failure::refused(format!("{} is larger than 1MiB", shown.display())));
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| Failure::refused(format!("{} is not UTF-8", shown.display())))
-}
-
 /// Reads a handler's code.
 fn code(real: &Path, shown: &Path) -> Result<Source, Failure> {
-    let text = text_of(real, shown)?;
-    // What is installed can be read by everybody: it must be what it is taken for.
-    let Some(kind) = handler::kind(&text) else {
+    let text = text::read("read", real, shown)?;
+    let Some(kind) = handler::kind(&text.text) else {
         let line = format!(
             "{} has no class ParticipantHandler; install takes a directory, or the code of such a class",
             shown.display()

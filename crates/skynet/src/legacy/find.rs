@@ -3,16 +3,14 @@
 use super::ini::{self, Key, Section};
 use super::{Found, Kind, Note};
 use crate::failure::Failure;
-use std::fs::{self, File};
-use std::io::Read;
+use crate::tree::text::{self, Text};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The file of a first-generation participant.
 const CONFIG_EXO: &str = "config.exo";
 /// Files that hold sections.
 const INI: [&str; 2] = ["conf", "ini"];
-/// Bytes of the largest file that is read.
-const LARGEST: u64 = 1 << 20;
 /// Sections that are a system's own.
 const SYSTEM: [&str; 9] = [
     "skynet",
@@ -60,10 +58,10 @@ pub fn services(path: &Path) -> Result<Vec<Found>, Failure> {
 }
 
 fn of_file(path: &Path) -> Result<Vec<Found>, Failure> {
-    let text = text_of(path)?;
+    let Text { text, is_open } = text::read("read", path, path)?;
     let sections = ini::parse(&text)
         .map_err(|(line, why)| Failure::refused(format!("{}:{line}: {why}", path.display())))?;
-    let found = if path.file_name().is_some_and(|name| name == CONFIG_EXO) {
+    let mut found = if path.file_name().is_some_and(|name| name == CONFIG_EXO) {
         vec![of_first_generation(path, sections)]
     } else {
         of_sections(path, sections)
@@ -72,18 +70,10 @@ fn of_file(path: &Path) -> Result<Vec<Found>, Failure> {
         let line = format!("{} has neither a program nor a participant", path.display());
         return Err(Failure::refused(line));
     }
-    Ok(found)
-}
-
-fn text_of(path: &Path) -> Result<String, Failure> {
-    let mut text = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text));
-    read.map_err(|why| Failure::io("read", path.display(), &why))?;
-    if text.len() as u64 > LARGEST {
-        return Err(Failure::refused(format!("{} is larger than 1MiB", path.display())));
+    for found in &mut found {
+        found.is_open = is_open;
     }
-    String::from_utf8(text)
-        .map_err(|_| Failure::refused(format!("{} is not UTF-8", path.display())))
+    Ok(found)
 }
 
 /// All keys of config.exo stand before any section.
@@ -102,6 +92,7 @@ fn of_first_generation(path: &Path, sections: Vec<Section>) -> Found {
     Found {
         name: name.unwrap_or_else(|| folder.to_string_lossy().into_owned()),
         file: path.to_owned(),
+        is_open: false,
         kind: Kind::Participant { keys, sections: Vec::new() },
         notes,
     }
@@ -146,7 +137,7 @@ fn of_sections(path: &Path, sections: Vec<Section>) -> Vec<Found> {
     let name = ini::find(&keys, "name").map(|key| key.value.clone());
     let name = name.unwrap_or_else(|| stem(path));
     let kind = Kind::Participant { keys, sections: own };
-    let mut all = vec![Found { name, file: file.clone(), kind, notes }];
+    let mut all = vec![Found { name, file: file.clone(), is_open: false, kind, notes }];
     all.extend(of_programs(&file, others, &[]));
     all
 }
@@ -162,6 +153,7 @@ fn of_programs(file: &Path, programs: Vec<(String, Vec<Key>)>, notes: &[Note]) -
     let found = programs.into_iter().map(|(name, keys)| Found {
         name,
         file: file.to_owned(),
+        is_open: false,
         kind: Kind::Program { keys },
         // Once is enough.
         notes: std::mem::take(&mut notes),

@@ -3,6 +3,8 @@
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
+    /// Its section's name.
+    pub section: String,
     /// Its name, in small letters.
     pub name: String,
     /// Its value; lines that go on are joined by newlines.
@@ -69,9 +71,28 @@ pub fn parse(text: &str) -> Result<Vec<Section>, (usize, &'static str)> {
             return Err((number, "a value without a key"));
         }
         let value = without_comment(trimmed[at + 1..].trim()).to_owned();
-        section.keys.push(Key { name, value, line: number });
+        let section_name = section.name.clone();
+        section.keys.push(Key { section: section_name, name, value, line: number });
     }
     Ok(sections)
+}
+
+/// Returns a text without some of its keys, whose first lines these are.
+#[must_use]
+pub fn without(text: &str, keys: &[usize]) -> String {
+    let mut is_out = false;
+    let mut rest = String::with_capacity(text.len());
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let trimmed = line.trim();
+        let is_aside = trimmed.is_empty() || trimmed.starts_with(['#', ';']);
+        if !(is_aside || is_out && line.starts_with([' ', '\t'])) {
+            is_out = keys.contains(&(number + 1));
+        }
+        if is_aside || !is_out {
+            rest.push_str(line);
+        }
+    }
+    rest
 }
 
 /// A comment within a line begins with a blank and a semicolon.
@@ -148,11 +169,20 @@ mod tests {
         assert_eq!((program.name.as_str(), program.line), ("program:a", 2));
         let command = program.key("command").unwrap();
         assert_eq!((command.value.as_str(), command.line), ("/bin/x", 3));
+        assert_eq!(command.section, "program:a");
         assert_eq!(program.key("env").unwrap().value, "a\nb");
         assert_eq!(sections[2].key("name").unwrap().value, "a;b");
         for (text, line) in [("[a", 1), ("\nx", 2), ("[a]\n=x", 2)] {
             assert_eq!(parse(text).unwrap_err().0, line, "{text}");
         }
+    }
+
+    #[test]
+    fn a_key_is_taken_out_with_the_lines_that_go_on_and_nothing_else() {
+        let text = "[a]\nb = 1\n  2\n# c\n\n  3\nd = 4\n  5\n[e]\nb=6";
+        assert_eq!(without(text, &[2]), "[a]\n# c\n\nd = 4\n  5\n[e]\nb=6");
+        assert_eq!(without(text, &[7, 10]), "[a]\nb = 1\n  2\n# c\n\n  3\n[e]\n");
+        assert_eq!(without(text, &[]), text);
     }
 
     #[test]

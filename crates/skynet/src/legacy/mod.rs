@@ -8,11 +8,15 @@ mod participant;
 mod program;
 
 use crate::failure::Failure;
+use crate::here::Here;
 use crate::screen::clean;
-use crate::tree::Made;
+use crate::tree::{Made, Readers};
+use exo::config::OWN_FILE;
 use std::borrow::Cow;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+/// What is made of the file itself.
+const RUN: &str = "run";
 
 /// What was found of one service.
 #[derive(Clone, Debug)]
@@ -21,6 +25,8 @@ pub struct Found {
     pub name: String,
     /// The file that says so.
     pub file: PathBuf,
+    /// Others may read it.
+    pub is_open: bool,
     /// How it is run.
     pub kind: Kind,
     /// What holds for all services of the file, and what was passed over in it.
@@ -58,21 +64,18 @@ impl Note {
         Self { line: key.line, text: format!("{}: {text}", key.name) }
     }
 
-    /// Of something secret in the value of a key.
-    fn secret(key: &ini::Key, name: &str) -> Self {
-        let text = format!(
-            "{name} was not carried over: what is installed can be read by everybody; put it where \
-             nobody else reads it"
-        );
-        Self { line: key.line, text }
+    /// Of something secret, which `what` names, and where it goes instead.
+    fn secret(line: usize, what: &str, instead: &str) -> Self {
+        Self { line, text: format!("{what} was not carried over: {instead}") }
     }
 }
 
-/// Says so where others may not read a file: what comes of it they may.
-fn opened(file: &Path) -> Option<Note> {
-    let mode = std::fs::metadata(file).ok()?.permissions().mode();
-    let text = "others may not read this file, and everybody can read what came of it";
-    (mode & 0o004 == 0).then(|| Note { line: 1, text: text.to_owned() })
+/// Returns how a key is called, with its section.
+fn place(key: &ini::Key) -> String {
+    match key.section.as_str() {
+        "" => key.name.clone(),
+        section => format!("[{section}] {}", key.name),
+    }
 }
 
 /// A directory to be made.
@@ -89,11 +92,23 @@ impl Found {
     ///
     /// # Errors
     /// Something without which it cannot run is missing or cannot be read.
-    pub fn directory(&self) -> Result<Directory, Failure> {
+    pub fn directory(&self, here: &Here) -> Result<Directory, Failure> {
         let mut made = match &self.kind {
-            Kind::Participant { keys, sections } => participant::directory(self, keys, sections)?,
+            Kind::Participant { keys, sections } => {
+                participant::directory(self, keys, sections, here)?
+            }
             Kind::Program { keys } => program::directory(&self.name, &self.file, keys)?,
         };
+        if !self.is_open {
+            // Whatever a key is called, its value may be a secret.
+            for file in made.files.iter_mut().filter(|file| [OWN_FILE, RUN].contains(&&*file.path))
+            {
+                file.readers = Readers::Members;
+            }
+            let who = if here.is_system() { "root and group skynet" } else { "you" };
+            let text = format!("others may not read this file: what came of it is for {who} alone");
+            made.notes.push(Note { line: 1, text });
+        }
         made.notes.extend(self.notes.iter().cloned());
         made.notes.sort_by_key(|note| note.line);
         Ok(made)

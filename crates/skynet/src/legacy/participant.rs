@@ -3,13 +3,14 @@
 use super::find::path_of;
 use super::handler::{self, Handler, Kind};
 use super::ini::{self, Key, Section};
-use super::{Directory, Found, Note, yaml};
+use super::{Directory, Found, Note, place, yaml};
 use crate::failure::Failure;
-use crate::secrets::is_secret;
-use crate::tree::Made;
+use crate::here::Here;
+use crate::secrets::is_secret_value;
+use crate::tree::text::{self, Text};
+use crate::tree::{Made, Readers};
 use std::fmt::Write;
-use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// What the code was called where nothing else was said.
 const USUAL_CODE: &str = "participant_logic.py";
@@ -21,25 +22,29 @@ pub(super) fn directory(
     found: &Found,
     keys: &[Key],
     sections: &[Section],
+    here: &Here,
 ) -> Result<Directory, Failure> {
     let (name, file) = (found.name.as_str(), found.file.as_path());
     let mut notes = Vec::new();
     let code = ini::find(keys, "code");
     let path = path_of(file, code.map_or(USUAL_CODE, |key| &key.value));
-    let (code_name, text) = code_of(&path)?;
+    let (code_name, code_text) = code_of(&path)?;
     let line = code.map_or(1, |key| key.line);
     let copied =
         format!("code: {code_name} was copied, and is run by Python 3; what it imports was not");
     notes.push(Note { line, text: copied });
-    notes.extend(super::opened(file));
+    let instead = Instead::of(name, here);
     let mut yaml_text = String::new();
-    let mut own = Config::new(sections, &mut notes);
+    let mut own = Config::new(sections, &instead, &mut notes);
     for key in keys {
         match setting(name, key) {
             Carried::As(text) => yaml_text.push_str(&text),
             Carried::But(text, secrets) => {
                 yaml_text.push_str(&text);
-                notes.extend(secrets.iter().map(|secret| Note::secret(key, secret)));
+                notes.extend(secrets.iter().map(|secret| {
+                    let what = format!("{}, {secret},", place(key));
+                    Note::secret(key.line, &what, &instead.variable)
+                }));
             }
             Carried::To(section, why) => {
                 own.add(section, key);
@@ -53,23 +58,43 @@ pub(super) fn directory(
     let from = format!("{}, by skynet import", super::shown(file));
     let handler = Handler { code: &code_name, kind: Kind::Handler, from: &from, more: &yaml_text };
     let mut files = handler::files(&handler);
-    files.push(Made::plain(&code_name, text));
+    let readers = if code_text.is_open { Readers::All } else { Readers::Participant };
+    files.push(Made::plain(&code_name, code_text.text).read_by(readers));
     Ok(Directory { files, notes })
 }
 
-fn code_of(path: &PathBuf) -> Result<(String, String), Failure> {
-    let text = fs::read_to_string(path)
-        .map_err(|why| Failure::io("read the participant's code,", path.display(), &why))?;
+/// Where what is secret goes instead, as notes say it.
+struct Instead {
+    value: String,
+    variable: String,
+}
+
+impl Instead {
+    fn of(name: &str, here: &Here) -> Self {
+        if here.is_system() {
+            let put =
+                |end| format!("put it into /etc/skynet/{name}.{end}, for its user alone to read");
+            return Self { value: put("conf"), variable: put("env") };
+        }
+        Self {
+            value: format!("put it into {name}.conf beside the code, for you alone to read"),
+            variable: "have the code read it from a file that you alone read".to_owned(),
+        }
+    }
+}
+
+fn code_of(path: &Path) -> Result<(String, Text), Failure> {
+    let code = text::read("read the participant's code,", path, path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let refuse = |why: &str| Err(Failure::refused(format!("{}: {why}", path.display())));
     if let Some(flaw) = handler::flaw(&name) {
         return refuse(flaw);
     }
-    // What is installed can be read by everybody: it must be what it is taken for.
-    if handler::kind(&text) != Some(Kind::Handler) {
+    // Whoever calls may read more than who wrote the path: it must be what it is taken for.
+    if handler::kind(&code.text) != Some(Kind::Handler) {
         return refuse("it has no class ParticipantHandler");
     }
-    Ok((name, text))
+    Ok((name, code))
 }
 
 enum Carried {
@@ -129,7 +154,7 @@ fn variables(value: &str) -> Carried {
     match ini::environment(value) {
         Ok(pairs) => {
             let (secrets, pairs): (Vec<_>, Vec<_>) =
-                pairs.into_iter().partition(|(name, _)| is_secret(name));
+                pairs.into_iter().partition(|(name, value)| is_secret_value(name, value));
             let mut text = String::new();
             for (name, value) in pairs.iter().filter(|(name, _)| name != "PATH") {
                 text.push_str(if text.is_empty() { "environment:\n" } else { "" });
@@ -150,13 +175,13 @@ struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    fn new(sections: &'a [Section], notes: &mut Vec<Note>) -> Self {
+    fn new(sections: &'a [Section], instead: &Instead, notes: &mut Vec<Note>) -> Self {
         let mut all = Self { sections: Vec::new() };
         for section in sections {
             all.keys(&section.name);
             for key in &section.keys {
-                if is_secret(&key.name) {
-                    notes.push(Note::secret(key, &key.name));
+                if is_secret_value(&key.name, &key.value) {
+                    notes.push(Note::secret(key.line, &place(key), &instead.value));
                 } else {
                     all.add(&section.name, key);
                 }

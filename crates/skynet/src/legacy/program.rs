@@ -1,9 +1,9 @@
 //! A plain service's directory, from one of supervisor's programs.
 
 use super::ini::{self, Key};
-use super::{Directory, Note, quoted};
+use super::{Directory, Note, place, quoted};
 use crate::failure::Failure;
-use crate::secrets::is_secret;
+use crate::secrets::{HIDDEN, carried_words, is_secret_value};
 use crate::tree::Made;
 use crate::tree::given;
 use std::fmt::Write;
@@ -25,7 +25,7 @@ pub(super) fn directory(name: &str, file: &Path, keys: &[Key]) -> Result<Directo
         Ok(_) => return refuse(command.line, "the command is empty"),
         Err(why) => return refuse(command.line, why),
     };
-    let mut notes: Vec<Note> = super::opened(file).into_iter().collect();
+    let mut notes = Vec::new();
     if expanded.contains("%(") {
         notes.push(Note::of(command, "%(...)s is not expanded; edit run"));
     }
@@ -41,17 +41,53 @@ pub(super) fn directory(name: &str, file: &Path, keys: &[Key]) -> Result<Directo
             _ => prepare(key, &mut run, &mut notes),
         }
     }
+    let carried = carried_words(&words);
+    if carried != words {
+        notes.push(secret_word(command, &words, &carried));
+        run.push_str(&refusal(name));
+    }
     run.push_str("exec ");
     if let Some(user) = user {
         let _ = write!(run, "setuidgid {} ", quoted(&user));
     }
-    let words: Vec<_> = words.iter().map(|word| quoted(word)).collect();
-    run.push_str(&words.join(" "));
+    let carried: Vec<_> = carried.iter().map(|word| quoted(word)).collect();
+    run.push_str(&carried.join(" "));
     run.push('\n');
     let mut files: Vec<Made> =
         given::runs().into_iter().filter(|file| file.path != "run").collect();
     files.push(Made::program("run", run));
     Ok(Directory { files, notes })
+}
+
+/// Returns the lines of `run` that keep it from running without what was left out of its command.
+fn refusal(name: &str) -> String {
+    let text = format!("{name}: a secret of its command was not carried over; edit run");
+    format!(
+        "# It stood where (hidden) stands now, and everybody sees the arguments of a process. Have the\n\
+         # program read it from a file that its user alone reads; then take out these lines.\n\
+         echo {}\nexit 100\n",
+        quoted(&text)
+    )
+}
+
+/// Says which words of a command have a secret, which are told by what of them is carried.
+fn secret_word(command: &Key, words: &[String], carried: &[String]) -> Note {
+    let is_hidden = |at: &usize| words[*at] != carried[*at];
+    let names = (0..words.len()).filter(is_hidden).map(|at| {
+        // What hides a word as a whole is the option before it.
+        let option = at.checked_sub(1).map(|at| words[at].as_str());
+        let option = option.filter(|option| option.starts_with('-') && carried[at] == HIDDEN);
+        let name = option.or_else(|| carried[at].split_once('=').map(|(name, _)| name));
+        name.filter(|name| name.starts_with('-'))
+            .map_or_else(|| format!("word {}", at + 1), str::to_owned)
+    });
+    let names = names.collect::<Vec<_>>().join(", ");
+    Note::secret(
+        command.line,
+        &format!("{}, {names},", place(command)),
+        "everybody sees the arguments of a process; run ends at once until you have the program read it \
+         from a file that its user alone reads",
+    )
 }
 
 /// Writes what a key asks for into `run`, or notes that it cannot.
@@ -68,8 +104,11 @@ fn prepare(key: &Key, run: &mut String, notes: &mut Vec<Note>) {
         "environment" => match ini::environment(value) {
             Ok(pairs) => {
                 for (name, value) in pairs {
-                    if is_secret(&name) {
-                        notes.push(Note::secret(key, &name));
+                    if is_secret_value(&name, &value) {
+                        let what = format!("{}, {name},", place(key));
+                        let instead =
+                            "have the program read it from a file that its user alone reads";
+                        notes.push(Note::secret(key.line, &what, instead));
                         continue;
                     }
                     let _ = writeln!(run, "export {}", quoted(&format!("{name}={value}")));

@@ -1,6 +1,6 @@
 //! The templates of participants and what they need, as this program carries them.
 
-use super::Made;
+use super::{Made, Readers};
 use std::borrow::Cow;
 
 /// A file of the tree that this program was built from: its path, whether it can be run, its text.
@@ -13,7 +13,7 @@ impl Given {
     /// Returns it as a file below `folder`, which is empty or ends with a slash.
     pub(crate) fn below(&self, folder: &str) -> Made {
         let path = format!("{folder}{}", self.0);
-        Made { path, is_program: self.1, text: Cow::Borrowed(self.2) }
+        Made { path, is_program: self.1, readers: Readers::All, text: Cow::Borrowed(self.2) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod copy;
 pub mod given;
+pub mod text;
 
 use crate::failure::Failure;
 use std::borrow::Cow;
@@ -13,6 +14,19 @@ use std::path::Path;
 /// Mode of folders and programs, and of files.
 const PROGRAM: u32 = 0o755;
 const PLAIN: u32 = 0o644;
+/// What is left of it where nobody else reads.
+const OWN: u32 = 0o700;
+
+/// Who reads a file besides its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Everybody.
+    All,
+    /// Where root installs, group `skynet`, which asks and looks; nobody else.
+    Members,
+    /// Where root installs, the group of the participant's user; nobody else.
+    Participant,
+}
 
 /// A file to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +35,8 @@ pub struct Made {
     pub path: String,
     /// It can be run.
     pub is_program: bool,
+    /// Who reads it.
+    pub readers: Readers,
     /// What is in it.
     pub text: Cow<'static, str>,
 }
@@ -29,17 +45,34 @@ impl Made {
     /// A file.
     #[must_use]
     pub fn plain(path: &str, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { path: path.to_owned(), is_program: false, text: text.into() }
+        Self { path: path.to_owned(), is_program: false, readers: Readers::All, text: text.into() }
     }
 
     /// A program.
     #[must_use]
     pub fn program(path: &str, text: impl Into<Cow<'static, str>>) -> Self {
-        Self { path: path.to_owned(), is_program: true, text: text.into() }
+        Self { path: path.to_owned(), is_program: true, readers: Readers::All, text: text.into() }
+    }
+
+    /// The same for these.
+    #[must_use]
+    pub fn read_by(self, readers: Readers) -> Self {
+        Self { readers, ..self }
     }
 }
 
+/// A file that is not for all, and whom it is for.
+pub type Closed = (String, Readers);
+
+/// Returns which of some files are not for all.
+#[must_use]
+pub fn closed(files: &[Made]) -> Vec<Closed> {
+    let closed = files.iter().filter(|file| file.readers != Readers::All);
+    closed.map(|file| (file.path.clone(), file.readers)).collect()
+}
+
 /// Writes files below a folder that is there, where nobody else can write; none of them is there yet.
+/// What is not for all is its owner's alone, until others are let in.
 ///
 /// # Errors
 /// As open(2) and write(2).
@@ -48,6 +81,7 @@ pub fn write(folder: &Path, files: &[Made]) -> Result<(), Failure> {
         let path = folder.join(&file.path);
         let above = path.parent().unwrap_or(folder);
         let mode = if file.is_program { PROGRAM } else { PLAIN };
+        let mode = if file.readers == Readers::All { mode } else { mode & OWN };
         let written =
             DirBuilder::new().recursive(true).mode(PROGRAM).create(above).and_then(|()| {
                 let mut out =

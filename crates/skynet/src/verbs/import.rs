@@ -8,7 +8,7 @@ use crate::making::{self, Builds, Making};
 use crate::screen::{Tone, clean};
 use crate::service;
 use crate::stage::Installed;
-use crate::tree;
+use crate::tree::{self, closed};
 use clap::Args;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -78,11 +78,12 @@ fn make(
         let line = format!("{} is there already, {}", name, before.dir.display());
         return Err(Failure::refused(line));
     }
-    let directory = found.directory()?;
+    let directory = found.directory(here)?;
     let stage = installed.stage(name)?;
     tree::write(&stage.dir, &directory.files)?;
     let shown = &installed.dir(name);
-    let making = Making { name, shown, builds: Builds::IfMissing, is_made: false };
+    let making =
+        Making { closed: closed(&directory.files), ..Making::new(name, shown, Builds::IfMissing) };
     making::prepare(here, installed, &stage, &making)?;
     let done = if dry_run { "would be made" } else { "made" };
     if !dry_run {

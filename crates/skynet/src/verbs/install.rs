@@ -70,8 +70,12 @@ pub fn run(args: &Install, here: &Here) -> Answer {
     let installed = Installed::lock(here)?;
     let before = making::may_have(&name, here)?;
     let stage = installed.stage(&name)?;
-    let is_made = source.fill(&stage, &name, path, &args.said)?;
-    let making = Making { name: &name, shown: path, builds: Builds::IfMissing, is_made };
+    let filled = source.fill(&stage, &name, path, &args.said)?;
+    let making = Making {
+        is_made: filled.is_made,
+        closed: filled.closed,
+        ..Making::new(&name, path, Builds::IfMissing)
+    };
     making::prepare(here, &installed, &stage, &making)?;
     stage.put()?;
     drop(installed);

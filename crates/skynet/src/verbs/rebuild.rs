@@ -63,8 +63,7 @@ fn rebuild(service: &Service, here: &Here) -> Result<(), Failure> {
     let stage = installed.stage(&service.name)?;
     let source = copy::open(&service.dir)?;
     copy::copy(&source, &service.dir, &stage.dir, &is_left_out)?;
-    let (name, shown) = (&service.name, &service.dir);
-    let making = Making { name, shown, builds: Builds::Always, is_made: false };
+    let making = Making::new(&service.name, &service.dir, Builds::Always);
     making::prepare(here, &installed, &stage, &making)?;
     stage.put()
 }
