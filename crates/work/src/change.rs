@@ -307,6 +307,9 @@ pub enum Change {
     CancelOverdue(Lease, Box<Ended>),
     /// The sender has the answer for sure.
     Answered(JobId),
+    /// The broker that these jobs came from will not send them again: they are kept no longer than
+    /// others.
+    Settled(Vec<JobId>),
     /// Sets a label's priority, and whether its jobs may be taken.
     SetLabel {
         /// Its name.
@@ -366,8 +369,8 @@ pub enum Change {
     },
     /// Removes jobs that stopped before a moment; where it begins with the first job, also classes of
     /// faults that were not seen since, acts from before, and rules that ended before. As long as the
-    /// store has more than so many bytes in use, jobs that stopped later are removed as well.
-    /// [`Applied::Cleaned`]
+    /// store has more than so many bytes in use, jobs that stopped later are removed as well, but for
+    /// those that another broker may send again. [`Applied::Cleaned`]
     Clean {
         /// By the wall clock.
         before: Wall,

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED];
 
 /// Version of the tables that this program knows.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -269,6 +269,13 @@ CREATE TABLE dropped (
     id INTEGER PRIMARY KEY,
     file INTEGER NOT NULL UNIQUE,
     at INTEGER NOT NULL
+) STRICT;
+";
+
+/// Which jobs came from another broker that may still send them again: they are what it is answered by.
+const OWED: &str = "
+CREATE TABLE owed (
+    job INTEGER PRIMARY KEY REFERENCES job ON DELETE CASCADE
 ) STRICT;
 ";
 

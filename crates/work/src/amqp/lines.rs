@@ -14,6 +14,17 @@ use machine::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Acknowledgements of which we want to know soon whether the broker has them: a look at the queue
+/// tells, and the next would be late.
+const MANY: usize = 4096;
+
+/// What was acknowledged over a channel that was lost comes again within seconds of the next one, if
+/// at all, unless nobody asks for it all the time.
+const COMES_AGAIN: Duration = Duration::from_secs(3600);
+/// Of so many we know at once that they may come again; of others the store alone does.
+const MOST_UNSURE: usize = 65_536;
 
 /// Most messages: so many items may be in hand, or rest unacknowledged until they are tried again.
 const MOST: usize = 200;
@@ -47,6 +58,15 @@ struct Message {
     line: u64,
     tag: u64,
     of: Of,
+}
+
+impl Message {
+    fn job(&self) -> Option<JobId> {
+        match self.of {
+            Of::Vain(_, job) | Of::Job(job) | Of::Parked { id: job, .. } => Some(job),
+            Of::New(_) | Of::Recording => None,
+        }
+    }
 }
 
 struct Line {
@@ -85,14 +105,16 @@ pub(super) struct Lines {
     all: BTreeMap<u64, Line>,
     messages: BTreeMap<u64, Message>,
     settled: Settled,
+    let_go: LetGo,
     last: u64,
 }
 
 impl Lines {
     /// Goes on with a new channel. What came on an earlier one comes again.
-    pub(super) fn begin(&mut self, channel: Option<Channel>) {
+    pub(super) fn begin(&mut self, channel: Option<Channel>, now: Mono) {
+        let let_go = std::mem::take(&mut self.let_go).lost(now);
         // Numbers go on, so that none means two messages.
-        *self = Self { channel, last: self.last, ..Self::default() };
+        *self = Self { channel, let_go, last: self.last, ..Self::default() };
     }
 
     /// Tells whether there is a channel that the broker closed.
@@ -297,6 +319,31 @@ impl Lines {
             self.cancel(message.line);
         }
         self.settled.acknowledge(message.tag);
+        if let Of::Job(job) = message.of {
+            self.let_go.acknowledged.push(job);
+        }
+    }
+
+    /// The broker answered a look at the queue. Returns jobs that it will not send again: it had read
+    /// their acknowledgements before it answered.
+    pub(super) fn looked(&mut self, now: Mono) -> Vec<JobId> {
+        let mut jobs = self.let_go.looked(now);
+        let here: BTreeSet<JobId> = self.messages.values().filter_map(Message::job).collect();
+        // Of two messages of one job one may be left.
+        jobs.retain(|job| !here.contains(job));
+        jobs
+    }
+
+    /// Tells whether the queue should be looked at soon; once, until it was.
+    pub(super) fn wants_look(&mut self) -> bool {
+        let is_wanted = self.let_go.acknowledged.len() >= MANY;
+        is_wanted && !std::mem::replace(&mut self.let_go.is_asked, true)
+    }
+
+    /// The broker closed the channel after all that was said on it. Returns jobs that it will not
+    /// send again.
+    pub(super) fn closed(&mut self, now: Mono) -> Vec<JobId> {
+        [self.looked(now), self.looked(now)].concat()
     }
 
     /// Throws a message away.
@@ -339,6 +386,40 @@ impl Lines {
     }
 }
 
+/// The jobs of a channel whose messages were acknowledged, until the broker is known to have read so.
+#[derive(Debug, Default)]
+struct LetGo {
+    /// Since the last look at the queue.
+    acknowledged: Vec<JobId>,
+    /// Between the two last ones. The last was asked for when these were not all acknowledged yet.
+    looked_once: Vec<JobId>,
+    /// A look was asked for.
+    is_asked: bool,
+    /// Over channels that were lost, the last of them when.
+    unsure: Vec<JobId>,
+    lost_at: Mono,
+}
+
+impl LetGo {
+    /// Nothing more is heard of what was said on the channel.
+    fn lost(mut self, now: Mono) -> Self {
+        let mut unsure = std::mem::take(&mut self.unsure);
+        unsure.extend(self.looked_once.into_iter().chain(self.acknowledged));
+        unsure.truncate(MOST_UNSURE);
+        Self { unsure, lost_at: now, ..Self::default() }
+    }
+
+    fn looked(&mut self, now: Mono) -> Vec<JobId> {
+        self.is_asked = false;
+        let new = std::mem::take(&mut self.acknowledged);
+        let mut sure = std::mem::replace(&mut self.looked_once, new);
+        if self.lost_at.after(COMES_AGAIN) <= now {
+            sure.append(&mut self.unsure);
+        }
+        sure
+    }
+}
+
 /// Which messages of a channel are settled; the broker numbers them from 1 on.
 #[derive(Debug, Default)]
 struct Settled {
@@ -376,6 +457,28 @@ impl Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_is_let_go_of_by_the_second_look_after_its_acknowledgement_or_an_hour_after_a_loss() {
+        let mut let_go = LetGo::default();
+        let jobs = |ids: &[i64]| ids.iter().map(|id| JobId(*id)).collect::<Vec<_>>();
+        let now = Mono(0).after(COMES_AGAIN);
+        let_go.acknowledged = jobs(&[1, 2]);
+        assert_eq!(let_go.looked(now), []);
+        let_go.acknowledged = jobs(&[3]);
+        assert_eq!(let_go.looked(now), jobs(&[1, 2]));
+        let_go.acknowledged = jobs(&[4]);
+        let mut let_go = let_go.lost(now);
+        let_go.acknowledged = jobs(&[5]);
+        for _ in 0..3 {
+            let_go.looked(now);
+        }
+        let_go = let_go.lost(now.after(COMES_AGAIN / 2));
+        assert_eq!(let_go.looked(now.after(COMES_AGAIN)), []);
+        let_go.acknowledged = jobs(&[6]);
+        assert_eq!(let_go.looked(now.after(COMES_AGAIN * 2)), jobs(&[3, 4]));
+        assert_eq!(let_go.looked(now.after(COMES_AGAIN * 2)), jobs(&[6]));
+    }
 
     #[test]
     fn one_acknowledgement_says_what_is_settled_without_a_gap_and_no_other_message() {

@@ -145,7 +145,10 @@ impl Thread {
             }
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
             (
-                Answer::Wished(Then::Begin(_) | Then::Settle(_)) | Answer::Keep | Answer::Clean,
+                Answer::Wished(Then::Begin(_) | Then::Settle(_))
+                | Answer::Settled
+                | Answer::Keep
+                | Answer::Clean,
                 _,
             ) => {}
         }
@@ -177,7 +180,10 @@ impl Thread {
                 self.news.push(Event::Arrived(Delivery { taken: *taken }));
                 return;
             }
-            Ok(Applied::Finished { answer: None, .. }) => self.lines.acknowledge(line, most),
+            Ok(Applied::Finished { job: id, answer: None, .. }) => {
+                self.lines.is(line, Of::Job(id));
+                self.lines.acknowledge(line, most);
+            }
             Ok(Applied::Finished { job: id, answer: Some(answer), by, .. }) => {
                 let is_elsewhere = by.is_some_and(|by| by != self.taker);
                 if is_elsewhere && !self.is_answering(id) {

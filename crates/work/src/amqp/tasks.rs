@@ -9,13 +9,13 @@ use crate::wire::CONTROL_EXCHANGE;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Consumer};
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 
 /// Between two looks at the queue.
 pub(super) const LOOK: Duration = Duration::from_secs(10);
@@ -100,6 +100,7 @@ pub(super) struct Parts {
     pub(super) kept: Kept,
     pub(super) reader: Channel,
     pub(super) press: Press,
+    pub(super) look_now: Arc<Notify>,
 }
 
 /// Makes all ready on a new connection: queues and the control exchange, and who looks after it.
@@ -117,7 +118,8 @@ pub(super) async fn prepare(
     let reader = link.channel().await?;
     let press = Press::new(link.publisher().await?);
     let watched = link.channel().await?;
-    tokio::spawn(watch(watched, queue.name.clone(), teller.clone()));
+    let look_now = Arc::new(Notify::new());
+    tokio::spawn(watch(watched, queue.name.clone(), Arc::clone(&look_now), teller.clone()));
     let (ended, for_end) = (link.ended(), teller.clone());
     tokio::spawn(async move { for_end.lost(ended.await) });
     let air = match &settings.air {
@@ -125,13 +127,14 @@ pub(super) async fn prepare(
         None => None,
     };
     let kept = Kept { _control: control, air };
-    Ok(Parts { link, kept, reader, press })
+    Ok(Parts { link, kept, reader, press, look_now })
 }
 
-/// Looks at the queue again and again. That the broker answers at all is our own heartbeat.
-async fn watch(channel: Channel, queue: String, teller: Teller) {
+/// Looks at the queue again and again, and when it is told to. That the broker answers at all is our
+/// own heartbeat.
+async fn watch(channel: Channel, queue: String, now: Arc<Notify>, teller: Teller) {
     loop {
-        let _ = tokio::time::timeout(LOOK, pending::<()>()).await;
+        let _ = tokio::time::timeout(LOOK, now.notified()).await;
         match look(&channel, &queue).await {
             Ok((ready, consumers)) => {
                 teller.tell(Input::Looked { life: teller.life, ready, consumers });

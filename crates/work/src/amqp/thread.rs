@@ -26,6 +26,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::net::UnixDatagram;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// How long the end waits for the broker.
@@ -45,6 +46,8 @@ pub(super) enum Answer {
     Arrive(u64, Ask, String),
     /// One of our own: the answer of a job has been received.
     Answered(JobId),
+    /// One of our own: the broker will not send these again.
+    Settled,
     /// One of our own: what came on a line is kept with the dead.
     Bury(u64),
     /// One of our own: a job was not wanted any more when it came.
@@ -132,6 +135,8 @@ pub(super) struct Connected {
     pub(super) link: Arc<Link>,
     pub(super) kept: Kept,
     pub(super) press: Press,
+    /// Has the queue looked at before its time.
+    pub(super) look_now: Arc<Notify>,
     pub(super) teller: Teller,
     pub(super) since: Mono,
 }
@@ -332,7 +337,9 @@ impl Thread {
                 self.lines.consumes(line, stream);
                 self.look();
             }
-            Input::Reader { life: of, reader } if of == life => self.lines.begin(Some(reader)),
+            Input::Reader { life: of, reader } if of == life => {
+                self.lines.begin(Some(reader), self.store.now().mono);
+            }
             Input::Looked { life: of, ready, consumers } if of == life => {
                 self.looked(ready, consumers);
             }
@@ -417,18 +424,23 @@ impl Thread {
 
     fn close(mut self, others: &Handle) {
         let reader = self.lines.close();
+        let mut settled = Vec::new();
         if let Some(connected) = self.connected.take() {
             let limit = Duration::from_secs(2);
             others.block_on(async {
                 // Acknowledgements that are on their way arrive before its end.
                 if let Some(reader) = reader {
-                    let _ = tokio::time::timeout(limit, reader.close(200, "OK".into())).await;
+                    let closed = tokio::time::timeout(limit, reader.close(200, "OK".into())).await;
+                    if matches!(closed, Ok(Ok(()))) {
+                        settled = self.lines.closed(self.store.now().mono);
+                    }
                 }
                 let closing = connected.link.connection.close(200, "OK".into());
                 let _ = tokio::time::timeout(limit, closing).await;
             });
         }
         self.ringing.abort();
+        let _ = self.store.apply(&Change::Settled(settled));
         // Whoever does not hear of it finds our socket dead.
         let _ = self.store.apply(&Change::CloseTaker(self.taker));
     }

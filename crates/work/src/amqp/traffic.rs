@@ -44,10 +44,10 @@ impl Thread {
 
     pub(super) fn use_link(&mut self, parts: Parts) {
         let teller = Teller { life: self.life, inputs: self.to_self.clone() };
-        let Parts { link, kept, reader, press } = parts;
+        let Parts { link, kept, reader, press, look_now } = parts;
         let (link, since) = (Arc::new(link), self.store.now().mono);
-        self.connected = Some(Connected { link, kept, press, teller, since });
-        self.lines.begin(Some(reader));
+        self.connected = Some(Connected { link, kept, press, look_now, teller, since });
+        self.lines.begin(Some(reader), since);
         self.name_all();
         self.came_before = None;
         self.well(Part::Broker);
@@ -71,12 +71,16 @@ impl Thread {
         let is_good = connected.since.after(GOOD) <= self.store.now().mono;
         self.vain = if is_good { 1 } else { self.vain.saturating_add(1) };
         drop(connected);
-        self.lines.begin(None);
+        self.lines.begin(None, self.store.now().mono);
         self.not_connected(why);
         self.connect();
     }
 
     pub(super) fn looked(&mut self, ready: u32, consumers: u32) {
+        let settled = self.lines.looked(self.store.now().mono);
+        if !settled.is_empty() {
+            self.changes.push_back((Change::Settled(settled), Answer::Settled));
+        }
         let is_waiting = self.lines.surely_waits();
         let is_starved = ready > 0 && self.came_before == Some(self.came);
         if is_waiting && (consumers == 0 || is_starved) {
@@ -96,7 +100,7 @@ impl Thread {
     /// Reads on another channel: the broker closed the one that there was. What is in hand stays
     /// there; its messages come again.
     fn reopen_reader(&mut self) {
-        self.lines.begin(None);
+        self.lines.begin(None, self.store.now().mono);
         if let Some(Connected { link, teller, .. }) = &self.connected {
             tokio::spawn(tasks::reopen(Arc::clone(link), teller.clone()));
         }
@@ -118,6 +122,11 @@ impl Thread {
             self.lines.wait_for((wanted, most), broad, &self.settings.queue, teller);
         }
         self.lines.flush();
+        if let Some(Connected { look_now, .. }) = &self.connected
+            && self.lines.wants_look()
+        {
+            look_now.notify_one();
+        }
     }
 
     /// Returns how many lines have to wait for a message.

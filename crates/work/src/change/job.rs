@@ -175,6 +175,7 @@ impl Tx<'_> {
         let (Applied::Known(id) | Applied::Submitted { job: id, .. }) = recorded else {
             return Err(Refused::Absent("job").into());
         };
+        self.execute("INSERT OR IGNORE INTO owed (job) VALUES (?1)", [id.0])?;
         let job = self.job(id)?;
         match job.subject.state {
             State::Ready { leased: false } if self.waits(&job)? => Ok(Applied::Elsewhere(id)),
@@ -193,6 +194,14 @@ impl Tx<'_> {
             State::Stop => self.finished(&job),
             _ => Ok(Applied::Elsewhere(id)),
         }
+    }
+
+    /// Another broker is rid of these jobs for sure.
+    pub(super) fn settled(&self, jobs: &[JobId]) -> Result<Applied, Stop> {
+        for job in jobs {
+            self.execute("DELETE FROM owed WHERE job = ?1", [job.0])?;
+        }
+        Ok(Applied::Done)
     }
 
     fn finished(&self, job: &Job) -> Result<Applied, Stop> {

@@ -31,6 +31,13 @@ impl Pages {
     }
 }
 
+/// What stopped before these is removed: because of its age, and because the store is too large.
+#[derive(Clone, Copy)]
+struct Old {
+    by_age: Wall,
+    by_size: Wall,
+}
+
 impl Tx<'_> {
     fn pages(&self) -> rusqlite::Result<Pages> {
         let number = |name| self.conn.pragma_query_value(None, name, |row| row.get(0));
@@ -57,7 +64,8 @@ impl Tx<'_> {
         }
         let is_too_large = self.pages()?.used_bytes() > most;
         let just_now = Wall(self.now.wall.0.saturating_sub(JUST_NOW_US));
-        let before = if is_too_large { before.max(just_now) } else { before };
+        let old = Old { by_age: before, by_size: if is_too_large { just_now } else { before } };
+        let before = old.by_age.max(old.by_size);
         self.forget_drops(before)?;
         let last = "SELECT max(id), count(*), max(submitted_at) FROM
             (SELECT id, submitted_at FROM job WHERE id > ?1 ORDER BY id LIMIT ?2)";
@@ -67,21 +75,22 @@ impl Tx<'_> {
         let (last, seen, newest): (_, u32, _) =
             self.first(last, params![after.0, at_most], read)?.unwrap_or_default();
         let Some(last) = last else { return Ok(Applied::Cleaned { removed: 0, next: None }) };
-        let removed = self.remove(after, JobId(last), before)?;
+        let removed = self.remove(after, JobId(last), old)?;
         // Those behind were submitted later, and so stopped later.
         let is_young = newest.is_some_and(|newest| newest >= before.0);
         let next = (seen == at_most && !is_young).then_some(JobId(last));
         Ok(Applied::Cleaned { removed, next })
     }
 
-    fn remove(&mut self, after: JobId, last: JobId, before: Wall) -> Result<u32, Stop> {
-        let old = "state = 'stop' AND changed_at < ?3 AND id > ?1 AND id <= ?2";
+    fn remove(&mut self, after: JobId, last: JobId, old: Old) -> Result<u32, Stop> {
+        let limits = [after.0, last.0, old.by_age.0, old.by_size.0];
+        // What another broker may send again would be worked on again, if it were not known here.
+        let old = "state = 'stop' AND id > ?1 AND id <= ?2 AND (changed_at < ?3
+            OR changed_at < ?4 AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.job = job.id))";
         let requests =
             format!("SELECT DISTINCT request FROM job WHERE {old} AND request IS NOT NULL");
-        let requests: Vec<i64> =
-            self.all(&requests, params![after.0, last.0, before.0], |row| row.get(0))?;
-        let removed = self
-            .execute(&format!("DELETE FROM job WHERE {old}"), params![after.0, last.0, before.0])?;
+        let requests: Vec<i64> = self.all(&requests, limits, |row| row.get(0))?;
+        let removed = self.execute(&format!("DELETE FROM job WHERE {old}"), limits)?;
         for request in requests {
             self.execute(
                 "DELETE FROM request WHERE id = ?1 AND state = 'stop'

@@ -86,6 +86,13 @@ pub(crate) fn silent(broker: &mut impl Broker) {
     });
 }
 
+/// Has a commit made, whatever else is told meanwhile.
+#[track_caller]
+pub(crate) fn committed(broker: &mut impl Broker) {
+    broker.make(98, By::default(), Asked::Cancel(JobId(i64::MAX), Fault::CANCELLED));
+    event(broker, |event| matches!(event, Event::Made { ticket: 98, .. }).then_some(()));
+}
+
 pub(crate) fn run(rig: &impl Rig) {
     an_item_is_taken_finished_and_answered(rig);
     one_ask_is_one_delivery(rig);

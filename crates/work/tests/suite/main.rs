@@ -17,6 +17,7 @@ mod past;
 mod rabbit;
 mod rabbit_cancels;
 mod rabbit_faults;
+mod rabbit_kept;
 mod random;
 mod rights;
 mod room;

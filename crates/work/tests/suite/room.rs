@@ -107,6 +107,50 @@ fn what_stopped_within_the_last_minute_is_kept_however_full_the_store_is() {
     assert_eq!(world.reader().jobs(None, None, 999).unwrap().len(), 51);
 }
 
+/// Delivers a job of another broker to us, for the first time or again.
+#[track_caller]
+fn deliver(world: &mut World) -> Applied {
+    let output = Some(vec![b'x'; LARGE]);
+    let arrive = Change::Arrive {
+        job: Box::new(job("from afar")),
+        known: None,
+        taker: world.taker,
+        ask: Ask::Now,
+        instance: "q_0".to_owned(),
+    };
+    let came = world.apply(&arrive);
+    if let Applied::Taken(taken) = &came {
+        world.end(taken.lease, Ended { output, ..Ended::default() });
+    }
+    came
+}
+
+#[test]
+fn what_another_broker_may_send_again_is_known_however_full_the_store_is_and_not_however_old() {
+    let mut world = filled(5);
+    assert!(matches!(deliver(&mut world), Applied::Taken(_)));
+    let id = JobId(7);
+    let hours = Duration::from_secs(7200);
+    for is_answered in [false, true] {
+        world.clock.pass(hours);
+        clean(&mut world.store, Wall(i64::MIN), 1).unwrap();
+        assert_eq!(world.reader().jobs(None, None, 9).unwrap().len(), 2, "the others went");
+        let Applied::Finished { answer, .. } = deliver(&mut world) else { panic!("done again") };
+        assert_eq!(answer.is_none(), is_answered);
+        world.apply(&Change::Answered(id));
+    }
+    world.apply(&Change::Settled(vec![id, JobId(99)]));
+    clean(&mut world.store, Wall(i64::MIN), 1).unwrap();
+    assert_eq!(world.reader().job(id).unwrap(), None);
+    // Nobody waits for ever for what never comes again.
+    assert!(matches!(deliver(&mut world), Applied::Taken(_)));
+    let before = Wall(world.store.now().wall.0 + 1);
+    assert_eq!(clean(&mut world.store, before, u64::MAX).unwrap(), 1);
+    let owed: u32 =
+        raw(&world.scratch).query_row("SELECT count(*) FROM owed", [], |row| row.get(0)).unwrap();
+    assert_eq!(owed, 0);
+}
+
 #[test]
 fn room_is_given_back_in_steps_and_what_is_left_is_whole() {
     let mut world = filled(300);

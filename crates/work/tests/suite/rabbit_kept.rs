@@ -1,0 +1,87 @@
+//! What a store keeps of items from RabbitMQ where its size is limited: what may be sent again.
+
+use crate::conformance::{Rig, committed, done, settled};
+use crate::rabbit::{Remote, delivered};
+use crate::support::{item, place};
+use std::time::Duration;
+use testkit::proxy::{Mode, Proxy};
+use testkit::rabbit::Rabbit;
+use testkit::{until, wait::holds_within};
+use work::amqp::{self, Settings};
+use work::embedded::Keep;
+use work::{Ask, Broker, Ended, JobId, Reader};
+
+/// So long is what stopped kept however full the store is, and a little more.
+const A_WHILE: Duration = Duration::from_secs(120);
+
+/// A store that is always too large.
+fn open(rig: &Remote) -> amqp::Rabbit {
+    let keep = Keep { age: None, size: Some(1) };
+    amqp::Rabbit::open(&Settings { keep, ..rig.settings() }).unwrap()
+}
+
+/// Has the store looked through for what may be removed.
+fn look(rig: &Remote, broker: &mut amqp::Rabbit) {
+    rig.clock.pass(A_WHILE);
+    // It is looked at a while after something was written.
+    for _ in 0..2 {
+        committed(broker);
+        rig.clock.pass(A_WHILE);
+    }
+}
+
+#[test]
+fn what_was_done_while_rabbitmq_was_away_is_known_until_rabbitmq_let_go_of_it() {
+    let proxy = Proxy::to(Rabbit::shared().port());
+    let rig = Remote::by(proxy.port());
+    let mut broker = open(&rig);
+    let mut jobs = Vec::new();
+    for (name, forget) in [("answered", false), ("forgotten", true)] {
+        broker.ask(Ask::Now, "q_0");
+        broker.flush();
+        rig.client().publish("q", &item(name)).unwrap();
+        let delivery = delivered(&mut broker);
+        jobs.push(delivery.key().job);
+        proxy.set(Mode::Refuse);
+        proxy.reset();
+        broker.finish(delivery, Ended { forget, ..done() });
+        broker.flush();
+        let reader = Reader::open(&place(&rig.scratch)).unwrap();
+        let stopped = |id: JobId| reader.job(id).unwrap().unwrap().subject.state.name() == "stop";
+        until(20, || stopped(jobs[jobs.len() - 1]));
+        look(&rig, &mut broker);
+        assert!(jobs.iter().all(|id| stopped(*id)), "forgotten: {jobs:?}");
+        proxy.set(Mode::Pass);
+        // What comes again is nobody's work any more: the next item is the next delivery.
+        broker.ask(Ask::Now, "q_0");
+        broker.flush();
+        until(60, || rig.messages("q") == (0, 0));
+        broker.withdraw(Ask::Now, "q_0");
+    }
+    assert_eq!(rig.answers().len(), 1);
+    let reader = Reader::open(&place(&rig.scratch)).unwrap();
+    // Two looks at the queue, which tell that the broker has read what was acknowledged.
+    let is_gone = holds_within(Duration::from_secs(60), || {
+        look(&rig, &mut broker);
+        jobs.iter().all(|id| reader.job(*id).unwrap().is_none())
+    });
+    assert!(is_gone, "what is settled is kept for ever");
+}
+
+#[test]
+fn what_was_acknowledged_before_an_orderly_end_is_kept_no_longer_than_other_items() {
+    let rig = Remote::new();
+    let mut broker = open(&rig);
+    broker.ask(Ask::Now, "q_0");
+    rig.client().publish("q", &item("a")).unwrap();
+    let delivery = delivered(&mut broker);
+    let job = delivery.key().job;
+    broker.finish(delivery, done());
+    settled(&mut broker);
+    until(20, || rig.messages("q") == (0, 0));
+    drop(broker);
+    rig.clock.pass(A_WHILE);
+    let _broker = open(&rig);
+    let reader = Reader::open(&place(&rig.scratch)).unwrap();
+    until(20, || reader.job(job).unwrap().is_none());
+}
