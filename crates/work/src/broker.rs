@@ -274,4 +274,7 @@ pub enum Event {
     Well,
     /// So many files of the drop folder are no items, and dead items now.
     Buried(usize),
+    /// There are so many dead items of one owner that never were a job that the oldest went. Told
+    /// once.
+    Crowded,
 }

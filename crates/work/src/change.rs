@@ -346,7 +346,8 @@ pub enum Change {
         /// Who has it.
         holder: String,
     },
-    /// Keeps what could not even be recorded as a job. [`Applied::Buried`].
+    /// Keeps what could not even be recorded as a job. Of one owner there are 1,000 of these at most:
+    /// the oldest go. [`Applied::Buried`].
     Bury {
         /// Where it came from.
         queue: String,
@@ -368,7 +369,8 @@ pub enum Change {
         change: Box<Change>,
     },
     /// Removes jobs that stopped before a moment; where it begins with the first job, also classes of
-    /// faults that were not seen since, acts from before, and rules that ended before. As long as the
+    /// faults that were not seen since, acts from before, rules that ended before, labels that nobody
+    /// has set and nothing has, and dead items from before that never were a job. As long as the
     /// store has more than so many bytes in use, jobs that stopped later are removed as well, but for
     /// those that another broker may send again. [`Applied::Cleaned`]
     Clean {
@@ -473,8 +475,13 @@ pub enum Applied {
         /// How it ended, where it has.
         ended: Option<Fault>,
     },
-    /// Number of the dead item.
-    Buried(DeadId),
+    /// There is a dead item more.
+    Buried {
+        /// Its number.
+        dead: DeadId,
+        /// Older ones of the same owner that went for it.
+        gone: usize,
+    },
     /// Number of the rule.
     Ruled(RuleId),
     /// Jobs were removed.

@@ -51,10 +51,19 @@ pub struct Collected {
     /// What is no item, too long, not to be read, no plain file, or has a second name: dead items
     /// now.
     pub buried: usize,
+    /// Older dead items of the same owners that went for those.
+    pub gone: usize,
     /// What cannot be taken away, such as folders with something in them: left where it is.
     pub odd: usize,
     /// The look at the folder is not over: the next call goes on with it.
     pub more: bool,
+}
+
+impl Collected {
+    const fn bury(&mut self, gone: usize) {
+        self.buried += 1;
+        self.gone += gone;
+    }
 }
 
 impl DropFolder {
@@ -199,7 +208,7 @@ impl DropFolder {
             // Whoever did that died before it was removed, or is about to remove it.
             Ok(Applied::Seen) => {}
             Ok(Applied::Known(_)) => collected.known += 1,
-            Ok(Applied::Buried(_)) => collected.buried += 1,
+            Ok(Applied::Buried { gone, .. }) => collected.bury(gone),
             Ok(_) => collected.submitted += 1,
             Err(Error::Trouble(trouble)) => return Err(trouble),
             Err(Error::Refused(_)) => collected.odd += 1,
@@ -220,7 +229,8 @@ impl DropFolder {
         match store.apply(&self.burial(found, why, &[])) {
             Err(Error::Trouble(trouble)) => return Err(trouble),
             Err(Error::Refused(_)) => collected.odd += 1,
-            Ok(_) => collected.buried += 1,
+            Ok(Applied::Buried { gone, .. }) => collected.bury(gone),
+            Ok(_) => {}
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS];
 
 /// Version of the tables that this program knows.
 pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -277,6 +277,13 @@ const OWED: &str = "
 CREATE TABLE owed (
     job INTEGER PRIMARY KEY REFERENCES job ON DELETE CASCADE
 ) STRICT;
+";
+
+/// By these what nobody needs any more is found: labels without a job, dead items that never were one.
+const BOUNDS: &str = "
+CREATE INDEX job_label ON job (label);
+CREATE INDEX request_label ON request (label);
+CREATE INDEX dead_stray ON dead (owner, id) WHERE job IS NULL;
 ";
 
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.

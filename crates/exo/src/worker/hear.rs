@@ -88,6 +88,10 @@ impl Worker {
                 Heard::Buried(count) => {
                     warn!("dropped, and no item: {count}; kept as dead items, with the reason");
                 }
+                Heard::Crowded => warn!(
+                    "more than 1000 dead items of one owner that never were a job: the oldest are \
+                     removed from now on; skynet dead list shows them"
+                ),
                 // Of a kind that this exo does not know.
                 _ => {}
             }

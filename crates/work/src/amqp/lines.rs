@@ -324,6 +324,12 @@ impl Lines {
         }
     }
 
+    /// Settles a message for good whose job was over when it came.
+    pub(super) fn done(&mut self, number: u64, job: JobId, most: usize) {
+        self.is(number, Of::Job(job));
+        self.acknowledge(number, most);
+    }
+
     /// The broker answered a look at the queue. Returns jobs that it will not send again: it had read
     /// their acknowledgements before it answered.
     pub(super) fn looked(&mut self, now: Mono) -> Vec<JobId> {

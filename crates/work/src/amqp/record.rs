@@ -128,20 +128,14 @@ impl Thread {
                 self.rung |= made.is_ok();
                 self.news.push(Event::Made { ticket, made });
             }
-            (Answer::Answered(job), _) => {
-                let most = self.most();
-                for line in self.lines.of_job(job) {
-                    self.lines.acknowledge(line, most);
-                }
-            }
-            (Answer::Unwanted(job), _) => {
-                let most = self.most();
-                for line in self.lines.of_job(job) {
-                    self.lines.acknowledge(line, most);
-                }
-            }
-            (Answer::Bury(line), _) => {
+            (Answer::Answered(job) | Answer::Unwanted(job), _) => self.acknowledge(job),
+            (Answer::Bury(line), buried) => {
                 self.lines.reject(line);
+                if matches!(buried, Ok(Applied::Buried { gone: 1.., .. }))
+                    && !std::mem::replace(&mut self.is_crowded, true)
+                {
+                    self.news.push(Event::Crowded);
+                }
             }
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
             (
@@ -153,6 +147,14 @@ impl Thread {
             ) => {}
         }
         Ok(())
+    }
+
+    /// Settles the messages of a job for good.
+    fn acknowledge(&mut self, job: JobId) {
+        let most = self.most();
+        for line in self.lines.of_job(job) {
+            self.lines.acknowledge(line, most);
+        }
     }
 
     /// A message was recorded, or was on record.
@@ -180,10 +182,7 @@ impl Thread {
                 self.news.push(Event::Arrived(Delivery { taken: *taken }));
                 return;
             }
-            Ok(Applied::Finished { job: id, answer: None, .. }) => {
-                self.lines.is(line, Of::Job(id));
-                self.lines.acknowledge(line, most);
-            }
+            Ok(Applied::Finished { job, answer: None, .. }) => self.lines.done(line, job, most),
             Ok(Applied::Finished { job: id, answer: Some(answer), by, .. }) => {
                 let is_elsewhere = by.is_some_and(|by| by != self.taker);
                 if is_elsewhere && !self.is_answering(id) {
@@ -289,10 +288,7 @@ impl Thread {
         if let Some(answer) = answer {
             self.send_answer(key.job, answer, Some((key, fault)));
         } else {
-            let most = self.most();
-            for line in self.lines.of_job(key.job) {
-                self.lines.acknowledge(line, most);
-            }
+            self.acknowledge(key.job);
             self.news.push(settled);
         }
         Ok(())

@@ -178,6 +178,8 @@ pub(super) struct Thread {
     pub(super) lasting: bool,
     /// Told of trouble with the store, and with the broker.
     pub(super) troubled: [bool; 2],
+    /// Told that dead items went for others.
+    pub(super) is_crowded: bool,
     pub(super) closing: Option<Mono>,
 }
 
@@ -242,6 +244,7 @@ impl Thread {
             again_at: None,
             lasting: false,
             troubled: [false; 2],
+            is_crowded: false,
             closing: None,
         }
     }

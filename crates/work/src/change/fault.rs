@@ -12,6 +12,9 @@ use rusqlite::params;
 const CLASSES: u32 = 1000;
 const OTHER: &str = "other";
 
+/// Most dead items of one owner that never were a job: whoever drops what is no item fills nothing.
+const STRAYS: u32 = 1000;
+
 const DAY_US: i64 = 86_400_000_000;
 
 /// Returns what is the same about faults of a class. One without a signature is of the class of its
@@ -88,8 +91,30 @@ impl Tx<'_> {
                 blob::room(bytes)?
             ],
         )?;
-        self.fill(blob::DEAD, self.conn.last_insert_rowid(), bytes)?;
-        Ok(Applied::Buried(DeadId(self.conn.last_insert_rowid())))
+        let dead = DeadId(self.conn.last_insert_rowid());
+        self.fill(blob::DEAD, dead.0, bytes)?;
+        let gone = if job.is_none() { self.make_room(owner)? } else { 0 };
+        Ok(Applied::Buried { dead, gone })
+    }
+
+    /// Removes the oldest dead items of an owner that never were a job, where there are too many.
+    fn make_room(&self, owner: Option<u32>) -> Result<usize, Stop> {
+        let gone = self.execute(
+            "DELETE FROM dead WHERE id IN (SELECT id FROM dead WHERE job IS NULL AND owner IS ?1
+                ORDER BY id DESC LIMIT -1 OFFSET ?2)",
+            params![owner, STRAYS],
+        )?;
+        Ok(gone)
+    }
+
+    /// Removes dead items from before a moment that never were a job, some of them. Tells how many.
+    pub(super) fn clean_strays(&self, before: Wall, at_most: u32) -> Result<usize, Stop> {
+        let gone = self.execute(
+            "DELETE FROM dead WHERE id IN
+                (SELECT id FROM dead WHERE job IS NULL AND at < ?1 LIMIT ?2)",
+            params![before.0, at_most],
+        )?;
+        Ok(gone)
     }
 
     pub(super) fn exhume(&mut self, dead: DeadId) -> Result<Applied, Stop> {
@@ -100,13 +125,19 @@ impl Tx<'_> {
     }
 
     /// Removes classes of faults whose last one was before a moment, the days before it, what was
-    /// asked for before it, and rules that had ended by then.
+    /// asked for before it, rules that had ended by then, and labels that are nobody's.
     pub(super) fn clean_classes(&self, before: Wall) -> Result<(), Stop> {
         self.execute("DELETE FROM fault WHERE last_at < ?1", [before.0])?;
         let days = "DELETE FROM fault_day WHERE day < ?1";
         self.execute(days, [before.0.div_euclid(DAY_US)])?;
         self.execute("DELETE FROM act WHERE at < ?1", [before.0])?;
         self.execute("DELETE FROM rule WHERE until_at < ?1", [before.0])?;
+        self.execute(
+            "DELETE FROM label WHERE known = 0
+                AND NOT EXISTS (SELECT 1 FROM job WHERE job.label = label.id)
+                AND NOT EXISTS (SELECT 1 FROM request WHERE request.label = label.id)",
+            [],
+        )?;
         Ok(())
     }
 }

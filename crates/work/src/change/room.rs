@@ -60,6 +60,10 @@ impl Tx<'_> {
             return Err(Refused::Senseless("nothing is looked at").into());
         }
         if after == JobId(0) {
+            if self.clean_strays(before, at_most)? == at_most as usize {
+                // There may be more.
+                return Ok(Applied::Cleaned { removed: 0, next: Some(after) });
+            }
             self.clean_classes(before)?;
         }
         let is_too_large = self.pages()?.used_bytes() > most;

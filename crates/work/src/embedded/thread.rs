@@ -91,6 +91,8 @@ pub(super) struct Thread {
     collect_at: Option<Mono>,
     /// Of each [`Part`].
     troubled: [bool; 2],
+    /// Told that dead items went for others.
+    is_crowded: bool,
     /// The queue may be looked at again.
     look: bool,
     /// When to look without being rung.
@@ -128,6 +130,7 @@ impl Thread {
             collect: true,
             collect_at: None,
             troubled: [false; 2],
+            is_crowded: false,
             look: true,
             next_look: None,
             renew_at: None,
@@ -348,6 +351,9 @@ impl Thread {
             Ok(found) => {
                 if found.buried > 0 {
                     self.news.push(Event::Buried(found.buried));
+                }
+                if found.gone > 0 && !std::mem::replace(&mut self.is_crowded, true) {
+                    self.news.push(Event::Crowded);
                 }
                 self.collect_at = None;
                 self.look = true;

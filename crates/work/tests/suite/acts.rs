@@ -1,12 +1,13 @@
 //! What people ask for, and what rules do for them.
 
+use crate::random::{check, raw};
 use crate::support::{World, ann, fault, item, job};
 use machine::work::{Fault, Limit, Reach};
 use std::time::Duration;
 use work::read::Act;
 use work::{
-    Applied, Ask, Asked, By, Change, DeadId, Ended, JobId, NewJob, NewRule, Policy, Refused,
-    RuleId, Wall,
+    Applied, Ask, Asked, By, Change, DeadId, Ended, JobId, NewJob, NewRequest, NewRule, Policy,
+    Refused, RuleId, Wall,
 };
 
 const HOUR: Duration = Duration::from_secs(3601);
@@ -153,13 +154,91 @@ fn a_dead_item_that_is_no_item_stays_dead_until_it_is_dropped() {
         reason: "no item".to_owned(),
         bytes,
     };
-    let Applied::Buried(dead) = world.apply(&bury) else { panic!("not buried") };
+    let Applied::Buried { dead, .. } = world.apply(&bury) else { panic!("not buried") };
     let why = world.refused(&Change::Asked(ann(), Asked::Revive(dead)));
     assert!(why.to_string().starts_with("not a work item: "), "{why}");
     world.ask(Asked::Exhume(dead));
     assert_eq!(world.reader().dead(9).unwrap(), []);
     let acts = world.reader().last_acts(9).unwrap();
     assert_eq!(told(&acts), [("dead-drop", 1007, Some("dead item 1: no item"))]);
+}
+
+fn bury(world: &mut World, owner: Option<u32>) -> (DeadId, usize) {
+    let (queue, reason, bytes) = ("q".to_owned(), "no item".to_owned(), b"{".to_vec());
+    let bury = Change::Bury { queue, owner, fault: Fault::INVALID, reason, bytes };
+    let Applied::Buried { dead, gone } = world.apply(&bury) else { panic!("not buried") };
+    (dead, gone)
+}
+
+#[test]
+fn of_dead_items_that_never_were_a_job_an_owner_has_the_last_thousand() {
+    let mut world = World::with(once());
+    world.submit(NewJob { owner: Some(7), ..job("a") });
+    let lease = world.taken();
+    world.end(lease, fault(3));
+    let others = [bury(&mut world, Some(8)).0, bury(&mut world, None).0];
+    let all: Vec<_> = (0..1003).map(|_| bury(&mut world, Some(7))).collect();
+    let (gone, rest) = all.split_at(3);
+    assert!(all.iter().enumerate().all(|(n, (_, gone))| *gone == usize::from(n >= 1000)));
+    let left: Vec<_> = world.reader().dead(9999).unwrap().iter().map(|dead| dead.id).collect();
+    assert_eq!(left.len(), 1003, "and the one that was a job");
+    assert!(gone.iter().all(|(id, _)| !left.contains(id)));
+    assert!(
+        rest.iter().all(|(id, _)| left.contains(id)) && others.iter().all(|id| left.contains(id))
+    );
+}
+
+#[test]
+fn dead_items_that_never_were_a_job_go_with_their_age_and_labels_when_nothing_has_them() {
+    let mut world = World::with(once());
+    let (_, dead) = exhausted(&mut world, "a");
+    for _ in 0..5 {
+        bury(&mut world, Some(7));
+    }
+    for (name, label) in [("b", "done"), ("c", "done"), ("d", "waits")] {
+        world.submit(NewJob { label: label.to_owned(), ..job(name) });
+    }
+    let set = |name: &str| Change::SetLabel { name: name.to_owned(), priority: 1, active: true };
+    world.apply(&set("set"));
+    let jobs = vec![NewJob { label: "of a request".to_owned(), ..job("e") }];
+    let request = NewRequest {
+        name: "r".to_owned(),
+        label: "of a request".to_owned(),
+        jobs,
+        held: true,
+        ..NewRequest::default()
+    };
+    world.apply(&Change::Request(Box::new(request)));
+    for _ in 0..2 {
+        let lease = world.taken();
+        world.end(lease, Ended::default());
+    }
+    world.clock.pass(HOUR);
+    let (young, _) = bury(&mut world, Some(7));
+    let raw = raw(&world.scratch);
+    let labels = || -> Vec<String> {
+        let mut all = raw.prepare("SELECT name FROM label ORDER BY id").unwrap();
+        all.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(labels(), ["", "done", "waits", "set", "of a request"]);
+    let before = Wall(world.store.now().wall.0 - 60_000_000);
+    let mut after = JobId(0);
+    // As often as it says that there is more.
+    for look in 0.. {
+        assert!(look < 9, "it has no end");
+        let step = Change::Clean { before, most: u64::MAX, after, at_most: 2 };
+        let Applied::Cleaned { next, .. } = world.apply(&step) else { panic!("not cleaned") };
+        match next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    // Labels are looked at before jobs.
+    world.apply(&Change::Clean { before, most: u64::MAX, after: JobId(0), at_most: 2 });
+    assert_eq!(labels(), ["", "waits", "set", "of a request"]);
+    let left: Vec<_> = world.reader().dead(99).unwrap().iter().map(|dead| dead.id).collect();
+    assert_eq!(left, [young, dead]);
+    check(&raw, "afterwards");
 }
 
 fn rule(signature: &str, limit: u32, until: Wall) -> Asked {

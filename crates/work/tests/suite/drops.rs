@@ -235,6 +235,45 @@ fn opened(scratch: &Scratch, folder: DropFolder) -> Embedded {
     Embedded::open(&settings).unwrap()
 }
 
+#[test]
+fn that_dead_items_go_for_others_is_told_once() {
+    let scratch = Scratch::new();
+    let (folder, path) = folder(&scratch);
+    let mut broker = opened(&scratch, folder);
+    let raw = rusqlite::Connection::open(place(&scratch).database()).unwrap();
+    let owner = fs::metadata(&path).unwrap().uid();
+    for _ in 0..999 {
+        let sql = "INSERT INTO dead (queue, owner, fault, reason, at, sum, bytes)
+            VALUES ('q', ?1, 10, 'no item', 1, 0, x'')";
+        raw.execute(sql, [owner]).unwrap();
+    }
+    let (mut buried, mut crowded) = (0, 0);
+    for n in 0..4 {
+        fs::write(path.join(n.to_string()), "no item").unwrap();
+        broker.collect();
+        broker.flush();
+        testkit::until(20, || {
+            while let Some(event) = broker.next() {
+                match event {
+                    Event::Buried(count) => buried += count,
+                    Event::Crowded => crowded += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+            buried == n + 1
+        });
+    }
+    // What else there is to tell comes before the answer to this.
+    broker.send(7, job("last"));
+    event(&mut broker, |event| {
+        crowded += usize::from(matches!(event, Event::Crowded));
+        matches!(event, Event::Sent { .. }).then_some(())
+    });
+    let left = "SELECT count(*) FROM dead";
+    assert_eq!(raw.query_row(left, [], |row| row.get::<_, u32>(0)).unwrap(), 1000);
+    assert_eq!(crowded, 1);
+}
+
 /// Run by the test below as a user who may not read every file.
 #[test]
 #[ignore = "run by another test, as another user"]

@@ -73,7 +73,7 @@ fn another_item_of_a_name_is_refused_and_one_that_cannot_be_named_anew_is_named_
     let reason = "has its name".to_owned();
     let (queue, bytes) = ("q".to_owned(), item("a"));
     let bury = Change::Bury { queue, owner: Some(8), fault: Fault::INVALID, reason, bytes };
-    let Applied::Buried(dead) = world.apply(&bury) else { panic!("not buried") };
+    let Applied::Buried { dead, .. } = world.apply(&bury) else { panic!("not buried") };
     world.submit(NewJob { identity: "a!!".to_owned(), ..job("a") });
     let revived = world.apply(&Change::Asked(ann(), Asked::Revive(dead)));
     assert!(matches!(revived, Applied::Submitted { .. }), "{revived:?}");

@@ -214,7 +214,7 @@ fn a_dead_item_is_listed_without_its_bytes_and_one_that_is_spoilt_is_told() {
         reason: "no item".to_owned(),
         bytes: b"\0x".to_vec(),
     };
-    let Applied::Buried(id) = world.apply(&bury) else { panic!("not buried") };
+    let Applied::Buried { dead: id, .. } = world.apply(&bury) else { panic!("not buried") };
     let reader = world.reader();
     let heads = reader.dead_heads(Some("q"), 9).unwrap();
     assert_eq!((heads.len(), heads[0].size, heads[0].bytes.len()), (1, 2, 0));
