@@ -201,6 +201,7 @@ fn the_environment_says_which_item_and_which_attempt_it_is() {
         let number = format!("SKYNET_ATTEMPT={attempt}");
         let wanted = [
             &number,
+            "SKYNET_ENGINE=ruote_workitems",
             "SKYNET_INSTANCE=p_0",
             "SKYNET_PARTICIPANT=p",
             "SKYNET_SETTINGS={\"big\":12345678901234567890,\"one\":1.0}",

@@ -31,7 +31,7 @@ fn it_is_told_its_name_and_configuration_and_then_gets_items() {
     site.submit("w", "{\"x\":1.0,\"y\":1E400}");
     site.until(|| !lines(&seen.join("second")).is_empty());
     let first = "{\"type\":\"start\",\"protocol\":1,\"participant\":\"p\",\"instance\":\"p_0\",\
-                 \"config\":{\"big\":123456789012345678901234567890,\"one\":1.0,\"pool\":4}}";
+                 \"engine\":\"ruote_workitems\",\"config\":{\"big\":123456789012345678901234567890,\"one\":1.0,\"pool\":4}}";
     assert_eq!(lines(&seen.join("first")), [first]);
     let environment = ["SKYNET_INSTANCE=p_0", "SKYNET_PARTICIPANT=p"];
     assert_eq!(lines(&seen.join("env")), environment);

@@ -10,6 +10,7 @@ use machine::work::{Fault, State};
 use remote::{Remote, trouble};
 use serde_json::Value;
 use std::fs;
+use std::time::Duration;
 use testkit::rabbit::{PASSWORD, Rabbit};
 
 #[test]
@@ -58,6 +59,38 @@ fn who_asks_to_be_forgotten_and_then_fails_sends_the_engine_nothing() {
     let answers = remote.answers(1);
     assert_eq!(answers.keys().collect::<Vec<_>>(), ["last"]);
     assert_eq!(remote.site.stopped("kept").0.subject.fault, Fault(17));
+    drop(exo);
+}
+
+#[test]
+fn a_participant_sends_what_is_for_the_engine_to_the_queue_that_the_site_names() {
+    let remote = Remote::by("  reply-queue: e-2\n");
+    let site = &remote.site;
+    // The item's answer names the queue, and the persistent one launches a process by it.
+    let per_item = "#!/bin/sh\nsed \"s/{}/{\\\"engine\\\":\\\"$SKYNET_ENGINE\\\"}/\" >&3\n";
+    site.script("work", per_item);
+    let exo = site.exo();
+    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    let mut client = remote.client();
+    client.declare("e-2").unwrap();
+    client.consume("e-2").unwrap();
+    let mut next = || {
+        let message = client.next(Duration::from_secs(30)).unwrap().unwrap();
+        client.acknowledge(&message).unwrap();
+        String::from_utf8(message.body).unwrap()
+    };
+    assert_eq!(next(), item("w1", r#"{"engine":"e-2"}"#));
+    assert!(exo.end().success());
+
+    let persistent = "#!/bin/sh\nread -r start <&3\nengine=${start#*'\"engine\":\"'}\nengine=${engine%%'\"'*}\n\
+        echo '{\"type\":\"hello\",\"protocol\":1}' >&3\nread -r work <&3\n\
+        printf '{\"type\":\"forward\",\"ticket\":1,\"queue\":\"%s\",\"item\":{\"definition\":\"x\",\"fields\":{}}}\\n' \
+        \"$engine\" >&3\nread -r end <&3\n";
+    site.script("work", persistent);
+    fs::write(site.join("p/exo.yaml"), "mode: persistent\ncommand: ./work\n").unwrap();
+    let exo = site.exo();
+    remote.client().publish("p", item("w2", "{}").as_bytes()).unwrap();
+    assert_eq!(next(), r#"{"definition":"x","fields":{}}"#);
     drop(exo);
 }
 

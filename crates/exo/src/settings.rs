@@ -9,6 +9,8 @@ use work::Safety;
 
 /// Where a process for one item finds what a persistent one is told in its first line.
 pub(crate) const SETTINGS: &str = "SKYNET_SETTINGS";
+/// Variable by which a process for one item gets the name of the engine's queue.
+pub(crate) const ENGINE: &str = "SKYNET_ENGINE";
 
 /// Bytes that one variable of a participant may have, its name too: Linux's limit of 32 pages, its end
 /// included.
@@ -236,6 +238,15 @@ impl Settings {
     #[must_use]
     pub fn account(&self) -> &str {
         self.user.as_deref().unwrap_or(PARTICIPANT)
+    }
+
+    /// Returns the queue on which the engine hears of everything.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        match self.broker.kind {
+            BrokerKind::Embedded => work::wire::ENGINE_QUEUE,
+            BrokerKind::RabbitMq => &self.broker.reply_queue,
+        }
     }
 
     /// Returns the control socket.

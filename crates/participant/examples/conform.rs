@@ -13,6 +13,8 @@ struct Conform {
     #[serde(default)]
     fail: bool,
     greeting: Option<String>,
+    #[serde(skip)]
+    engine: String,
 }
 
 impl Participant for Conform {
@@ -21,6 +23,7 @@ impl Participant for Conform {
         if self.fail {
             return Err(Fault::retry("told to fail"));
         }
+        self.engine.clone_from(&start.engine);
         println!("started");
         Ok(())
     }
@@ -37,6 +40,7 @@ impl Participant for Conform {
                 item.set_field("unit", &unit)?;
                 item.set_result(&true)?;
             }
+            "engine" => item.set_field("engine", &self.engine)?,
             "forget" => item.forget(),
             "forget_and_fail" => {
                 item.forget();

@@ -81,6 +81,9 @@ pub struct Start {
     pub participant: String,
     /// Name of this copy of it: `NAME_0`, `NAME_1`, ...
     pub instance: String,
+    /// Queue on which the engine hears of everything: an item that was kept is forwarded there, or
+    /// the launch of a process.
+    pub engine: String,
     /// What the configuration has below `config`; an object.
     pub config: Box<RawValue>,
 }

@@ -5,7 +5,7 @@
 
 use crate::context::{Context, Task};
 use crate::item::Item;
-use crate::protocol::DESCRIPTOR;
+use crate::protocol::{DESCRIPTOR, ENGINE};
 use crate::{Fault, Participant, Start, attempt, say, say_fault};
 use linux::errno::{Errno, Result as Written};
 use linux::fd::Fd;
@@ -105,7 +105,8 @@ fn prepare(participant: String, instance: String) -> Result<(Start, Item), Fault
     let json: &RawValue = serde_json::from_str(&text)
         .map_err(|error| Fault::finally(format!("not a work item: {error}")))?;
     let item = Item::received(json).map_err(|invalid| Fault::finally(invalid.to_string()))?;
-    Ok((Start { participant, instance, config }, item))
+    let engine = variable("SKYNET_ENGINE").unwrap_or_else(|| ENGINE.to_owned());
+    Ok((Start { participant, instance, engine, config }, item))
 }
 
 fn context() -> Context {

@@ -136,10 +136,11 @@ impl Listener {
     fn hear(&mut self, line: &[u8]) -> Result<(), Nonsense> {
         let told = Told::read(line)?;
         match told.message()? {
-            ToParticipant::Start { protocol, participant, instance, config } => {
+            ToParticipant::Start { protocol, participant, instance, engine, config } => {
                 let start = Start {
                     participant: participant.to_owned(),
                     instance: instance.to_owned(),
+                    engine: engine.to_owned(),
                     config: config.to_owned(),
                 };
                 self.pass_on(Job::Start { start, protocol });

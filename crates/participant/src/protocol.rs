@@ -16,6 +16,9 @@ pub const VERSION: u32 = 1;
 /// Descriptor of a participant that the socket is, or in per-item mode the pipe for the answer.
 pub const DESCRIPTOR: i32 = 3;
 
+/// Queue of the engine, where an exo of before that was told does not say which.
+pub const ENGINE: &str = "ruote_workitems";
+
 /// Longest stage, in bytes.
 pub const STAGE: usize = 4096;
 
@@ -48,6 +51,8 @@ pub enum ToParticipant<'a> {
         participant: &'a str,
         /// Name of this copy of it: `NAME_0`, `NAME_1`, ...
         instance: &'a str,
+        /// Queue on which the engine hears of everything: where what is for it is forwarded to.
+        engine: &'a str,
         /// What the configuration has below `config`.
         config: &'a RawValue,
     },
@@ -205,6 +210,8 @@ struct Line<'a> {
     participant: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     instance: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    engine: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     config: Option<&'a RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -385,6 +392,7 @@ impl<'a> Told<'a> {
                 protocol: need(line.protocol, "protocol", kind)?,
                 participant: need(line.participant.as_deref(), "participant", kind)?,
                 instance: need(line.instance.as_deref(), "instance", kind)?,
+                engine: line.engine.as_deref().unwrap_or(ENGINE),
                 config: need(line.config, "config", kind)?,
             },
             "work" => ToParticipant::Work {
@@ -510,6 +518,7 @@ mod tests {
                 protocol: 1,
                 participant: "p",
                 instance: "p_0",
+                engine: "e",
                 config: &config,
             },
             ToParticipant::Work { id: 7, attempt: 2, stage: Some("\"a\""), item: &item },

@@ -97,6 +97,7 @@ impl Exo {
             protocol: VERSION,
             participant,
             instance,
+            engine: participant::protocol::ENGINE,
             config: &config,
         });
     }

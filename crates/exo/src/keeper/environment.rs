@@ -3,19 +3,20 @@
 use super::Trouble;
 use crate::accounts::Person;
 use crate::order::Start;
-use crate::settings::{Mode, SETTINGS, Settings, VARIABLE, instance_name};
+use crate::settings::{ENGINE, Mode, SETTINGS, Settings, VARIABLE, instance_name};
 use std::ffi::CString;
 use std::ffi::c_char;
 use std::os::unix::ffi::OsStringExt;
 
 /// What exo says about a start; the configuration does not.
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "SKYNET_PARTICIPANT",
     "SKYNET_INSTANCE",
     "SKYNET_WFID",
     "SKYNET_ATTEMPT",
     "SKYNET_STAGE",
     SETTINGS,
+    ENGINE,
 ];
 
 /// What is passed on from exo's own environment.
@@ -63,9 +64,12 @@ impl Environment {
             set(name, value.as_bytes());
         }
         set("SKYNET_PARTICIPANT", settings.participant.as_bytes());
-        let config = settings.config.get();
-        if settings.mode == Mode::PerItem && !matches!(config, "{}" | "null") {
-            set(SETTINGS, config.as_bytes());
+        if settings.mode == Mode::PerItem {
+            set(ENGINE, settings.engine().as_bytes());
+            let config = settings.config.get();
+            if !matches!(config, "{}" | "null") {
+                set(SETTINGS, config.as_bytes());
+            }
         }
         let strings = list.iter().map(|(name, value)| string(name, value));
         let fixed: Vec<CString> = strings.collect::<Option<_>>().ok_or_else(|| {

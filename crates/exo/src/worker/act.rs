@@ -89,7 +89,7 @@ impl Worker {
         }
         let slot = &mut self.slots[slot];
         if item.is_none() {
-            slot.greet(&self.settings.participant, &self.settings.config);
+            slot.greet(&self.settings);
         }
     }
 

@@ -5,11 +5,11 @@ use super::usage::{self, Known, Used};
 use crate::flags::Flags;
 use crate::lines::{Lines, tag};
 use crate::order::{Order, Signal, Start, is_text};
+use crate::settings::Settings;
 use ::log::warn;
 use machine::exo::{Instance, Key, Rules};
 use machine::time::Mono;
 use participant::protocol::{Flavour, ToParticipant};
-use serde_json::value::RawValue;
 use std::rc::Rc;
 use std::time::Duration;
 use sys::linux::errno::Result;
@@ -263,13 +263,14 @@ impl Slot {
     }
 
     /// Says the first words to a persistent participant.
-    pub(super) fn greet(&mut self, participant: &str, config: &RawValue) {
+    pub(super) fn greet(&mut self, settings: &Settings) {
         let instance = self.name.clone();
         self.say(&ToParticipant::Start {
             protocol: participant::protocol::VERSION,
-            participant,
+            participant: &settings.participant,
             instance: &instance,
-            config,
+            engine: settings.engine(),
+            config: &settings.config,
         });
     }
 

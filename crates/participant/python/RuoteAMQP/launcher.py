@@ -6,13 +6,9 @@ import skynet
 
 from .workitem import DictAttrProxy
 
-#: The queue on which the engine hears of everything.
-ENGINE = "ruote_workitems"
-
-
 def send(message: Dict[str, Any]) -> None:
     """Sends a message to the engine; it is safe in the queue when this returns."""
-    skynet.forward(ENGINE, message)
+    skynet.forward(skynet.engine(), message)
 
 
 class Launcher:

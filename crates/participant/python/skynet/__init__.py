@@ -15,7 +15,7 @@ and writes the answer to standard output. See participant-protocol(7).
 """
 
 from .faults import Cancelled, Fault, Final, Refused, Retry
-from .item import Fields, Item, forward
+from .item import Fields, Item, engine, forward
 from .participant import Participant, participant, run
 
 __version__ = "0.1.0"
@@ -29,6 +29,7 @@ __all__ = [
     "Participant",
     "Refused",
     "Retry",
+    "engine",
     "forward",
     "participant",
     "run",

@@ -1,5 +1,6 @@
 """A work item."""
 
+import os
 from typing import Any, Optional, Union
 
 from . import exact
@@ -68,6 +69,22 @@ def speak_by(channel: Channel) -> None:
     """Has this process send by that channel what it sends without an item."""
     global _process
     _process = channel
+
+
+# As exo said it at the start.
+_engine: Optional[str] = None
+
+
+def set_engine(queue: Optional[str]) -> None:
+    """Notes which queue is the engine's."""
+    global _engine
+    _engine = queue
+
+
+def engine() -> str:
+    """Returns the queue on which the engine hears of everything: an item that was kept is forwarded
+    there, or the launch of a process."""
+    return _engine or os.environ.get("SKYNET_ENGINE") or "ruote_workitems"
 
 
 def forward(queue: str, item: "Union[Item, dict]") -> int:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Union
 
 from . import exact
 from .faults import Cancelled, Final, Refused, log, say
-from .item import Channel, Fields, Item, share, speak_by, words
+from .item import Channel, Fields, Item, set_engine, share, speak_by, words
 from .participant import DESCRIPTOR, Participant, attempt, handler_of, stop
 
 VERSION = 1
@@ -190,7 +190,10 @@ class Listener(threading.Thread):
         kind = message.get("type")
         if kind == "start":
             protocol = _need(message, "protocol", int)
-            self.jobs.put(Start(protocol, _need(message, "config", dict)))
+            config = _need(message, "config", dict)
+            # An exo of before that was told says nothing of it.
+            set_engine(_need(message, "engine", str) if "engine" in message else None)
+            self.jobs.put(Start(protocol, config))
         elif kind == "work":
             id = _need(message, "id", int)
             item = Item(

@@ -34,6 +34,9 @@ class Conform(skynet.Participant):
         fields.unit = item.params.unit
         item.result = True
 
+    def do_engine(self, item, fields):
+        fields.engine = skynet.engine()
+
     def do_forget(self, item, fields):
         item.forget = True
 

@@ -359,6 +359,28 @@ fn a_lock_is_handed_on_by_an_item_that_was_kept() {
 }
 
 #[test]
+fn what_a_handler_launches_goes_to_the_queue_that_exo_names() {
+    for kit in handlers("image.py") {
+        let mut exo = Exo::start(&kit);
+        let start = r#"{"type":"start","protocol":1,"participant":"p","instance":"p_0","#;
+        exo.say_bytes(
+            format!("{start}\"engine\":\"e-2\",\"config\":{{\"image\":{{\"opts\":\"-a\"}}}}}}\n")
+                .as_bytes(),
+        );
+        assert_eq!(exo.hear()["type"], json!("hello"));
+        exo.work(1, r#"{"fields":{"name":"core","arch":"i586","params":{}}}"#);
+        for _ in ["BUILDING", "DONE"] {
+            let forward = exo.hear();
+            assert_eq!(forward["queue"], json!("e-2"), "{forward}");
+            let ticket = forward["ticket"].as_u64().expect("a ticket");
+            exo.say(&ToParticipant::Sent { ticket, job: Some(1), refused: None });
+        }
+        assert_eq!(exo.hear()["type"], json!("result"));
+        end_well(exo);
+    }
+}
+
+#[test]
 fn a_handler_launches_processes_as_it_goes() {
     for kit in handlers("image.py") {
         let mut exo = Exo::greet(&kit, r#"{"image":{"opts":"-a -b"}}"#);

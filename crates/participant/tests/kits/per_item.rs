@@ -24,6 +24,19 @@ fn the_same_program_answers_on_descriptor_3() {
 }
 
 #[test]
+fn the_engine_s_queue_is_named_by_the_environment() {
+    for kit in kits() {
+        for (engine, variables) in
+            [("e-2", &[("SKYNET_ENGINE", "e-2")][..]), ("ruote_workitems", &[])]
+        {
+            let ended = work(&kit, &odd("engine"), variables);
+            let said = format!("\"engine\":\"{engine}\"");
+            assert!(ended.answer.contains(&said), "{ended:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_written_where_nothing_was_changed() {
     for kit in kits() {
         let ended = work(&kit, &odd("nothing"), &[]);

@@ -52,6 +52,21 @@ fn an_item_that_is_not_touched_goes_back_as_it_came() {
 }
 
 #[test]
+fn a_participant_is_told_which_queue_is_the_engine_s() {
+    for kit in kits() {
+        for (told, engine) in [(r#""engine":"e-2","#, "e-2"), ("", "ruote_workitems")] {
+            let mut exo = Exo::start(&kit);
+            let start = r#"{"type":"start","protocol":1,"participant":"p","instance":"p_0","#;
+            exo.say_bytes(format!("{start}{told}\"config\":{{}}}}\n").as_bytes());
+            assert_eq!(exo.hear()["type"], json!("hello"));
+            exo.work(1, &plain("engine"));
+            assert_eq!(exo.hear()["item"]["fields"]["engine"], json!(engine));
+            end_well(exo);
+        }
+    }
+}
+
+#[test]
 fn nobody_is_answered_where_the_participant_says_so() {
     for kit in kits() {
         let mut exo = greet(&kit);
