@@ -148,6 +148,29 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
 }
 
 #[test]
+fn what_is_said_of_the_older_broker_is_what_holds_for_the_instance() {
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        let config = site.at(Place::Config);
+        site.folder(&config);
+        let broker = "broker: {kind: rabbitmq, host: mq.example, password-file: /nowhere}\n";
+        fs::write(config.join("skynet.yaml"), broker).unwrap();
+        site.own_all(&config);
+        let text = PARTICIPANT.replace("amqp_pwd", "amqp_user = u\namqp_pwd");
+        let dir = site.on_desk("old", &[("doubler.conf", &text), ("doubler.py", HANDLER)]);
+        let said = site.well(&["import", dir.to_str().unwrap()]);
+        for note in [
+            ":15: amqp_host: not carried over: items come from mq.example, as broker in skynet.yaml says",
+            ":16: amqp_user: not carried over: what counts is broker in skynet.yaml",
+            ":17: amqp_pwd: not carried over: it belongs into the file that broker.password-file",
+        ] {
+            assert!(said.contains(note), "{note}\n{said}");
+        }
+        assert!(!said.contains("hush") && !said.contains("no broker"), "{said}");
+    });
+}
+
+#[test]
 fn a_program_of_supervisor_s_becomes_a_service_with_a_log() {
     Site::each(|kind| {
         let site = Site::booted(kind);

@@ -3,7 +3,9 @@
 use super::ini::{self, Key, Section};
 use super::{Found, Kind, Note};
 use crate::failure::Failure;
+use crate::here::Here;
 use crate::tree::text::{self, Text};
+use exo::settings::{Broker, BrokerKind};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -28,14 +30,15 @@ const SYSTEM: [&str; 9] = [
 ///
 /// # Errors
 /// It cannot be read, or holds none.
-pub fn services(path: &Path) -> Result<Vec<Found>, Failure> {
+pub fn services(path: &Path, here: &Here) -> Result<Vec<Found>, Failure> {
+    let broker = &here.site.broker;
     let stat = fs::metadata(path).map_err(|why| Failure::io("open", path.display(), &why))?;
     if !stat.is_dir() {
-        return of_file(path);
+        return of_file(path, broker);
     }
     let own = path.join(CONFIG_EXO);
     if own.is_file() {
-        return of_file(&own);
+        return of_file(&own, broker);
     }
     let mut files = Vec::new();
     let read = |why: std::io::Error| Failure::io("read", path.display(), &why);
@@ -53,18 +56,18 @@ pub fn services(path: &Path) -> Result<Vec<Found>, Failure> {
         let line = format!("{} has no {CONFIG_EXO}, and no file *.conf or *.ini", path.display());
         return Err(Failure::refused(line));
     }
-    let found = files.iter().map(|file| of_file(file)).collect::<Result<Vec<_>, _>>()?;
+    let found = files.iter().map(|file| of_file(file, broker)).collect::<Result<Vec<_>, _>>()?;
     Ok(found.into_iter().flatten().collect())
 }
 
-fn of_file(path: &Path) -> Result<Vec<Found>, Failure> {
+fn of_file(path: &Path, broker: &Broker) -> Result<Vec<Found>, Failure> {
     let Text { text, is_open } = text::read("read", path, path)?;
     let sections = ini::parse(&text)
         .map_err(|(line, why)| Failure::refused(format!("{}:{line}: {why}", path.display())))?;
     let mut found = if path.file_name().is_some_and(|name| name == CONFIG_EXO) {
         vec![of_first_generation(path, sections)]
     } else {
-        of_sections(path, sections)
+        of_sections(path, sections, broker)
     };
     if found.is_empty() {
         let line = format!("{} has neither a program nor a participant", path.display());
@@ -103,7 +106,7 @@ fn passed_over(section: &Section) -> Note {
     Note { line: section.line, text }
 }
 
-fn of_sections(path: &Path, sections: Vec<Section>) -> Vec<Found> {
+fn of_sections(path: &Path, sections: Vec<Section>, broker: &Broker) -> Vec<Found> {
     let (mut programs, mut participant, mut own, mut notes) =
         (Vec::new(), None, Vec::new(), Vec::new());
     let mut log_level = None;
@@ -115,7 +118,7 @@ fn of_sections(path: &Path, sections: Vec<Section>) -> Vec<Found> {
             participant = Some(section);
         } else if SYSTEM.contains(&kind) || ["eventlistener", "fcgi-program"].contains(&kind) {
             log_level = section.key("log_level").cloned().or(log_level);
-            notes.extend(notes_of(&section));
+            notes.extend(notes_of(&section, broker));
         } else if !section.keys.is_empty() || !section.name.is_empty() {
             own.push(section);
         }
@@ -161,20 +164,29 @@ fn of_programs(file: &Path, programs: Vec<(String, Vec<Key>)>, notes: &[Note]) -
     found.collect()
 }
 
-fn notes_of(section: &Section) -> Vec<Note> {
+fn notes_of(section: &Section, broker: &Broker) -> Vec<Note> {
     if section.name != "boss" && section.name != "skynet" {
         return vec![passed_over(section)];
     }
-    let notes = section.keys.iter().filter_map(|key| match key.name.as_str() {
-        "log_level" => None,
-        "amqp_host" => {
-            Some(Note::of(key, "no broker is used: items wait in a queue of this machine"))
-        }
-        // What it is stays where it is.
-        "amqp_pwd" | "amqp_user" | "amqp_vhost" => {
-            Some(Note::of(key, "not carried over: no broker is used"))
-        }
-        _ => Some(Note::of(key, "not carried over: this instance has folders of its own")),
+    let is_used = broker.kind == BrokerKind::RabbitMq;
+    let notes = section.keys.iter().filter_map(|key| {
+        let text = match key.name.as_str() {
+            "log_level" => return None,
+            "amqp_host" if is_used => {
+                &format!("not carried over: items come from {}, as broker in skynet.yaml says", broker.host)
+            }
+            "amqp_host" => "no broker is used: items wait in a queue of this machine",
+            // What it is stays where it is.
+            "amqp_pwd" if is_used => {
+                "not carried over: it belongs into the file that broker.password-file in skynet.yaml names"
+            }
+            "amqp_user" | "amqp_vhost" if is_used => {
+                "not carried over: what counts is broker in skynet.yaml"
+            }
+            "amqp_pwd" | "amqp_user" | "amqp_vhost" => "not carried over: no broker is used",
+            _ => "not carried over: this instance has folders of its own",
+        };
+        Some(Note::of(key, text))
     });
     notes.collect()
 }

@@ -36,7 +36,7 @@ pub fn run(args: &Import, here: &Here) -> Answer {
     let installed = Installed::lock(here)?;
     let mut worst = 0;
     for source in &args.sources {
-        let found = match find::services(source) {
+        let found = match find::services(source, here) {
             Ok(found) => found,
             Err(why) => {
                 worst = worst.max(complain(None, &why));
