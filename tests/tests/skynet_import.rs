@@ -238,11 +238,41 @@ fn what_cannot_be_imported_is_told_and_the_rest_is_made() {
         );
         fs::write(dir.join("huge.conf"), "#".repeat(2 << 20)).unwrap();
         fs::write(dir.join("bytes.conf"), b"[program:x]\ncommand=\xff\n").unwrap();
-        let said = site.ends(1, &["import", dir.to_str().unwrap()]);
-        assert!(said.contains("bad.conf:1"), "{said}");
         for (name, why) in [("huge.conf", "larger than 1MiB"), ("bytes.conf", "is not UTF-8")] {
             assert!(site.ends(1, &["import", dir.join(name).to_str().unwrap()]).contains(why));
         }
+    });
+}
+
+#[test]
+fn a_folder_goes_on_behind_each_file_of_it_that_is_not_fit() {
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        let files = [
+            ("bad.conf", "[program:x\n"),
+            ("huge.conf", &*"#".repeat(2 << 20)),
+            ("skynet.conf", "[boss]\namqp_host=h\n"),
+            ("there.conf", "[program:there]\ncommand=sleep 1000\n"),
+            ("zz.conf", "[program:last]\ncommand=sleep 1000\n[program:q]\ncommand=sh -c 'x\n"),
+        ];
+        let dir = site.on_desk("old", &files);
+        site.well(&["import", dir.join("there.conf").to_str().unwrap()]);
+        for (option, done) in
+            [("--dry-run", "last: would be made from "), ("--", "last: made from ")]
+        {
+            let said = site.ends(1, &["import", option, dir.to_str().unwrap()]);
+            for why in [
+                "bad.conf:1: a ] is missing",
+                "huge.conf is larger than 1MiB",
+                "skynet.conf has neither a program nor a participant",
+                "there: there is there already",
+                "zz.conf:4: a quote is not closed",
+                done,
+            ] {
+                assert!(said.contains(why), "{why}\n{said}");
+            }
+        }
+        assert_eq!(site.well(&["list", "--names-only"]), "last\nthere\n");
     });
 }
 

@@ -26,19 +26,20 @@ const SYSTEM: [&str; 9] = [
     "group",
 ];
 
-/// Returns all services that a file, or a folder's files, tell of.
+/// Returns all services that a file, or a folder's files, tell of, and in the place of those of a file that is
+/// not fit what is wrong with it.
 ///
 /// # Errors
-/// It cannot be read, or holds none.
-pub fn services(path: &Path, here: &Here) -> Result<Vec<Found>, Failure> {
+/// It cannot be read, or is a folder without such files.
+pub fn services(path: &Path, here: &Here) -> Result<Vec<Result<Found, Failure>>, Failure> {
     let broker = &here.site.broker;
     let stat = fs::metadata(path).map_err(|why| Failure::io("open", path.display(), &why))?;
     if !stat.is_dir() {
-        return of_file(path, broker);
+        return Ok(fit(of_file(path, broker)));
     }
     let own = path.join(CONFIG_EXO);
     if own.is_file() {
-        return of_file(&own, broker);
+        return Ok(fit(of_file(&own, broker)));
     }
     let mut files = Vec::new();
     let read = |why: std::io::Error| Failure::io("read", path.display(), &why);
@@ -56,8 +57,14 @@ pub fn services(path: &Path, here: &Here) -> Result<Vec<Found>, Failure> {
         let line = format!("{} has no {CONFIG_EXO}, and no file *.conf or *.ini", path.display());
         return Err(Failure::refused(line));
     }
-    let found = files.iter().map(|file| of_file(file, broker)).collect::<Result<Vec<_>, _>>()?;
-    Ok(found.into_iter().flatten().collect())
+    Ok(files.iter().flat_map(|file| fit(of_file(file, broker))).collect())
+}
+
+fn fit(found: Result<Vec<Found>, Failure>) -> Vec<Result<Found, Failure>> {
+    match found {
+        Ok(found) => found.into_iter().map(Ok).collect(),
+        Err(why) => vec![Err(why)],
+    }
 }
 
 fn of_file(path: &Path, broker: &Broker) -> Result<Vec<Found>, Failure> {

@@ -17,7 +17,8 @@ use std::path::PathBuf;
 ///
 /// They are supervisor's programs, config.exo folders, and INI configuration with a section [participant].
 /// Says what was made, and what could not be carried over, with the line that says so. Nothing is
-/// enabled or started, and nothing that is installed is replaced.
+/// enabled or started, and nothing that is installed is replaced. What is wrong with one file or service is
+/// told, and the others are made.
 #[derive(Debug, Args)]
 pub struct Import {
     /// Files, or folders with them.
@@ -43,12 +44,19 @@ pub fn run(args: &Import, here: &Here) -> Answer {
                 continue;
             }
         };
-        for found in &found {
-            match make(found, &installed, args.dry_run, here) {
+        for found in found {
+            let made = match &found {
+                Ok(found) => make(found, &installed, args.dry_run, here),
+                Err(why) => Err(why.clone()),
+            };
+            match made {
                 Ok(text) => {
                     here.screen.put(&text)?;
                 }
-                Err(why) => worst = worst.max(complain(Some(&found.name), &why)),
+                Err(why) => {
+                    let name = found.as_ref().ok().map(|found| found.name.as_str());
+                    worst = worst.max(complain(name, &why));
+                }
             }
         }
     }
