@@ -417,6 +417,10 @@ fn a_participant_is_built_without_rights_and_what_root_runs_is_not_the_build_s_t
 fn a_build_that_fails_changes_nothing_and_one_that_leaves_others_behind_ends() {
     Site::each(|kind| {
         let site = Site::new(kind);
+        for (verb, none) in [("rebuild", "nothing to build"), ("uninstall", "nothing to uninstall")]
+        {
+            assert!(site.ends(1, &[verb, "--all"]).contains(none), "{verb}");
+        }
         let dir = source(&site, BUILD);
         site.well(&["install", &dir]);
         let before = site.dir("built").metadata().unwrap().ino();

@@ -496,7 +496,9 @@ fn where_nobody_is_to_be_told_that_is_said_with_what_to_do() {
     Site::each(|kind| {
         let site = Site::booted(kind);
         let advice = "nobody is to be told; add notice: and targets: to ";
-        assert!(site.ends(1, &["notice", "list"]).contains(advice));
+        let out = site.ends(0, &["notice", "list"]);
+        assert!(out.starts_with("no notices to show\n") && out.contains(advice), "{out}");
+        assert_eq!(site.skynet(&["notice", "list", "--json"]).out(), "");
         assert!(site.ends(1, &["notice", "test"]).contains(advice));
         assert_eq!(site.skynet(&["notice"]).code, Some(100));
         assert!(!site.at(Place::Service).join("skynet-notice").exists());

@@ -78,7 +78,7 @@ pub fn run_part(args: &Notice) -> Answer {
 /// Runs it.
 ///
 /// # Errors
-/// What was told cannot be read, or nobody is to be told.
+/// What was told cannot be read, or nobody is to be told by a trial.
 pub fn run(args: &Notice, here: &Here) -> Answer {
     here.is_for_owner("see or tell the notices of")?;
     match &args.what {
@@ -89,11 +89,10 @@ pub fn run(args: &Notice, here: &Here) -> Answer {
     }
 }
 
-fn advice(here: &Here) -> Failure {
+fn advice(here: &Here) -> String {
     let folder = here.places().config.clone().unwrap_or_default();
     let file = folder.join("skynet.yaml");
-    let line = format!("nobody is to be told; add notice: and targets: to {}", file.display());
-    Failure::refused(line)
+    format!("nobody is to be told; add notice: and targets: to {}", file.display())
 }
 
 fn list(here: &Here, count: usize, as_json: bool) -> Answer {
@@ -103,9 +102,8 @@ fn list(here: &Here, count: usize, as_json: bool) -> Answer {
     let text = if as_json { objects(&state, &told) } else { table(here, &state, &told) };
     here.screen.put(&text)?;
     if here.site.notice.targets.is_empty() {
-        return Err(advice(here));
-    }
-    if folder.lock().is_ok_and(|lock| lock.is_some()) {
+        warn(&advice(here));
+    } else if folder.lock().is_ok_and(|lock| lock.is_some()) {
         warn("no notifier runs; start it with: skynet boot");
     }
     Ok(0)
@@ -191,7 +189,7 @@ fn standing(told: &Told) -> (String, Tone) {
 fn test(here: &Here) -> Answer {
     let targets = &here.site.notice.targets;
     if targets.is_empty() {
-        return Err(advice(here));
+        return Err(Failure::refused(advice(here)));
     }
     let trouble = Trouble {
         service: "none".to_owned(),

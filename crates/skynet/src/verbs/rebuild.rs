@@ -2,7 +2,7 @@
 
 use super::install::Next;
 use crate::builder::is_left_out;
-use crate::failure::{Answer, Failure, code, say};
+use crate::failure::{Answer, Failure, code, say, warn};
 use crate::here::Here;
 use crate::making::{self, Builds, Making};
 use crate::names::Names;
@@ -28,9 +28,14 @@ pub struct Rebuild {
 /// # Errors
 /// None was asked for, or the folder of participants cannot be locked.
 pub fn run(args: &Rebuild, here: &Here) -> Answer {
-    let picked = args.names.pick(service::all(here)?)?;
+    let mut picked = args.names.pick(service::all(here)?)?;
+    picked.services.retain(|service| !args.names.all || can(service));
+    if args.names.all && picked.services.is_empty() {
+        warn("nothing to build: no participant that was installed by hand has a build");
+        return Ok(code::FAILED);
+    }
     let mut worst = 0;
-    for service in picked.services.iter().filter(|service| !args.names.all || can(service)) {
+    for service in &picked.services {
         let done = rebuild(service, here)
             .and_then(|()| args.next.follow(&service.name, Some(service), "built", here));
         match done {

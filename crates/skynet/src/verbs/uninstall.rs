@@ -1,6 +1,6 @@
 //! `skynet uninstall`: services that were installed by hand are no more.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{Answer, Failure, code, warn};
 use crate::here::Here;
 use crate::life::plan::{Plan, Steps, Task};
 use crate::life::{self, Lines, Looker, Patience, Sight, care, walk};
@@ -50,12 +50,16 @@ pub struct Uninstall {
 /// # Errors
 /// None was asked for, or which services there are cannot be told.
 pub fn run(args: &Uninstall, here: &Here) -> Answer {
-    let picked = args.names.pick(service::all(here)?)?;
+    let mut picked = args.names.pick(service::all(here)?)?;
+    picked.services.retain(|service| !args.names.all || service.origin == Origin::ByHand);
+    if args.names.all && picked.services.is_empty() {
+        warn("nothing to uninstall: nothing was installed by hand");
+        return Ok(code::FAILED);
+    }
     let has_svscan = svscan::find(here).is_some();
     let (mut lines, mut looker) = (Lines::new(here), Looker::new());
     let (mut going, mut tasks) = (Vec::new(), Vec::new());
-    let by_hand = |service: &&Service| !args.names.all || service.origin == Origin::ByHand;
-    for service in picked.services.iter().filter(by_hand) {
+    for service in &picked.services {
         let dir = service.real_dir();
         let snapshot = looker.look(&dir);
         let sight = Sight { service, dir, snapshot, has_svscan, is_by_all: args.names.all };
