@@ -394,6 +394,13 @@ impl Snapshot {
         }
     }
 
+    /// Tells whether its process is dead and its supervise, which lives, has not said so yet: how it
+    /// ended will be told in an instant.
+    #[must_use]
+    pub fn is_unheard(&self) -> bool {
+        self.kept && self.life == Life::Over && self.phase() == Some(Phase::Running)
+    }
+
     /// Tells whether the service is up and ready, as its supervise recorded it: one that declares
     /// nothing is ready when it is up, and so is one whose supervise keeps no record.
     #[must_use]

@@ -80,7 +80,9 @@ pub fn judge(goal: Goal, before: &Snapshot, now: &Snapshot, asked_to_start: bool
         Goal::Restarted => now.kept && now.is_up() && moment(now) != moment(before),
         Goal::Kept => now.kept,
         // How it ended is in the record.
-        Goal::Ended => !now.kept || !now.is_torn && (!now.is_up() || moment(now) != moment(before)),
+        Goal::Ended => {
+            !now.kept || !is_unsaid(now) && (!now.is_up() || moment(now) != moment(before))
+        }
     };
     if reached {
         return Verdict::Reached;
@@ -97,6 +99,11 @@ pub fn judge(goal: Goal, before: &Snapshot, now: &Snapshot, asked_to_start: bool
         }
         _ => Verdict::Pending,
     }
+}
+
+/// Tells whether a supervise is about to write how a service stands.
+fn is_unsaid(now: &Snapshot) -> bool {
+    now.is_torn || now.is_unheard()
 }
 
 fn is_down(now: &Snapshot) -> bool {
@@ -410,6 +417,9 @@ mod tests {
         // Status and record are written one after the other.
         let torn = Snapshot { is_torn: true, ..at(2, 0, Want::Up) };
         assert_eq!(judge(Goal::Ended, &up, &torn, false), Verdict::Pending);
+        // Its process is dead, and its supervise has not reaped it: how it ended is not known yet.
+        let dead = Snapshot { life: Life::Over, ..up };
+        assert_eq!(judge(Goal::Ended, &up, &dead, false), Verdict::Pending);
     }
 
     #[test]

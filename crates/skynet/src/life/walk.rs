@@ -307,7 +307,7 @@ impl<'a> Walker<'a, '_, '_> {
             return Progress::Waits;
         }
         let own = self.walks[i].own;
-        if self.waiting.seen(own).is_some_and(|(_, now)| now.is_torn) {
+        if self.waiting.seen(own).is_some_and(|(_, now)| now.is_torn || now.is_unheard()) {
             // Its supervise was about to say how it ended, and will be heard.
             self.walks[i].until = None;
             return Progress::Waits;
