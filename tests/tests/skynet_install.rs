@@ -521,6 +521,26 @@ fn uninstall_refuses_what_runs_ends_it_when_told_to_and_keeps_its_log_and_what_i
     });
 }
 
+#[test]
+fn what_does_not_end_in_time_is_named_with_what_to_do_and_stays() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        site.service("deaf", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n");
+        site.well(&["start", "deaf"]);
+        let said = site.ends(1, &["uninstall", "--now", "--timeout", "100ms", "deaf"]);
+        let pid = site.pids("run").len();
+        let dir = site.inside(Place::Participants).join("deaf").display().to_string();
+        let advice = format!("; nothing is removed; end it by svc -k {dir}, or wait, and ");
+        let is_told = said.starts_with("deaf: FAILED after ") && said.contains(&advice);
+        assert!(is_told && said.contains(": not down within 100ms; it runs, pid "), "{said}");
+        assert_eq!((pid, installed(&site)), (1, vec!["deaf".to_owned()]));
+        let killed = run_within(site::SOON, &mut site.command(program("svc"), &["-k", &dir]));
+        assert_eq!(killed.code, Some(0), "{killed:?}");
+        site.well(&["wait", "--state", "finished", "deaf"]);
+        assert_eq!(site.well(&["uninstall", "deaf"]), "deaf: uninstalled\n");
+    });
+}
+
 /// As a kill leaves it between the exchange of two directories and what follows.
 #[test]
 fn a_running_service_whose_directory_was_only_just_replaced_keeps_it_through_the_next_installation()

@@ -6,7 +6,7 @@ mod made;
 mod site;
 
 use made::{edition, folder, installed};
-use site::{Kind, Site};
+use site::{Kind, Place, Site};
 use std::fs;
 use testkit::calls::{self, Call};
 use testkit::{Output, program, run_within};
@@ -86,8 +86,11 @@ fn wherever_uninstall_is_killed_the_next_goes_on() {
             site.well(&["install", &dir, "--enable"]);
             killed += usize::from(kill_at(&site, point, &["uninstall", "--purge", "p"]));
             if installed(&site).contains(&"p".to_owned()) {
-                edition(&site, "p");
                 site.well(&["uninstall", "--purge", "p"]);
+            }
+            // Whatever has lost its directory has lost all else before.
+            for left in [site.at(Place::Logs).join("p"), site.at(Place::Run).join("supervise/p")] {
+                assert!(!left.exists(), "{point:?}: {} is left", left.display());
             }
             site.well(&["install", &dir]);
             assert_eq!(installed(&site), ["p"], "{point:?}");

@@ -34,12 +34,16 @@ impl From<crate::failure::Failure> for Plan {
 
 /// Steps and the word for where they lead.
 pub struct Steps {
-    /// "up", "down"; empty = nothing is said of those that get there.
+    /// "up", "down".
     pub word: &'static str,
+    /// Nothing is said of those that get there.
+    pub is_quiet: bool,
     /// One after the other.
     pub steps: VecDeque<Step>,
     /// For --no-wait: what has been done when nothing is left but to wait.
     pub told: &'static str,
+    /// What to do where time is over; may be empty.
+    pub advice: String,
 }
 
 impl Steps {
@@ -50,7 +54,18 @@ impl Steps {
         told: &'static str,
         steps: impl IntoIterator<Item = Step>,
     ) -> Self {
-        Self { word, steps: steps.into_iter().collect(), told }
+        let (steps, advice) = (steps.into_iter().collect(), String::new());
+        Self { word, is_quiet: false, steps, told, advice }
+    }
+
+    /// Steps whose end is not told, but only if they do not lead there in time: with what to do then.
+    #[must_use]
+    pub fn quietly(
+        word: &'static str,
+        advice: impl Into<String>,
+        steps: impl IntoIterator<Item = Step>,
+    ) -> Self {
+        Self { is_quiet: true, advice: advice.into(), ..Self::to(word, "", steps) }
     }
 }
 

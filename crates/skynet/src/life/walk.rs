@@ -395,7 +395,7 @@ impl<'a> Walker<'a, '_, '_> {
         walk.is_over = true;
         let after = Duration::from_nanos(walk.reached.saturating_sub(self.begun));
         let name = &walk.service.name;
-        if walk.steps.word.is_empty() {
+        if walk.steps.is_quiet {
             return;
         }
         let instances = walk.status.as_ref().map(words::instances).unwrap_or_default();
@@ -445,16 +445,24 @@ impl<'a> Walker<'a, '_, '_> {
         }
     }
 
+    /// Says what a service, or the logger that is waited for, does.
+    fn state(&self, walk: &Walk<'_>) -> String {
+        let log = walk.log.filter(|_| matches!(walk.steps.steps.front(), Some(Step::LoggerEnds)));
+        let seen = self.waiting.seen(log.unwrap_or(walk.own)).map(|(_, now)| words::state(now));
+        let state = seen.unwrap_or_default();
+        if log.is_some() { format!("of its logger: {state}") } else { state }
+    }
+
     /// Time is over.
     fn give_up(&mut self, limit: Duration) {
         let limit = work::units::Span(limit);
         for i in 0..self.walks.len() {
             let walk = &self.walks[i];
             if !walk.is_over {
-                let state = self.waiting.seen(walk.own).map(|(_, now)| words::state(now));
-                let state = state.unwrap_or_default();
-                let word = if walk.steps.word.is_empty() { "there" } else { walk.steps.word };
-                self.fail(i, &format!("not {word} within {limit}; {state}"));
+                let (word, state) = (walk.steps.word, self.state(walk));
+                let advice = Some(&walk.steps.advice).filter(|advice| !advice.is_empty());
+                let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+                self.fail(i, &format!("not {word} within {limit}; {state}{advice}"));
             }
         }
     }

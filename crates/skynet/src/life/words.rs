@@ -59,7 +59,9 @@ pub(super) fn state(snapshot: &Snapshot) -> String {
         return "no supervise keeps it".to_owned();
     }
     match snapshot.phase() {
-        Some(Phase::Running) => "it runs".to_owned(),
+        Some(Phase::Running) => {
+            pid(snapshot).map_or_else(|| "it runs".to_owned(), |pid| format!("it runs, pid {pid}"))
+        }
         Some(Phase::Starting) => "its start script runs".to_owned(),
         Some(Phase::Stopping) => "its stop script runs".to_owned(),
         Some(Phase::Due) => format!("a start is due, {}", last_exit(snapshot)),

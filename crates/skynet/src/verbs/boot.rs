@@ -78,7 +78,7 @@ fn greet(here: &Here, services: &[Service], pid: i32, patience: Patience) -> Ans
         Task::new(service, dir, steps)
     };
     // Whatever --no-wait says: once it keeps its services, svscan can be found.
-    let kept = || Steps::to("", "", [Step::Reach(Order::None, Goal::Kept)]);
+    let kept = || Steps::quietly("supervised", "", [Step::Reach(Order::None, Goal::Kept)]);
     let (own, others): (Vec<_>, Vec<_>) = services.iter().partition(|service| service.is_own());
     let others: Vec<_> = others.into_iter().filter(|service| service.is_enabled()).collect();
     let first = own.iter().chain(&others).map(|service| task(service, kept())).collect();

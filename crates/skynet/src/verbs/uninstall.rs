@@ -7,6 +7,7 @@ use crate::life::{self, Lines, Looker, Patience, Sight, care, walk};
 use crate::links;
 use crate::making::not_ours;
 use crate::names::Names;
+use crate::screen::clean;
 use crate::service::{self, Origin, Service};
 use crate::stage::Installed;
 use crate::svscan;
@@ -104,8 +105,12 @@ fn begin(args: &Uninstall, sight: &Sight<'_>, here: &Here) -> Result<Option<Step
     if service.is_linked {
         links::take_away(here, service).map_err(|why| why.lines)?;
     }
-    let steps = sight.snapshot.kept.then(|| Steps::to("", "", care::end()));
-    Ok(steps)
+    let advice = || {
+        let dir = clean(&sight.dir.to_string_lossy()).into_owned();
+        format!("nothing is removed; end it by svc -k {dir}, or wait, and uninstall it again")
+    };
+    let steps = || Steps::quietly("down", advice(), care::end());
+    Ok(sight.snapshot.kept.then(steps))
 }
 
 /// Refuses where items are in hand, or where that cannot be told.
@@ -129,7 +134,7 @@ fn look_at_hands(service: &Service) -> Result<(), Vec<String>> {
 /// Removes what was installed; returns what to say.
 fn remove(args: &Uninstall, service: &Service, here: &Here) -> Result<String, Failure> {
     let places = here.places();
-    Installed::lock(here)?.remove(&service.name)?;
+    let installed = Installed::lock(here)?;
     let supervise = places.run.join(OsStr::from_bytes(SUPERVISE.to_bytes()));
     for name in [service.name.clone(), format!("{}.log", service.name)] {
         gone(&supervise.join(name))?;
@@ -137,7 +142,10 @@ fn remove(args: &Uninstall, service: &Service, here: &Here) -> Result<String, Fa
     let log = places.logs.join(&service.name);
     if args.purge {
         gone(&log)?;
-    } else if log.exists() {
+    }
+    // Its directory last: as long as that is there, a kill leaves something to be uninstalled again.
+    installed.remove(&service.name)?;
+    if log.exists() {
         return Ok(format!("uninstalled; its log stays, {}", log.display()));
     }
     Ok("uninstalled".to_owned())
