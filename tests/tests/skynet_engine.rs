@@ -370,7 +370,7 @@ fn members_of_the_group_may_look_at_processes_and_others_may_not() {
         assert_eq!((refused.code, refused.out()), (Some(1), String::new()), "{args:?} {refused:?}");
         assert!(
             refused.err().contains("of the system's instance")
-                || refused.err().contains("ask root"),
+                || refused.err().contains("it is root's"),
             "{refused:?}"
         );
     }

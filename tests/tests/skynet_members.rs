@@ -103,3 +103,39 @@ fn what_members_read_they_read_while_nothing_runs() {
     assert_eq!(job(&site, "w").subject.state, State::Ready { leased: false });
     assert_eq!(job(&site, "w").subject.fault, Fault::NONE);
 }
+
+#[test]
+fn what_changes_services_is_refused_to_whoever_is_not_root_before_anything_is_done() {
+    let site = running(Kind::System);
+    site.sleeper("idle");
+    let dir = site.desk().display().to_string();
+    let site_file = site.inside(site::Place::Config).join("services.ini").display().to_string();
+    for who in [Person::Ann, Person::Bob] {
+        for words in [
+            &["apply"][..],
+            &["apply", "--dry-run"],
+            &["enable", "idle"],
+            &["enable", "--now", "--all"],
+            &["disable", "p"],
+            &["install", &dir, "--enable"],
+            &["uninstall", "--force", "p"],
+            &["rebuild", "--all"],
+            &["import", &site_file],
+            &["import", "--dry-run", &site_file],
+        ] {
+            let said = site.skynet_of(who, words);
+            let verb = format!("skynet: fatal: unable to {} ", words[0]);
+            let advice =
+                " the system's instance: it is root's; run this as root, by sudo for one\n";
+            assert_eq!((said.code, said.out()), (Some(1), String::new()), "{words:?}: {said:?}");
+            let said = said.err();
+            assert!(said.starts_with(&verb) && said.ends_with(advice), "{words:?}: {said}");
+        }
+        // It was never started, and there is no supervise that would refuse.
+        let said = site.skynet_of(who, &["start", "idle"]);
+        assert_eq!((said.code, said.err()), (Some(1), String::new()), "{said:?}");
+        assert!(said.out().contains("idle: FAILED: unable to start services of the system's "));
+    }
+    assert!(site.pid("p").is_some() && site.pid("idle").is_none());
+    assert!(!site.at(site::Place::Service).join("idle").is_symlink());
+}

@@ -331,7 +331,7 @@ fn who_runs_a_process_over_rabbitmq_stays_with_it_and_others_of_the_group_are_re
             ] {
                 let refused = site.skynet_of(Person::Ann, args);
                 assert_eq!(refused.code, Some(1), "{args:?} {refused:?}");
-                assert!(refused.err().contains("ask root"), "{refused:?}");
+                assert!(refused.err().contains("it is root's"), "{refused:?}");
             }
         }
     });

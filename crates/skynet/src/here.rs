@@ -66,7 +66,8 @@ impl Here {
         if self.uid == self.owner() {
             return Ok(());
         }
-        Err(Failure::refused(format!("unable to {what} the system's instance: ask root")))
+        let advice = "it is root's; run this as root, by sudo for one";
+        Err(Failure::refused(format!("unable to {what} the system's instance: {advice}")))
     }
 
     /// Refuses what is for its owner and for members of group `skynet`.

@@ -26,6 +26,7 @@ pub fn take_in(sight: &Sight<'_>, here: &Here) -> Result<Vec<Step>, Plan> {
     if sight.snapshot.kept {
         return Ok(Vec::new());
     }
+    here.is_for_owner("start services of")?;
     if !sight.has_svscan {
         return Err(Plan::refused(svscan::advice(here)));
     }

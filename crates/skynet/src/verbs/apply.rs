@@ -38,6 +38,7 @@ pub struct Apply {
 /// # Errors
 /// Which services there are cannot be told, or a folder of the instance cannot be made.
 pub fn run(args: &Apply, here: &Here) -> Answer {
+    here.is_for_owner("apply the configuration of")?;
     let names = Names { names: args.names.clone(), all: false };
     let missing = instance::missing(here);
     if args.dry_run {

@@ -26,6 +26,7 @@ pub struct Disable {
 /// # Errors
 /// As [`life::run`].
 pub fn run(args: &Disable, here: &Here) -> Answer {
+    here.is_for_owner("disable services of")?;
     life::run(&args.names, args.patience, here, |sight| {
         plan(sight, args.now, here).unwrap_or_else(|why| why)
     })

@@ -27,6 +27,7 @@ pub struct Enable {
 /// # Errors
 /// As [`life::run`].
 pub fn run(args: &Enable, here: &Here) -> Answer {
+    here.is_for_owner("enable services of")?;
     life::run(&args.names, args.patience, here, |sight| {
         let plan = if args.now { plan_now(sight, here) } else { plan(sight, here) };
         plan.unwrap_or_else(|why| why)

@@ -34,6 +34,7 @@ pub struct Import {
 /// # Errors
 /// The folder of participants cannot be locked, or nobody reads what is said.
 pub fn run(args: &Import, here: &Here) -> Answer {
+    here.is_for_owner("import services for")?;
     let installed = Installed::lock(here)?;
     let mut worst = 0;
     for source in &args.sources {

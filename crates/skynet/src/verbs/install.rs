@@ -58,6 +58,7 @@ pub struct Next {
 /// # Errors
 /// The directory cannot be used or copied, or the name belongs to something else.
 pub fn run(args: &Install, here: &Here) -> Answer {
+    here.is_for_owner("install services for")?;
     let Some(path) = args.dir.as_ref().or(args.code.as_ref()) else {
         return Err(Failure::usage("install what?"));
     };

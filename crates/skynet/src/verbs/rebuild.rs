@@ -28,6 +28,7 @@ pub struct Rebuild {
 /// # Errors
 /// None was asked for, or the folder of participants cannot be locked.
 pub fn run(args: &Rebuild, here: &Here) -> Answer {
+    here.is_for_owner("rebuild participants of")?;
     let mut picked = args.names.pick(service::all(here)?)?;
     picked.services.retain(|service| !args.names.all || can(service));
     if args.names.all && picked.services.is_empty() {

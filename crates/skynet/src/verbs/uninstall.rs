@@ -51,6 +51,7 @@ pub struct Uninstall {
 /// # Errors
 /// None was asked for, or which services there are cannot be told.
 pub fn run(args: &Uninstall, here: &Here) -> Answer {
+    here.is_for_owner("uninstall services of")?;
     let mut picked = args.names.pick(service::all(here)?)?;
     picked.services.retain(|service| !args.names.all || service.origin == Origin::ByHand);
     if args.names.all && picked.services.is_empty() {
