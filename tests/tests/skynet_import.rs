@@ -4,8 +4,9 @@
 
 mod site;
 
-use site::{Kind, Place, Site};
+use site::{Kind, Person, Place, Site};
 use std::fs;
+use std::process::Command;
 use testkit::{program, run_within};
 
 /// One of supervisor's files: two programs and what is supervisor's own.
@@ -278,13 +279,18 @@ fn a_folder_goes_on_behind_each_file_of_it_that_is_not_fit() {
 
 /// What bash offers for a line of one of our programs, whose last word is being written.
 fn completed(site: &Site, line: &[&str]) -> Vec<String> {
+    completed_by(line, |args| site.command("bash", args))
+}
+
+/// The same in the shell of somebody.
+fn completed_by(line: &[&str], shell: impl Fn(&[&str]) -> Command) -> Vec<String> {
     let script = "eval \"$(skynet completion bash --of $1)\"\n\
         COMP_WORDS=(\"$@\") COMP_CWORD=$(($# - 1)) COMP_TYPE=9\n\
         spec=$(complete -p $1) && spec=${spec##*-F } && ${spec%% *} $1 \"${!#}\" \"\"\n\
         printf '%s\\n' \"${COMPREPLY[@]}\"\n";
     let mut args = vec!["-c", script, "bash"];
     args.extend(line);
-    let said = run_within(site::SOON, &mut site.command("bash", &args));
+    let said = run_within(site::SOON, &mut shell(&args));
     assert!(said.code == Some(0) && said.stderr.is_empty(), "{line:?}: {said:?}");
     said.out().lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
@@ -328,6 +334,14 @@ fn bash_completes_verbs_options_and_the_names_that_a_verb_is_for() {
             site.folder(&config);
             fs::write(config.join("skynet.yaml"), "x: [").unwrap();
             assert_eq!(completed(&site, &["skynet", "start", "s"]), [""; 0]);
+        } else {
+            // A user means an instance of their own unless the line says otherwise.
+            let ann = |line: &[&str]| {
+                completed_by(line, |args| site.command_of(Person::Ann, "bash", args))
+            };
+            assert_eq!(ann(&["skynet", "drain", "s"]), [""; 0]);
+            assert_eq!(ann(&["skynet", "--system", "drain", "s"]), ["sizer"]);
+            assert_eq!(ann(&["skynet", "drain", "--system", "s"]), ["sizer"]);
         }
     });
 }

@@ -100,7 +100,8 @@ fn whole(shell: Shell) -> String {
 #[must_use]
 pub fn answer(command: fn() -> Command, arguments: &[&'static OsStr]) -> Option<i32> {
     let words = std::iter::once(OsStr::new("skynet")).chain(arguments.iter().copied());
-    let complete = CompleteEnv::with_factory(move || with_names(command())).var(VARIABLE);
+    let whose = whose(arguments);
+    let complete = CompleteEnv::with_factory(move || with_names(command(), whose)).var(VARIABLE);
     match complete.try_complete(words, None) {
         Ok(false) => None,
         // We end without std's own end, which would do this.
@@ -110,16 +111,23 @@ pub fn answer(command: fn() -> Command, arguments: &[&'static OsStr]) -> Option<
     }
 }
 
+/// Returns whose instance the line is about that is being written: it comes behind a `--`.
+fn whose(arguments: &[&OsStr]) -> Whose {
+    let line = arguments.iter().skip_while(|word| **word != "--").skip(1);
+    let mut options = line.take_while(|word| **word != "--");
+    if options.any(|word| *word == "--system") { Whose::System } else { Whose::Callers }
+}
+
 /// Has each argument that is a name completed by the names that the verb may be for.
-fn with_names(command: Command) -> Command {
+fn with_names(command: Command, whose: Whose) -> Command {
     command.mut_subcommands(|verb| {
         let name = verb.get_name().to_owned();
-        of_verb(verb, &name)
+        of_verb(verb, &name, whose)
     })
 }
 
 /// The same of one verb, and of those below it.
-fn of_verb(command: Command, verb: &str) -> Command {
+fn of_verb(command: Command, verb: &str, whose: Whose) -> Command {
     let is_name = |arg: &Arg| {
         let names = arg.get_value_names().unwrap_or_default();
         names.iter().any(|name| name.split('|').any(|word| word == NAME))
@@ -127,17 +135,17 @@ fn of_verb(command: Command, verb: &str) -> Command {
     let command = command.mut_args(|arg| {
         if is_name(&arg) {
             let verb = verb.to_owned();
-            arg.add(ArgValueCompleter::new(move |word: &OsStr| candidates(&verb, word)))
+            arg.add(ArgValueCompleter::new(move |word: &OsStr| candidates(&verb, word, whose)))
         } else {
             arg
         }
     });
-    command.mut_subcommands(|below| of_verb(below, verb))
+    command.mut_subcommands(|below| of_verb(below, verb, whose))
 }
 
 /// Looks at no more than the names that begin as the word does: a shell waits for this.
-fn candidates(verb: &str, word: &OsStr) -> Vec<CompletionCandidate> {
-    let (Ok(site), Some(word)) = (config::site(Whose::Callers), word.to_str()) else {
+fn candidates(verb: &str, word: &OsStr, whose: Whose) -> Vec<CompletionCandidate> {
+    let (Ok(site), Some(word)) = (config::site(whose), word.to_str()) else {
         return Vec::new();
     };
     let places = &site.places;
@@ -174,4 +182,22 @@ fn candidates(verb: &str, word: &OsStr) -> Vec<CompletionCandidate> {
         }
     });
     wanted.map(|(name, _)| CompletionCandidate::new(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_the_option_is_about_the_system_s_instance() {
+        let whose_is = |line: &'static str| {
+            let words: Vec<&OsStr> = line.split(' ').map(OsStr::new).collect();
+            whose(&words)
+        };
+        assert_eq!(whose_is("-- skynet start s"), Whose::Callers);
+        for line in ["-- skynet --system start s", "-- skynet start --system s"] {
+            assert_eq!(whose_is(line), Whose::System, "{line}");
+        }
+        assert_eq!(whose_is("--system -- skynet start -- --system"), Whose::Callers);
+    }
 }
