@@ -7,7 +7,9 @@ mod site;
 use serde_json::Value;
 use site::{Kind, Place, SOON, Site};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use testkit::calls::{self, Call};
 use testkit::run_within;
 use testkit::scratch::{SLEEPER, script};
@@ -435,5 +437,56 @@ fn a_service_that_does_not_come_up_is_told_and_the_others_are_served() {
         assert!(line(&out, "bad").contains("run ended with exit code 3"), "{out}");
         says(&out, "good", "enabled and up after ");
         assert!(Path::new(&site.at(Place::Service)).join("bad").is_symlink());
+    });
+}
+
+/// Tells whether somebody has the lock of the instance.
+fn is_locked(site: &Site) -> bool {
+    let lock = site.inside(Place::Run).join("boot.lock").display().to_string();
+    run_within(SOON, &mut site.command("flock", &["-n", &lock, "true"])).code != Some(0)
+}
+
+#[test]
+fn while_apply_only_waits_others_may_change_the_instance() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        // It never says hello, so that it is waited for.
+        let config = "mode: persistent\nstart-limit: 1h\nshutdown-grace: 100ms\n";
+        site.participant("silent", config, "#!/bin/sh\nexec sleep 1000\n");
+        configure(&site, &[("silent", true)]);
+        let skynet = testkit::program("skynet");
+        let mut apply = site.command(skynet, &["apply", "--timeout", "1h"]);
+        let mut apply = apply.stdout(Stdio::null()).spawn().unwrap();
+        site.until(|| site.pid("silent").is_some() && !is_locked(&site));
+        assert!(apply.try_wait().unwrap().is_none(), "it waits for silent");
+        assert_eq!(site.well(&["apply"]), SAME);
+        let out = site.skynet(&["halt"]);
+        assert_eq!((out.code, out.err()), (Some(0), String::new()));
+        assert_eq!(apply.wait().unwrap().code(), Some(1));
+    });
+}
+
+#[test]
+fn who_else_changes_the_instance_is_said_and_waited_for() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let lock = site.inside(Place::Run).join("boot.lock").display().to_string();
+        let held = "printf 'skynet apply, pid 4711\\n' >\"$1\"; while [ -e \"$1\".held ]; do sleep 0.05; done";
+        let flag = site.at(Place::Run).join("boot.lock.held");
+        fs::write(&flag, "").unwrap();
+        let mut holder =
+            site.command("flock", &[&lock, "sh", "-c", held, "sh", &lock]).spawn().unwrap();
+        let written = || fs::read_to_string(site.at(Place::Run).join("boot.lock")).unwrap();
+        site.until(|| written().contains("4711"));
+        let mut halt = site.command(testkit::program("skynet"), &["halt"]);
+        let mut halt = halt.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(halt.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "skynet: warning: waiting for skynet apply, pid 4711\n");
+        fs::remove_file(&flag).unwrap();
+        assert_eq!(halt.wait().unwrap().code(), Some(0));
+        assert!(holder.wait().unwrap().success());
+        assert_eq!(site.pids("svscan"), [0; 0]);
+        assert!(written().starts_with("skynet halt, pid "), "{}", written());
     });
 }

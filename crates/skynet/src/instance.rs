@@ -1,7 +1,7 @@
 //! What an instance needs before its svscan runs: folders, the service that keeps svscan's own log,
 //! and an environment.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use crate::here::Here;
 use crate::service::{OWN_LOG, OWN_NOTICE};
 use crate::svscan;
@@ -13,10 +13,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 use sys::account;
-use sys::linux::fd::Fd;
+use sys::linux::errno::Errno;
+use sys::linux::fd::{self, Fd};
 use sys::linux::file::{self, HERE, flags};
 
+/// Who waits for the lock says so after this time.
+const QUIET: Duration = Duration::from_secs(1);
 /// Folders that everybody may look into.
 const OPEN: u32 = 0o755;
 /// A user's own.
@@ -175,19 +181,51 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
 }
 
-/// Takes the lock that keeps two from starting or ending an instance at the same time.
+/// Takes the lock that keeps two from starting, ending or changing an instance at the same time. Who
+/// else has it is said after a second, and waited for.
 ///
 /// # Errors
 /// It cannot be made.
-pub fn lock(here: &Here) -> Result<Fd, Failure> {
+pub fn lock(here: &Here, verb: &str) -> Result<Fd, Failure> {
     let path = here.places().run.join("boot.lock");
     let c_path = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap_or_default();
-    let how = flags::O_RDONLY | flags::O_CREAT | flags::O_NOFOLLOW;
+    let how = flags::O_RDWR | flags::O_CREAT | flags::O_NOFOLLOW;
     let lock = file::open(HERE, &c_path, how, 0o600).and_then(|lock| {
-        file::lock_wait(lock.raw())?;
+        if file::lock_now(lock.raw()).is_err() {
+            wait_for(&lock)?;
+        }
         Ok(lock)
     });
-    lock.map_err(|why| Failure::errno("lock", path.display(), why))
+    let lock = lock.map_err(|why| Failure::errno("lock", path.display(), why))?;
+    // For those who wait; on a full disk they are told less.
+    let own = format!("skynet {verb}, pid {}\n", sys::linux::process::pid());
+    let _ = file::cut(lock.raw(), 0).and_then(|()| fd::write_at(lock.raw(), own.as_bytes(), 0));
+    Ok(lock)
+}
+
+fn wait_for(lock: &Fd) -> Result<(), Errno> {
+    thread::scope(|scope| {
+        let (is_over, waits) = mpsc::channel::<()>();
+        let told = move || {
+            if waits.recv_timeout(QUIET) == Err(RecvTimeoutError::Timeout) {
+                warn(&format!("waiting for {}", holder(lock)));
+            }
+        };
+        // Without a thread nothing is said.
+        let _ = thread::Builder::new().spawn_scoped(scope, told);
+        let locked = file::lock_wait(lock.raw());
+        drop(is_over);
+        locked
+    })
+}
+
+/// Returns who has the lock, as they wrote it down.
+fn holder(lock: &Fd) -> String {
+    let mut room = [0; 64];
+    let len = fd::read_at(lock.raw(), &mut room, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(&room[..len]);
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() { "another skynet".to_owned() } else { line.to_owned() }
 }
 
 /// Gives svscan its arguments, its descriptors and its environment.

@@ -16,7 +16,7 @@ mod removed;
 use crate::failure::{Failure, code};
 use crate::here::Here;
 use crate::life::plan::{Order, Step, Steps, Task};
-use crate::life::{Lines, Looker, Patience, care, walk};
+use crate::life::{Lines, Looker, Patience, Terms, care, walk};
 use crate::links;
 use crate::names::{Names, nearest};
 use crate::service::{self, Origin, Service};
@@ -26,6 +26,7 @@ use daemontools::wait::Goal;
 use plan::{Action, Change, Facts, Obstacle, State, Wanted};
 use removed::Removed;
 use std::path::PathBuf;
+use sys::linux::fd::Fd;
 
 /// A service, and what is to be done for it.
 pub struct Item {
@@ -257,7 +258,8 @@ impl Agenda {
     }
 
     /// Does all of it, for all services at the same time, and says so, also of the folders of the
-    /// instance that were made; returns the exit code.
+    /// instance that were made; returns the exit code. The lock is given back once nothing is left but
+    /// to wait.
     ///
     /// # Errors
     /// There is no way to be told of anything.
@@ -266,6 +268,7 @@ impl Agenda {
         here: &Here,
         made: &[PathBuf],
         patience: Patience,
+        lock: Fd,
     ) -> Result<i32, Failure> {
         let mut lines = Lines::new(here);
         for folder in made {
@@ -297,7 +300,7 @@ impl Agenda {
                 }
             }
         }
-        walk(here, tasks, patience, None, &mut lines)?;
+        walk(here, tasks, patience, Terms { guard: None, lock: Some(lock) }, &mut lines)?;
         if !some_is_touched && self.absent.is_empty() && !self.some_are_unknown {
             here.screen.put("everything is as it is configured\n")?;
         }

@@ -12,7 +12,7 @@ pub mod plan;
 mod walk;
 mod words;
 
-pub use walk::{Guard, walk};
+pub use walk::{Guard, Terms, walk};
 pub(crate) use words::last_exit;
 
 use crate::failure::{Answer, code, say};
@@ -159,7 +159,7 @@ pub fn run(
             Plan::Refused(reasons) => lines.refused(&service.name, &reasons),
         }
     }
-    walk(here, tasks, patience, None, &mut lines)?;
+    walk(here, tasks, patience, Terms::default(), &mut lines)?;
     if services.is_empty() && !picked.some_are_unknown {
         say("warning", "there is no service to do this for");
         return Ok(code::FAILED);

@@ -39,6 +39,15 @@ pub struct Guard {
     pub why: String,
 }
 
+/// What goes with a walk.
+#[derive(Default)]
+pub struct Terms<'a> {
+    /// A process that it depends on.
+    pub guard: Option<&'a Guard>,
+    /// A lock that is given back once nothing is left but to wait.
+    pub lock: Option<Fd>,
+}
+
 /// Takes all steps of all tasks; says of each service how it went, as soon as it is there.
 ///
 /// # Errors
@@ -47,7 +56,7 @@ pub fn walk(
     here: &Here,
     tasks: Vec<Task<'_>>,
     patience: Patience,
-    guard: Option<&Guard>,
+    terms: Terms<'_>,
     lines: &mut Lines<'_>,
 ) -> std::result::Result<(), Failure> {
     if tasks.is_empty() {
@@ -68,6 +77,7 @@ pub fn walk(
         sockets: Watcher::new().map_err(no_way)?,
         walks: Vec::new(),
         no_wait: patience.no_wait,
+        lock: terms.lock,
         begun: time::monotonic(),
         may_connect: true,
     };
@@ -75,7 +85,7 @@ pub fn walk(
         walker.take_on(task.service, task.steps, dir, log.as_deref());
     }
     let deadline = patience.deadline(walker.begun);
-    walker.go(deadline, guard).map_err(|why| Failure::errno("wait for", "services", why))?;
+    walker.go(deadline, terms.guard).map_err(|why| Failure::errno("wait for", "services", why))?;
     walker.give_up(patience.timeout);
     if are_replaced {
         // Only now: a supervise that let go of its service still is in its directory for a moment.
@@ -94,6 +104,7 @@ struct Walker<'a, 'l, 'h> {
     sockets: Watcher,
     walks: Vec<Walk<'a>>,
     no_wait: bool,
+    lock: Option<Fd>,
     begun: u64,
     /// A socket may have appeared since this was tried last.
     may_connect: bool,
@@ -119,6 +130,14 @@ struct Walk<'a> {
     /// Its instances were to start.
     starts: bool,
     is_over: bool,
+}
+
+impl Walk<'_> {
+    /// Tells whether all is told, so that nothing is left but to wait.
+    fn is_told(&self) -> bool {
+        let begun = usize::from(self.has_begun);
+        self.is_over || self.steps.steps.iter().skip(begun).all(Step::only_waits)
+    }
 }
 
 /// How far a step is.
@@ -179,6 +198,9 @@ impl<'a> Walker<'a, '_, '_> {
                 self.advance(i);
             }
             self.may_connect = false;
+            if self.walks.iter().all(Walk::is_told) {
+                self.lock = None;
+            }
             let now = time::monotonic();
             if now >= deadline || self.walks.iter().all(|walk| walk.is_over) {
                 return Ok(());
@@ -208,7 +230,7 @@ impl<'a> Walker<'a, '_, '_> {
         while !self.walks[i].is_over {
             let walk = &self.walks[i];
             let Some(step) = walk.steps.steps.front().cloned() else { return self.arrive(i) };
-            if self.no_wait && walk.steps.steps.iter().all(Step::only_waits) {
+            if self.no_wait && !walk.has_begun && walk.is_told() {
                 return self.is_told(i);
             }
             let progress = self.take(i, &step);
@@ -219,8 +241,7 @@ impl<'a> Walker<'a, '_, '_> {
                     (walk.has_begun, walk.until, walk.talk) = (false, None, None);
                 }
                 Progress::Waits => {
-                    let left = walk.steps.steps.iter().skip(1);
-                    if self.no_wait && walk.has_begun && left.into_iter().all(Step::only_waits) {
+                    if self.no_wait && walk.is_told() {
                         self.is_told(i);
                     }
                     return;

@@ -48,9 +48,9 @@ pub fn run(args: &Apply, here: &Here) -> Answer {
         instance::make(here)?;
     }
     // Two at the same time would each do half of it.
-    let _lock = instance::lock(here)?;
+    let lock = instance::lock(here, "apply")?;
     links::sweep(here)?;
-    apply::agenda(here, &names)?.perform(here, &missing, args.patience)
+    apply::agenda(here, &names)?.perform(here, &missing, args.patience, lock)
 }
 
 fn say(args: &Apply, agenda: &Agenda, missing: &[PathBuf], here: &Here) -> Answer {

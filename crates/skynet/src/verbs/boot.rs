@@ -3,13 +3,14 @@
 use crate::failure::{Answer, Failure, code};
 use crate::here::Here;
 use crate::life::plan::{Order, Step, Steps, Task};
-use crate::life::{Guard, Lines, Looker, Patience, care, walk};
+use crate::life::{Guard, Lines, Looker, Patience, Terms, care, walk};
 use crate::service::{self, Service};
 use crate::{instance, links, svscan};
 use clap::Args;
 use daemontools::wait::Goal;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use sys::linux::fd::Fd;
 use sys::linux::process;
 use sys::listener::Listener;
 
@@ -37,7 +38,7 @@ pub fn run(args: &Boot, here: &Here) -> Answer {
     }
     instance::make(here)?;
     // Until svscan can be found among the processes, nobody else starts one.
-    let lock = instance::lock(here)?;
+    let lock = instance::lock(here, "boot")?;
     if let Some(pid) = svscan::find(here) {
         let mut lines = Lines::new(here);
         lines.done(svscan::SVSCAN, &format!("already runs, pid {pid}"));
@@ -61,13 +62,11 @@ pub fn run(args: &Boot, here: &Here) -> Answer {
     let child = instance::furnish(&mut command, here).spawn();
     let child = child.map_err(|why| Failure::io("run", "pgrphack", &why))?;
     let pid = child.id().cast_signed();
-    let answer = greet(here, &services, pid, args.patience);
-    drop(lock);
-    answer
+    greet(here, &services, pid, args.patience, lock)
 }
 
-/// Waits until what is enabled is up.
-fn greet(here: &Here, services: &[Service], pid: i32, patience: Patience) -> Answer {
+/// Waits until what is enabled is up; gives the lock back as soon as svscan can be found.
+fn greet(here: &Here, services: &[Service], pid: i32, patience: Patience, lock: Fd) -> Answer {
     let pidfd = process::pidfd(pid).map_err(|why| Failure::errno("watch", "svscan", why))?;
     let log = here.places().logs.join(service::OWN_LOG).join("current");
     let guard = Guard { pidfd, why: format!("svscan has ended; see {}", log.display()) };
@@ -82,7 +81,9 @@ fn greet(here: &Here, services: &[Service], pid: i32, patience: Patience) -> Ans
     let (own, others): (Vec<_>, Vec<_>) = services.iter().partition(|service| service.is_own());
     let others: Vec<_> = others.into_iter().filter(|service| service.is_enabled()).collect();
     let first = own.iter().chain(&others).map(|service| task(service, kept())).collect();
-    walk(here, first, Patience { no_wait: false, ..patience }, Some(&guard), &mut lines)?;
+    let terms = || Terms { guard: Some(&guard), lock: None };
+    walk(here, first, Patience { no_wait: false, ..patience }, terms(), &mut lines)?;
+    drop(lock);
     if !lines.has_failed() {
         lines.done(svscan::SVSCAN, &format!("runs, pid {pid}"));
     }
@@ -99,6 +100,6 @@ fn greet(here: &Here, services: &[Service], pid: i32, patience: Patience) -> Ans
             tasks.push(task);
         }
     }
-    walk(here, tasks, patience, Some(&guard), &mut lines)?;
+    walk(here, tasks, patience, terms(), &mut lines)?;
     Ok(lines.code())
 }

@@ -3,7 +3,7 @@
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::life::plan::{Order, Step, Steps, Task};
-use crate::life::{Lines, Looker, Patience, walk};
+use crate::life::{Lines, Looker, Patience, Terms, walk};
 use crate::{instance, service, svscan};
 use clap::Args;
 use daemontools::wait::Goal;
@@ -30,7 +30,7 @@ pub fn run(args: &Halt, here: &Here) -> Answer {
         return Err(Failure::refused(advice));
     }
     // Without the folder it never ran, or not since the machine started: nobody else boots it either.
-    let _lock = here.places().run.exists().then(|| instance::lock(here)).transpose()?;
+    let _lock = here.places().run.exists().then(|| instance::lock(here, "halt")).transpose()?;
     let begun = time::monotonic();
     let mut lines = Lines::new(here);
     let svscan = match svscan::find(here) {
@@ -61,7 +61,7 @@ pub fn run(args: &Halt, here: &Here) -> Answer {
         process::pidfd_kill(pidfd.raw(), signal::numbers::SIGTERM)
             .map_err(|why| Failure::errno("end", svscan::SVSCAN, why))?;
     }
-    walk(here, tasks, args.patience, None, &mut lines)?;
+    walk(here, tasks, args.patience, Terms::default(), &mut lines)?;
     if let Some((_, pidfd)) = svscan {
         last(&pidfd, begun, args.patience, &mut lines)?;
     }

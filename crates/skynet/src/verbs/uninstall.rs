@@ -3,7 +3,7 @@
 use crate::failure::{Answer, Failure, code, warn};
 use crate::here::Here;
 use crate::life::plan::{Plan, Steps, Task};
-use crate::life::{self, Lines, Looker, Patience, Sight, care, walk};
+use crate::life::{self, Lines, Looker, Patience, Sight, Terms, care, walk};
 use crate::links;
 use crate::making::not_ours;
 use crate::names::Names;
@@ -74,7 +74,7 @@ pub fn run(args: &Uninstall, here: &Here) -> Answer {
         }
     }
     let patience = Patience { no_wait: false, timeout: args.timeout };
-    walk(here, tasks, patience, None, &mut lines)?;
+    walk(here, tasks, patience, Terms::default(), &mut lines)?;
     for (service, dir) in going {
         // Of one that has not ended the walk has told.
         if !looker.look(&dir).kept {
