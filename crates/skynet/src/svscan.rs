@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Its name, as a process.
 pub const SVSCAN: &str = "svscan";
+/// The name that its process has before.
+pub const BEFORE: &str = "pgrphack";
 /// Where the init system that starts the system's svscan shows that it runs.
 const SYSTEMD: &str = "/run/systemd/system";
 
@@ -17,7 +19,7 @@ const SYSTEMD: &str = "/run/systemd/system";
 /// is not ours to look into, all that can be had is the name that it was given.
 #[must_use]
 pub fn find(here: &Here) -> Option<i32> {
-    find_among(here, named())
+    find_among(here, named(&[SVSCAN]))
 }
 
 /// The same among the processes of its name.
@@ -29,16 +31,32 @@ pub fn find_among(here: &Here, named: impl Iterator<Item = i32>) -> Option<i32> 
 /// Returns the pids of all svscans that watch the service folder.
 #[must_use]
 pub fn all(here: &Here) -> Vec<i32> {
-    watching(here, named()).collect()
+    watching(here, named(&[SVSCAN])).collect()
 }
 
-/// Lists the processes of its name.
-fn named() -> impl Iterator<Item = i32> {
+/// Returns the pid of a process that is about to watch the service folder, or to become what does:
+/// whoever started it was killed before it could be found.
+#[must_use]
+pub fn coming(here: &Here) -> Option<i32> {
+    let folder = here.places().service.as_os_str().as_bytes();
+    let is_svscan =
+        |word: &[u8]| word.rsplit(|byte| *byte == b'/').next() == Some(SVSCAN.as_bytes());
+    named(&[BEFORE, SVSCAN]).find(|pid| {
+        let process = process(*pid);
+        let words = fs::read(process.join("cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+        fs::metadata(&process).is_ok_and(|stat| stat.uid() == here.owner())
+            && words.windows(2).any(|pair| is_svscan(pair[0]) && pair[1] == folder)
+    })
+}
+
+/// Lists the processes that have one of these names.
+fn named(names: &'static [&'static str]) -> impl Iterator<Item = i32> {
     let processes = fs::read_dir("/proc").into_iter().flatten();
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
         let name = fs::read_to_string(process(*pid).join("comm"));
-        name.is_ok_and(|name| name.trim_end() == SVSCAN)
+        name.is_ok_and(|name| names.contains(&name.trim_end()))
     })
 }
 

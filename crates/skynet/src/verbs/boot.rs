@@ -39,7 +39,8 @@ pub fn run(args: &Boot, here: &Here) -> Answer {
     instance::make(here)?;
     // Until svscan can be found among the processes, nobody else starts one.
     let lock = instance::lock(here, "boot")?;
-    if let Some(pid) = svscan::find(here) {
+    let coming = || svscan::coming(here).filter(|_| args.foreground);
+    if let Some(pid) = svscan::find(here).or_else(coming) {
         let mut lines = Lines::new(here);
         lines.done(svscan::SVSCAN, &format!("already runs, pid {pid}"));
         return Ok(if args.foreground { code::FAILED } else { 0 });
@@ -57,12 +58,17 @@ pub fn run(args: &Boot, here: &Here) -> Answer {
         let why = command.current_dir(&here.places().service).exec();
         return Err(Failure::io("run", svscan::SVSCAN, &why));
     }
-    let mut command = Command::new(here.program("pgrphack"));
+    // One that was started by a boot which was killed then is as good.
+    let pid = svscan::coming(here).map_or_else(|| start(here), Ok)?;
+    greet(here, &services, pid, args.patience, lock)
+}
+
+fn start(here: &Here) -> Result<i32, Failure> {
+    let mut command = Command::new(here.program(svscan::BEFORE));
     command.arg(here.program(svscan::SVSCAN));
     let child = instance::furnish(&mut command, here).spawn();
-    let child = child.map_err(|why| Failure::io("run", "pgrphack", &why))?;
-    let pid = child.id().cast_signed();
-    greet(here, &services, pid, args.patience, lock)
+    let child = child.map_err(|why| Failure::io("run", svscan::BEFORE, &why))?;
+    Ok(child.id().cast_signed())
 }
 
 /// Waits until what is enabled is up; gives the lock back as soon as svscan can be found.

@@ -33,18 +33,20 @@ pub fn run(args: &Halt, here: &Here) -> Answer {
     let _lock = here.places().run.exists().then(|| instance::lock(here, "halt")).transpose()?;
     let begun = time::monotonic();
     let mut lines = Lines::new(here);
-    let svscan = match svscan::find(here) {
+    // One that is only coming may end without a look at what is there.
+    let found = svscan::find(here);
+    let svscan = match found.or_else(|| svscan::coming(here)) {
         Some(pid) => Some((pid, open(here, pid)?)),
         None => None,
     };
     let services = service::all(here)?;
-    let order = if svscan.is_some() { Order::None } else { Order::End };
+    let order = if found.is_some() { Order::None } else { Order::End };
     let mut tasks = Vec::new();
     let mut looker = Looker::new();
     for service in &services {
         let dir = service.real_dir();
         // svscan ends its own log last, and that without a word.
-        let is_silent = service.is_own() && svscan.is_some();
+        let is_silent = service.is_own() && found.is_some();
         if !is_silent && looker.look(&dir).kept {
             // Only svscan's own services end with it.
             let order = if service.is_linked { order } else { Order::End };
@@ -72,7 +74,8 @@ fn open(here: &Here, pid: i32) -> Result<Fd, Failure> {
     let gone = || Failure::refused("svscan ended by itself; try again");
     let pidfd = process::pidfd(pid).map_err(|_| gone())?;
     // Looked for again behind the descriptor: now it cannot be another process any more.
-    if svscan::find(here) == Some(pid) { Ok(pidfd) } else { Err(gone()) }
+    let is_it = svscan::find(here).or_else(|| svscan::coming(here)) == Some(pid);
+    if is_it { Ok(pidfd) } else { Err(gone()) }
 }
 
 /// Waits for the end of svscan.
