@@ -10,8 +10,9 @@ use items::{QUICK, WORK, acts, job, owner, reader, ready, running, stands, submi
 use serde_json::{Value, json};
 use site::{Kind, Place, SOON, Site};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use testkit::{program, run_within};
 use work::JobId;
 
@@ -468,5 +469,36 @@ fn no_control_byte_of_a_process_reaches_whoever_looks() {
         assert_eq!(said, "job-1 w\\x1b[31m: submitted\n");
         let said = site.well(&["cancel", "w*"]);
         assert_eq!(said, "job-1 w\\x1b[31m: cancelled\n");
+    });
+}
+
+#[test]
+fn whoever_waits_for_a_participant_that_takes_no_items_is_told_at_once_what_to_do() {
+    Site::each(|kind| {
+        let site = ready(kind);
+        let waits = |wfid: &str, advice: &str| {
+            let args = ["submit", "p", "--wait", "--wfid", wfid, "--field", "n=1"];
+            let mut submit = site.command(program("skynet"), &args);
+            let submit = submit.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut submit = submit.spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(submit.stderr.take().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, format!("skynet: warning: p {advice} p\n"));
+            submit
+        };
+        let ends = |submit: Child| {
+            let output = submit.wait_with_output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        let waiting = waits("down", "is down and takes no items; start it with: skynet start");
+        site.well(&["start", "p"]);
+        ends(waiting);
+        site.well(&["drain", "p"]);
+        let advice = "is drained and takes no items; end that with: skynet resume";
+        let waiting = waits("drained", advice);
+        assert!(site.well(&["start", "p"]).contains(&format!("; it {advice} p\n")));
+        site.well(&["resume", "p"]);
+        ends(waiting);
+        assert!(!site.well(&["start", "p"]).contains(';'));
     });
 }

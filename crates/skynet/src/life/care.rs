@@ -5,6 +5,7 @@ use super::plan::{Order, Plan, Step};
 use crate::here::Here;
 use crate::links;
 use crate::lint::participant;
+use crate::look::asking;
 use crate::service::Service;
 use crate::svscan;
 use daemontools::observe::{Life, Snapshot};
@@ -139,9 +140,12 @@ pub fn orphan(sight: &Sight<'_>, here: &Here) -> Option<Plan> {
     Some(Plan::refused(format!("it runs, pid {pid}, and no supervise keeps it; {advice}")))
 }
 
-/// Says that a service runs already.
+/// Says that a service runs already, and what to do where it takes no items all the same.
 #[must_use]
 pub fn already_up(sight: &Sight<'_>) -> String {
     let pid = sight.snapshot.half.map(|half| half.status.pid).filter(|pid| *pid != 0);
-    pid.map_or_else(|| "already up".to_owned(), |pid| format!("already up, pid {pid}"))
+    let up = pid.map_or_else(|| "already up".to_owned(), |pid| format!("already up, pid {pid}"));
+    let name = &sight.service.name;
+    let idle = socket(sight.service).and_then(|socket| asking::takes_none(socket, name));
+    idle.map_or(up.clone(), |why| format!("{up}; it {why}"))
 }

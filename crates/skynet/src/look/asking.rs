@@ -162,6 +162,25 @@ impl Asking {
     }
 }
 
+/// Says why a participant takes no items now and what to do, where that is so.
+#[must_use]
+pub fn takes_none(socket: PathBuf, name: &str) -> Option<String> {
+    let exo = Asking::begin(vec![Some(socket)]).finish().pop().unwrap_or_default();
+    match exo {
+        Exo::Absent => {
+            Some(format!("is down and takes no items; start it with: skynet start {name}"))
+        }
+        Exo::Silent => Some(format!("does not answer; look at it with: skynet status {name}")),
+        Exo::Told(told) if told.status.state == "draining" => {
+            Some(format!("is drained and takes no items; end that with: skynet resume {name}"))
+        }
+        Exo::Told(told) if told.status.state == "stopping" => {
+            Some(format!("is ending and takes no items; start it with: skynet start {name}"))
+        }
+        Exo::Told(_) | Exo::Refused(_) => None,
+    }
+}
+
 fn understand(mut answer: Value) -> Exo {
     let value = answer.get_mut("status").map(Value::take).unwrap_or_default();
     match Status::deserialize(&value) {
@@ -212,6 +231,8 @@ mod tests {
             panic!("{answers:?}")
         };
         assert_eq!((&*told.status.state, told.status.done), ("draining", 7));
+        let why = takes_none(path("none"), "p").unwrap();
+        assert_eq!(why, "is down and takes no items; start it with: skynet start p");
         assert!(told.status.instances[0].is_busy());
         assert_eq!(told.value["done"], 7);
     }

@@ -1,13 +1,14 @@
 //! `skynet submit`: items for a participant.
 
-use crate::failure::{Answer, Failure};
+use crate::failure::{Answer, Failure, warn};
 use crate::here::Here;
 use crate::items::hand::{self, Own};
 use crate::items::input::{self, Manner, Source};
 use crate::items::report::Report;
 use crate::items::submitted::{self, Sent};
 use crate::items::{drop, ended};
-use crate::life;
+use crate::life::{self, care};
+use crate::look::asking;
 use crate::names::Names;
 use crate::rabbit;
 use crate::service::{self, Service};
@@ -111,6 +112,11 @@ pub fn run(args: &Submit, here: &Here) -> Answer {
         leave(here, &settings, items)?
     };
     if args.wait {
+        // It may be waited for without end.
+        let socket = care::socket_of(&settings);
+        if let Some(why) = socket.and_then(|socket| asking::takes_none(socket, &args.name)) {
+            warn(&format!("{} {why}", args.name));
+        }
         let limit = args.timeout.map(|limit| life::Patience { no_wait: false, timeout: limit });
         let deadline = limit.map(|limit| limit.deadline(begun));
         return ended::wait(here, &sent, deadline, args.json);
@@ -176,7 +182,7 @@ fn record(here: &Here, settings: &Settings, items: Vec<Vec<u8>>) -> Result<Vec<S
         });
     }
     if let Some(label) = unknown {
-        crate::failure::warn(&format!("nobody gave the label {label} a priority: it comes last"));
+        warn(&format!("nobody gave the label {label} a priority: it comes last"));
     }
     Ok(sent)
 }
