@@ -211,6 +211,20 @@ fn a_further_item_goes_to_the_other_queue_and_its_sender_is_told_its_number() {
 }
 
 #[test]
+fn a_ticket_that_is_answered_may_be_used_again_for_another_item() {
+    let forward = "say '{\"type\":\"forward\",\"ticket\":1,\"queue\":\"q\",\"item\":{\"fields\":{}}}'; hear\n";
+    let work = each(&format!(
+        "mine=$id\n{}say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$mine}}\"",
+        forward.repeat(2)
+    ));
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE));
+    // Without a `fei` each is another one.
+    assert_eq!(site.reader().jobs(Some("q"), None, 10).unwrap().len(), 2, "{}", site.log());
+}
+
+#[test]
 fn parts_of_one_item_that_are_forwarded_are_a_job_each_also_after_a_second_attempt() {
     let part = |n: u32| {
         let part = item("w", &format!("{{\"part\":{n}}}"));

@@ -425,21 +425,23 @@ impl Worker {
     }
 
     fn forward(&mut self, slot: usize, ticket: u64, queue: &str, item: Vec<u8>) {
-        let name = &self.slots[slot].name;
         let serial = self.slots[slot].process.as_ref().map_or(0, |process| process.serial);
         let owner = self.control.participant_uid();
-        let unnamed = format!("{name}!{serial}!{ticket}!{}", self.begun.0);
         let bytes = item.len();
-        let refused = match NewJob::from_item(queue, item, self.settings.item_limit, &unnamed) {
+        let refused = match NewJob::from_item(queue, item, self.settings.item_limit, "") {
             Ok(job) => {
                 let to = Forwarded { slot, serial, ticket };
                 let ticket = self.control.expect_sent(to);
                 self.large.sends(ticket, bytes);
-                let job = NewJob { owner: Some(owner), ..job };
-                // One without a name has the ticket's.
-                let is_named = !job.wfid.is_empty();
-                let by = &self.settings.participant;
-                self.broker.send(ticket, if is_named { job.named_apart(by) } else { job });
+                let mut job = NewJob { owner: Some(owner), ..job };
+                if job.wfid.is_empty() {
+                    // One without a name has our ticket's: the participant may use its own again.
+                    let name = &self.slots[slot].name;
+                    job.identity = format!("{name}!{ticket}!{}", self.begun.0);
+                } else {
+                    job = job.named_apart(&self.settings.participant);
+                }
+                self.broker.send(ticket, job);
                 if let Some(talk) = self.slots[slot].talk() {
                     talk.expect_sent();
                 }
