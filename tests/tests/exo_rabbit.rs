@@ -95,6 +95,46 @@ fn a_participant_sends_what_is_for_the_engine_to_the_queue_that_the_site_names()
 }
 
 #[test]
+fn an_answer_says_its_attempt_and_what_is_forwarded_has_a_name_that_a_repeat_has_too() {
+    let remote = Remote::new("");
+    let site = &remote.site;
+    let further = item("w1", "{\"part\":1}");
+    // Two forwards of one item at each attempt, the first of which fails.
+    let work = format!(
+        "#!/bin/sh\nread -r start <&3\necho '{{\"type\":\"hello\",\"protocol\":1}}' >&3\n\
+         say() {{ printf '%s\\n' \"$1\" >&3; }}\n\
+         while read -r work <&3; do\nid=${{work#*'\"id\":'}}\nid=${{id%%,*}}\n\
+         case $work in *shutdown*) exit 0 ;; esac\n\
+         say '{{\"type\":\"forward\",\"ticket\":1,\"queue\":\"ruote_workitems\",\"item\":{further}}}'\nread -r sent <&3\n\
+         say '{{\"type\":\"forward\",\"ticket\":2,\"queue\":\"ruote_workitems\",\"item\":{{\"definition\":\"x\",\"fields\":{{}}}}}}'\nread -r sent <&3\n\
+         case $work in\n*'\"attempt\":1,'*) say \"{{\\\"type\\\":\\\"fault\\\",\\\"id\\\":$id,\\\"code\\\":1}}\" ;;\n\
+         *) say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id}}\" ;;\nesac\ndone\n"
+    );
+    site.script("work", &work);
+    let own = "mode: persistent\ncommand: ./work\nretry: {first: 20ms, longest: 50ms}\n";
+    fs::write(site.join("p/exo.yaml"), own).unwrap();
+    let exo = site.exo();
+    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    let mut client = remote.client();
+    client.consume("ruote_workitems").unwrap();
+    let mut next = || {
+        let message = client.next(Duration::from_secs(30)).unwrap().unwrap();
+        client.acknowledge(&message).unwrap();
+        (String::from_utf8(message.body).unwrap(), message.id, message.attempt)
+    };
+    let (all, answer) = ([next(), next(), next(), next()], next());
+    let [part, launch, part_again, launch_again] = &all;
+    assert_eq!((&part.0, part.2), (&further, None));
+    let id = part.1.as_deref().unwrap();
+    assert!(id.starts_with("0_1!s!!p!") && id.ends_with("!w1"), "{id}");
+    assert_eq!(part_again, part, "the next attempt sends the same");
+    let (name, name_again) = (launch.1.as_deref().unwrap(), launch_again.1.as_deref().unwrap());
+    assert!(name.starts_with("p_0!") && name != name_again, "{name}, {name_again}");
+    assert_eq!(answer, (item("w1", "{}"), Some("0_1!s!!w1".to_owned()), Some(2)));
+    drop(exo);
+}
+
+#[test]
 fn the_password_stands_in_no_process_log_or_record() {
     let remote = Remote::new("");
     let exo = remote.site.exo();

@@ -455,6 +455,8 @@ pub enum Applied {
         fault: Fault,
         /// What is to be sent to the sender, where that is not known to have been received.
         answer: Option<Vec<u8>>,
+        /// Number of the attempt that it is the answer of, from 1.
+        attempt: u32,
         /// Whose last attempt it was, where that taker is not known to be dead: the answer may be on
         /// its way.
         by: Option<TakerId>,

@@ -217,8 +217,9 @@ impl Store {
         found.inspect_err(|trouble| self.had(trouble))
     }
 
-    /// Returns what is to be sent to the sender of a job that has stopped; `None` = nothing.
-    pub(crate) fn answer(&mut self, job: JobId) -> Result<Option<Vec<u8>>, Trouble> {
+    /// Returns what is to be sent to the sender of a job that has stopped, and the number of the attempt
+    /// that it is of; `None` = nothing.
+    pub(crate) fn answer(&mut self, job: JobId) -> Result<Option<(Vec<u8>, u32)>, Trouble> {
         self.look(|tx| tx.answer_of(job))
     }
 

@@ -23,6 +23,9 @@ pub const ENGINE_QUEUE: &str = "ruote_workitems";
 /// participant's queue is. Its messages are those of [`cancel`].
 pub const CONTROL_EXCHANGE: &str = "skynet-control";
 
+/// Header of an answer with the number of the attempt that it is of, from 1.
+pub const ATTEMPT: &str = "skynet-attempt";
+
 /// What came in a participant's queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {

@@ -22,8 +22,9 @@
 
 use super::link::{Link, answered, declare_fanout, ensure};
 use super::{Server, runtime};
+use crate::wire::ATTEMPT;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Consumer};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -41,6 +42,8 @@ pub struct Message {
     pub redelivered: bool,
     /// What its sender calls it, if anything.
     pub id: Option<String>,
+    /// Number of the attempt that it is the answer of, as exo says it.
+    pub attempt: Option<i64>,
     tag: u64,
 }
 
@@ -163,6 +166,7 @@ impl Client {
                 redelivered: delivery.redelivered,
                 tag: delivery.delivery_tag,
                 id: delivery.properties.message_id().as_ref().map(ToString::to_string),
+                attempt: attempt(&delivery.properties),
                 body: delivery.data,
             })),
             Ok(Some(Err(why))) => Err(super::link::words(&why)),
@@ -177,6 +181,14 @@ impl Client {
     pub fn acknowledge(&mut self, message: &Message) -> Result<(), String> {
         let asked = self.reader.basic_ack(message.tag, BasicAckOptions::default());
         self.runtime.block_on(answered(asked))
+    }
+}
+
+fn attempt(properties: &BasicProperties) -> Option<i64> {
+    let headers = properties.headers().as_ref()?.inner();
+    match headers.get(ATTEMPT) {
+        Some(AMQPValue::LongLongInt(attempt)) => Some(*attempt),
+        _ => None,
     }
 }
 

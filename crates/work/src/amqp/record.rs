@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::lines::Of;
-use super::thread::{Answer, For, Hand, Part, Thread, ring};
+use super::thread::{Answer, For, Hand, Marks, Part, Thread, ring};
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
     Applied, Ask, Asked, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
@@ -183,14 +183,14 @@ impl Thread {
                 return;
             }
             Ok(Applied::Finished { job, answer: None, .. }) => self.lines.done(line, job, most),
-            Ok(Applied::Finished { job: id, answer: Some(answer), by, .. }) => {
+            Ok(Applied::Finished { job: id, answer: Some(answer), attempt, by, .. }) => {
                 let is_elsewhere = by.is_some_and(|by| by != self.taker);
                 if is_elsewhere && !self.is_answering(id) {
                     self.park(line, job, id);
                 } else {
                     self.lines.is(line, Of::Job(id));
                     if !self.is_answering(id) {
-                        self.send_answer(id, answer, None);
+                        self.send_answer(id, (answer, attempt), None);
                     }
                 }
             }
@@ -319,7 +319,7 @@ impl Thread {
         if let Some((queue, item)) = self.store.item(job)?
             && queue == self.settings.queue.name
         {
-            self.publish("", queue, item, None, For::Nobody);
+            self.publish("", queue, item, Marks::default(), For::Nobody);
         }
         Ok(())
     }

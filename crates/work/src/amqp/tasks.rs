@@ -4,10 +4,10 @@
 use super::Settings;
 use super::air::{self, Air};
 use super::link::{Link, answered, declare, ensure, listen, look};
-use super::thread::Input;
-use crate::wire::CONTROL_EXCHANGE;
+use super::thread::{Input, Marks};
+use crate::wire::{ATTEMPT, CONTROL_EXCHANGE};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Consumer};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -194,7 +194,7 @@ pub(super) struct Publication {
     pub(super) exchange: &'static str,
     pub(super) key: String,
     pub(super) body: Arc<Vec<u8>>,
-    pub(super) id: Option<String>,
+    pub(super) marks: Marks,
 }
 
 /// What was published and is not confirmed.
@@ -258,13 +258,18 @@ impl Press {
 }
 
 async fn publish(channel: Channel, what: Publication) -> Published {
-    let Publication { exchange, key, body, id, .. } = what;
+    let Publication { exchange, key, body, marks: Marks { id, attempt }, .. } = what;
     let mandatory = exchange.is_empty();
     let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
     let mut properties =
         BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
     if let Some(id) = id {
         properties = properties.with_message_id(id.into());
+    }
+    if let Some(attempt) = attempt {
+        let mut headers = FieldTable::default();
+        headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
+        properties = properties.with_headers(headers);
     }
     let sent =
         channel.basic_publish(exchange.into(), key.as_str().into(), options, &body, properties);

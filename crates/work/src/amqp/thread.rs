@@ -121,12 +121,30 @@ pub(super) enum For {
     Nobody,
 }
 
+/// What a message says of itself besides its bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Marks {
+    /// Names it: published again it has the same.
+    pub(super) id: Option<String>,
+    /// Number of the attempt that it is the answer of.
+    pub(super) attempt: Option<u32>,
+}
+
+impl Marks {
+    /// Those of an item, or an answer, of this name.
+    pub(super) fn of(wfid: &str, rest: &str) -> Self {
+        // A name of 255 bytes is the longest that goes.
+        let id = Some(format!("{rest}!{wfid}")).filter(|id| id.len() <= 255);
+        Self { id, attempt: None }
+    }
+}
+
 /// Something that is published until it is safe.
 pub(super) struct Outgoing {
     pub(super) exchange: &'static str,
     pub(super) key: String,
     pub(super) body: Arc<Vec<u8>>,
-    pub(super) id: Option<String>,
+    pub(super) marks: Marks,
     pub(super) why: For,
 }
 
@@ -384,10 +402,13 @@ impl Thread {
             // There is no other way than the queue.
             Wish::Collect => {}
             Wish::Tell(ticket, status) => self.tell(ticket, &status),
-            Wish::Send(ticket, job) => match self.flaw(&job) {
-                Some(refused) => self.news.push(Event::Sent { ticket, job: Err(refused) }),
-                None => self.publish("", job.queue, job.item, None, For::Sent(ticket)),
-            },
+            Wish::Send(ticket, job) => {
+                if let Some(refused) = self.flaw(&job) {
+                    return self.news.push(Event::Sent { ticket, job: Err(refused) });
+                }
+                let marks = Marks::of(&job.wfid, &job.identity);
+                self.publish("", job.queue, job.item, marks, For::Sent(ticket));
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use super::lines::{Came, Of};
 use super::link::{Link, words};
 use super::tasks::{self, Parts, Publication, Published, Teller};
-use super::thread::{Answer, Connected, For, GOOD, Hand, Input, Outgoing, Part, RECONNECT, Thread};
+use super::thread::{
+    Answer, Connected, For, GOOD, Hand, Input, Marks, Outgoing, Part, RECONNECT, Thread,
+};
 use crate::broker::Event;
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, Steer, Subject};
 use crate::wire::{self, CONTROL_EXCHANGE, Cancel, Incoming};
@@ -178,7 +180,13 @@ impl Thread {
             Ok(Incoming::Cancel(cancel)) => {
                 if !self.cancel(&cancel) {
                     // Whoever has it may be elsewhere.
-                    self.publish(CONTROL_EXCHANGE, String::new(), body, None, For::Nobody);
+                    self.publish(
+                        CONTROL_EXCHANGE,
+                        String::new(),
+                        body,
+                        Marks::default(),
+                        For::Nobody,
+                    );
                 }
                 let most = self.most();
                 self.lines.acknowledge(number, most);
@@ -211,15 +219,14 @@ impl Thread {
     pub(super) fn send_answer(
         &mut self,
         job: JobId,
-        answer: Vec<u8>,
+        (answer, attempt): (Vec<u8>, u32),
         settled: Option<(Lease, Fault)>,
     ) {
         let queue = self.settings.reply_queue.clone();
         let name = crate::item::identity(&answer, usize::MAX).ok().flatten();
-        // A name of 255 bytes is the longest that goes.
-        let id = name.map(|name| format!("{}!{}", name.rest, name.wfid));
-        let id = id.filter(|id| id.len() <= 255);
-        self.publish("", queue, answer, id, For::Answer(job, settled));
+        let marks = name.map(|name| Marks::of(&name.wfid, &name.rest)).unwrap_or_default();
+        let marks = Marks { attempt: Some(attempt), ..marks };
+        self.publish("", queue, answer, marks, For::Answer(job, settled));
     }
 
     pub(super) fn publish(
@@ -227,12 +234,12 @@ impl Thread {
         exchange: &'static str,
         key: String,
         body: Vec<u8>,
-        id: Option<String>,
+        marks: Marks,
         why: For,
     ) {
         self.tokens += 1;
         let body = Arc::new(body);
-        self.outgoing.insert(self.tokens, Outgoing { exchange, key, body, id, why });
+        self.outgoing.insert(self.tokens, Outgoing { exchange, key, body, marks, why });
         self.push(self.tokens);
     }
 
@@ -244,7 +251,7 @@ impl Thread {
                 exchange: out.exchange,
                 key: out.key.clone(),
                 body: Arc::clone(&out.body),
-                id: out.id.clone(),
+                marks: out.marks.clone(),
             });
         }
     }

@@ -208,7 +208,8 @@ impl Tx<'_> {
         let answer = if job.answered { None } else { self.last_output(job)? };
         let by = "SELECT t.id FROM attempt a JOIN taker t ON t.id = a.taker WHERE a.id = ?1";
         let by = self.first(by, [job.attempt], |row| row.get(0).map(TakerId))?;
-        Ok(Applied::Finished { job: job.id, fault: job.subject.fault, answer, by })
+        let (fault, attempt) = (job.subject.fault, job.tries);
+        Ok(Applied::Finished { job: job.id, fault, answer, attempt, by })
     }
 
     /// Returns a job's queue and its item, where that is what was submitted.
@@ -218,9 +219,10 @@ impl Tx<'_> {
         Ok(is_whole.then_some((job.queue, stored.bytes)))
     }
 
-    /// Returns what is to be sent to a job's sender.
-    pub(crate) fn answer_of(&self, job: JobId) -> Result<Option<Vec<u8>>, Stop> {
-        self.last_output(&self.job(job)?)
+    /// Returns what is to be sent to a job's sender, and the number of the attempt that it is of.
+    pub(crate) fn answer_of(&self, job: JobId) -> Result<Option<(Vec<u8>, u32)>, Stop> {
+        let job = self.job(job)?;
+        Ok(self.last_output(&job)?.map(|answer| (answer, job.tries)))
     }
 
     /// Tells whether a job rests, or its lock is somebody's.
