@@ -1,5 +1,6 @@
 //! A failing system call anywhere in an item's life: in the keeper's, in the worker's loop's, and in
-//! the thread's that has the store.
+//! the thread's that has the store, there also where another user drops the items and another exo takes
+//! the answers.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -149,4 +150,9 @@ fn whichever_call_of_the_store_s_thread_with_one_process_an_item_fails_each_is_s
 #[test]
 fn whichever_call_of_the_store_s_thread_with_a_persistent_participant_fails_each_is_settled_once() {
     at_many_points(true, Part::Store);
+}
+
+#[test]
+fn whichever_call_fails_what_another_user_dropped_is_answered_once_to_who_takes_the_answers() {
+    at_many_points(true, Part::Folder);
 }

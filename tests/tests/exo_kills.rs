@@ -1,5 +1,6 @@
 //! kill -9 of exo at every system call of an item's life: of the keeper's, of the worker's loop's,
-//! and of the thread's that has the store.
+//! and of the thread's that has the store, there also where another user drops the items and another
+//! exo takes the answers.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -62,4 +63,9 @@ fn wherever_the_store_s_thread_of_one_process_for_each_item_is_killed_each_item_
 #[test]
 fn wherever_the_store_s_thread_of_a_persistent_participant_is_killed_each_item_is_settled_once() {
     at_many_points(true, Part::Store);
+}
+
+#[test]
+fn wherever_exo_is_killed_what_another_user_dropped_is_answered_once_to_who_takes_the_answers() {
+    at_many_points(true, Part::Folder);
 }

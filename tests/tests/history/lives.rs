@@ -2,7 +2,7 @@
 //! that kill their participant. Whose system calls are traced or injected with faults: one of the
 //! keeper, the worker's loop, and the thread that has the store.
 
-use super::{Sender, adds_up, progress};
+use super::{Sender, adds_up, all_taken, consumer, each_was_taken, progress};
 use crate::host::{Exo, SOON, Site, children, lines, name_of};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -77,6 +77,8 @@ pub(crate) enum Part {
     Loop,
     /// The thread that has the store.
     Store,
+    /// The same, where another user drops the items, and another exo takes the answers.
+    Folder,
 }
 
 /// From when on.
@@ -91,7 +93,10 @@ pub(crate) enum From {
 /// Returns from when on a part's calls are looked at.
 pub(crate) fn from(part: Part) -> From {
     // The thread does nothing before its store is open.
-    if part == Part::Store { From::Idle } else { From::Birth }
+    match part {
+        Part::Keeper | Part::Loop => From::Birth,
+        Part::Store | Part::Folder => From::Idle,
+    }
 }
 
 /// Returns the system calls of a life that nobody disturbs.
@@ -139,6 +144,8 @@ pub(crate) fn sweep(
 pub(crate) struct Life {
     pub(crate) site: Site,
     sender: Sender,
+    /// Who takes the answers.
+    consumer: Option<Exo>,
     exo: Exo,
 }
 
@@ -147,6 +154,10 @@ impl Life {
     #[track_caller]
     pub(crate) fn begin(site: Site, part: Part, from: From, trace: &Path, rules: &[&str]) -> Self {
         let mut sender = Sender::new(&site);
+        let consumer = (part == Part::Folder).then(|| {
+            let folder = consumer(&site);
+            site.spawn(site.command(&[]).current_dir(folder))
+        });
         let exo = match (part, from) {
             (Part::Keeper, From::Birth) => {
                 sender.submit(&ITEMS);
@@ -173,26 +184,30 @@ impl Life {
                 let pid = match part {
                     Part::Keeper => exo.pid(),
                     Part::Loop => exo.worker(),
-                    Part::Store => thread(exo.worker()),
+                    Part::Store | Part::Folder => thread(exo.worker()),
                 };
                 calls::trace(pid, trace, rules);
-                sender.submit(&ITEMS);
+                if part == Part::Folder {
+                    sender.drop(&site, &ITEMS);
+                } else {
+                    sender.submit(&ITEMS);
+                }
                 exo
             }
         };
-        Self { site, sender, exo }
+        Self { site, sender, consumer, exo }
     }
 
     fn are_done(&self) -> bool {
-        progress(&self.site.join("store")) == (ITEMS.len() as u64, 0)
+        let (store, count) = (self.site.join("store"), ITEMS.len() as u64);
+        progress(&store) == (count, 0) && (self.consumer.is_none() || all_taken(&store, count))
     }
 
     /// Lives on until all items are settled, then is told to end. Returns how exo ended.
     #[track_caller]
     pub(crate) fn live(&mut self, context: &str) -> ExitStatus {
-        let over = holds_within(Duration::from_secs(60), || {
-            !self.exo.is_running() || progress(&self.site.join("store")) == (4, 0)
-        });
+        let over =
+            holds_within(Duration::from_secs(60), || !self.exo.is_running() || self.are_done());
         assert!(over, "{context}: {}", self.story());
         if self.exo.is_running() {
             let _ = linux::signal::kill(self.exo.pid(), 15);
@@ -230,8 +245,13 @@ impl Life {
 
     /// Everything is as it should be at the end.
     #[track_caller]
-    pub(crate) fn examine(&self, context: &str) {
-        adds_up(&self.sender, &self.site.join("store"), TRIES, context);
+    pub(crate) fn examine(&mut self, context: &str) {
+        let store = self.site.join("store");
+        self.sender.find_dropped(&store, context);
+        adds_up(&self.sender, &store, TRIES, context);
+        if self.consumer.is_some() {
+            each_was_taken(&store, context);
+        }
         let did = lines(&self.site.join("did/list"));
         for wfid in ITEMS {
             let runs = did.iter().filter(|line| line.starts_with(wfid)).count();

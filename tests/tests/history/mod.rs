@@ -6,20 +6,23 @@
 pub(crate) mod killer;
 pub(crate) mod lives;
 
-use crate::host::{Site, item};
+use crate::host::{QUICK, Site, item};
 use exo::worker::Clocks;
 use machine::work::{Fault, Kind, State};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::scratch::script;
 use work::read::Attempt;
 use work::{Applied, Change, JobId, NewJob, Place, Reader, Safety, Store};
 
 /// Queue in which the answers are found.
 const ANSWERS: &str = "answers";
+/// Somebody who is neither exo nor a participant, nor has an account.
+const STRANGER: u32 = 54_321;
 /// Submitted in one commit.
 const AT_ONCE: usize = 500;
 
@@ -27,6 +30,8 @@ const AT_ONCE: usize = 500;
 pub(crate) struct Sender {
     store: Store,
     jobs: Vec<(JobId, String)>,
+    /// Processes whose items were dropped, and became jobs whose numbers are not known yet.
+    dropped: Vec<String>,
 }
 
 impl Sender {
@@ -45,7 +50,7 @@ impl Sender {
             let mut chown = Command::new("chown");
             assert!(chown.args(["-R", "daemon:"]).arg(folder).status().unwrap().success());
         }
-        Self { store, jobs: Vec::new() }
+        Self { store, jobs: Vec::new(), dropped: Vec::new() }
     }
 
     /// Submits items of these processes to the queue `p`.
@@ -69,6 +74,37 @@ impl Sender {
         }
     }
 
+    /// Drops items of these processes as another user does, for the queue `p`.
+    #[track_caller]
+    pub(crate) fn drop<T: AsRef<str>>(&mut self, site: &Site, wfids: &[T]) {
+        for wfid in wfids {
+            let wfid = wfid.as_ref();
+            let its_item = item(wfid, "{\"x\":1.0}");
+            let text = format!("{{\"skynet\":1,\"item\":{its_item},\"reply-to\":\"{ANSWERS}\"}}");
+            site.drop_of(STRANGER, "p", text.as_bytes());
+            self.dropped.push(wfid.to_owned());
+        }
+    }
+
+    /// Finds the jobs of what was dropped: one for each item, of the user who dropped it.
+    #[track_caller]
+    pub(crate) fn find_dropped(&mut self, store: &Path, context: &str) {
+        let reader = Reader::open(&Place::new(store)).unwrap();
+        // Nobody but root can give a file to another.
+        let own = fs::metadata("/proc/self").unwrap().uid();
+        let owner = Some(if own == 0 { STRANGER } else { own });
+        let mut jobs = HashMap::<_, Vec<_>>::new();
+        for job in reader.jobs(Some("p"), None, u32::MAX).unwrap() {
+            jobs.entry(job.wfid.clone()).or_default().push(job);
+        }
+        for wfid in self.dropped.drain(..) {
+            let its = jobs.remove(&wfid).unwrap_or_default();
+            let [job] = &its[..] else { panic!("{context}: {wfid} became {its:?}") };
+            assert_eq!(job.owner, owner, "{context}: {job:?}");
+            self.jobs.push((job.id, wfid));
+        }
+    }
+
     /// Returns how many were submitted.
     pub(crate) fn count(&self) -> usize {
         self.jobs.len()
@@ -79,6 +115,33 @@ impl Sender {
 fn job(queue: &str, item: Vec<u8>) -> Box<NewJob> {
     let job = NewJob::from_item(queue, item, 1 << 20, "").unwrap();
     Box::new(NewJob { reply_to: Some(ANSWERS.to_owned()), ..job })
+}
+
+/// Makes a service directory whose exo takes the answers and does nothing with them.
+pub(crate) fn consumer(site: &Site) -> PathBuf {
+    let folder = site.join(ANSWERS);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("exo.yaml"), format!("{QUICK}command: ./work\ntries: 20\n")).unwrap();
+    script(&folder.join("work"), "#!/bin/sh\nexec cat >/dev/null\n");
+    folder
+}
+
+/// Tells whether so many answers were taken, and none is left.
+pub(crate) fn all_taken(store: &Path, count: u64) -> bool {
+    progress_of_each(store).remove(ANSWERS).unwrap_or_default() == (count, 0)
+}
+
+/// Proves that each answer was done by whoever takes them.
+#[track_caller]
+pub(crate) fn each_was_taken(store: &Path, context: &str) {
+    let reader = Reader::open(&Place::new(store)).unwrap();
+    for job in reader.jobs(Some(ANSWERS), None, u32::MAX).unwrap() {
+        let end = (job.subject.state, job.subject.fault);
+        assert_eq!(end, (State::Stop, Fault::NONE), "{context}: {job:?}");
+        let attempts = reader.attempts(job.id).unwrap();
+        let done = attempts.iter().filter(|attempt| attempt.fault == Some(Fault::NONE));
+        assert_eq!(done.count(), 1, "{context}: {attempts:?}");
+    }
 }
 
 /// What became of many items.

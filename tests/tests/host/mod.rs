@@ -10,7 +10,7 @@ use machine::work::State;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -140,12 +140,21 @@ impl Site {
     /// begins with a dot, then renamed.
     #[track_caller]
     pub(crate) fn drop_into(&self, queue: &str, bytes: &[u8]) {
+        self.drop_of(fs::metadata("/proc/self").unwrap().uid(), queue, bytes);
+    }
+
+    /// As [`Self::drop_into`], a file of another user where we may make one.
+    #[track_caller]
+    pub(crate) fn drop_of(&self, owner: u32, queue: &str, bytes: &[u8]) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = self.join("spool").join(queue);
         until(SOON, || folder.is_dir());
         let hidden = folder.join(format!(".{name}"));
         fs::write(&hidden, bytes).unwrap();
+        if fs::metadata(&hidden).unwrap().uid() == 0 {
+            chown(&hidden, Some(owner), None).unwrap();
+        }
         fs::rename(&hidden, folder.join(name)).unwrap();
     }
 
