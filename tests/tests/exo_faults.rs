@@ -11,7 +11,7 @@ use history::lives::{Life, Part, from, points, site, sweep};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use testkit::calls::Call;
+use testkit::calls::{self, Call};
 
 /// Points of each part that are tried when `SKYNET_LONG` does not ask for all.
 const SPREAD: usize = 12;
@@ -155,4 +155,25 @@ fn whichever_call_of_the_store_s_thread_with_a_persistent_participant_fails_each
 #[test]
 fn whichever_call_fails_what_another_user_dropped_is_answered_once_to_who_takes_the_answers() {
     at_many_points(true, Part::Folder);
+}
+
+/// Lets each of the first calls of these names fail.
+fn fails_at_each(names: &[&str]) {
+    const FIRST: usize = 24;
+    let mut all = points(true, Part::Folder);
+    all.retain(|point| names.contains(&&*point.0));
+    assert!(all.len() > 4, "{all:?}");
+    calls::each_at_once(&all[..all.len().min(FIRST)], |point| {
+        fails_at(true, Part::Folder, point);
+    });
+}
+
+#[test]
+fn a_dropped_file_that_cannot_be_looked_at_for_a_moment_is_taken_all_the_same() {
+    fails_at_each(&["lstat", "newfstatat", "statx"]);
+}
+
+#[test]
+fn who_cannot_let_go_of_the_store_s_lock_for_a_moment_keeps_no_other_exo_waiting() {
+    fails_at_each(&["flock"]);
 }

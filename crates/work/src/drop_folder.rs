@@ -140,7 +140,7 @@ impl DropFolder {
         collected: &mut Collected,
     ) -> Result<Option<PathBuf>, Trouble> {
         let path = entry.path();
-        let Ok(found) = fs::symlink_metadata(&path) else { return Ok(None) };
+        let Some(found) = self.find(&path)? else { return Ok(None) };
         if !is_plain(&found) {
             // A folder that is not empty stays: it is not ours to search.
             let gone = if found.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
@@ -167,6 +167,16 @@ impl DropFolder {
         }
     }
 
+    /// Looks what a file is; `None` = it is gone. One that is there and cannot be looked at is looked
+    /// for again: nobody tells of it a second time.
+    fn find(&self, path: &Path) -> Result<Option<Metadata>, Trouble> {
+        match fs::symlink_metadata(path) {
+            Ok(found) => Ok(Some(found)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(self.trouble("look at", path, e)),
+        }
+    }
+
     fn record(
         &self,
         path: &Path,
@@ -174,7 +184,7 @@ impl DropFolder {
         collected: &mut Collected,
     ) -> Result<(), Trouble> {
         // It was looked at under a name that others could change; now it is not.
-        let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+        let Some(found) = self.find(path)? else { return Ok(()) };
         if !is_plain(&found) {
             self.remove(path)?;
             return self.note(path, &found, store, collected);

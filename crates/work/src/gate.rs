@@ -3,7 +3,11 @@
 use crate::place::{Place, open_file};
 use crate::trouble::Trouble;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
+
+/// How often it is tried to let go of a lock.
+const LEAVING: u32 = 10;
 
 /// The two locks of a store, open.
 pub(crate) struct Gate {
@@ -26,11 +30,24 @@ impl Gate {
         let io = |e| Trouble::io("lock", &self.path, e);
         self.turn.lock().map_err(io)?;
         let entered = self.lock.lock();
-        let left = self.turn.unlock();
+        let left = leave(&self.turn);
         let entered = entered.map(|()| Entered { gate: self }).map_err(io)?;
         left.map_err(io)?;
         Ok(entered)
     }
+}
+
+/// Lets go of a lock. flock(2) fails on no open file but for want of memory: somebody may wait for the
+/// lock, and would until we write next.
+fn leave(lock: &File) -> io::Result<()> {
+    let mut left = lock.unlock();
+    for _ in 1..LEAVING {
+        if left.is_ok() {
+            break;
+        }
+        left = lock.unlock();
+    }
+    left
 }
 
 /// Nobody else writes while this lives.
@@ -40,7 +57,7 @@ pub(crate) struct Entered<'a> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        // flock(2) fails on no open file but for want of memory, and closing it ends it too.
-        let _ = self.gate.lock.unlock();
+        // Closing it ends it, too.
+        let _ = leave(&self.gate.lock);
     }
 }
