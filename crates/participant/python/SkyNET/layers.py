@@ -1,15 +1,24 @@
 """Configuration and environment of a participant: several files and exo.yaml, the later the nearer.
 
+Configuration:
+
     SITE/skynet.conf            the site's
     FILE                        the participant's own: one that is named, or NAME.conf beside the code
     *.conf of include_dir       as the section [skynet] says
     SITE/NAME.conf              the site's for this participant
     config of exo.yaml          objects are sections
+
+Environment:
+
+    environment of exo.yaml     what exo sets
+    SITE/skynet.env             the site's, who has the last word: passwords stand there
+    SITE/NAME.env               the site's for this participant
 """
 
 import configparser
 import glob
 import os
+import time
 from typing import Any, Dict, List, Optional
 
 from skynet import exact
@@ -101,6 +110,7 @@ def _text(value: Any) -> str:
 
 def environment(name: str, site: str) -> None:
     """Sets what the site's files have for all participants and for this one, `NAME=VALUE` a line."""
+    zone = os.environ.get("TZ")
     for file in ("skynet.env", f"{name}.env"):
         path = os.path.join(site, file)
         try:
@@ -111,6 +121,9 @@ def environment(name: str, site: str) -> None:
             pass
         except OSError as error:
             say(f"warning: unable to read {path}: {error}; passed over")
+    if os.environ.get("TZ") != zone:
+        # Python looked at it when it began.
+        time.tzset()
 
 
 def _set(file: str, number: int, line: str) -> None:

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import skynet
@@ -217,6 +218,8 @@ class Layers(unittest.TestCase):
 
     def test_variables_come_from_the_files_of_the_site(self):
         before = dict(os.environ)
+        # As exo.yaml has them.
+        os.environ.update(TEST_A="exo", TEST_D="exo")
         with tempfile.TemporaryDirectory() as site:
             with open(os.path.join(site, "skynet.env"), "w") as out:
                 out.write("# c\n\nTEST_A=1\nexport TEST_B=\"2 3\"\nTEST_C=1\nnothing\nSKYNET_WFID=x\n")
@@ -224,11 +227,27 @@ class Layers(unittest.TestCase):
                 out.write("TEST_C=2\n")
             try:
                 layers.environment("p", site)
-                names = ("TEST_A", "TEST_B", "TEST_C", "SKYNET_WFID")
-                self.assertEqual([os.environ.get(n) for n in names], ["1", "2 3", "2", before.get("SKYNET_WFID")])
+                names = ("TEST_A", "TEST_B", "TEST_C", "TEST_D", "SKYNET_WFID")
+                expected = ["1", "2 3", "2", "exo", before.get("SKYNET_WFID")]
+                self.assertEqual([os.environ.get(n) for n in names], expected)
             finally:
                 os.environ.clear()
                 os.environ.update(before)
+
+    def test_a_time_zone_holds_at_once(self):
+        before = dict(os.environ)
+        with tempfile.TemporaryDirectory() as site:
+            try:
+                for line, name, offset in (("TZ=ABC-5:30\n", "ABC", 19800), ("TZ=\"DEF+2\"\n", "DEF", -7200)):
+                    with open(os.path.join(site, "p.env"), "w") as out:
+                        out.write(line)
+                    layers.environment("p", site)
+                    now = time.localtime(0)
+                    self.assertEqual((time.tzname[0], now.tm_zone, now.tm_gmtoff), (name, name, offset))
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
+                time.tzset()
 
 
 class ByHand(unittest.TestCase):
