@@ -528,12 +528,11 @@ fn what_does_not_end_in_time_is_named_with_what_to_do_and_stays() {
         site.service("deaf", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n");
         site.well(&["start", "deaf"]);
         let said = site.ends(1, &["uninstall", "--now", "--timeout", "100ms", "deaf"]);
-        let pid = site.pids("run").len();
         let dir = site.inside(Place::Participants).join("deaf").display().to_string();
         let advice = format!("; nothing is removed; end it by svc -k {dir}, or wait, and ");
         let is_told = said.starts_with("deaf: FAILED after ") && said.contains(&advice);
         assert!(is_told && said.contains(": not down within 100ms; it runs, pid "), "{said}");
-        assert_eq!((pid, installed(&site)), (1, vec!["deaf".to_owned()]));
+        assert!(site.dir("deaf").exists() && !site.pids("run").is_empty());
         let killed = run_within(site::SOON, &mut site.command(program("svc"), &["-k", &dir]));
         assert_eq!(killed.code, Some(0), "{killed:?}");
         site.well(&["wait", "--state", "finished", "deaf"]);
