@@ -85,6 +85,23 @@ enum Verb {
 }
 
 impl Verb {
+    /// Tells whether it only looks, or stops something: that must be possible whatever is wrong with the
+    /// site's files.
+    fn is_harmless(&self) -> bool {
+        matches!(
+            self,
+            Self::List(_)
+                | Self::Status(_)
+                | Self::Top(_)
+                | Self::Log(_)
+                | Self::Stop(_)
+                | Self::Halt(_)
+                | Self::Drain(_)
+                | Self::Cancel(_)
+                | Self::Wait(_)
+        )
+    }
+
     fn run(&self, here: &Here) -> Answer {
         match self {
             Self::List(args) => list::run(args, here),
@@ -160,7 +177,8 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
         Ok(cli) => {
             let screen = Screen::here(cli.color);
             let whose = if cli.system { Whose::System } else { Whose::Callers };
-            match (Here::find(whose, screen), &cli.verb) {
+            let find = if cli.verb.is_harmless() { Here::find_leniently } else { Here::find };
+            match (find(whose, screen), &cli.verb) {
                 (Ok(here), verb) => verb.run(&here),
                 // What hinders the others is what these are for.
                 (Err(failure), Verb::Check(args)) => {

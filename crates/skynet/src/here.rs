@@ -3,7 +3,7 @@
 use crate::failure::{Failure, warn};
 use crate::screen::Screen;
 use exo::GROUP;
-use exo::config::{self, Places, Whose};
+use exo::config::{self, Loader, Places, Whose};
 use std::path::{Path, PathBuf};
 use sys::account;
 use sys::linux::ids;
@@ -19,6 +19,8 @@ pub struct Here {
     pub site: config::Site,
     /// Whose it is.
     pub whose: Whose,
+    /// Something is wrong with its configuration, which counts as far as it goes.
+    pub is_lenient: bool,
     /// Who we are.
     pub uid: u32,
     /// The folder of our programs, as far as they lie beside this one.
@@ -34,10 +36,40 @@ impl Here {
     /// Its configuration cannot be used.
     pub fn find(whose: Whose, screen: Screen) -> Result<Self, Failure> {
         let site = config::site(whose)?;
+        Ok(Self::with(site, whose, screen))
+    }
+
+    /// The same for whoever only looks, or stops something: what is wrong with the site's files is said,
+    /// and the rest of them holds.
+    ///
+    /// # Errors
+    /// Where its folders are is not known.
+    pub fn find_leniently(whose: Whose, screen: Screen) -> Result<Self, Failure> {
+        let (site, trouble) = config::site_as_far_as_it_goes(whose)?;
+        let here = Self::with(site, whose, screen);
+        let Some(first) = trouble.lines.first() else { return Ok(here) };
+        let more = match trouble.lines.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        warn(&format!("{first}{more}; going on with what can be read, see skynet check"));
+        Ok(Self { is_lenient: true, ..here })
+    }
+
+    fn with(site: config::Site, whose: Whose, screen: Screen) -> Self {
         for warning in &site.warnings {
             warn(warning);
         }
-        Ok(Self { site, whose, uid: euid(), programs: programs(), screen })
+        Self { site, whose, is_lenient: false, uid: euid(), programs: programs(), screen }
+    }
+
+    /// Returns what reads the configurations of participants.
+    ///
+    /// # Errors
+    /// Where the site's files are is not known.
+    pub fn loader(&self) -> Result<Loader, Failure> {
+        let loader = if self.is_lenient { Loader::lenient } else { Loader::new };
+        Ok(loader(self.whose)?)
     }
 
     /// Returns its folders.

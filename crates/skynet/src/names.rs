@@ -134,6 +134,7 @@ mod tests {
             is_linked: false,
             is_participant: true,
             whose: Whose::Callers,
+            is_lenient: false,
         };
         ["resize", "resize-small", "sizer", "we[ir]d"].map(service).into()
     }

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::here::Here;
-use exo::config::{self, Loaded, OWN_FILE, Whose};
+use exo::config::{self, Loaded, Loader, OWN_FILE, Whose};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -54,6 +54,8 @@ pub struct Service {
     pub is_participant: bool,
     /// Of whose instance it is.
     pub whose: Whose,
+    /// Of the site's files counts what can be read.
+    pub is_lenient: bool,
 }
 
 impl Service {
@@ -80,6 +82,9 @@ impl Service {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn load(&self) -> Result<Loaded, Failure> {
+        if self.is_lenient {
+            return Ok(Loader::lenient(self.whose)?.load(&self.dir)?);
+        }
         if self.whose == Whose::System && euid() != 0 {
             // Its accounts are settled by root.
             return Ok(config::read(&self.dir, self.whose)?);
@@ -131,7 +136,8 @@ fn directory(path: &Path) -> Option<Id> {
 
 fn found(here: &Here, name: String, dir: PathBuf, origin: Origin) -> Service {
     let is_participant = dir.join(OWN_FILE).exists();
-    Service { name, dir, origin, is_linked: false, is_participant, whose: here.whose }
+    let (whose, is_lenient) = (here.whose, here.is_lenient);
+    Service { name, dir, origin, is_linked: false, is_participant, whose, is_lenient }
 }
 
 /// Lists what a folder has; what svscan passes over is passed over here, too.

@@ -108,12 +108,18 @@ impl Loader {
     /// # Errors
     /// Where they are is not known.
     pub fn new(whose: Whose) -> Result<Self, Trouble> {
-        let places = Places::of(whose)?;
-        let mut reading = Reading::default();
-        let mut site = Draft::new(&places, Path::new("/"));
-        for path in reading.site_files(&places) {
-            reading.lay(&mut site, &path, Scope::Site);
-        }
+        Reading::default().site(whose).map(|(_, site, reading)| Self { site, reading })
+    }
+
+    /// The same for whoever only looks, or stops something: what is wrong with these files hinders
+    /// nobody, see [`site_as_far_as_it_goes`].
+    ///
+    /// # Errors
+    /// As [`Loader::new`].
+    pub fn lenient(whose: Whose) -> Result<Self, Trouble> {
+        let (_, site, reading) = Reading::lenient().site(whose)?;
+        // It was told where the site was read; a participant's own file is read strictly.
+        let reading = Reading { warnings: reading.warnings, ..Reading::default() };
         Ok(Self { site, reading })
     }
 
@@ -164,25 +170,35 @@ pub struct Site {
 /// # Errors
 /// As [`load`].
 pub fn site(whose: Whose) -> Result<Site, Trouble> {
-    let mut places = Places::of(whose)?;
-    let mut reading = Reading::default();
-    let mut draft = Draft::new(&places, Path::new("/"));
-    for path in reading.site_files(&places) {
-        reading.lay(&mut draft, &path, Scope::Site);
-    }
-    if !reading.trouble.lines.is_empty() {
-        return Err(reading.trouble);
-    }
+    let (site, trouble) = finish_site(Reading::default().site(whose)?)?;
+    if trouble.lines.is_empty() { Ok(site) } else { Err(trouble) }
+}
+
+/// Reads the same for whoever only looks, or stops something: of what is wrong with a file the rest
+/// of it holds, and a file that root does not trust is none. Returns also what is wrong.
+///
+/// # Errors
+/// Where the folders are is not known.
+pub fn site_as_far_as_it_goes(whose: Whose) -> Result<(Site, Trouble), Trouble> {
+    finish_site(Reading::lenient().site(whose)?)
+}
+
+fn finish_site(read: (Places, Draft, Reading)) -> Result<(Site, Trouble), Trouble> {
+    let (mut places, mut draft, Reading { trouble, warnings, .. }) = read;
     let services = std::mem::take(&mut draft.services);
     let notice = std::mem::take(&mut draft.notice);
-    let settings = draft.finish_site();
-    let settings =
-        settings.map_err(|problems| Trouble::in_file(Path::new(SITE_FILE), b"", problems))?;
+    let settings = match draft.finish_site() {
+        Ok(settings) => settings,
+        // What is wrong with the files comes first.
+        Err(_) if !trouble.lines.is_empty() => return Err(trouble),
+        Err(problems) => return Err(Trouble::in_file(Path::new(SITE_FILE), b"", problems)),
+    };
     places.store = settings.store;
     places.spool = settings.spool;
     places.run = settings.run;
     let (safety, worker_user, broker) = (settings.safety, settings.worker_user, settings.broker);
-    Ok(Site { places, safety, broker, worker_user, services, notice, warnings: reading.warnings })
+    let site = Site { places, safety, broker, worker_user, services, notice, warnings };
+    Ok((site, trouble))
 }
 
 /// Reads one file as one of the site's; returns what is not as it should be.
@@ -190,7 +206,7 @@ pub fn site(whose: Whose) -> Result<Site, Trouble> {
 /// # Errors
 /// As [`load`].
 pub fn check_site_file(path: &Path) -> Result<Vec<String>, Trouble> {
-    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut reading = Reading::default();
     let mut draft = Draft::new(&Places::of(Whose::Callers)?, Path::new("/"));
     reading.lay(&mut draft, path, Scope::Site);
     if reading.trouble.lines.is_empty() { Ok(reading.warnings) } else { Err(reading.trouble) }
@@ -214,9 +230,25 @@ pub fn read_text(bytes: &[u8], name: &str) -> Result<Settings, Vec<Problem>> {
 struct Reading {
     trouble: Trouble,
     warnings: Vec<String>,
+    /// What is wrong does not keep the rest from being used.
+    is_lenient: bool,
 }
 
 impl Reading {
+    fn lenient() -> Self {
+        Self { is_lenient: true, ..Self::default() }
+    }
+
+    /// Reads the files of a site.
+    fn site(mut self, whose: Whose) -> Result<(Places, Draft, Self), Trouble> {
+        let places = Places::of(whose)?;
+        let mut draft = Draft::new(&places, Path::new("/"));
+        for path in self.site_files(&places) {
+            self.lay(&mut draft, &path, Scope::Site);
+        }
+        Ok((places, draft, self))
+    }
+
     /// Lists the site's files that are there, in their order.
     fn site_files(&mut self, places: &Places) -> Vec<PathBuf> {
         let Some(folder) = &places.config else { return Vec::new() };
@@ -244,8 +276,8 @@ impl Reading {
     /// Lists the names of `*.yaml` in a folder in the order of their bytes.
     fn names(&mut self, folder: &Path) -> errno::Result<Vec<OsString>> {
         let Opened { fd, flaw } = trusted::open_folder(folder)?;
-        if let Some(flaw) = flaw {
-            self.distrust(folder, &flaw);
+        if flaw.is_some_and(|flaw| !self.obeys(folder, &flaw)) {
+            return Ok(Vec::new());
         }
         let mut names = Vec::new();
         directory::for_each(fd.raw(), |name| {
@@ -265,9 +297,13 @@ impl Reading {
             Ok(bytes) => bytes,
             Err(trouble) => return self.trouble.lines.extend(trouble.lines),
         };
-        let problems = match tree::parse(&bytes) {
-            Ok(entries) => draft.lay(&entries, scope, path),
-            Err(problem) => vec![problem],
+        let problems = match tree::parse_beginning(&bytes) {
+            (_, Some(problem)) if !self.is_lenient => vec![problem],
+            (entries, problem) => {
+                let mut problems = draft.lay(&entries, scope, path);
+                problems.extend(problem);
+                problems
+            }
         };
         self.trouble.lines.extend(Trouble::in_file(path, &bytes, problems).lines);
     }
@@ -277,8 +313,9 @@ impl Reading {
             Errno(sys::linux::file::flags::EINVAL) => Trouble::reading(path, "not a regular file"),
             why => Trouble::reading(path, why),
         })?;
-        if let Some(flaw) = &opened.flaw {
-            self.distrust(path, flaw);
+        if opened.flaw.as_ref().is_some_and(|flaw| !self.obeys(path, flaw)) {
+            // That is told already.
+            return Err(Trouble::default());
         }
         let mut bytes = vec![0; LARGEST + 1];
         let len = fd::read_at(opened.fd.raw(), &mut bytes, 0)
@@ -290,13 +327,15 @@ impl Reading {
         Ok(bytes)
     }
 
-    /// Root obeys nobody else; others are warned.
-    fn distrust(&mut self, path: &Path, flaw: &trusted::Flaw) {
+    /// Root obeys nobody else, and others are warned. Tells whether it is to be read all the same, if
+    /// only so that everything that is wrong is told at once.
+    fn obeys(&mut self, path: &Path, flaw: &trusted::Flaw) -> bool {
         if euid() == 0 {
             self.trouble.lines.extend(Trouble::reading(path, format!("not trusted: {flaw}")).lines);
-        } else {
-            self.warnings.push(format!("{} is read all the same: {flaw}", path.display()));
+            return !self.is_lenient;
         }
+        self.warnings.push(format!("{} is read all the same: {flaw}", path.display()));
+        true
     }
 }
 

@@ -484,7 +484,7 @@ fn services(text: &str) -> (Vec<(String, bool, usize)>, Vec<String>) {
     fs::write(scratch.join("etc/skynet.yaml"), "services: {web: {enabled: false}}\n").unwrap();
     fs::write(scratch.join("etc/conf.d/x.yaml"), text).unwrap();
     let places = Places::scratch(scratch.path());
-    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut reading = Reading::default();
     let mut draft = Draft::new(&places, Path::new("/"));
     for path in reading.site_files(&places) {
         reading.lay(&mut draft, &path, Scope::Site);
@@ -551,7 +551,7 @@ fn what_is_wrong_with_a_service_is_told_with_its_place_and_line() {
 fn what_is_wrong_is_told_with_its_line_of_the_file() {
     let scratch = site();
     fs::write(scratch.join("etc/skynet.yaml"), "keep: 1d\nsafety: [é]\n").unwrap();
-    let mut reading = Reading { trouble: Trouble::default(), warnings: Vec::new() };
+    let mut reading = Reading::default();
     let mut draft = Draft::new(&Places::scratch(scratch.path()), Path::new("/"));
     reading.lay(&mut draft, &scratch.join("etc/skynet.yaml"), Scope::Site);
     let line = &reading.trouble.lines[0];

@@ -49,23 +49,28 @@ pub struct Entry {
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
-    let text = utf8(bytes)?;
+    let (entries, problem) = parse_beginning(bytes);
+    problem.map_or(Ok(entries), Err)
+}
+
+/// Reads a document as far as nothing is wrong with it: the keys that are whole before that, and the
+/// first thing that is wrong.
+#[must_use]
+pub(super) fn parse_beginning(bytes: &[u8]) -> (Vec<Entry>, Option<Problem>) {
     let mut builder = Builder::default();
-    for step in Parser::new_from_str_with_options(text, options()) {
-        match step {
-            Ok((event, span)) => builder.take(event, span)?,
-            Err(why) => {
-                let why_text = why.info().replace('\n', " ");
-                return Err(builder.problem(at(why.marker()), why_text));
-            }
-        }
+    let problem = builder.read(bytes).err();
+    if problem.is_some() {
+        let open = builder.open.into_iter().next();
+        let Some(Open::Map { entries, .. }) = open else { return (Vec::new(), problem) };
+        return (entries, problem);
     }
     match builder.root {
-        None => Ok(Vec::new()),
-        Some(Node { kind: Kind::Map(entries), .. }) => Ok(entries),
-        Some(Node { kind: Kind::Plain(text), .. }) if text.is_empty() => Ok(Vec::new()),
+        None => (Vec::new(), None),
+        Some(Node { kind: Kind::Map(entries), .. }) => (entries, None),
+        Some(Node { kind: Kind::Plain(text), .. }) if text.is_empty() => (Vec::new(), None),
         Some(Node { at, .. }) => {
-            Err(Problem::new(at, "", "keys and values are expected, as in \"instances: 2\""))
+            let why = "keys and values are expected, as in \"instances: 2\"";
+            (Vec::new(), Some(Problem::new(at, "", why)))
         }
     }
 }
@@ -105,6 +110,19 @@ struct Builder {
 }
 
 impl Builder {
+    fn read(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        for step in Parser::new_from_str_with_options(utf8(bytes)?, options()) {
+            match step {
+                Ok((event, span)) => self.take(event, span)?,
+                Err(why) => {
+                    let why_text = why.info().replace('\n', " ");
+                    return Err(self.problem(at(why.marker()), why_text));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Problem> {
         let here = at(&span.start);
         let (anchor, has_tag) = (event.anchor_id(), event.tag().is_some());
@@ -182,5 +200,31 @@ impl Builder {
             })
             .collect();
         Problem::new(at, keys.join("."), why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_broken_text_the_keys_before_that_are_read() {
+        let keys = |text: &str| {
+            let (entries, problem) = parse_beginning(text.as_bytes());
+            let keys: Vec<String> = entries.into_iter().map(|entry| entry.key).collect();
+            (keys.join(" "), problem.is_some())
+        };
+        assert_eq!(keys("run: /r\nstore: /s\n"), ("run store".to_owned(), false));
+        for (text, whole) in [
+            ("run: /r\nstore: [/s\nkeep: 1d\n", "run"),
+            ("run: /r\nservices:\n  web: {a: 1\n", "run"),
+            ("run: /r\nstore: /s\nrun: /s\n", "run store"),
+            ("run: /r\nstore: /s\n&a keep: 1d\n", "run store"),
+            ("[1]\n", ""),
+            ("run\n", ""),
+        ] {
+            assert_eq!(keys(text), (whole.to_owned(), true), "{text:?}");
+        }
+        assert_eq!(parse_beginning(b"run: /r\n\xff").0.len(), 0);
     }
 }

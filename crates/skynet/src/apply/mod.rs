@@ -106,8 +106,8 @@ pub fn agenda(here: &Here, names: &Names) -> Result<Agenda, Failure> {
 fn named(here: &Here, name: &str) -> Service {
     let origin = Origin::Elsewhere;
     let name = name.to_owned();
-    let (dir, whose) = (PathBuf::new(), here.whose);
-    Service { name, dir, origin, is_linked: false, is_participant: false, whose }
+    let (dir, whose, is_lenient) = (PathBuf::new(), here.whose, here.is_lenient);
+    Service { name, dir, origin, is_linked: false, is_participant: false, whose, is_lenient }
 }
 
 fn absence(name: &str, origin: &str, all: &[Service]) -> String {

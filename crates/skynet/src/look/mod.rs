@@ -183,7 +183,7 @@ pub fn see(here: &Here, services: &[Service], at_most: u64) -> Result<Sight, Fai
     let mut supervises: Vec<u32> = all.filter_map(Folder::supervise).collect();
     supervises.sort_unstable();
     let processes = Processes::read(&supervises);
-    let loader = Loader::new(here.whose)?;
+    let loader = here.loader()?;
     let both: Vec<(&Service, Read)> = services.iter().zip(read).collect();
     let mut services = shares::all(&both, |share| {
         share.iter().map(|(service, read)| look_at(service, read, &processes, &loader)).collect()

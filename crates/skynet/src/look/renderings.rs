@@ -38,6 +38,7 @@ fn service(name: &str, pid: u32, seconds: i64) -> Seen {
             is_linked: pid != 0,
             is_participant: false,
             whose: exo::config::Whose::Callers,
+            is_lenient: false,
         },
         is_enabled: pid != 0,
         now: Snapshot { kept: true, half, record: Some(record), life, is_torn: false },

@@ -127,5 +127,6 @@ fn at(dir: PathBuf, all: &[Service]) -> Service {
         origin: Origin::Elsewhere,
         is_linked: false,
         whose: all.first().map_or(Whose::Callers, |service| service.whose),
+        is_lenient: false,
     }
 }

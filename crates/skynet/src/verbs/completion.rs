@@ -145,9 +145,9 @@ fn of_verb(command: Command, verb: &str, whose: Whose) -> Command {
 
 /// Looks at no more than the names that begin as the word does: a shell waits for this.
 fn candidates(verb: &str, word: &OsStr, whose: Whose) -> Vec<CompletionCandidate> {
-    let (Ok(site), Some(word)) = (config::site(whose), word.to_str()) else {
-        return Vec::new();
-    };
+    // What is wrong is told by the verb that is completed.
+    let site = config::site_as_far_as_it_goes(whose);
+    let (Ok((site, _)), Some(word)) = (site, word.to_str()) else { return Vec::new() };
     let places = &site.places;
     let folders = [
         (&places.packaged, Origin::Package),
