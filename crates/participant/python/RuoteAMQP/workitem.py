@@ -2,13 +2,16 @@
 
 import copy
 import json
-from typing import Any, Callable, Dict, Iterator, Optional, Union
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple, Union
 
 from skynet import exact
 
 
 def _plain(value: Any) -> Any:
     return value.as_dict() if isinstance(value, DictAttrProxy) else value
+
+
+_Attach = Callable[[bool], Optional[Dict[str, Any]]]
 
 
 class DictAttrProxy:
@@ -22,60 +25,62 @@ class DictAttrProxy:
     # Any further name would stand in the way of an entry that is called so.
     __slots__ = ("_attach", "_d")
 
-    def __init__(self, d: Dict[str, Any], attach: "Optional[Callable[[], None]]" = None) -> None:
+    def __init__(self, d: Dict[str, Any], attach: "Optional[_Attach]" = None) -> None:
         object.__setattr__(self, "_d", _plain(d))
-        # Puts a dictionary that was not there into its place, once there is something in it.
+        # Finds a dictionary that was not there, or puts one into its place once something is written.
         object.__setattr__(self, "_attach", attach)
 
     def as_dict(self) -> Dict[str, Any]:
         """Returns the dictionary itself."""
-        self._settle()
+        return self._settle(True)
+
+    def _settle(self, is_written: bool = False) -> Dict[str, Any]:
+        if self._attach:
+            # By now somebody else may have put one there.
+            there = self._attach(is_written)
+            if there is not None:
+                object.__setattr__(self, "_d", there)
+                object.__setattr__(self, "_attach", None)
         return self._d
 
-    def _settle(self) -> None:
-        if self._attach:
-            self._attach()
-            object.__setattr__(self, "_attach", None)
-
     def __getattr__(self, name: str) -> Any:
-        value = self._d.get(name)
+        value = self._settle().get(name)
         return DictAttrProxy(value) if isinstance(value, dict) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._settle()
-        self._d[name] = _plain(value)
+        self._settle(True)[name] = _plain(value)
 
     def __delattr__(self, name: str) -> None:
-        if name not in self._d:
+        if name not in self._settle():
             raise AttributeError(name)
         del self._d[name]
 
     def __getitem__(self, key: Any) -> Any:
-        return self._d[key]
+        return self._settle()[key]
 
     __setitem__ = __setattr__
 
     def __delitem__(self, key: Any) -> None:
-        del self._d[key]
+        del self._settle()[key]
 
     def __iter__(self) -> "Iterator[str]":
-        return iter(self._d)
+        return iter(self._settle())
 
     def __contains__(self, key: Any) -> bool:
-        return key in self._d
+        return key in self._settle()
 
     def __repr__(self) -> str:
-        return repr(self._d)
+        return repr(self._settle())
 
     # Copying and pickling ask for names that would all read as None.
     def __copy__(self) -> "DictAttrProxy":
-        return DictAttrProxy(dict(self._d))
+        return DictAttrProxy(dict(self._settle()))
 
     def __deepcopy__(self, memo: Any) -> "DictAttrProxy":
-        return DictAttrProxy(copy.deepcopy(self._d, memo))
+        return DictAttrProxy(copy.deepcopy(self._settle(), memo))
 
     def __reduce__(self) -> Any:
-        return (DictAttrProxy, (self._d,))
+        return (DictAttrProxy, (self._settle(),))
 
 
 class FlowExpressionId:
@@ -176,21 +181,28 @@ class Workitem:
         except TypeError:  # Keys of several kinds have no order.
             return json.dumps(self._h, indent=4, default=repr)
 
-    def _wrapped(self, of: Any, name: str) -> DictAttrProxy:
-        value = of.get(name)
-        if isinstance(value, dict):
-            return DictAttrProxy(value)
-        fresh: Dict[str, Any] = {}
+    def _at(self, path: "Tuple[str, ...]", is_written: bool) -> Optional[Dict[str, Any]]:
+        """Returns the dictionary there; where something is written those on the way are made."""
+        at = self._h
+        for name in path:
+            there = _plain(at.get(name))
+            if not isinstance(there, dict):
+                if not is_written:
+                    return None
+                there = at[name] = {}
+            at = there
+        return at
 
-        def attach() -> None:
-            of[name] = fresh
-
-        return DictAttrProxy(fresh, attach)
+    def _wrapped(self, *path: str) -> DictAttrProxy:
+        there = self._at(path, False)
+        if there is not None:
+            return DictAttrProxy(there)
+        return DictAttrProxy({}, lambda is_written: self._at(path, is_written))
 
     @property
     def fields(self) -> DictAttrProxy:
         """The payload."""
-        return self._wrapped(self._h, "fields")
+        return self._wrapped("fields")
 
     @fields.setter
     def fields(self, fields: Any) -> None:
@@ -199,15 +211,7 @@ class Workitem:
     @property
     def params(self) -> DictAttrProxy:
         """What the process says in the step that called."""
-        fields = self._h.get("fields")
-        if isinstance(fields, dict):
-            return self._wrapped(fields, "params")
-        fresh: Dict[str, Any] = {}
-
-        def attach() -> None:
-            self._h["fields"] = {"params": fresh}
-
-        return DictAttrProxy(fresh, attach)
+        return self._wrapped("fields", "params")
 
     @property
     def result(self) -> Any:
@@ -229,11 +233,11 @@ class Workitem:
 
     def lookup(self, key: str, container_lookup: bool = False) -> Any:
         """Returns the field at `a.b.c`, or None."""
-        at: Any = self._h.get("fields")
+        at: Any = self._at(("fields",), False)
         for part in key.split("."):
             if not isinstance(at, dict) or part not in at:
                 return None
-            at = at[part]
+            at = _plain(at[part])
         return at
 
     lf = lookup
@@ -243,7 +247,10 @@ class Workitem:
         *way, last = key.split(".")
         at = self.fields.as_dict()
         for part in way:
-            at = at.setdefault(part, {})
+            if at.get(part) is None:
+                # What is null reads as missing everywhere else.
+                at[part] = {}
+            at = _plain(at[part])
         at[last] = _plain(value)
 
     @property

@@ -129,6 +129,62 @@ class Items(unittest.TestCase):
         self.assertEqual(Workitem({"fields": {1: 2, "a": 3}}).dump().count("\n"), 5)
 
 
+class Documented(unittest.TestCase):
+    """The interface of items as handlers were promised it, one line after the other."""
+
+    def test_fields_and_params_by_attribute_by_index_and_as_they_are(self):
+        item = Workitem('{"fields":{"a":{"b":{"c":1}},"l":[{"x":1}],"n":null,"params":{"p":{"q":2}}}}')
+        f, whole = item.fields, item.to_h()["fields"]
+        self.assertEqual((f.a.b.c, item.params.p.q, f.params.p.q, f.missing, f.n), (1, 2, 2, None, None))
+        # Lists are plain, and so is what is had by index.
+        self.assertIs(f.l, whole["l"])
+        self.assertEqual((type(f.l[0]), type(f["a"]), type(f.a), type(f.a.b)), (dict, dict, DictAttrProxy, DictAttrProxy))
+        self.assertEqual((list(f), list(f.a)), (["a", "l", "n", "params"], ["b"]))
+        f.a.b.c, f["d"], f.a.e = 3, f.a, {"g": 4}
+        self.assertEqual((whole["a"], whole["d"]), ({"b": {"c": 3}, "e": {"g": 4}}, whole["a"]))
+        self.assertIs(f.as_dict(), whole)
+        self.assertIs(f.a.b.as_dict(), whole["a"]["b"])
+
+    def test_what_is_missing_is_made_once_and_everybody_has_the_same(self):
+        for text in ('{}', '{"fields":{}}', '{"fields":null}', '{"fields":{"params":null}}'):
+            item = Workitem(text)
+            params, more, fields = item.params, item.params, item.fields
+            self.assertEqual((list(params), params.a, "a" in more), ([], None, False))
+            params.a = 1
+            fields.b = 2
+            more.c = 3
+            self.assertEqual(item.to_h(), {"fields": {"params": {"a": 1, "c": 3}, "b": 2}})
+            self.assertEqual((more.a, more["a"], list(params), fields.params.c), (1, 1, ["a", "c"], 3))
+            self.assertIs(params.as_dict(), item.to_h()["fields"]["params"])
+
+    def test_lookup_and_set_field_go_through_whatever_is_there(self):
+        item = Workitem('{"fields":{"a":{"b":1},"n":null,"l":[1]}}')
+        item.fields.as_dict()["w"] = item.fields.a
+        self.assertEqual([item.lookup(key) for key in ("a.b", "a", "w.b", "n", "n.x", "l.0", "gone.x")], [1, {"b": 1}, 1, None, None, None, None])
+        for key in ("a.c", "w.d", "n.x.y", "new.x"):
+            item.set_field(key, key)
+            self.assertEqual(item.lookup(key), key)
+        self.assertEqual(item.fields.a.as_dict(), {"b": 1, "c": "a.c", "d": "w.d"})
+        item.set_field("copy", item.fields.a)
+        self.assertIs(item.to_h()["fields"]["copy"], item.to_h()["fields"]["a"])
+        with self.assertRaises(TypeError):
+            item.set_field("l.x", 1)
+
+    def test_dup_dump_and_the_ways_to_make_one(self):
+        item = Workitem(ITEM)
+        other = item.dup()
+        self.assertEqual((type(other), other == item, other.to_h() == item.to_h()), (Workitem, True, True))
+        other.params.unit = other.fields.ev.items[1]["x"] = 2
+        self.assertEqual((item.params.unit, item.lookup("ev.items")[1]["x"]), ("MB", 1.5))
+        self.assertEqual(item.dump(), json.dumps(json.loads(ITEM), sort_keys=True, indent=4))
+        self.assertEqual(Workitem(item.fields).to_h(), item.to_h()["fields"])
+
+    def test_the_rest_stands_at_the_top_of_the_item(self):
+        item = Workitem('{"error":{"message":"m"},"trace":["t"],"wf_name":"w","fields":{"__timed_out__":[1],"__result__":false}}')
+        self.assertEqual((item.error, item.trace, item.wf_name), ({"message": "m"}, ["t"], "w"))
+        self.assertEqual((item.timed_out, item.result, item.participant_name, item.wfid), ([1], False, None, None))
+
+
 class Errors(unittest.TestCase):
     def test_the_text_of_an_exception_has_what_its_kind_knows(self):
         class Odd(Exception):
