@@ -182,6 +182,35 @@ fn an_exo_that_finds_fault_with_the_configuration_replaces_none() {
     site.until(|| site.status().is_some_and(|status| status["instances"][1].is_object()));
 }
 
+/// The program on disk is asked for the layout that the store has, and one that does not know it, or knows no
+/// such question, is not taken.
+#[test]
+fn an_exo_that_is_too_old_for_the_store_replaces_none() {
+    let site = Site::per_item(host::DONE, "");
+    let exo = start(&site);
+    let worker = exo.worker();
+    let path = site.join("exo");
+    fs::remove_file(&path).unwrap();
+    let words = format!("check --layout {}", work::LAYOUT);
+    let old = format!("#!/bin/sh\n[ \"$*\" != '{words}' ] && exit\necho 'too new' >&2\nexit 1\n");
+    script(&path, &old);
+    exo.signal(HUP);
+    site.until(|| site.log().contains("too old for the store"));
+    assert!(site.log().contains("too new"), "{}", site.log());
+    site.work("as-it-was", "{}");
+    assert_eq!(exo.worker(), worker);
+    let real = program("exo");
+    for (layout, code) in [(work::LAYOUT, 0), (work::LAYOUT + 1, 1)] {
+        let mut check = Command::new(&real);
+        check.args(["check", "--layout", &layout.to_string()]).arg(site.join("p"));
+        site.prepare(&mut check);
+        assert_eq!(testkit::run_within(60, &mut check).code, Some(code), "{layout}");
+    }
+    let mut asked = Command::new(&real);
+    let said = testkit::run_within(60, asked.arg("layout")).out();
+    assert_eq!(said, format!("{}\n", work::LAYOUT));
+}
+
 #[test]
 fn an_exo_that_was_told_to_take_no_items_is_replaced_by_one_that_takes_none() {
     let site = Site::per_item(host::DONE, "");

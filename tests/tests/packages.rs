@@ -101,6 +101,16 @@ fn each_program_and_each_page_of_the_tree_is_in_a_package() {
         let program = page.strip_suffix(".8").filter(|name| *name != "skynet.yaml");
         assert!(program.is_none_or(|program| all.contains(program)), "{page}");
     }
+    // Where skynet is alone, all of its programs have theirs, too.
+    let lines = contents(&Packages::find(folder, "skynet", "deb"));
+    let pages = ends(&lines);
+    let programs = lines.iter().filter(|line| line.contains("./usr/lib/skynet/bin/"));
+    let programs: Vec<_> = programs.filter(|line| !line.ends_with('/')).cloned().collect();
+    assert!(programs.len() > 20);
+    for program in ends(&programs) {
+        let names = [format!("{program}.8"), format!("{program}.8skynet")];
+        assert!(names.iter().any(|name| pages.contains(name)), "{program} has no page");
+    }
 }
 
 #[test]
@@ -117,7 +127,7 @@ fn lintian_finds_nothing_that_has_no_reason() {
 #[test]
 fn scripts_of_the_packages_are_shellcheck_clean() {
     let list = "ls packaging/build packaging/stage packaging/setup packaging/update-service \
-                packaging/init/skynet.init services/packaging/package packaging/packages/*/p*inst packaging/packages/*/p*rm";
+                packaging/licences packaging/init/skynet.init services/packaging/package packaging/packages/*/p*inst packaging/packages/*/p*rm";
     let mut command = Command::new("sh");
     command.args(["-c", &format!("shellcheck $({list})")]).current_dir(tree());
     let output = run_within(SOON, &mut command);
@@ -149,6 +159,14 @@ fn an_installed_system_runs_is_well_and_is_purged_without_a_trace() {
     assert!(root.well("ps -e -o comm=").contains("svscan"));
     let found = root.sh("skynet doctor --json");
     assert!(!found.out().contains(r#""severity":"error""#), "{found:?}");
+    let folders = "/run/skynet /var/lib/skynet /var/spool/skynet /var/log/skynet";
+    assert_eq!(
+        root.well(&format!("stat -c '%n %a %U %G' {folders}")),
+        "/run/skynet 755 root root\n/var/lib/skynet 750 skynet skynet\n\
+         /var/spool/skynet 755 skynet skynet\n/var/log/skynet 755 root root\n"
+    );
+    // Its pages are found by the names of the programs.
+    root.well("test -f /usr/share/man/man8/svc.8skynet.gz");
     // Beside it Debian's daemontools are still what they were.
     assert!(root.well("readlink -f /usr/bin/svscan").starts_with("/usr/bin/svscan"));
     root.well("dpkg -r skynet");
@@ -250,7 +268,21 @@ fn skynet_daemontools_takes_the_place_of_daemontools_and_gives_it_back() {
         let output = root.sh(&format!("update-service {wrong}"));
         assert_eq!(output.code, Some(1), "{wrong}: {output:?}");
     }
-    root.well("dpkg -P skynet-daemontools && ! command -v svstat");
+    // Another svscan of ours there ends with the package, services and loggers in order.
+    root.well("update-service --add /etc/counter");
+    until(SOON, || root.sh("svok /etc/service/counter").code == Some(0));
+    root.well("svc --wait=up /etc/service/counter && dpkg -r skynet-daemontools");
+    assert!(root.well("tail -n 1 /var/log/counter/current").ends_with("the last line\n"));
+    assert!(!root.well("ps -e -o args=").contains("svscan /etc/service"));
+    // The folder may be another package's by then, as with Debian's daemontools-run, and is left alone.
+    let deb = root.path("/tmp/other");
+    fs::create_dir_all(deb.join("DEBIAN")).unwrap();
+    fs::create_dir_all(deb.join("var/lib/supervise")).unwrap();
+    let control = "Package: other\nVersion: 1\nArchitecture: all\nMaintainer: a <a@localhost>\nDescription: x\n";
+    fs::write(deb.join("DEBIAN/control"), control).unwrap();
+    root.well("dpkg-deb -b /tmp/other >/dev/null && dpkg -i /tmp/other.deb");
+    root.well("touch /var/lib/supervise/its && dpkg -P skynet-daemontools && test -f /var/lib/supervise/its");
+    root.well("! command -v svstat");
 }
 
 #[test]

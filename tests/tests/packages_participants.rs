@@ -67,6 +67,28 @@ fn deb(root: &Root, change: &str, version: &str) -> String {
     format!("/srv/counting/{}", path.file_name().unwrap().to_str().unwrap())
 }
 
+#[test]
+fn a_file_that_is_closed_to_others_goes_into_no_package() {
+    let scratch = testkit::Scratch::new();
+    let run = |words: &str| {
+        let mut command = Command::new("sh");
+        run_within(LONG, command.args(["-c", words]).current_dir(scratch.path()))
+    };
+    let skynet = testkit::program("skynet");
+    let new = run(&format!("{} new counting --language shell", skynet.display()));
+    assert_eq!(new.code, Some(0), "{new:?}");
+    let made = run("cd counting && (umask 077; echo hush >secret) && ./package 1.0 deb");
+    assert_eq!(made.code, Some(111), "{made:?}");
+    assert!(made.err().contains("others may not read: secret"), "{made:?}");
+    // What is left out is no matter.
+    let left =
+        r#"cd counting && sed -i "s/^left='/left='.\/secret /" package && ./package 1.0 deb"#;
+    let made = run(left);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let listed = run("dpkg-deb -c counting/*.deb").out();
+    assert!(listed.contains("counting/exo.yaml") && !listed.contains("secret"), "{listed}");
+}
+
 /// Adds what is seen in an answer.
 const ANEW: &str = r"sed -i 's/^\( *\)item.fields.size = .*/&\n\1item.fields.anew = True/' work.py \
                     && grep -q anew work.py";

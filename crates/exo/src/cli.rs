@@ -45,9 +45,17 @@ enum Command {
         /// Shows what is in force, and where each value comes from.
         #[arg(long)]
         show: bool,
+        /// The layout that the store may have: one that is newer than what this program knows is wrong.
+        #[arg(long, value_name = "NUMBER")]
+        layout: Option<u32>,
         /// Service directories; without any, the current directory.
         dir: Vec<PathBuf>,
     },
+    /// Says the number of the newest layout of the store that this program knows.
+    ///
+    /// It grows from version to version, where it changes at all. Who knows a newer one can do without
+    /// this program, but not the other way round.
+    Layout,
 }
 
 /// Returns what the command line may hold, for whoever completes it.
@@ -67,7 +75,10 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
         Ok(Cli { command: None, drained }) => service(drained),
         Ok(Cli { command: Some(Command::Local(args)), .. }) => local::run(&args),
         Ok(Cli { command: Some(Command::Control(args)), .. }) => ask::run(&args),
-        Ok(Cli { command: Some(Command::Check { show, dir }), .. }) => check(&dir, show),
+        Ok(Cli { command: Some(Command::Check { show, layout, dir }), .. }) => {
+            knows(layout).max(check(&dir, show))
+        }
+        Ok(Cli { command: Some(Command::Layout), .. }) => print(&format!("{}\n", work::LAYOUT)),
         Err(why) => answer(&why),
     }
 }
@@ -123,6 +134,14 @@ fn complain(trouble: &Trouble) {
     for line in &trouble.lines {
         log::error!("{line}");
     }
+}
+
+/// Tells whether a store of this layout is one for this program.
+fn knows(layout: Option<u32>) -> i32 {
+    let Some(layout) = layout.filter(|layout| *layout > work::LAYOUT) else { return 0 };
+    let ours = work::LAYOUT;
+    log::error!("the store may have layout {layout}, and this exo knows those up to {ours}");
+    WRONG
 }
 
 fn check(dirs: &[PathBuf], show: bool) -> i32 {

@@ -34,5 +34,6 @@ pub use machine::work::{Fault, Kind, State};
 pub use open::Safety;
 pub use place::Place;
 pub use read::Reader;
+pub use schema::VERSION as LAYOUT;
 pub use store::{Error, Store};
 pub use trouble::Trouble;

@@ -9,7 +9,7 @@ pub(crate) const APPLICATION: u32 = 0x736b_796e;
 pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS];
 
 /// Version of the tables that this program knows.
-pub(crate) const VERSION: u32 = MIGRATIONS.len() as u32;
+pub const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// A check against a list (`IN`) would make a table of it with each change of a row, which takes as
 /// long as the change.

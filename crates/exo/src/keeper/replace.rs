@@ -1,11 +1,12 @@
 //! HUP: another exo takes this one's place, the program that is now on disk, once no item is in hand.
 //!
-//! That program reads the configuration before anything is given up for it. Pid, environment,
+//! That program reads the configuration before anything is given up for it, and is asked whether it
+//! knows the layout that this one gave the store: after a step back to an older version it may not. Pid, environment,
 //! directory and what was blocked stay, so that a signal which comes on the way is seen by the next.
 
 use super::EXO;
 use crate::order::DRAINED;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use sys::linux::errno::{Errno, Result};
 use sys::linux::file::flags::ENOENT;
 use sys::linux::process::{self, Ended, Fork};
@@ -67,7 +68,7 @@ impl Replacement {
         }
         *self = Self::Unwanted;
         let what = "not replaced, all goes on as it was: the exo on disk finds fault with the \
-                    configuration; mend it and send HUP again";
+                    configuration, or is too old for the store; mend that and send HUP again";
         EXO.warning_plain(&[OsStr::new(what)]);
         false
     }
@@ -90,7 +91,8 @@ fn check() -> Result<i32> {
         Fork::Child => {
             signal::reset_all();
             Set::of(&[]).block_only();
-            let why = exec(&[c"check"]);
+            let layout = CString::new(work::LAYOUT.to_string()).unwrap_or_default();
+            let why = exec(&[c"check", c"--layout", &layout]);
             process::exit(EXO.fatal(&[OsStr::new("unable to run the exo on disk")], why))
         }
     }
