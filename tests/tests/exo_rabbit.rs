@@ -28,6 +28,34 @@ fn an_item_of_rabbitmq_is_done_recorded_and_answered_with_every_number_as_it_was
 }
 
 #[test]
+fn a_queue_has_any_name_that_rabbitmq_takes() {
+    let queue = format!("sizes of x/y: gr\u{f6}\u{df}e {}", "q".repeat(233));
+    assert_eq!(queue.len(), 255);
+    let remote = Remote::by("  reply-queue: 'answers of x/y'\n");
+    let site = &remote.site;
+    let own = site.join("p/exo.yaml");
+    let text = fs::read_to_string(&own).unwrap();
+    fs::write(&own, format!("{text}queue: '{queue}'\n")).unwrap();
+    let mut client = remote.client();
+    client.declare(&queue).unwrap();
+    let sent = item("w1", r#"{"n":1.0}"#);
+    client.publish(&queue, sent.as_bytes()).unwrap();
+    let exo = site.exo();
+    client.declare("answers of x/y").unwrap();
+    client.consume("answers of x/y").unwrap();
+    let answer = client.next(Duration::from_secs(30)).unwrap().unwrap();
+    assert_eq!(answer.body, sent.as_bytes());
+    client.acknowledge(&answer).unwrap();
+    let jobs = site.reader().jobs_of("w1").unwrap();
+    assert_eq!(jobs.iter().map(|job| &job.queue).collect::<Vec<_>>(), [&queue]);
+    assert!(!site.join("spool").exists(), "a drop folder that nobody looks into");
+    assert!(exo.end().success());
+    // What is tried by hand waits in a queue of its own.
+    let tried = site.command(&["local", "-i", &sent]).current_dir(site.join("p")).output().unwrap();
+    assert!(tried.status.success(), "{tried:?}");
+}
+
+#[test]
 fn an_answer_that_is_an_error_is_recorded_as_the_failure_that_the_engine_takes_it_for() {
     let remote = Remote::new("");
     let work =

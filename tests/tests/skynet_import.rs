@@ -158,6 +158,8 @@ fn what_is_said_of_the_older_broker_is_what_holds_for_the_instance() {
         fs::write(config.join("skynet.yaml"), broker).unwrap();
         site.own_all(&config);
         let text = PARTICIPANT.replace("amqp_pwd", "amqp_user = u\namqp_pwd");
+        // RabbitMQ's queues are called as they like.
+        let text = text.replace("queue = numbers", "queue = numbers of x/y");
         let dir = site.on_desk("old", &[("doubler.conf", &text), ("doubler.py", HANDLER)]);
         let said = site.well(&["import", dir.to_str().unwrap()]);
         for note in [
@@ -168,6 +170,8 @@ fn what_is_said_of_the_older_broker_is_what_holds_for_the_instance() {
             assert!(said.contains(note), "{note}\n{said}");
         }
         assert!(!said.contains("hush") && !said.contains("no broker"), "{said}");
+        let text = fs::read_to_string(site.dir("doubler").join("exo.yaml")).unwrap();
+        assert!(text.lines().any(|line| line == "queue: \"numbers of x/y\""), "{text}");
     });
 }
 

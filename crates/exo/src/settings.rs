@@ -83,6 +83,17 @@ pub enum BrokerKind {
     RabbitMq,
 }
 
+impl BrokerKind {
+    /// Says why a queue cannot be called so.
+    #[must_use]
+    pub fn queue_flaw(self, name: &str) -> Option<&'static str> {
+        match self {
+            Self::Embedded => work::name::flaw(name),
+            Self::RabbitMq => work::name::queue_flaw(name),
+        }
+    }
+}
+
 /// Where items come from. All but `kind` is for RabbitMQ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {

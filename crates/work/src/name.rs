@@ -1,6 +1,7 @@
 //! Names of participants and queues.
 
-/// Says why a name cannot be a participant's or a queue's, which is a file's name, too.
+/// Says why a name cannot be a participant's, or that of a queue of this machine, which is a file's
+/// name, too.
 #[must_use]
 pub fn flaw(name: &str) -> Option<&'static str> {
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -12,5 +13,36 @@ pub fn flaw(name: &str) -> Option<&'static str> {
         Some("holds something else than letters, digits, -, _ and .")
     } else {
         None
+    }
+}
+
+/// Says why a name cannot be that of a queue of RabbitMQ, which is no file's name.
+#[must_use]
+pub fn queue_flaw(name: &str) -> Option<&'static str> {
+    if name.is_empty() || name.len() > 255 {
+        Some("has not between 1 and 255 bytes")
+    } else if name.chars().any(char::is_control) {
+        // It is shown, and logged.
+        Some("holds a control character")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_of_rabbitmq_may_have_a_name_that_no_file_of_ours_has() {
+        let long = "\u{e9}".repeat(127);
+        for name in ["a b/c:d", ".a", "..", "gr\u{f6}\u{df}e", "-x", &long] {
+            assert_eq!(queue_flaw(name), None, "{name}");
+            assert!(name == "-x" || flaw(name).is_some(), "{name}");
+        }
+        let longer = format!("{long}ab");
+        for name in ["", "a\nb", "a\0", "\u{9b}31m", &longer] {
+            assert!(queue_flaw(name).is_some() && flaw(name).is_some(), "{name:?}");
+        }
     }
 }

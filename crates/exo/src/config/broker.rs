@@ -28,7 +28,7 @@ pub(super) fn set(entry: &Entry, whole: &str, broker: &mut Broker) -> Result<(),
             }
         }
         "ca" => broker.ca = if field.is_none() { None } else { Some(field.folder()?) },
-        "reply-queue" => broker.reply_queue = field.name()?,
+        "reply-queue" => broker.reply_queue = field.queue()?,
         "quorum" => broker.quorum = field.truth()?,
         "delivery-limit" => {
             let limit = !field.is_none();
@@ -95,6 +95,7 @@ pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read_text;
     use super::*;
 
     #[test]
@@ -109,5 +110,25 @@ mod tests {
         assert_eq!(disagreement(&broker), None);
         let all = shown(&broker);
         assert_eq!((&*all["port"], &*all["ca"]), ("5671", "/etc/skynet/ca.pem"));
+    }
+
+    #[test]
+    fn a_queue_of_rabbitmq_has_any_name_wherever_the_broker_is_said() {
+        let name = "sizes of x/y: gr\u{f6}\u{df}e";
+        let broker = "broker: {kind: rabbitmq, password-file: /p, reply-queue: 'e/2 x'}";
+        let queue = format!("queue: '{name}'");
+        for text in [format!("{queue}\n{broker}"), format!("{broker}\n{queue}")] {
+            let read = read_text(format!("command: ./w\n{text}\n").as_bytes(), "p").unwrap();
+            assert_eq!((read.queue.as_str(), read.broker.reply_queue.as_str()), (name, "e/2 x"));
+        }
+        for (queue, why) in
+            [("\"a\\nb\"", "holds a control character"), (&*"q".repeat(256), "255 bytes")]
+        {
+            let text = format!("command: ./w\n{broker}\nqueue: {queue}\n");
+            let problems = read_text(text.as_bytes(), "p").unwrap_err();
+            let told =
+                problems.iter().any(|problem| problem.key == "queue" && problem.why.contains(why));
+            assert!(told && problems.len() == 1, "{problems:?}");
+        }
     }
 }

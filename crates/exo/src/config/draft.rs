@@ -9,7 +9,9 @@ use super::problem::{Origin, Problem};
 use super::services::{self, Wanted};
 use super::tree::{Entry, Node};
 use super::values::Field;
-use crate::settings::{Broker, Life, Limits, Mode, SETTINGS, Settings, Times, VARIABLE};
+use crate::settings::{
+    Broker, BrokerKind, Life, Limits, Mode, SETTINGS, Settings, Times, VARIABLE,
+};
 use log::LevelFilter;
 use machine::work::Backoff;
 use serde_json::value::RawValue;
@@ -52,6 +54,8 @@ pub(super) struct Draft {
     settings: Settings,
     participant: Option<String>,
     queue: Option<String>,
+    /// Why the queue cannot be one of this machine.
+    no_file: Option<Problem>,
     environment: BTreeMap<String, String>,
     /// Keys below `config`, and their values as JSON.
     config: BTreeMap<String, String>,
@@ -113,6 +117,7 @@ impl Draft {
             settings,
             participant: None,
             queue: None,
+            no_file: None,
             environment: BTreeMap::new(),
             config: BTreeMap::new(),
             services: BTreeMap::new(),
@@ -167,6 +172,10 @@ impl Draft {
                 self.note(known.name.into(), entry, path);
             }
         }
+        // Which broker it is may be said behind it.
+        if scope == Scope::Own && self.settings.broker.kind == BrokerKind::Embedded {
+            problems.extend(self.no_file.take());
+        }
         problems
     }
 
@@ -195,7 +204,11 @@ impl Draft {
         let s = &mut self.settings;
         Ok(match field.key {
             "participant" => put(&mut self.participant, field.name().map(Some)),
-            "queue" => put(&mut self.queue, field.name().map(Some)),
+            "queue" => {
+                let queue = field.queue();
+                self.no_file = queue.as_ref().ok().and_then(|_| field.name().err());
+                put(&mut self.queue, queue.map(Some))
+            }
             "mode" => put(&mut s.mode, field.one_of(&MODES)),
             "command" => put(&mut s.command, field.command()),
             "exoskeleton" => put(&mut s.exoskeleton, field.command().map(Some)),

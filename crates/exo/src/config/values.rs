@@ -61,6 +61,15 @@ impl<'a> Field<'a> {
         self.word(4096).map(str::to_owned)
     }
 
+    /// The name of a queue, which is a file's only where the queue is one of this machine.
+    pub(super) fn queue(self) -> Result<String> {
+        let text = self.text()?;
+        match name::queue_flaw(text) {
+            None => Ok(text.to_owned()),
+            Some(flaw) => self.wrong(format!("the name {flaw}")),
+        }
+    }
+
     /// A name that can be a file's: of a participant, or of a queue.
     pub(super) fn name(self) -> Result<String> {
         let text = self.word(64)?;

@@ -185,6 +185,10 @@ fn settings(args: &Local, dir: &Path) -> Result<Settings, Complaint> {
     };
     dir.clone_into(&mut settings.directory);
     settings.tries = args.tries.max(1);
+    // Here its queue is one of this machine.
+    if work::name::flaw(&settings.queue).is_some() {
+        settings.queue.clone_from(&settings.participant);
+    }
     // All of it is the caller's own: as whoever that is.
     let caller = (process::euid() == 0).then(|| "root".to_owned());
     settings.user.clone_from(&caller);

@@ -34,7 +34,7 @@ impl Registry {
     /// It is no pattern, or there can be no queue of this name.
     pub fn set(&mut self, pattern: &str, queue: &str) -> Result<(), String> {
         compiled(pattern)?;
-        if let Some(flaw) = name::flaw(queue) {
+        if let Some(flaw) = name::queue_flaw(queue) {
             return Err(format!("the name of a queue, {queue:?}, {flaw}"));
         }
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.pattern == pattern) {
@@ -98,7 +98,7 @@ mod tests {
     fn what_is_no_pattern_or_queue_is_refused() {
         let mut registry = Registry::default();
         assert!(registry.set("(", "q").unwrap_err().contains("is no pattern"));
-        assert!(registry.set("a", "b/c").unwrap_err().contains("the name of a queue"));
+        assert!(registry.set("a", "b\nc").unwrap_err().contains("the name of a queue"));
         assert!(registry.queue_of("a b").unwrap_err().contains("no pattern fits"));
         assert_eq!(registry, Registry::default());
     }

@@ -9,6 +9,7 @@ use crate::here::Here;
 use crate::secrets::is_secret_value;
 use crate::tree::text::{self, Text};
 use crate::tree::{Made, Readers};
+use exo::settings::BrokerKind;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -37,7 +38,7 @@ pub(super) fn directory(
     let mut yaml_text = String::new();
     let mut own = Config::new(sections, &instead, &mut notes);
     for key in keys {
-        match setting(name, key) {
+        match setting(name, key, here.site.broker.kind) {
             Carried::As(text) => yaml_text.push_str(&text),
             Carried::But(text, secrets) => {
                 yaml_text.push_str(&text);
@@ -110,13 +111,13 @@ enum Carried {
     Not(String),
 }
 
-fn setting(name: &str, key: &Key) -> Carried {
+fn setting(name: &str, key: &Key, broker: BrokerKind) -> Carried {
     let value = key.value.trim();
     let count = || value.parse::<u32>().ok();
     match key.name.as_str() {
         "name" | "code" => Carried::Silently,
         "queue" if value == name => Carried::Silently,
-        "queue" => match work::name::flaw(value) {
+        "queue" => match broker.queue_flaw(value) {
             None => Carried::As(format!("queue: {}\n", yaml(value))),
             Some(flaw) => {
                 Carried::Not(format!("the queue is called as the participant: {value} {flaw}"))

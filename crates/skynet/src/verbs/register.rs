@@ -45,6 +45,9 @@ pub fn run(args: &Register, here: &Here) -> Answer {
     let mut trial = Registry::default();
     for (pattern, queue) in &pairs {
         trial.set(pattern, queue).map_err(Failure::usage)?;
+        if let Some(flaw) = here.site.broker.kind.queue_flaw(queue) {
+            return Err(Failure::usage(format!("the name of a queue, {queue:?}, {flaw}")));
+        }
     }
     let message = if args.remove { wire::unregister } else { wire::register };
     let told = pairs.iter().map(|(name, queue)| message(name, queue));

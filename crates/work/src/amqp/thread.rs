@@ -414,7 +414,7 @@ impl Thread {
 
     /// Says why something cannot be sent to another queue.
     pub(super) fn flaw(&self, job: &NewJob) -> Option<Refused> {
-        if let Some(flaw) = name::flaw(&job.queue) {
+        if let Some(flaw) = name::queue_flaw(&job.queue) {
             return Some(Refused::Queue(job.queue.clone(), flaw));
         }
         let NewJob { label, priority, delay, reply_to, key, parent, dependency, .. } = job;

@@ -1,9 +1,10 @@
 //! Requests, dependencies, labels and locks.
 
-use super::job::event;
+use super::job::{event, has_names};
 use super::row::{Job, step, subject};
 use super::tx::{Ring, Stop, Tx};
 use super::{Applied, DependencyId, NewRequest, Policy, Refused, RequestId, Steer};
+use crate::name;
 use machine::work::{Event, Fault, Kind, Next, State, Subject};
 use rusqlite::params;
 
@@ -30,6 +31,7 @@ impl Tx<'_> {
         let id = RequestId(self.conn.last_insert_rowid());
         for job in &new.jobs {
             let job = super::NewJob { label: new.label.clone(), ..job.clone() };
+            has_names(&job, name::flaw)?;
             if let Applied::Known(_) = self.record(&job, Some(id), "ready")? {
                 return Err(Refused::Senseless("one of its jobs is recorded already").into());
             }

@@ -10,8 +10,22 @@ use crate::{item, name};
 use machine::work::{Event, Fault, Kind, Reach, State};
 use rusqlite::params;
 
+/// Refuses a job for a queue that cannot be called so.
+pub(super) fn has_names(
+    job: &NewJob,
+    flaw: fn(&str) -> Option<&'static str>,
+) -> Result<(), Refused> {
+    for queue in [Some(&job.queue), job.reply_to.as_ref()].into_iter().flatten() {
+        if let Some(flaw) = flaw(queue) {
+            return Err(Refused::Queue(item::cut(queue, 100).into_owned(), flaw));
+        }
+    }
+    Ok(())
+}
+
 impl Tx<'_> {
     pub(super) fn submit(&mut self, job: &NewJob) -> Result<Applied, Stop> {
+        has_names(job, name::flaw)?;
         self.record(job, None, "ready")
     }
 
@@ -24,12 +38,6 @@ impl Tx<'_> {
     ) -> Result<Applied, Stop> {
         if job.identity.is_empty() && job.wfid.is_empty() {
             return Err(Refused::Senseless("a job needs a name").into());
-        }
-        for queue in [Some(&job.queue), job.reply_to.as_ref()].into_iter().flatten() {
-            if let Some(flaw) = name::flaw(queue) {
-                let shown = item::cut(queue, 100).into_owned();
-                return Err(Refused::Queue(shown, flaw).into());
-            }
         }
         if let Some(known) = self.find(&job.wfid, &job.identity, &job.queue)? {
             if !self.is_same(known, job)? {
@@ -88,8 +96,12 @@ impl Tx<'_> {
     /// Records a job that nobody can give another name: where one is another item's, it is named by
     /// its bytes, too.
     pub(super) fn submit_apart(&mut self, job: &NewJob) -> Result<Applied, Stop> {
-        match self.submit(job) {
-            Err(Stop::Refused(Refused::Named(_))) => self.submit(&job.clone().named_apart("")),
+        // Its queue is there: one of RabbitMQ may be called as none of ours is.
+        has_names(job, name::queue_flaw)?;
+        match self.record(job, None, "ready") {
+            Err(Stop::Refused(Refused::Named(_))) => {
+                self.record(&job.clone().named_apart(""), None, "ready")
+            }
             made => made,
         }
     }

@@ -32,7 +32,7 @@ pub struct NewRule {
 
 impl Tx<'_> {
     pub(super) fn set_rule(&mut self, by: &By, new: &NewRule) -> Result<Applied, Stop> {
-        if let Some(flaw) = name::flaw(&new.queue) {
+        if let Some(flaw) = name::queue_flaw(&new.queue) {
             return Err(Refused::Queue(new.queue.clone(), flaw).into());
         }
         if new.signature.is_empty() || new.limit == 0 {
