@@ -179,6 +179,14 @@ class Documented(unittest.TestCase):
         self.assertEqual(item.dump(), json.dumps(json.loads(ITEM), sort_keys=True, indent=4))
         self.assertEqual(Workitem(item.fields).to_h(), item.to_h()["fields"])
 
+    def test_an_item_that_is_kept_by_the_page_comes_back_digit_by_digit(self):
+        text = '{"b":[-0,1.0,1.50,1E400,123456789012345678901234567890],"a":"\u00e9\\n\\ud800","fields":{"x":0.10}}'
+        kept = skynet.exact.dumps(Workitem(text).to_h())
+        self.assertEqual(kept.decode(), text)
+        self.assertEqual(skynet.exact.dumps(Workitem(kept).to_h()), kept)
+        # As handlers often do it.
+        self.assertIn("1.5, Infinity", json.dumps(Workitem(text).to_h()))
+
     def test_the_rest_stands_at_the_top_of_the_item(self):
         item = Workitem('{"error":{"message":"m"},"trace":["t"],"wf_name":"w","fields":{"__timed_out__":[1],"__result__":false}}')
         self.assertEqual((item.error, item.trace, item.wf_name), ({"message": "m"}, ["t"], "w"))
