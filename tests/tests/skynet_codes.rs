@@ -27,6 +27,7 @@ const UNKNOWN: &[&[&str]] = &[
     &["check", "ghost"],
     &["submit", "ghost", "{}"],
     &["register", "ghost"],
+    &["unregister", "ghost"],
     &["engine", "path", "ghost"],
     &["engine", "cancel", "ghost"],
     &["cancel", "ghost"],

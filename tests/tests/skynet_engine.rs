@@ -12,7 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 use testkit::program;
-use work::Reader;
+use work::{Reader, wire};
 
 /// Does what the step's parameter says, and answers true unless it says something else.
 const WORK: &str = r#"#!/bin/sh
@@ -180,6 +180,45 @@ fn what_a_participant_keeps_goes_on_when_it_sends_it_to_the_engine_and_it_can_la
         site.until(|| state(&site, &forgotten) == "done");
         assert_eq!(path(&site, &forgotten), pairs(&[("0_0_0", "forgotten")]));
         site.until(|| stands(&site, "a", &forgotten) == ("stop", 0));
+    });
+}
+
+#[test]
+fn what_is_registered_is_the_pattern_that_a_participant_was_installed_with_and_unregistered_is_the_same()
+ {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let handler = "class ParticipantHandler:\n    def handle_wi(self, wi):\n        pass\n";
+        let code = site.on_desk("code", &[("built.py", handler)]).join("built.py");
+        let code = code.to_str().unwrap();
+        site.well(&["install", code, "-q", "builds", "-r", "built_.*"]);
+        site.well(&["install", code, "-n", "plain"]);
+        let all: [(&[&str], _); 8] = [
+            (&["register", "built"], wire::register("built_.*", "builds")),
+            (&["register", "built", "--pattern", "built_.*"], wire::register("built_.*", "builds")),
+            (&["register", "built_.*", "--queue", "builds"], wire::register("built_.*", "builds")),
+            (&["register", "plain"], wire::register("plain", "plain")),
+            (&["register", "built", "--remove"], wire::unregister("built_.*", "builds")),
+            (&["unregister", "built"], wire::unregister("built_.*", "builds")),
+            (&["unregister", "x_.*", "--queue", "q"], wire::unregister("x_.*", "q")),
+            (&["unregister", "built", "--pattern", "b.*"], wire::unregister("b.*", "builds")),
+        ];
+        for (words, _) in &all {
+            site.well(words);
+        }
+        let reader = Reader::open(&work::Place::new(site.at(Place::Store))).unwrap();
+        let mut jobs = reader.jobs(Some("ruote_workitems"), None, 20).unwrap();
+        jobs.sort_by_key(|job| job.id.0);
+        let told = jobs.iter().map(|job| reader.item(job.id).unwrap().unwrap());
+        for ((words, wanted), told) in all.iter().zip(told) {
+            assert_eq!(
+                String::from_utf8_lossy(&told),
+                String::from_utf8_lossy(wanted),
+                "{words:?}"
+            );
+        }
+        assert_eq!(jobs.len(), all.len());
+        site.ends(4, &["unregister", "nobody"]);
     });
 }
 

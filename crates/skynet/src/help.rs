@@ -20,7 +20,20 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "apply", "boot", "halt",
         ],
     ),
-    ("Work", &["submit", "cancel", "requeue", "rule", "replay", "launch", "register", "engine"]),
+    (
+        "Work",
+        &[
+            "submit",
+            "cancel",
+            "requeue",
+            "rule",
+            "replay",
+            "launch",
+            "register",
+            "unregister",
+            "engine",
+        ],
+    ),
     (
         "Setting up",
         &[

@@ -20,6 +20,22 @@ use work::wire;
 #[derive(Debug, Args)]
 pub struct Register {
     #[command(flatten)]
+    which: Which,
+    /// The engine is to forget it.
+    #[arg(long)]
+    remove: bool,
+}
+
+/// Tells the engine to forget what it was told of a participant: `skynet register --remove`.
+#[derive(Debug, Args)]
+pub struct Unregister {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    #[command(flatten)]
     names: Names,
     /// The steps whose names look like this, as in built_.*; for one participant.
     #[arg(long, value_name = "REGEXP", conflicts_with = "all")]
@@ -27,9 +43,6 @@ pub struct Register {
     /// The queue of participants that are installed on another machine; NAME is then the pattern.
     #[arg(long, value_name = "QUEUE", conflicts_with_all = ["all", "pattern"])]
     queue: Option<String>,
-    /// The engine is to forget it.
-    #[arg(long)]
-    remove: bool,
     /// An object a line: queue, name, ok, result or error.
     #[arg(long)]
     json: bool,
@@ -40,6 +53,18 @@ pub struct Register {
 /// # Errors
 /// There is no such participant, or the engine's queue cannot be used.
 pub fn run(args: &Register, here: &Here) -> Answer {
+    tell(&args.which, args.remove, here)
+}
+
+/// Runs `skynet unregister`.
+///
+/// # Errors
+/// As those of [`run`].
+pub fn run_unregister(args: &Unregister, here: &Here) -> Answer {
+    tell(&args.which, true, here)
+}
+
+fn tell(args: &Which, remove: bool, here: &Here) -> Answer {
     here.is_for_owner("register participants of")?;
     let (pairs, some_are_unknown) = pairs(args, here)?;
     let mut trial = Registry::default();
@@ -49,11 +74,11 @@ pub fn run(args: &Register, here: &Here) -> Answer {
             return Err(Failure::usage(format!("the name of a queue, {queue:?}, {flaw}")));
         }
     }
-    let message = if args.remove { wire::unregister } else { wire::register };
+    let message = if remove { wire::unregister } else { wire::register };
     let told = pairs.iter().map(|(name, queue)| message(name, queue));
     send::send(here, told.collect())?;
     let mut report = Report::new(here, args.json);
-    let (result, words) = if args.remove {
+    let (result, words) = if remove {
         ("unregistered", "the engine is told to forget it")
     } else {
         ("registered", "the engine is told")
@@ -67,7 +92,7 @@ pub fn run(args: &Register, here: &Here) -> Answer {
 }
 
 /// Returns patterns and queues, and whether some names are unknown.
-fn pairs(args: &Register, here: &Here) -> Result<(Vec<(String, String)>, bool), Failure> {
+fn pairs(args: &Which, here: &Here) -> Result<(Vec<(String, String)>, bool), Failure> {
     if let Some(queue) = &args.queue {
         let names = args.names.names.iter();
         let pairs: Vec<_> = names.map(|name| (name.clone(), queue.clone())).collect();
