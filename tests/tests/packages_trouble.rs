@@ -75,6 +75,21 @@ fn a_service_that_does_not_come_up_or_does_not_end_keeps_no_package_back() {
 }
 
 #[test]
+fn a_broken_file_of_configuration_keeps_neither_svscan_from_starting_nor_a_package_on_the_machine()
+{
+    let root = Root::new();
+    root.install(&Packages::get().first, &["skynet"]);
+    root.service("talker", "#!/bin/sh\nwhile :; do echo talk; sleep 0.1; done\n");
+    root.well("echo 'keeep: 3' >>/etc/skynet/skynet.yaml && service skynet stop");
+    assert!(is_quiet(&root));
+    root.well("service skynet start");
+    until(SOON, || root.sh("skynet status talker").out().contains("up "));
+    root.well("dpkg -r skynet");
+    assert!(is_quiet(&root));
+    root.well("dpkg -P skynet");
+}
+
+#[test]
 fn a_state_folder_that_is_a_mount_point_is_emptied_and_left_and_a_second_purge_finds_nothing() {
     let root = Root::new();
     root.well("mkdir /var/lib/skynet && mount -t tmpfs none /var/lib/skynet");

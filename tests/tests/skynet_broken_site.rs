@@ -66,7 +66,6 @@ fn while_the_site_s_file_is_broken_services_are_looked_at_and_stopped_and_nothin
             &["enable", "p"],
             &["disable", "p"],
             &["apply"],
-            &["boot"],
             &["submit", "p", "{\"fields\":{}}"],
             &["uninstall", "p"],
         ] {
@@ -85,6 +84,15 @@ fn while_the_site_s_file_is_broken_services_are_looked_at_and_stopped_and_nothin
         let out = goes_on(&["halt"]);
         assert!(out.contains("p: down after ") && out.contains("svscan: down after "), "{out}");
         assert_eq!(site.pids("svscan"), [0; 0]);
+        // What has nothing to do with it starts with the machine.
+        configure(&site, "");
+        site.sleeper("web");
+        site.well(&["enable", "web"]);
+        configure(&site, "stroe: /x\n");
+        let said = site.skynet(&["boot", "--no-wait"]);
+        assert!(said.err().contains("stroe: unknown key"), "{said:?}");
+        site.until(|| site.skynet(&["status", "web"]).out().contains("up "));
+        assert!(!site.skynet(&["status", "p"]).out().contains("idle"));
     });
 }
 

@@ -86,8 +86,8 @@ enum Verb {
 }
 
 impl Verb {
-    /// Tells whether it only looks, or stops something: that must be possible whatever is wrong with the
-    /// site's files.
+    /// Tells whether it only looks, stops something, or begins with the machine, where services that have
+    /// nothing to do with the site's files are started: that must be possible whatever is wrong with those.
     fn is_harmless(&self) -> bool {
         matches!(
             self,
@@ -96,6 +96,7 @@ impl Verb {
                 | Self::Top(_)
                 | Self::Log(_)
                 | Self::Stop(_)
+                | Self::Boot(_)
                 | Self::Halt(_)
                 | Self::Drain(_)
                 | Self::Cancel(_)

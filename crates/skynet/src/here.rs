@@ -39,7 +39,7 @@ impl Here {
         Ok(Self::with(site, whose, screen))
     }
 
-    /// The same for whoever only looks, or stops something: what is wrong with the site's files is said,
+    /// The same for whoever only looks, stops something or boots: what is wrong with the site's files is said,
     /// and the rest of them holds.
     ///
     /// # Errors
