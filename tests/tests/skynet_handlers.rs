@@ -227,6 +227,74 @@ fn a_directory_with_a_handler_is_installed_with_what_lies_beside_it() {
 }
 
 #[test]
+fn a_handler_that_is_installed_again_keeps_what_its_administrator_has_set() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let (file, conf) =
+            (code(&site, "quirks.py", QUIRKS), code(&site, "x.conf", "[quirks]\ngreeting=hi\n"));
+        site.well(&["install", &file, "doer", "-q", "jobs", "-r", "do_.*", "-c", &conf]);
+        let own = site.dir("doer").join("exo.yaml");
+        let made = fs::read_to_string(&own).unwrap();
+        let set = made.replace("\"quirks.py\"]", "\"quirks.py\", --fault, \"3\"]")
+            + "# since the move\ntries: 7\nenvironment: {MODE: fast}\n";
+        assert_ne!(set.lines().nth(1), made.lines().nth(1));
+        fs::write(&own, &set).unwrap();
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o600)).unwrap();
+
+        // New code, and nothing said.
+        fs::write(&file, format!("{QUIRKS}# new\n")).unwrap();
+        site.well(&["install", &file, "doer", "--enable", "--now"]);
+        assert_eq!(fs::read_to_string(&own).unwrap(), set);
+        assert_eq!(fs::metadata(&own).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::read_to_string(site.dir("doer/quirks.py")).unwrap().ends_with("# new\n"));
+        let done = work(&site, "doer", &to_do("w", "answer"));
+        assert_eq!(done["answer"]["fields"]["greeting"], json!("hi"), "{done}");
+
+        // What is said counts, and other code is run by the same command.
+        let other = code(&site, "other.py", QUIRKS);
+        site.well(&["install", &other, "doer", "-q", "new", "-i", "2", "-r", "x_.*"]);
+        let wanted = set.replace("\"jobs\"", "\"new\"").replace("do_", "x_") + "instances: 2\n";
+        let there = fs::read_to_string(&own).unwrap();
+        let rest = |text: &str| {
+            text.lines()
+                .filter(|l| !l.starts_with("command"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(rest(&there), rest(&wanted));
+        let command = r#"command: ["python3","-m","SkyNET","other.py","--fault","3"]"#;
+        assert!(there.lines().any(|line| line == command), "{there}");
+    });
+}
+
+#[test]
+fn what_cannot_be_set_in_a_handler_s_file_is_told_of_that_file_and_nothing_is_done() {
+    Site::each(|kind| {
+        let site = Site::new(kind);
+        let file = code(&site, "h.py", QUIRKS);
+        site.well(&["install", &file]);
+        let own = site.dir("h").join("exo.yaml");
+        let before = fs::read_to_string(&own).unwrap() + "config: {a: {b: c}}\n";
+        fs::write(&own, &before).unwrap();
+        let said = site.ends(1, &["install", &file, "-r", "y"]);
+        for why in [
+            "unable to set config.participant.regexp in ",
+            "as it is written; set it to \"y\" there",
+        ] {
+            assert!(said.contains(why), "{said}");
+        }
+        assert_eq!(fs::read_to_string(&own).unwrap(), before);
+        // What is wrong with it is told of the file where it is.
+        fs::write(&own, before + "treis: 7\n").unwrap();
+        let said = site.ends(1, &["install", &file]);
+        assert!(
+            said.contains("participants/h/exo.yaml: line ") && said.contains("treis"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
 fn what_is_said_of_a_handler_and_cannot_be_is_told_of_the_file_that_is_made_of_it() {
     Site::each(|kind| {
         let site = Site::booted(kind);

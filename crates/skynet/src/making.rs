@@ -37,8 +37,8 @@ pub struct Making<'a> {
     pub shown: &'a Path,
     /// When it is built.
     pub builds: Builds,
-    /// Its exo.yaml was made for the code of a handler, and is nowhere else yet.
-    pub is_made: bool,
+    /// What messages call its exo.yaml, where that is not in the directory that they name.
+    pub own_file: Option<String>,
     /// Which of its files are not for all; so far their owner alone reads them.
     pub closed: Vec<Closed>,
 }
@@ -47,7 +47,7 @@ impl<'a> Making<'a> {
     /// One whose files are all as they are to be.
     #[must_use]
     pub fn new(name: &'a str, shown: &'a Path, builds: Builds) -> Self {
-        Self { name, shown, builds, is_made: false, closed: Vec::new() }
+        Self { name, shown, builds, own_file: None, closed: Vec::new() }
     }
 }
 
@@ -119,7 +119,7 @@ pub fn prepare(
 fn let_in(stage: &Stage<'_>, making: &Making<'_>, user: Option<&str>) -> Result<(), Failure> {
     for (path, readers) in &making.closed {
         let group = match readers {
-            Readers::All => None,
+            Readers::All | Readers::Owner => None,
             Readers::Members => account::find_group(GROUP),
             Readers::Participant => {
                 user.and_then(|user| account::find(user.as_bytes())).map(|ids| ids.gid)
@@ -170,9 +170,8 @@ fn check(stage: &Stage<'_>, making: &Making<'_>) -> Result<Settings, Failure> {
     let dir = stage.dir.canonicalize().unwrap_or_else(|_| stage.dir.clone());
     let shown = making.shown.to_string_lossy();
     let renamed = |mut line: String| {
-        if making.is_made {
-            let made = format!("{OWN_FILE} made for {shown}");
-            line = line.replace(&*dir.join(OWN_FILE).to_string_lossy(), &made);
+        if let Some(own_file) = &making.own_file {
+            line = line.replace(&*dir.join(OWN_FILE).to_string_lossy(), own_file);
         }
         line.replace(&*dir.to_string_lossy(), &shown)
     };

@@ -3,6 +3,7 @@
 use crate::builder::is_left_out;
 use crate::failure::{Failure, warn};
 use crate::here::Here;
+use crate::legacy::again::{self, Again};
 use crate::legacy::handler::{self, Handler, Kind};
 use crate::legacy::ini;
 use crate::screen::clean;
@@ -72,8 +73,8 @@ pub struct Said {
 /// What became of it.
 #[derive(Debug, Default)]
 pub struct Filled {
-    /// It is a handler, for which an exo.yaml was made.
-    pub is_made: bool,
+    /// Where it is a handler: what messages call its exo.yaml.
+    pub own_file: Option<String>,
     /// Which of the files are not for all.
     pub closed: Vec<Closed>,
 }
@@ -158,18 +159,22 @@ impl Source {
         }
         let (from, more) = (format!("{code}, by skynet install"), said.lines(name));
         own.extend(handler::files(&Handler { code: &code, kind, from: &from, more: &more }));
-        if let Some(config) = &said.config {
-            own.push(own_config(config, name)?);
+        let mut own_file = format!("{OWN_FILE} made for {}", shown.display());
+        if let Some(again) = Again::find(&stage.before()) {
+            own.retain(|file| file.path != OWN_FILE);
+            own.push(again.own_file(&code, kind, said.values())?);
+            own_file = again.path.display().to_string();
         }
+        own.extend(said.own_config(stage, name)?);
         tree::write(&stage.dir, &own)?;
-        Ok(Filled { is_made: true, closed: closed(&own) })
+        Ok(Filled { own_file: Some(own_file), closed: closed(&own) })
     }
 }
 
 /// Returns the configuration of a handler's own. Exo speaks to the broker, so the handler needs no
 /// password of it: that is left out.
 fn own_config(path: &Path, name: &str) -> Result<Made, Failure> {
-    let Text { text, is_open } = text::read("read", &real(path)?, path)?;
+    let Text { text, is_open, .. } = text::read("read", &real(path)?, path)?;
     // What is no INI the handler reads by itself.
     let sections = ini::parse(&text).unwrap_or_default();
     let keys = sections.iter().filter(|section| section.name == BROKER).flat_map(|s| &s.keys);
@@ -205,6 +210,31 @@ impl Said {
             return Err(Failure::usage(line));
         }
         Ok(())
+    }
+
+    /// Returns the handler's own configuration: the one that is given, or else the one that it was
+    /// installed with.
+    fn own_config(&self, stage: &Stage<'_>, name: &str) -> Result<Option<Made>, Failure> {
+        if let Some(config) = &self.config {
+            return own_config(config, name).map(Some);
+        }
+        let before = stage.before();
+        let is_to_stay =
+            Again::find(&before).is_some() && !stage.dir.join(format!("{name}.conf")).exists();
+        Ok(if is_to_stay { again::own_config(&before, name) } else { None })
+    }
+
+    /// Returns it as values of exo.yaml.
+    fn values(&self) -> Vec<again::Value> {
+        let yaml = crate::legacy::yaml;
+        let text = |text: &Option<String>| text.as_deref().map(yaml);
+        let all: [(&[&str], Option<String>); 4] = [
+            (&["queue"], text(&self.queue)),
+            (&["user"], text(&self.user)),
+            (&["instances"], self.instances.map(|n| n.to_string())),
+            (&["config", "participant", "regexp"], text(&self.regexp)),
+        ];
+        all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     /// Returns it as lines of exo.yaml.

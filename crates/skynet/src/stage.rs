@@ -180,6 +180,12 @@ impl Drop for Stage<'_> {
 }
 
 impl Stage<'_> {
+    /// Returns where the directory of this name is that it replaces.
+    #[must_use]
+    pub fn before(&self) -> PathBuf {
+        self.installed.dir(&self.name)
+    }
+
     /// Puts the directory in its place, all of it on disk: a kill leaves the old one or this. Where the
     /// supervise of the old one runs in it, that is kept aside until it has ended.
     ///

@@ -68,7 +68,7 @@ fn fit(found: Result<Vec<Found>, Failure>) -> Vec<Result<Found, Failure>> {
 }
 
 fn of_file(path: &Path, broker: &Broker) -> Result<Vec<Found>, Failure> {
-    let Text { text, is_open } = text::read("read", path, path)?;
+    let Text { text, is_open, .. } = text::read("read", path, path)?;
     let sections = ini::parse(&text)
         .map_err(|(line, why)| Failure::refused(format!("{}:{line}: {why}", path.display())))?;
     let mut found = if path.file_name().is_some_and(|name| name == CONFIG_EXO) {

@@ -91,14 +91,20 @@ pub(crate) fn flaw(code: &str) -> Option<&'static str> {
     (!is_python).then_some("rename it: Python's files end in .py")
 }
 
-/// Returns what its directory has besides the code.
-pub(crate) fn files(handler: &Handler<'_>) -> Vec<Made> {
+/// Returns the command that runs code.
+pub(crate) fn words(code: &str, kind: Kind) -> Vec<String> {
     let mut words = vec!["python3"];
-    if handler.kind == Kind::Handler {
+    if kind == Kind::Handler {
         words.extend(["-m", "SkyNET"]);
     }
-    words.push(handler.code);
-    let words: Vec<String> = words.into_iter().map(yaml).collect();
+    words.push(code);
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// Returns what its directory has besides the code.
+pub(crate) fn files(handler: &Handler<'_>) -> Vec<Made> {
+    let words = words(handler.code, handler.kind);
+    let words: Vec<String> = words.iter().map(|word| yaml(word)).collect();
     let mut text = format!("# From {}.\n", handler.from);
     let _ = writeln!(text, "command: [{}]\nmode: persistent", words.join(", "));
     text.push_str(handler.more);

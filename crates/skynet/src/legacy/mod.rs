@@ -1,6 +1,7 @@
 //! Services and participants of older systems, as `skynet import` reads them: supervisor's programs,
 //! config.exo folders, INI configuration.
 
+pub(crate) mod again;
 pub mod find;
 pub mod handler;
 pub mod ini;

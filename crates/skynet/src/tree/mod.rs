@@ -26,6 +26,8 @@ pub enum Readers {
     Members,
     /// Where root installs, the group of the participant's user; nobody else.
     Participant,
+    /// Nobody.
+    Owner,
 }
 
 /// A file to be made.

@@ -19,6 +19,8 @@ pub struct Text {
     pub text: String,
     /// Others may read the file. What is made of one that they may not, they may not read either.
     pub is_open: bool,
+    /// Its group may.
+    pub is_groups: bool,
 }
 
 /// Reads one. `verb` stands in the message that it cannot be done, `shown` is what messages call it.
@@ -41,5 +43,6 @@ pub fn read(verb: &str, path: &Path, shown: &Path) -> Result<Text, Failure> {
     bytes.truncate(len);
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::refused(format!("{} is not UTF-8", shown.display())))?;
-    Ok(Text { text, is_open: stat.mode() & 0o004 != 0 })
+    let mode = stat.mode();
+    Ok(Text { text, is_open: mode & 0o004 != 0, is_groups: mode & 0o040 != 0 })
 }

@@ -73,7 +73,7 @@ pub fn run(args: &Install, here: &Here) -> Answer {
     let stage = installed.stage(&name)?;
     let filled = source.fill(&stage, &name, path, &args.said)?;
     let making = Making {
-        is_made: filled.is_made,
+        own_file: filled.own_file,
         closed: filled.closed,
         ..Making::new(&name, path, Builds::IfMissing)
     };
