@@ -26,7 +26,7 @@ pub struct Register {
     remove: bool,
 }
 
-/// Tells the engine to forget what it was told of a participant: `skynet register --remove`.
+/// Has the engine forget participants, as register --remove does.
 #[derive(Debug, Args)]
 pub struct Unregister {
     #[command(flatten)]
