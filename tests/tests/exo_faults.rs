@@ -117,6 +117,11 @@ fn at_many_points(persistent: bool, part: Part) {
         let begun = points.iter().position(|point| point.0 == "set_tid_address").unwrap();
         points.drain(..begun);
     }
+    if part == Part::Folder {
+        // SQLite's locks: letting go of one does not fail in the world. Who alone has the store does
+        // not notice; another would wait.
+        points.retain(|point| point.0 != "fcntl");
+    }
     points.retain(|point| error_of(point).is_some());
     let what = format!("{part:?}: a call failed");
     sweep(points, SPREAD, &what, |point| fails_at(persistent, part, point));
