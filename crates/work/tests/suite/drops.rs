@@ -239,14 +239,18 @@ fn opened(scratch: &Scratch, folder: DropFolder) -> Embedded {
 fn that_dead_items_go_for_others_is_told_once() {
     let scratch = Scratch::new();
     let (folder, path) = folder(&scratch);
-    let mut broker = opened(&scratch, folder);
+    drop(crate::support::open(&scratch, &Moved::new()));
+    // Before anybody uses the store: this goes past its locks.
     let raw = rusqlite::Connection::open(place(&scratch).database()).unwrap();
     let owner = fs::metadata(&path).unwrap().uid();
-    for _ in 0..999 {
-        let sql = "INSERT INTO dead (queue, owner, fault, reason, at, sum, bytes)
-            VALUES ('q', ?1, 10, 'no item', 1, 0, x'')";
-        raw.execute(sql, [owner]).unwrap();
-    }
+    raw.execute(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 999)
+            INSERT INTO dead (queue, owner, fault, reason, at, sum, bytes)
+            SELECT 'q', ?1, 10, 'no item', 1, 0, x'' FROM n",
+        [owner],
+    )
+    .unwrap();
+    let mut broker = opened(&scratch, folder);
     let (mut buried, mut crowded) = (0, 0);
     for n in 0..4 {
         fs::write(path.join(n.to_string()), "no item").unwrap();

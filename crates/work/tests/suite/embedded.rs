@@ -11,8 +11,8 @@ use std::time::Duration;
 use testkit::{Disk, Scratch, until};
 use work::embedded::{Keep, Settings};
 use work::{
-    Applied, Ask, Broker, Change, Clock, DropFolder, Embedded, Ended, Event, NewJob, Place, Policy,
-    Reader, Safety, Steer, Store, Subject,
+    Applied, Ask, Broker, Change, Clock, DropFolder, Embedded, Ended, Event, JobId, NewJob, Place,
+    Policy, Reader, Safety, Steer, Store, Subject,
 };
 
 pub(crate) fn settings(scratch: &Scratch, clock: &Arc<Moved>) -> Settings {
@@ -322,7 +322,7 @@ fn a_taker_whose_socket_was_removed_begins_a_new_life() {
 }
 
 #[test]
-fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_are_not() {
+fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_of_jobs_are_not() {
     const DAY: Duration = Duration::from_secs(86_400);
     let rig = local();
     let mut store = open(&rig.scratch, &rig.clock);
@@ -351,7 +351,14 @@ fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_are_not() {
         bytes: Vec::new(),
     };
     store.apply(&bury).unwrap();
+    store.apply(&bury).unwrap();
     drop(store);
+    // One of an old job, as those are whose job failed too often.
+    let of_job = "UPDATE dead SET job = 5, at = 1 WHERE id = 1";
+    rusqlite::Connection::open(place(&rig.scratch).database())
+        .unwrap()
+        .execute(of_job, [])
+        .unwrap();
     let at = || settings(&rig.scratch, &rig.clock);
     let keep = |age| Settings { keep: Keep { age, size: None }, ..at() };
     let reader = Reader::open(&place(&rig.scratch)).unwrap();
@@ -367,11 +374,13 @@ fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_are_not() {
     assert_eq!(left(), (142, vec![11, 10]), "none: for ever");
     let broker = Embedded::open(&keep(Some(30 * DAY))).unwrap();
     until(20, || left() == (42, vec![11]));
+    assert_eq!(reader.dead(9).unwrap().len(), 2);
     drop(broker);
     rig.clock.pass(31 * DAY);
     let mut broker = Embedded::open(&keep(Some(30 * DAY))).unwrap();
     until(20, || left() == (1, vec![]));
-    assert_eq!(reader.dead(9).unwrap().len(), 1);
+    let dead: Vec<_> = reader.dead(9).unwrap().iter().map(|dead| dead.job).collect();
+    assert_eq!(dead, [Some(JobId(5))]);
     // An hour later it looks again, whoever wakes it.
     broker.ask(Ask::Now, "q_0");
     let delivery = arrived(&mut broker);
