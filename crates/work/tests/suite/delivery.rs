@@ -107,6 +107,43 @@ fn an_item_that_kills_its_taker_each_time_ends_as_a_dead_item_after_the_limit() 
 }
 
 #[test]
+fn what_was_tried_in_vain_or_may_have_been_begun_is_only_for_who_begins_it_at_once() {
+    let mut world = World::new();
+    world.submit(job("in vain"));
+    let lease = world.taken();
+    world.end(lease, fault(3));
+    world.submit(job("fresh"));
+    world.clock.pass(Duration::from_secs(3601));
+    assert_eq!(world.take(Ask::Ahead).unwrap().identity, "fresh");
+    assert_eq!(world.take(Ask::Ahead), None);
+    // Nobody knows whether its taker had begun it.
+    let dead = world.taker;
+    world.taker = opened(&mut world.store, "q", Policy::default());
+    world.apply(&Change::CloseTaker(dead));
+    assert_eq!(world.take(Ask::Ahead), None);
+    let names = [world.take(Ask::Now), world.take(Ask::Now)].map(|taken| taken.unwrap().identity);
+    assert_eq!(names, ["in vain", "fresh"]);
+}
+
+#[test]
+fn a_message_that_was_tried_in_vain_is_only_for_who_begins_it_at_once() {
+    let mut world = World::new();
+    let deliver = |world: &mut World, ask| {
+        let (taker, instance) = (world.taker, "q_0".to_owned());
+        let job = Box::new(job("a"));
+        world.apply(&Change::Arrive { job, known: None, taker, ask, instance })
+    };
+    let Applied::Taken(taken) = deliver(&mut world, Ask::Now) else { panic!("not taken") };
+    let id = taken.lease.job;
+    world.end(taken.lease, fault(3));
+    assert_eq!(deliver(&mut world, Ask::Now), Applied::Elsewhere(id), "it rests");
+    world.clock.pass(Duration::from_secs(3601));
+    assert_eq!(deliver(&mut world, Ask::Ahead), Applied::Vain(id));
+    let Applied::Taken(taken) = deliver(&mut world, Ask::Now) else { panic!("not taken") };
+    assert_eq!((taken.lease.job, taken.attempt), (id, 2));
+}
+
+#[test]
 fn a_job_cancelled_in_the_hand_cannot_be_begun() {
     let mut world = World::new();
     let id = world.submit(job("a"));

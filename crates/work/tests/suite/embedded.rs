@@ -1,6 +1,6 @@
 //! The store as the queue: the suite of all brokers, and what is its own.
 
-use crate::conformance::{self, Rig, arrived, done, event, send, settled};
+use crate::conformance::{self, Rig, arrived, done, event, send, settled, silent};
 use crate::support::{Moved, item, job, open, opened, place};
 use machine::work::{Backoff, Fault};
 use std::fs;
@@ -82,7 +82,7 @@ fn a_silent_taker_is_looked_for_once_and_not_with_each_commit_after_that() {
 
     let mut broker = rig.open();
     broker.ask(Ask::Now, "q_0");
-    conformance::silent(&mut broker);
+    silent(&mut broker);
     (0..30).for_each(|n| submit(&mut store, &n.to_string()));
     let mut delivery = arrived(&mut broker);
     rings();
@@ -112,6 +112,26 @@ fn a_sleeping_taker_is_woken_by_another_s_submit_and_its_loop_by_a_descriptor() 
     let delivery = arrived(&mut broker);
     broker.finish(delivery, done());
     settled(&mut broker);
+}
+
+#[test]
+fn who_sleeps_for_answers_is_woken_by_the_end_of_an_item() {
+    let rig = local();
+    let mut broker = rig.open();
+    let answers = Settings { queue: "replies".to_owned(), ..settings(&rig.scratch, &rig.clock) };
+    let mut reader = Embedded::open(&answers).unwrap();
+    reader.ask(Ask::Now, "r_0");
+    // It has looked, and found nothing.
+    silent(&mut reader);
+    send(&mut broker, "a");
+    broker.ask(Ask::Now, "q_0");
+    let delivery = arrived(&mut broker);
+    broker.finish(delivery, done());
+    settled(&mut broker);
+    let answer = arrived(&mut reader);
+    assert_eq!(answer.job().item, b"{}");
+    reader.finish(answer, done());
+    settled(&mut reader);
 }
 
 #[test]

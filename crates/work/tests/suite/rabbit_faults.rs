@@ -88,6 +88,29 @@ fn whatever_the_network_does_each_item_is_answered_and_its_answers_are_the_same(
 }
 
 #[test]
+fn nothing_is_acknowledged_before_its_answer_is_confirmed() {
+    let proxy = Proxy::to(Rabbit::shared().port());
+    let rig = Remote::by(proxy.port());
+    let mut broker = rig.open();
+    let delivery = in_hand(&rig, &mut broker, "a");
+    proxy.set(Mode::HalfOpen);
+    broker.finish(delivery, answer("a"));
+    broker.flush();
+    // The answer is there, and that it is was not heard.
+    until(20, || rig.messages(REPLIES) == (1, 0));
+    proxy.set(Mode::Refuse);
+    proxy.cut();
+    until(20, || rig.messages("q") == (1, 0));
+    proxy.set(Mode::Pass);
+    settled(&mut broker);
+    broker.ask(Ask::Now, "q_0");
+    broker.flush();
+    until(60, || rig.messages("q") == (0, 0));
+    let all = rig.answers();
+    assert!(all.iter().all(|one| *one == all[0]), "answered twice, and not the same: {all:?}");
+}
+
+#[test]
 fn what_kills_its_taker_again_and_again_goes_from_a_quorum_queue_to_the_dead_letters() {
     // Our own limit is further away than the queue's.
     let limit = Limit { tries: 100, ..Limit::default() };
