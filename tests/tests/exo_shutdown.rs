@@ -66,3 +66,16 @@ fn what_a_participant_of_the_rust_kit_gives_up_at_a_shutdown_costs_no_try() {
     writer.kill().unwrap();
     writer.wait().unwrap();
 }
+
+/// Is not ready to hear anything yet, and ends when TERM says so.
+const NOT_READY: &str = "#!/bin/sh\ntrap 'echo told to end; exit 0' TERM\necho not ready\n\
+    while :; do sleep 0.05; done\n";
+
+#[test]
+fn one_that_is_not_ready_yet_is_told_to_end_by_term() {
+    let site = Site::per_item(NOT_READY, "mode: persistent\nshutdown-grace: 6s\n");
+    let exo = site.exo();
+    site.until(|| site.log().contains("p_0: not ready\n"));
+    assert!(exo.end().success());
+    assert!(site.log().contains("p_0: told to end\n"), "{}", site.log());
+}

@@ -341,6 +341,23 @@ fn a_taker_whose_socket_was_removed_begins_a_new_life() {
     }
 }
 
+/// Makes two dead items: one of an old job, as those are whose job failed too often, and one that
+/// never was a job.
+fn bury_two(scratch: &Scratch, mut store: Store) {
+    let bury = Change::Bury {
+        queue: "q".to_owned(),
+        owner: None,
+        fault: Fault::INVALID,
+        reason: "of old".to_owned(),
+        bytes: Vec::new(),
+    };
+    store.apply(&bury).unwrap();
+    store.apply(&bury).unwrap();
+    drop(store);
+    let raw = rusqlite::Connection::open(place(scratch).database()).unwrap();
+    raw.execute("UPDATE dead SET job = 5, at = 1 WHERE id = 1", []).unwrap();
+}
+
 #[test]
 fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_of_jobs_are_not() {
     const DAY: Duration = Duration::from_secs(86_400);
@@ -363,22 +380,7 @@ fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_of_jobs_are
     for n in 0..40 {
         live(&format!("young {n}"), 0);
     }
-    let bury = Change::Bury {
-        queue: "q".to_owned(),
-        owner: None,
-        fault: Fault::INVALID,
-        reason: "of old".to_owned(),
-        bytes: Vec::new(),
-    };
-    store.apply(&bury).unwrap();
-    store.apply(&bury).unwrap();
-    drop(store);
-    // One of an old job, as those are whose job failed too often.
-    let of_job = "UPDATE dead SET job = 5, at = 1 WHERE id = 1";
-    rusqlite::Connection::open(place(&rig.scratch).database())
-        .unwrap()
-        .execute(of_job, [])
-        .unwrap();
+    bury_two(&rig.scratch, store);
     let at = || settings(&rig.scratch, &rig.clock);
     let keep = |age| Settings { keep: Keep { age, size: None }, ..at() };
     let reader = Reader::open(&place(&rig.scratch)).unwrap();
