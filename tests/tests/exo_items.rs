@@ -6,7 +6,7 @@ mod history;
 mod host;
 
 use history::{Sender, adds_up, progress};
-use host::{DONE, Site, item, private_kib};
+use host::{DONE, Exo, Site, item, private_kib};
 use machine::work::{Fault, State};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -228,7 +228,7 @@ fn while_nobody_reads_the_log_participants_wait_and_no_line_is_lost() {
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let mut from = child.stdout.take().unwrap();
-    let exo = host::Exo::new(child);
+    let exo = Exo::new(child);
     site.until(|| site.status().is_some());
     site.submit("w", "{}");
     site.running("w");
@@ -253,7 +253,7 @@ fn while_nobody_reads_the_log_participants_wait_and_no_line_is_lost() {
 }
 
 /// Starts a second exo of the same queue, with a socket of its own.
-fn second(site: &Site) -> host::Exo {
+fn second(site: &Site) -> Exo {
     fs::create_dir(site.join("q")).unwrap();
     let text = format!("{}participant: q\nqueue: p\ncommand: /bin/true\n", host::QUICK);
     fs::write(site.join("q/exo.yaml"), text).unwrap();
@@ -337,10 +337,9 @@ fn turns_slow() -> bool {
     taken.trim().parse::<u32>().is_ok_and(|times| times >= 2)
 }
 
-/// Started by `setuidgid`, exo is one user and says so.
-#[test]
-fn started_by_setuidgid_it_does_its_items_as_one_user_and_says_so() {
-    let site = Site::per_item("#!/bin/sh\nid -un\n", "");
+/// Starts exo by `setuidgid`: it is one user, worker and participant too.
+#[track_caller]
+fn as_one_user(site: &Site) -> Exo {
     for name in ["store", "run", "spool"] {
         fs::create_dir(site.join(name)).unwrap();
     }
@@ -355,8 +354,37 @@ fn started_by_setuidgid_it_does_its_items_as_one_user_and_says_so() {
     site.prepare(&mut command);
     let exo = site.spawn(&mut command);
     site.until(|| site.status().is_some());
+    exo
+}
+
+#[test]
+fn started_by_setuidgid_it_does_its_items_as_one_user_and_says_so() {
+    let site = Site::per_item("#!/bin/sh\nid -un\n", "");
+    let exo = as_one_user(&site);
     assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE));
     site.until(|| site.log().contains("p_0 w/1: nobody\n"));
     assert!(site.log().contains("exo: warning: "), "{}", site.log());
+    assert!(exo.end().success());
+}
+
+/// Asks exo how it stands, in Perl.
+const ASKS: &str = r#"#!/usr/bin/perl
+use Socket;
+$SIG{PIPE} = "IGNORE";
+socket(my $s, PF_UNIX, SOCK_STREAM, 0);
+my $is_there = connect($s, sockaddr_un("SOCKET"));
+my $read = syswrite($s, "{\"command\":\"status\"}\n") && sysread($s, my $answer, 100);
+print $is_there && $read ? "answered\n" : "not answered\n";
+"#;
+
+/// Where it is the same user, and the socket is no secret.
+#[test]
+fn a_participant_that_is_the_same_user_is_not_answered_by_the_control_socket() {
+    let site = Site::per_item("", "");
+    site.script("work", &ASKS.replace("SOCKET", &site.socket().display().to_string()));
+    let exo = as_one_user(&site);
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE), "{}", site.log());
+    site.until(|| site.log().contains("p_0 w/1: not answered\n"));
+    assert!(site.status().is_some());
     assert!(exo.end().success());
 }

@@ -75,7 +75,7 @@ const NOT_READY: &str = "#!/bin/sh\ntrap 'echo told to end; exit 0' TERM\necho n
 fn one_that_is_not_ready_yet_is_told_to_end_by_term() {
     let site = Site::per_item(NOT_READY, "mode: persistent\nshutdown-grace: 6s\n");
     let exo = site.exo();
-    site.until(|| site.log().contains("p_0: not ready\n"));
+    site.until(|| site.log().contains("p_0 -: not ready\n"));
     assert!(exo.end().success());
-    assert!(site.log().contains("p_0: told to end\n"), "{}", site.log());
+    assert!(site.log().contains("p_0 -: told to end\n"), "{}", site.log());
 }
