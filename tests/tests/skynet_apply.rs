@@ -116,6 +116,31 @@ fn what_was_installed_over_a_running_service_is_what_runs_behind_apply() {
     });
 }
 
+/// Its supervise is in the directory that was replaced, and would start the old one again and again.
+#[test]
+fn what_ends_again_and_again_and_was_mended_is_taken_up_by_reload_and_apply() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        let install = |run: &str| {
+            let dir = site.on_desk("crash", &[("run", run)]);
+            site.well(&["install", dir.to_str().unwrap()])
+        };
+        for verb in ["reload", "apply"] {
+            install("#!/bin/sh\nexit 3\n");
+            site.well(&["enable", "crash"]);
+            site.ends(1, &["start", "crash"]);
+            let said = install(SLEEPER);
+            // Seldom it just runs.
+            assert!(said.ends_with(" as it was until: skynet restart crash\n"), "{said}");
+            let said = site.well(&[verb, "crash"]);
+            assert!(line(&said, "crash").contains(" after "), "{said}");
+            assert!(site.pid("crash").is_some());
+            assert_eq!(site.well(&["apply"]), SAME);
+            site.well(&["uninstall", "--now", "crash"]);
+        }
+    });
+}
+
 #[test]
 fn what_ends_just_now_is_started_where_it_is_to_run_and_left_alone_where_nothing_is_said() {
     Site::each(|kind| {

@@ -23,6 +23,8 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest answer.
 const LONGEST: u64 = 4 << 20;
+/// The part that is different where the directory was replaced.
+const DIRECTORY: &str = "its directory";
 
 /// Looks at a service; returns what is different, and in words which part, or what is wrong.
 ///
@@ -35,13 +37,16 @@ pub(super) fn look(service: &Service, dir: &Path, snapshot: &Snapshot) -> (Chang
         None => None,
     };
     let Some(half) = snapshot.half.filter(|_| snapshot.kept && snapshot.is_up()) else {
-        return (Change::None, Vec::new());
+        // The next start takes what is there, but for a supervise in a directory that was replaced.
+        let is_older = care::is_due(snapshot) && is_left_behind(service, dir, snapshot);
+        let changed: Vec<_> = is_older.then(|| DIRECTORY.to_owned()).into_iter().collect();
+        return (if is_older { Change::Changed } else { Change::None }, changed);
     };
     let since = half.status.since;
     let run = dir.join(OsStr::from_bytes(RUN.to_bytes()));
     let mut changed = Vec::new();
-    if service.is_linked && care::is_left_behind(snapshot, dir) {
-        changed.push("its directory".to_owned());
+    if is_left_behind(service, dir, snapshot) {
+        changed.push(DIRECTORY.to_owned());
     }
     if is_newer(&run, since) {
         changed.push("run".to_owned());
@@ -51,6 +56,10 @@ pub(super) fn look(service: &Service, dir: &Path, snapshot: &Snapshot) -> (Chang
     }
     let change = if changed.is_empty() { Change::None } else { Change::Changed };
     (change, changed)
+}
+
+fn is_left_behind(service: &Service, dir: &Path, snapshot: &Snapshot) -> bool {
+    service.is_linked && care::is_left_behind(snapshot, dir)
 }
 
 fn of_participant(loaded: &Loaded, dir: &Path, since: Stamp) -> Vec<String> {

@@ -151,10 +151,10 @@ fn item(here: &Here, service: Service, looker: &mut Looker, has_svscan: bool) ->
 fn state(snapshot: &Snapshot) -> State {
     if snapshot.is_up() || !snapshot.kept && snapshot.life == Life::Certain {
         State::Up
-    } else if !snapshot.kept || care::is_down(snapshot) {
-        State::Down
-    } else {
+    } else if care::is_due(snapshot) {
         State::Due
+    } else {
+        State::Down
     }
 }
 

@@ -172,11 +172,13 @@ fn disabled(facts: &Facts) -> (Vec<Action>, Option<Obstacle>) {
 }
 
 fn unsaid(facts: &Facts) -> (Vec<Action>, Option<Obstacle>) {
-    let is_up = facts.state == State::Up;
-    let is_broken = is_up && facts.change == Change::Broken;
+    let is_broken = facts.state == State::Up && facts.change == Change::Broken;
     let mut actions = Vec::new();
-    if facts.is_kept && is_up && facts.change == Change::Changed {
-        actions.push(Action::Restart);
+    match (facts.state, facts.change) {
+        (State::Up, Change::Changed) if facts.is_kept => actions.push(Action::Restart),
+        // It would be started with what it had, again and again.
+        (State::Due, Change::Changed) => actions.push(Action::Start),
+        _ => {}
     }
     if facts.is_linked && facts.lacks_folder && !facts.is_kept {
         actions.push(Action::MakeFolder);
@@ -227,7 +229,7 @@ mod tests {
         (facts.is_ours || facts.is_linked)
             && !(facts.is_kept && facts.lacks_folder)
             && (facts.is_kept || facts.state != State::Due)
-            && (facts.is_kept && facts.state == State::Up || facts.change != Change::Changed)
+            && (facts.is_kept && facts.state != State::Down || facts.change != Change::Changed)
     }
 
     /// It is started, and runs unless it cannot.
@@ -305,7 +307,11 @@ mod tests {
                 !facts.is_linked && !facts.is_kept && facts.state == State::Down
             }
             Wanted::Disabled => facts.is_barred && facts.state == State::Down,
-            Wanted::Unsaid => facts.state != State::Up || facts.change == Change::None,
+            Wanted::Unsaid => match facts.state {
+                State::Down => true,
+                State::Due => facts.change != Change::Changed,
+                State::Up => facts.change == Change::None,
+            },
         }
     }
 
@@ -355,7 +361,9 @@ mod tests {
         for facts in all().into_iter().filter(|facts| facts.wanted == Wanted::Unsaid) {
             for action in plan(&facts).0 {
                 let may = [Action::MakeFolder, Action::AwaitCare, Action::Restart];
-                assert!(may.contains(&action), "{facts:?}");
+                // It is on its way up anyway.
+                let starts = action == Action::Start && facts.state == State::Due;
+                assert!(starts || may.contains(&action), "{facts:?}");
             }
         }
     }

@@ -129,6 +129,12 @@ pub fn is_down(snapshot: &Snapshot) -> bool {
     }
 }
 
+/// Tells whether a service does not run and is going to: it ended, and is started again.
+#[must_use]
+pub fn is_due(snapshot: &Snapshot) -> bool {
+    snapshot.kept && !snapshot.is_up() && !is_down(snapshot)
+}
+
 /// Tells whether a service runs that no supervise keeps, and says so.
 #[must_use]
 pub fn orphan(sight: &Sight<'_>, here: &Here) -> Option<Plan> {

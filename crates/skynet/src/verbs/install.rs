@@ -3,7 +3,7 @@
 use super::{enable, restart};
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
-use crate::life::{self, Looker, Patience};
+use crate::life::{self, Looker, Patience, care};
 use crate::making::{self, Builds, Making};
 use crate::names::Names;
 use crate::screen::clean;
@@ -89,11 +89,16 @@ impl Next {
     /// # Errors
     /// As [`life::run`].
     pub fn follow(&self, name: &str, before: Option<&Service>, done: &str, here: &Here) -> Answer {
-        let runs = before.is_some_and(|before| Looker::new().look(&before.real_dir()).is_up());
-        let advice = if runs && !self.now {
-            format!("; it runs on as it was until: skynet restart {name}")
-        } else {
+        let snapshot = before.map(|before| Looker::new().look(&before.real_dir()));
+        let goes_on = match snapshot.filter(|_| !self.now) {
+            Some(snapshot) if snapshot.is_up() => "; it runs on as it was until: ",
+            Some(snapshot) if care::is_due(&snapshot) => "; it is started as it was until: ",
+            _ => "",
+        };
+        let advice = if goes_on.is_empty() {
             String::new()
+        } else {
+            format!("{goes_on}skynet restart {name}")
         };
         let line = format!("{name}: {done}{advice}\n");
         here.screen.put(&line)?;

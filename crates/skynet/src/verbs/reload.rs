@@ -10,7 +10,7 @@ use daemontools::wait::Goal;
 
 /// Has services that run take up new code and configuration.
 ///
-/// They are stopped and started.
+/// They are stopped and started; those that ended and are about to be started again are started at once.
 /// Those that are down stay so. A participant's configuration is read first; where something is
 /// wrong with it, the participant runs on as it is. Items that wait are kept.
 #[derive(Debug, Args)]
@@ -30,7 +30,8 @@ pub fn run(args: &Reload, here: &Here) -> Answer {
 }
 
 fn plan(sight: &Sight<'_>) -> Plan {
-    if !sight.is_up() {
+    let is_due = care::is_due(&sight.snapshot);
+    if !sight.is_up() && !is_due {
         return Plan::Nothing("down, nothing to reload".to_owned());
     }
     if let Some(why) = care::missing(sight.service) {
@@ -46,7 +47,8 @@ fn plan(sight: &Sight<'_>) -> Plan {
             }
         }
     }
-    if care::is_left_behind(&sight.snapshot, &sight.dir) {
+    // One that ends again and again may have been mended: its supervise would start the old one.
+    if is_due || care::is_left_behind(&sight.snapshot, &sight.dir) {
         return Plan::Do(Steps::to("reloaded", "told to start again", care::start(sight)));
     }
     // Both in one write: whatever becomes of us, it starts as soon as it has ended.
