@@ -86,22 +86,42 @@ enum Verb {
 }
 
 impl Verb {
-    /// Tells whether it only looks, stops something, or begins with the machine, where services that have
-    /// nothing to do with the site's files are started: that must be possible whatever is wrong with those.
+    /// Tells whether it only looks, stops something or takes that back, or begins with the machine, where
+    /// services that have nothing to do with the site's files are started: that must be possible whatever is
+    /// wrong with those.
     fn is_harmless(&self) -> bool {
         matches!(
             self,
             Self::List(_)
                 | Self::Status(_)
                 | Self::Top(_)
+                | Self::Cat(_)
                 | Self::Log(_)
                 | Self::Stop(_)
                 | Self::Boot(_)
                 | Self::Halt(_)
                 | Self::Drain(_)
+                | Self::Resume(_)
                 | Self::Cancel(_)
                 | Self::Wait(_)
-        )
+                | Self::Acts(_)
+                | Self::History(_)
+                | Self::Job(_)
+                | Self::Request(_)
+                | Self::Export(_)
+        ) || self.only_looks()
+    }
+
+    /// Tells so of the verbs that change something by another word.
+    const fn only_looks(&self) -> bool {
+        match self {
+            Self::Failure(args) => args.only_looks(),
+            Self::Dead(args) => args.only_looks(),
+            Self::Rule(args) => args.only_looks(),
+            Self::Notice(args) => args.only_looks(),
+            Self::Engine(args) => args.only_looks(),
+            _ => false,
+        }
     }
 
     fn run(&self, here: &Here) -> Answer {

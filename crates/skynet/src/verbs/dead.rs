@@ -61,6 +61,14 @@ struct Show {
     json: bool,
 }
 
+impl DeadItems {
+    /// Tells whether it changes nothing.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(self.what, What::List(_) | What::Show(_))
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors

@@ -72,6 +72,14 @@ enum What {
     },
 }
 
+impl Engine {
+    /// Tells whether it changes nothing.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(self.what, What::List { .. } | What::Path { .. })
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors

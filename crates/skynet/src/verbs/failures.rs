@@ -56,6 +56,14 @@ struct Show {
     json: bool,
 }
 
+impl Failures {
+    /// Tells whether it changes nothing.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(self.what, What::List(_) | What::Show(_))
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors

@@ -61,6 +61,12 @@ impl Notice {
     pub const fn is_part(&self) -> bool {
         matches!(self.what, What::Gather | What::Append { .. })
     }
+
+    /// Tells whether it changes nothing.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(self.what, What::List { .. })
+    }
 }
 
 /// Runs a part.

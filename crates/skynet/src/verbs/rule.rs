@@ -42,6 +42,14 @@ enum What {
     },
 }
 
+impl Rule {
+    /// Tells whether it changes nothing.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        matches!(self.what, What::List { .. })
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors
