@@ -153,7 +153,8 @@ fn many_instances_with_large_items_and_answers_have_no_more_than_one() {
         let begun = private(&exo);
         for number in 0..12 {
             site.drop_into("p", item(&format!("small-{number}"), r#"{"x":"GROW"}"#).as_bytes());
-            site.drop_into("p", of_size(&format!("large-{number}"), LARGEST - 1000).as_bytes());
+            let large = of_size(&format!("large-{number}"), LARGEST - 1000);
+            site.drop_into("p", format!("{{\"skynet\":1,\"item\":{large}}}").as_bytes());
         }
         let is_done = || progress(&site.join("store")) == (24, 0);
         assert!(holds_within(Duration::from_secs(240), is_done), "{}", site.log());

@@ -46,7 +46,7 @@ struct Envelope<'a> {
 
 /// Takes an item out of its envelope; the rest of the job is what the envelope says, or nothing
 /// where there is none.
-pub(crate) fn open(bytes: Vec<u8>) -> Result<NewJob, Invalid> {
+pub(crate) fn open(mut bytes: Vec<u8>) -> Result<NewJob, Invalid> {
     let is_envelope = serde_json::from_slice::<Mark<'_>>(&bytes)
         .is_ok_and(|mark| mark.skynet.is_some() && mark.item.is_some())
         && bytes.trim_ascii_start().first() == Some(&b'{');
@@ -73,16 +73,22 @@ pub(crate) fn open(bytes: Vec<u8>) -> Result<NewJob, Invalid> {
         text => Ok(text.as_ref().map(ToString::to_string)),
     };
     let delay = envelope.delay.as_deref().map(units::duration).transpose();
-    Ok(NewJob {
+    let item = envelope.item.get();
+    let begin = item.as_ptr().addr() - bytes.as_ptr().addr();
+    let place = begin..begin + item.len();
+    let job = NewJob {
         label: text("label", &envelope.label, LABEL)?.unwrap_or_default(),
         key: text("key", &envelope.key, KEY)?,
         delay: delay.map_err(|why| wrong(format!("delay: {why}")))?.unwrap_or_default(),
         priority: envelope.priority,
         // Whoever records it looks at the name.
         reply_to: envelope.reply_to.map(Cow::into_owned),
-        item: envelope.item.get().as_bytes().to_vec(),
         ..NewJob::default()
-    })
+    };
+    // In its own memory: it may be large, and others are, too.
+    bytes.truncate(place.end);
+    bytes.drain(..place.start);
+    Ok(NewJob { item: bytes, ..job })
 }
 
 #[cfg(test)]
@@ -92,6 +98,14 @@ mod tests {
 
     fn opened(text: &str) -> Result<NewJob, String> {
         open(text.as_bytes().to_vec()).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn an_item_is_taken_out_without_a_copy_of_it() {
+        let text = format!(r#"{{"skynet":1,"item":{{"fields":"{}"}}}}"#, "x".repeat(1 << 20));
+        let bytes = text.into_bytes();
+        let at = bytes.as_ptr();
+        assert_eq!(open(bytes).unwrap().item.as_ptr(), at);
     }
 
     #[test]
