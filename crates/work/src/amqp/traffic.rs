@@ -193,8 +193,11 @@ impl Thread {
             }
             Err(invalid) => {
                 let reason = invalid.to_string();
+                // A broker lets in what is many times as long as any item; its beginning tells whose it is.
+                let mut bytes = body;
+                bytes.truncate(self.settings.item_limit);
                 let bury =
-                    Change::Bury { queue, owner: None, fault: Fault::UNKNOWN, reason, bytes: body };
+                    Change::Bury { queue, owner: None, fault: Fault::UNKNOWN, reason, bytes };
                 self.changes.push_back((bury, Answer::Bury(number)));
             }
         }

@@ -171,6 +171,26 @@ fn what_is_no_item_is_kept_with_the_dead_and_holds_up_nothing() {
 }
 
 #[test]
+fn of_a_message_that_is_longer_than_an_item_may_be_the_beginning_is_kept() {
+    let rig = Remote::new();
+    let mut client = rig.client();
+    let long = [b"{\"fei\":".as_slice(), &vec![b'x'; 3_000_000]].concat();
+    client.publish("q", &long).unwrap();
+    client.publish("q", &item("good")).unwrap();
+    let mut broker = amqp::Rabbit::open(&Settings { item_limit: 1000, ..rig.settings() }).unwrap();
+    broker.ask(Ask::Now, "q_0");
+    let delivery = delivered(&mut broker);
+    broker.finish(delivery, done());
+    settled(&mut broker);
+    drop(broker);
+    let dead = Reader::open(&place(&rig.scratch)).unwrap().dead(99).unwrap();
+    let [dead] = &dead[..] else { panic!("{} dead items", dead.len()) };
+    assert_eq!(dead.reason, "the item has 3000007 bytes; 1000 are allowed");
+    assert_eq!(dead.bytes, long[..1000]);
+    assert_eq!(rig.messages("q"), (0, 0));
+}
+
+#[test]
 fn a_cancel_reaches_who_works_over_the_control_exchange_and_by_the_queue() {
     let rig = Remote::new();
     let fei = |name: &str| {
