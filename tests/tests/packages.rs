@@ -37,7 +37,7 @@ fn contents(deb: &Path) -> Vec<String> {
 
 #[test]
 fn a_package_has_the_files_owners_and_modes_of_its_list() {
-    for name in ["skynet", "skynet-daemontools"] {
+    for name in ["skynet", "skynet-daemontools", "python3-skynet", "python3-skynet-compat"] {
         let deb = Packages::find(&Packages::get().first, name, "deb");
         let list = tree().join(format!("tests/packages/{name}.list"));
         let there = contents(&deb).join("\n") + "\n";
@@ -48,6 +48,45 @@ fn a_package_has_the_files_owners_and_modes_of_its_list() {
             let (new, list) = (new.display(), list.display());
             panic!("it has other files than {list} says: compare with {new}");
         }
+    }
+}
+
+/// What an rpm of this name has: mode, owner, path of all but folders.
+fn contents_of_rpm(name: &str) -> BTreeSet<String> {
+    let rpm = Packages::find(&Packages::get().first, name, "rpm");
+    let format = "--qf=[%{FILEMODES:perms} %{FILEUSERNAME}/%{FILEGROUPNAME} .%{FILENAMES}\n]";
+    let output = run_within(SOON, Command::new("rpm").args(["-qp", format]).arg(rpm));
+    output.out().lines().filter(|line| !line.starts_with('d')).map(str::to_owned).collect()
+}
+
+/// Both formats are made of one list; where their places differ is in `stage`.
+#[test]
+fn an_rpm_has_the_files_of_the_deb_with_its_owners_and_modes() {
+    let only_deb = ["etc/init.d/", "share/lintian/", "share/doc/"];
+    let elsewhere = [
+        ("zsh/vendor-completions", "zsh/site-functions"),
+        ("lib/python3/dist-packages", "lib/skynet/python"),
+    ];
+    for name in ["skynet", "skynet-daemontools", "python3-skynet", "python3-skynet-compat"] {
+        let deb = contents(&Packages::find(&Packages::get().first, name, "deb"));
+        let there = contents_of_rpm(name);
+        let mut count = 0;
+        for line in deb.iter().filter(|line| !line.starts_with('d')) {
+            let line = line.split(" -> ").next().unwrap();
+            if only_deb.iter().any(|part| line.contains(part)) {
+                continue;
+            }
+            let line =
+                elsewhere.iter().fold(line.to_owned(), |line, (deb, rpm)| line.replace(deb, rpm));
+            assert!(there.contains(&line), "{name}: {line}");
+            count += 1;
+        }
+        let others = there.iter().filter(|line| {
+            !line.contains("share/doc/")
+                && !line.contains("share/licenses/")
+                && !line.ends_with("/skynet-python.pth")
+        });
+        assert_eq!(others.count(), count, "{name}");
     }
 }
 
