@@ -526,13 +526,18 @@ fn what_does_not_end_in_time_is_named_with_what_to_do_and_stays() {
     Site::each(|kind| {
         let site = Site::booted(kind);
         site.service("deaf", "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.1; done\n");
-        site.well(&["start", "deaf"]);
+        site.well(&["enable", "--now", "deaf"]);
         let said = site.ends(1, &["uninstall", "--now", "--timeout", "100ms", "deaf"]);
         let dir = site.inside(Place::Participants).join("deaf").display().to_string();
-        let advice = format!("; nothing is removed; end it by svc -k {dir}, or wait, and ");
+        let end = format!(" is removed; end it by svc -k {dir}, or wait, and ");
+        let advice = format!("; it is disabled, and nothing else{end}");
         let is_told = said.starts_with("deaf: FAILED after ") && said.contains(&advice);
         assert!(is_told && said.contains(": not down within 100ms; it runs, pid "), "{said}");
         assert!(site.dir("deaf").exists() && !site.pids("run").is_empty());
+        assert!(!site.at(Place::Service).join("deaf").is_symlink());
+        // What is said of one that was disabled before is true, too.
+        let said = site.ends(1, &["uninstall", "--now", "--timeout", "100ms", "deaf"]);
+        assert!(said.contains(&format!("; nothing{end}")), "{said}");
         let killed = run_within(site::SOON, &mut site.command(program("svc"), &["-k", &dir]));
         assert_eq!(killed.code, Some(0), "{killed:?}");
         site.well(&["wait", "--state", "finished", "deaf"]);

@@ -108,7 +108,9 @@ fn begin(args: &Uninstall, sight: &Sight<'_>, here: &Here) -> Result<Option<Step
     }
     let advice = || {
         let dir = clean(&sight.dir.to_string_lossy()).into_owned();
-        format!("nothing is removed; end it by svc -k {dir}, or wait, and uninstall it again")
+        // Its link stays away: with it svscan would start it again as soon as it has ended.
+        let gone = if service.is_linked { "it is disabled, and nothing else" } else { "nothing" };
+        format!("{gone} is removed; end it by svc -k {dir}, or wait, and uninstall it again")
     };
     let steps = || Steps::quietly("down", advice(), care::end());
     Ok(sight.snapshot.kept.then(steps))
