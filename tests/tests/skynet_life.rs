@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 use testkit::scratch::script;
+use testkit::{program, run_within};
 
 /// A participant that says that it is at work, and ends when a file `go` is there.
 const PATIENT: &str = "#!/bin/sh\necho at work\nwhile ! [ -e go ]; do sleep 0.05; done\n";
@@ -173,12 +174,18 @@ fn a_service_that_is_slow_to_end_is_waited_for_no_longer_than_asked() {
         site.service("deaf", run);
         site.well(&["start", "deaf"]);
         let out = site.ends(1, &["stop", "--timeout", "100ms", "deaf"]);
-        says(&out, &[&["deaf: FAILED after ", "not down within 100ms; it runs"]]);
+        let dir = site.inside(Place::Participants).join("deaf").display().to_string();
+        let by = |svc: &str| format!("; end it by {svc} -k {dir}; log: ");
+        says(&out, &[&["deaf: FAILED after ", "not down within 100ms; it runs", &by("svc")]]);
+        // The package skynet has svc where no shell looks for it.
+        let skynet = program("skynet").display().to_string();
+        let words = ["PATH=/nowhere", &skynet, "disable", "--now", "--timeout", "100ms", "deaf"];
+        let out = run_within(SOON, &mut site.command("/usr/bin/env", &words));
+        let svc = program("svc").canonicalize().unwrap().display().to_string();
+        says(&out.out(), &[&["deaf: FAILED after ", " within 100ms; it runs", &by(&svc)]]);
         says(&site.well(&["stop", "--no-wait", "deaf"]), &[&["deaf: told to stop"]]);
-        let shell = site.pids("run");
-        assert_eq!(shell.len(), 1);
-        linux::signal::kill(shell[0], 9).unwrap();
-        site.well(&["wait", "--state", "down", "deaf"]);
+        run_within(SOON, &mut site.command(&svc, &["-k", &dir]));
+        site.well(&["wait", "--state", "finished", "deaf"]);
     });
 }
 
@@ -350,7 +357,7 @@ fn in_the_foreground_boot_is_svscan() {
         let site = Site::new(kind);
         site.sleeper("web");
         site.well(&["enable", "web"]);
-        let mut boot = site.command(testkit::program("skynet"), &["boot", "--foreground"]);
+        let mut boot = site.command(program("skynet"), &["boot", "--foreground"]);
         let mut child = boot.spawn().unwrap();
         site.until(|| site.pid("web").is_some());
         assert_eq!(site.ends(1, &["boot", "--foreground"]).lines().count(), 1);
@@ -369,7 +376,7 @@ fn where_systemd_runs_it_boots_and_ends_the_system_s_instance_and_is_told_when_t
     let socket = site.desk().join("notify");
     let listener = UnixDatagram::bind(&socket).unwrap();
     listener.set_read_timeout(Some(Duration::from_secs(SOON))).unwrap();
-    let mut boot = site.command(testkit::program("skynet"), &["boot", "--foreground"]);
+    let mut boot = site.command(program("skynet"), &["boot", "--foreground"]);
     let mut child = boot.env("NOTIFY_SOCKET", &socket).spawn().unwrap();
     let mut told = [0; 64];
     let len = listener.recv(&mut told).unwrap();
@@ -500,7 +507,7 @@ fn wait_sees_what_others_do() {
         says(&site.well(&["wait", "--state", "finished", "web"]), &[&["web: finished after "]]);
         site.well(&["enable", "web"]);
         says(&site.well(&["wait", "--state", "down", "web"]), &[&["web: down after "]]);
-        let skynet = testkit::program("skynet");
+        let skynet = program("skynet");
         let mut waiter = site.command(&skynet, &["wait", "--state", "ready", "web"]);
         let mut waiter = waiter.stdout(std::process::Stdio::null()).spawn().unwrap();
         site.well(&["start", "--no-wait", "web"]);
@@ -561,7 +568,7 @@ fn what_is_for_the_owner_of_the_system_s_instance_is_refused_to_others_and_names
         assert_eq!(said.code, Some(1), "{said:?}");
         assert!(said.out().contains("access denied; root may"), "{said:?}");
         // Without the option a user means an instance of their own.
-        let own = site.command_of(who, testkit::program("skynet"), &["list"]).output().unwrap();
+        let own = site.command_of(who, program("skynet"), &["list"]).output().unwrap();
         assert!(own.status.success(), "{own:?}");
         assert!(!String::from_utf8_lossy(&own.stdout).contains("skynet-log"), "{own:?}");
     }

@@ -4,6 +4,8 @@ use crate::failure::{Failure, warn};
 use crate::screen::Screen;
 use exo::GROUP;
 use exo::config::{self, Loader, Places, Whose};
+use std::fs::{self, Metadata};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use sys::account;
 use sys::linux::ids;
@@ -114,12 +116,28 @@ impl Here {
         Err(Failure::refused(format!("unable to {what} of the system's instance: {who}")))
     }
 
+    /// Returns what to type for one of our programs: its name where `$PATH` has one of that name.
+    #[must_use]
+    pub fn typed(&self, name: &str) -> String {
+        let path = if in_path(name).is_some() { name.into() } else { self.program(name) };
+        path.display().to_string()
+    }
+
     /// Returns the path of one of our programs; its name alone where it is looked for in `$PATH`.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         let beside = self.programs.as_ref().map(|folder| folder.join(name));
         beside.filter(|path| path.is_file()).unwrap_or_else(|| Path::new(name).to_owned())
     }
+}
+
+/// Returns the path of the program that `$PATH` has by this name.
+#[must_use]
+pub fn in_path(name: &str) -> Option<PathBuf> {
+    let is_program = |stat: Metadata| stat.is_file() && stat.permissions().mode() & 0o111 != 0;
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut paths = std::env::split_paths(&folders).map(|folder| folder.join(name));
+    paths.find(|path| fs::metadata(path).is_ok_and(is_program))
 }
 
 /// Tells whether group `skynet` is one of ours: as the kernel has it, not as it is written down.

@@ -2,13 +2,12 @@
 
 use super::Ward;
 use crate::finding::Finding;
+use crate::here;
 use crate::life::Looker;
 use daemontools::observe::Life;
-use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use sys::linux::fd::{self, PollFd};
@@ -68,10 +67,7 @@ fn find(ward: &Ward<'_>, name: &str) -> Option<PathBuf> {
     if path.is_absolute() {
         return Some(path);
     }
-    let is_program = |stat: Metadata| stat.is_file() && stat.permissions().mode() & 0o111 != 0;
-    let folders = env::var_os("PATH").unwrap_or_default();
-    let mut paths = env::split_paths(&folders).map(|folder| folder.join(name));
-    paths.find(|path| fs::metadata(path).is_ok_and(is_program))
+    here::in_path(name)
 }
 
 /// Asks a program for its version.

@@ -6,6 +6,7 @@ use crate::here::Here;
 use crate::links;
 use crate::lint::participant;
 use crate::look::asking;
+use crate::screen::clean;
 use crate::service::Service;
 use crate::svscan;
 use daemontools::observe::{Life, Snapshot};
@@ -96,6 +97,12 @@ pub fn comes_up_behind(socket: Option<PathBuf>) -> Step {
 #[must_use]
 pub fn end() -> Vec<Step> {
     vec![Step::Reach(Order::End, Goal::Finished), Step::LoggerEnds]
+}
+
+/// Says how to end a service that does not end by itself.
+#[must_use]
+pub fn end_by(sight: &Sight<'_>, here: &Here) -> String {
+    format!("end it by {} -k {}", here.typed("svc"), clean(&sight.dir.to_string_lossy()))
 }
 
 /// Tells why a participant would come up and never work: its program, or its code, is not there.

@@ -58,6 +58,12 @@ impl Steps {
         Self { word, is_quiet: false, steps, told, advice }
     }
 
+    /// The same steps, with what to do where they do not lead there in time.
+    #[must_use]
+    pub fn or(self, advice: impl Into<String>) -> Self {
+        Self { advice: advice.into(), ..self }
+    }
+
     /// Steps whose end is not told, but only if they do not lead there in time: with what to do then.
     #[must_use]
     pub fn quietly(

@@ -51,7 +51,8 @@ fn plan(sight: &Sight<'_>, now: bool, here: &Here) -> Result<Plan, Plan> {
             return Ok(Plan::Said(word.to_owned()));
         }
         let steps = [Step::Reach(Order::Letters("d"), Goal::Down)];
-        return Ok(Plan::Do(Steps::to("disabled and down", "disabled and told to stop", steps)));
+        let steps = Steps::to("disabled and down", "disabled and told to stop", steps);
+        return Ok(Plan::Do(steps.or(care::end_by(sight, here))));
     }
     if service.is_linked {
         // Before its supervise ends, so that svscan starts no other.
@@ -65,5 +66,6 @@ fn plan(sight: &Sight<'_>, now: bool, here: &Here) -> Result<Plan, Plan> {
     } else {
         ("disabled", "disabled")
     };
-    Ok(Plan::Do(Steps::to(words.0, words.1, care::end())))
+    let steps = Steps::to(words.0, words.1, care::end());
+    Ok(Plan::Do(if runs { steps.or(care::end_by(sight, here)) } else { steps }))
 }

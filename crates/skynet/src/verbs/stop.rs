@@ -36,5 +36,5 @@ fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
         return Plan::Said("already down".to_owned());
     }
     let steps = [Step::Reach(Order::Letters("d"), Goal::Down)];
-    Plan::Do(Steps::to("down", "told to stop", steps))
+    Plan::Do(Steps::to("down", "told to stop", steps).or(care::end_by(sight, here)))
 }

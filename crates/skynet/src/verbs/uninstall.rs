@@ -7,7 +7,6 @@ use crate::life::{self, Lines, Looker, Patience, Sight, Terms, care, walk};
 use crate::links;
 use crate::making::not_ours;
 use crate::names::Names;
-use crate::screen::clean;
 use crate::service::{self, Origin, Service};
 use crate::stage::Installed;
 use crate::svscan;
@@ -107,10 +106,10 @@ fn begin(args: &Uninstall, sight: &Sight<'_>, here: &Here) -> Result<Option<Step
         links::take_away(here, service).map_err(|why| why.lines)?;
     }
     let advice = || {
-        let dir = clean(&sight.dir.to_string_lossy()).into_owned();
         // Its link stays away: with it svscan would start it again as soon as it has ended.
         let gone = if service.is_linked { "it is disabled, and nothing else" } else { "nothing" };
-        format!("{gone} is removed; end it by svc -k {dir}, or wait, and uninstall it again")
+        let end_by = care::end_by(sight, here);
+        format!("{gone} is removed; {end_by}, or wait, and uninstall it again")
     };
     let steps = || Steps::quietly("down", advice(), care::end());
     Ok(sight.snapshot.kept.then(steps))
