@@ -10,6 +10,7 @@ use machine::work::{Fault, State};
 use remote::{Remote, trouble};
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 use testkit::rabbit::{PASSWORD, Rabbit};
 
@@ -119,6 +120,51 @@ fn a_participant_sends_what_is_for_the_engine_to_the_queue_that_the_site_names()
     let exo = site.exo();
     remote.client().publish("p", item("w2", "{}").as_bytes()).unwrap();
     assert_eq!(next(), r#"{"definition":"x","fields":{}}"#);
+    drop(exo);
+}
+
+/// Makes the participant one of those that were written for `SkyNET`.
+fn handler(site: &host::Site, name: &str, config: &str) {
+    let kit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/participant/python");
+    fs::copy(kit.join("tests/older").join(name), site.join("p").join(name)).unwrap();
+    let kit = kit.display();
+    let path = format!("environment: {{PYTHONPATH: '{kit}', PYTHONDONTWRITEBYTECODE: '1'}}");
+    let command = format!("command: [python3, -m, SkyNET, {name}]");
+    let own = format!("mode: persistent\n{command}\n{path}\nconfig: {config}\n");
+    fs::write(site.join("p/exo.yaml"), own).unwrap();
+}
+
+#[test]
+fn what_a_handler_sends_to_the_engine_over_rabbitmq_arrives_once_and_the_work_goes_on() {
+    let remote = Remote::new("");
+    let locks = remote.site.open_folder("locks");
+    handler(&remote.site, "lock.py", &format!("{{lock: {{folder: '{}'}}}}", locks.display()));
+    let exo = remote.site.exo();
+    let mut client = remote.client();
+    for (wfid, action) in [("w1", "get"), ("w2", "get"), ("w3", "release")] {
+        let fields = format!(r#"{{"params":{{"action":"{action}","lock_project":"x"}}}}"#);
+        client.publish("p", item(wfid, &fields).as_bytes()).unwrap();
+    }
+    for (wfid, all) in remote.answers(3) {
+        let [only] = &*all else { panic!("{wfid}: {}", all.len()) };
+        let text = String::from_utf8_lossy(only);
+        assert!(text.contains(r#""__result__":true"#) && !text.contains("error"), "{text}");
+    }
+    assert!(exo.end().success());
+
+    handler(&remote.site, "image.py", "{image: {opts: -a}}");
+    let exo = remote.site.exo();
+    client.publish("p", item("w4", r#"{"name":"core","arch":"arm"}"#).as_bytes()).unwrap();
+    client.consume("ruote_workitems").unwrap();
+    let mut next = || {
+        let message = client.next(Duration::from_secs(30)).unwrap().unwrap();
+        client.acknowledge(&message).unwrap();
+        serde_json::from_slice::<Value>(&message.body).unwrap()
+    };
+    for status in ["BUILDING", "DONE"] {
+        assert!(next()["definition"].as_str().unwrap().contains(status));
+    }
+    assert_eq!(next()["fields"]["__result__"], true);
     drop(exo);
 }
 

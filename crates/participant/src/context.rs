@@ -146,13 +146,14 @@ impl Context {
         }
     }
 
-    /// Sends a further item to a queue; returns the job that it is. Waits until it is safe there.
+    /// Sends a further item to a queue; returns the job that it is, or `None` where RabbitMQ has it.
+    /// Waits until it is safe there.
     ///
     /// # Errors
     /// A fault to be tried again: exo is gone, or the item was refused. A final one in per-item
     /// mode, where nobody listens.
     #[track_caller]
-    pub fn forward(&self, queue: &str, item: &Item) -> Result<i64, Fault> {
+    pub fn forward(&self, queue: &str, item: &Item) -> Result<Option<i64>, Fault> {
         let Some(link) = &self.link else {
             return Err(Fault::finally("a further item can be sent in persistent mode only"));
         };

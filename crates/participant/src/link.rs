@@ -18,7 +18,7 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct Tickets {
     last: u64,
-    waiting: HashMap<u64, Sender<Result<i64, String>>>,
+    waiting: HashMap<u64, Sender<Result<Option<i64>, String>>>,
     /// Nobody answers any more.
     is_closed: bool,
 }
@@ -32,7 +32,7 @@ impl Link {
         let _ = linux::fd::write_all(DESCRIPTOR, &out);
     }
 
-    pub(crate) fn forward(&self, queue: &str, item: &Item) -> Result<i64, String> {
+    pub(crate) fn forward(&self, queue: &str, item: &Item) -> Result<Option<i64>, String> {
         let item = raw(item)?;
         let (sender, answer) = channel();
         let ticket = {
@@ -52,7 +52,8 @@ impl Link {
     /// Hands an answer to whoever waits for it.
     pub(crate) fn sent(&self, ticket: u64, job: Option<i64>, refused: Option<&str>) {
         if let Some(waiting) = self.tickets().waiting.remove(&ticket) {
-            let answer = job.ok_or_else(|| refused.unwrap_or("for no reason given").to_owned());
+            // Where RabbitMQ keeps it, it is safe there without being a job here.
+            let answer = refused.map_or(Ok(job), |why| Err(why.to_owned()));
             // It waits as long as this stands in the table.
             let _ = waiting.send(answer);
         }

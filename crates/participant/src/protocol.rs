@@ -91,10 +91,10 @@ pub enum ToParticipant<'a> {
     Sent {
         /// As it was sent with.
         ticket: u64,
-        /// The job that it is.
+        /// The job that it is: none where it was refused, and none where RabbitMQ has it.
         #[serde(skip_serializing_if = "Option::is_none")]
         job: Option<i64>,
-        /// Why it is none.
+        /// Why it was not taken.
         #[serde(skip_serializing_if = "Option::is_none")]
         refused: Option<&'a str>,
     },
@@ -529,6 +529,7 @@ mod tests {
             ToParticipant::Shutdown,
             ToParticipant::AboutToDie { seconds: 5.0 },
             ToParticipant::Sent { ticket: 1, job: Some(-1), refused: None },
+            ToParticipant::Sent { ticket: 1, job: None, refused: None },
             ToParticipant::Sent { ticket: 1, job: None, refused: Some("no such queue") },
         ] {
             let mut out = Vec::new();

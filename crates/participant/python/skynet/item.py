@@ -57,7 +57,7 @@ class Channel:
     def stage(self, item: "Item") -> None:
         say(f"stage: {item.stage or ''}".rstrip())
 
-    def forward(self, queue: str, item: bytes) -> int:
+    def forward(self, queue: str, item: bytes) -> Optional[int]:
         raise Final("a further item can be sent in persistent mode only")
 
 
@@ -87,7 +87,7 @@ def engine() -> str:
     return _engine or os.environ.get("SKYNET_ENGINE") or "ruote_workitems"
 
 
-def forward(queue: str, item: "Union[Item, dict]") -> int:
+def forward(queue: str, item: "Union[Item, dict]") -> Optional[int]:
     """Sends a further item to a queue, as Item.forward does, by any thread and at any time."""
     return _process.forward(queue, exact.dumps(item.data if isinstance(item, Item) else item))
 
@@ -230,8 +230,9 @@ class Item:
         self.stage = words(stage)
         self._channel.stage(self)
 
-    def forward(self, queue: str, item: "Union[Item, dict]") -> int:
-        """Sends a further item to a queue and returns the job that it is, once it is safe there.
+    def forward(self, queue: str, item: "Union[Item, dict]") -> Optional[int]:
+        """Sends a further item to a queue and returns the job that it is, once it is safe there:
+        None where RabbitMQ has it.
 
         Raises Refused where it is not taken, and Final in per-item mode.
         """

@@ -68,7 +68,7 @@ class Link(Channel):
     def stage(self, item: Item) -> None:
         self.say("stage", id=item._id, stage=item.stage)
 
-    def forward(self, queue_name: str, item: bytes) -> int:
+    def forward(self, queue_name: str, item: bytes) -> Optional[int]:
         answer: "queue.SimpleQueue[Any]" = queue.SimpleQueue()
         with self._tickets:
             if self._waiting is None:
@@ -77,9 +77,9 @@ class Link(Channel):
             ticket = self._last
             self._waiting[ticket] = answer
         self.say("forward", item, ticket=ticket, queue=queue_name)
-        job, why = answer.get()
-        if job is None:
-            raise Refused(why)
+        job, refused = answer.get()
+        if refused is not None:
+            raise Refused(refused)
         return job
 
     def sent(self, message: Dict[str, Any]) -> None:
@@ -87,7 +87,8 @@ class Link(Channel):
         with self._tickets:
             waiting = (self._waiting or {}).pop(_need(message, "ticket", int), None)
         if waiting is not None:
-            waiting.put((message.get("job"), message.get("refused") or "for no reason given"))
+            # Where RabbitMQ keeps it, it is safe there without being a job here.
+            waiting.put((message.get("job"), message.get("refused")))
 
     def close(self) -> None:
         """No answer comes any more."""

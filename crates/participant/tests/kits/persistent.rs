@@ -2,7 +2,7 @@
 
 use crate::{kits, odd, plain};
 use participant::protocol::{Flavour, ToParticipant};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::exo::{Exo, Program};
 
 fn greet(kit: &Program) -> Exo {
@@ -179,7 +179,13 @@ fn a_further_item_is_sent_and_its_fate_told() {
         exo.say(&ToParticipant::Sent { ticket: 1, job: Some(4711), refused: None });
         assert_eq!(exo.hear()["item"]["fields"]["job"], json!(4711));
 
+        // What RabbitMQ has is no job here, and safe all the same.
         exo.work(2, item);
+        let ticket = exo.hear()["ticket"].as_u64().expect("a ticket");
+        exo.say(&ToParticipant::Sent { ticket, job: None, refused: None });
+        assert_eq!(exo.hear()["item"]["fields"]["job"], Value::Null);
+
+        exo.work(3, item);
         let ticket = exo.hear()["ticket"].as_u64().expect("a ticket");
         exo.say(&ToParticipant::Sent { ticket, job: None, refused: Some("too long") });
         assert!(exo.hear()["item"]["fields"]["refused"].is_string());
