@@ -371,6 +371,30 @@ fn a_rule_has_failures_of_one_kind_tried_again_until_it_is_taken_back() {
 }
 
 #[test]
+fn one_cause_is_one_class_with_one_rule_whatever_file_an_item_is_about() {
+    const OPEN: &str = "#!/bin/sh\ncat > item\necho \"unable to open /srv/in/$SKYNET_WFID.txt: gone\" >&2\nexit 11\n";
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        site.participant("p", QUICK, OPEN);
+        site.well(&["start", "p"]);
+        submit(&site, "alpha", "open");
+        site.until(|| stands(&site, "alpha") == ("stop", 11));
+        let auto = |named| {
+            ["requeue", "--auto", named, "--limit", "1", "--until", "7d", "--delay", "50ms", "p"]
+        };
+        assert_eq!(site.skynet(&auto("unable to open")).err(), "");
+        submit(&site, "beta", "open");
+        site.until(|| stands(&site, "beta") == ("stop", 11));
+        assert_eq!(job(&site, "beta").tries, 2, "once, and again by the rule");
+        let classes = reader(&site).classes().unwrap();
+        assert_eq!((classes.len(), classes[0].count), (1, 3), "{classes:?}");
+        let said = site.skynet(&auto("never seen")).err();
+        let wanted = "skynet: warning: no failure of p is called never seen; taken for";
+        assert!(said.starts_with(wanted), "{said}");
+    });
+}
+
+#[test]
 fn an_exo_that_is_killed_in_the_middle_of_a_requeue_costs_nothing_and_nothing_is_done_twice() {
     Site::each(|kind| {
         let site = running(kind);

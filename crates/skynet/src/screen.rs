@@ -169,6 +169,20 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// Cuts the beginning of text off, with `…` where it was.
+fn cut_front(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.width() <= columns {
+        return Cow::Borrowed(text);
+    }
+    let mut used = 1;
+    let kept = text.char_indices().rev().take_while(|(_, c)| {
+        used += c.width().unwrap_or(0);
+        used <= columns
+    });
+    let begin = kept.last().map_or(text.len(), |(at, _)| at);
+    Cow::Owned(format!("…{}", &text[begin..]))
+}
+
 /// A column of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
@@ -178,25 +192,33 @@ pub struct Column {
     pub is_right: bool,
     /// It may be cut where the terminal is narrow.
     pub may_shrink: bool,
+    /// Of one that is cut the end stays.
+    pub is_end_shown: bool,
 }
 
 impl Column {
     /// A column of words.
     #[must_use]
     pub const fn new(head: &'static str) -> Self {
-        Self { head, is_right: false, may_shrink: false }
+        Self { head, is_right: false, may_shrink: false, is_end_shown: false }
     }
 
     /// A column of text that may be cut.
     #[must_use]
     pub const fn text(head: &'static str) -> Self {
-        Self { head, is_right: false, may_shrink: true }
+        Self { may_shrink: true, ..Self::new(head) }
+    }
+
+    /// A column of text whose beginnings are cut, since the ends tell more.
+    #[must_use]
+    pub const fn end_of_text(head: &'static str) -> Self {
+        Self { is_end_shown: true, ..Self::text(head) }
     }
 
     /// A column of numbers.
     #[must_use]
     pub const fn number(head: &'static str) -> Self {
-        Self { head, is_right: true, may_shrink: false }
+        Self { is_right: true, ..Self::new(head) }
     }
 }
 
@@ -288,6 +310,7 @@ impl Table {
         let begin = out.len();
         for (i, (text, tone)) in cells.enumerate() {
             let (column, width) = (self.columns[i], widths[i]);
+            let cut = if column.is_end_shown { cut_front } else { cut };
             let text = cut(text, width);
             let blank = " ".repeat(width - text.width().min(width));
             let gap = if i > 0 { gap } else { "" };
@@ -344,6 +367,17 @@ mod tests {
         assert_eq!(table().lines(&plain(Some(26)), true), wanted);
         // However narrow: what cannot shrink stays.
         assert!(table().lines(&plain(Some(1)), true).contains("12345"));
+    }
+
+    #[test]
+    fn of_a_column_whose_end_tells_more_the_beginning_is_cut() {
+        let mut table = Table::new(&[Column::new("N"), Column::end_of_text("SIGNATURE")]);
+        table.add([("1", Tone::Plain), ("/work.py:#: in f: no size", Tone::Plain)]);
+        table.add([("2", Tone::Plain), ("名: 名名名名名名", Tone::Plain)]);
+        let wanted = "N  SIGNATURE\n1  …f: no size\n2  …名名名名名\n";
+        assert_eq!(table.lines(&plain(Some(14)), true), wanted);
+        let whole = "N  SIGNATURE\n1  /work.py:#: in f: no size\n2  名: 名名名名名名\n";
+        assert_eq!(table.lines(&plain(None), true), whole);
     }
 
     #[test]

@@ -108,7 +108,8 @@ fn put_list(list: &List, all: &[Class], reader: Option<&Reader>, here: &Here) ->
     }
     let numbers = [Column::new("FAILURE"), Column::number("COUNT")];
     let times = [Column::new("FIRST"), Column::new("LAST")];
-    let rest = [Column::text("PARTICIPANT"), Column::number("CODE"), Column::text("SIGNATURE")];
+    let rest =
+        [Column::text("PARTICIPANT"), Column::number("CODE"), Column::end_of_text("SIGNATURE")];
     let mut table = Table::new(&[&numbers[..], &times, &rest].concat());
     let now = moment::now();
     for class in &classes {

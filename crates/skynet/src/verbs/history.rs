@@ -181,7 +181,8 @@ fn in_depth(queue: &str, tally: &Tally, args: &History, here: &Here) -> String {
     }
     if !tally.failures.is_empty() {
         let columns = [Column::number("FAILURES"), Column::new("LAST"), Column::number("CODE")];
-        let columns: Vec<_> = columns.into_iter().chain([Column::text("SIGNATURE")]).collect();
+        let columns: Vec<_> =
+            columns.into_iter().chain([Column::end_of_text("SIGNATURE")]).collect();
         let mut table = Table::new(&columns);
         let now = moment::now();
         for (signature, failures) in tally.failures() {

@@ -143,7 +143,7 @@ fn table(here: &Here, state: &State, told: &[&Told]) -> String {
         Column::new("TIME"),
         Column::new("KIND"),
         Column::text("SERVICE"),
-        Column::text("SIGNATURE"),
+        Column::end_of_text("SIGNATURE"),
         Column::number("COUNT"),
         Column::new("TOLD"),
     ];

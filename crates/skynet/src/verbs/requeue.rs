@@ -191,7 +191,11 @@ fn signature(classes: &[Class], queue: &str, name: &str) -> Result<String, Failu
     let its: Vec<Class> = classes.iter().filter(|class| class.queue == queue).cloned().collect();
     match classes::find(&its, name) {
         Ok(class) => Ok(class.signature.clone()),
-        Err(none) if none.code == code::UNKNOWN => Ok(name.to_owned()),
+        Err(none) if none.code == code::UNKNOWN => {
+            let advice = "taken for the whole signature of one to come; failure list has them all";
+            warn(&format!("no failure of {queue} is called {name}; {advice}"));
+            Ok(name.to_owned())
+        }
         Err(several) => Err(several),
     }
 }

@@ -121,7 +121,7 @@ fn as_table(rules: &[Known], here: &Here) -> String {
         Column::new("DELAY"),
         Column::new("UNTIL"),
         Column::new("BY"),
-        Column::text("SIGNATURE"),
+        Column::end_of_text("SIGNATURE"),
     ];
     let mut table = Table::new(&columns);
     let now = time::wall().0;
