@@ -78,6 +78,22 @@ fn items_of_a_file_are_all_done_and_the_exit_code_tells_whether_they_are() {
 }
 
 #[test]
+fn answers_that_cannot_be_written_are_trouble() {
+    let scratch = folder(UP);
+    fs::create_dir_all(scratch.join("etc")).unwrap();
+    for output in [">/dev/full", ">&-"] {
+        let mut command = Command::new("sh");
+        let line = format!(r#"exec "$0" local -i '{{"fields":{{"n":1}}}}' ./work {output}"#);
+        command.args(["-c", &line]).arg(program("exo")).current_dir(scratch.path());
+        command.env("SKYNET_CONFIG", scratch.join("etc")).env("TMPDIR", scratch.path());
+        let said = run(&mut command);
+        assert_eq!(said.code, Some(111), "{output}: {said:?}");
+        assert!(said.err().contains("exo: fatal: unable to write an answer: "), "{said:?}");
+    }
+    nothing_stays(&scratch);
+}
+
+#[test]
 fn a_persistent_participant_is_tried_in_the_same_way() {
     let scratch = folder(&format!("{WORDS}{ECHO}"));
     let words = ["-m", "persistent", "-n", "2", "-i", "{\"fields\":{\"x\":1.0}}", "./work"];

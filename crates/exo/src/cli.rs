@@ -10,8 +10,9 @@ use log::LevelFilter;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::Errno;
-use sys::linux::fd;
+use sys::linux::file::flags::{EBADF, O_RDONLY};
 use sys::linux::signal::{self, numbers::SIGPIPE};
+use sys::linux::{fd, file};
 use sys::program::{TROUBLE, USAGE};
 
 /// Exit code of `exo check` where something is wrong.
@@ -67,11 +68,16 @@ pub fn command() -> clap::Command {
 /// Ran as exo; returns the exit code.
 #[must_use]
 pub fn run(arguments: &[&'static OsStr]) -> i32 {
+    let has_output = fd::copy(1).map(drop) != Err(Errno(EBADF));
     fd::fill_standard();
     EXO.end_on_panic();
     say::start(LevelFilter::Info);
     let words = std::iter::once(OsStr::new("exo")).chain(arguments.iter().copied());
-    match Cli::try_parse_from(words) {
+    let cli = Cli::try_parse_from(words);
+    if !has_output && !matches!(cli, Ok(Cli { command: None, .. })) {
+        refuse_output();
+    }
+    match cli {
         Ok(Cli { command: None, drained }) => service(drained),
         Ok(Cli { command: Some(Command::Local(args)), .. }) => local::run(&args),
         Ok(Cli { command: Some(Command::Control(args)), .. }) => ask::run(&args),
@@ -81,6 +87,13 @@ pub fn run(arguments: &[&'static OsStr]) -> i32 {
         Ok(Cli { command: Some(Command::Layout), .. }) => print(&format!("{}\n", work::LAYOUT)),
         Err(why) => answer(&why),
     }
+}
+
+/// From now on what is written to descriptor 1 is refused, as where it is closed: in what has taken its
+/// place it would vanish.
+fn refuse_output() {
+    let _ = file::open(file::HERE, c"/dev/null", O_RDONLY, 0)
+        .and_then(|nowhere| fd::dup_to(nowhere.raw(), 1));
 }
 
 /// `--help` and `--version`, or what is wrong with the arguments.

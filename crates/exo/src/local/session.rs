@@ -225,7 +225,7 @@ impl Session {
                     Some(answer) => Some(answer),
                     None => self.reader.item(id)?,
                 };
-                print(&answer.unwrap_or_default());
+                print(&answer.unwrap_or_default())?;
             } else {
                 self.failed += 1;
                 let text = last.and_then(|last| last.text).unwrap_or_default();
@@ -249,15 +249,16 @@ fn submit(place: &Place, input: &Input) -> Result<BTreeMap<JobId, usize>, Early>
     Ok(open)
 }
 
-/// Prints an answer on one line.
-fn print(answer: &[u8]) {
+/// Prints an answer on one line. One that cannot be printed is as good as none.
+fn print(answer: &[u8]) -> Result<(), Early> {
     let mut line: Vec<u8> = answer.to_vec();
     for byte in &mut line {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';
         }
     }
-    let _ = terminal::put_line(1, &line);
+    terminal::put_line(1, &line)
+        .map_err(|why| Early::Failed(format!("unable to write an answer: {why}")))
 }
 
 /// Forks an exo whose log goes where our messages go.
