@@ -58,8 +58,16 @@ pub(crate) fn disagreement(broker: &Broker) -> Option<(&'static str, &'static st
     if broker.ca.is_some() && !broker.tls {
         return Some(("broker.ca", "is for encrypted connections; add \"tls: true\""));
     }
-    (broker.delivery_limit.is_some() && !broker.quorum)
-        .then_some(("broker.delivery-limit", "is for quorum queues; add \"quorum: true\""))
+    broker.delivery_limit?;
+    let key = "broker.delivery-limit";
+    if !broker.quorum {
+        return Some((key, "is for quorum queues; add \"quorum: true\""));
+    }
+    // RabbitMQ drops what was delivered so often, and nobody hears of it.
+    broker.dead_letter_exchange.is_none().then_some((
+        key,
+        "loses the items that reach it; add \"dead-letter-exchange: NAME\" with a queue bound to it",
+    ))
 }
 
 /// Returns what is in force, by its keys.
@@ -130,5 +138,39 @@ mod tests {
                 problems.iter().any(|problem| problem.key == "queue" && problem.why.contains(why));
             assert!(told && problems.len() == 1, "{problems:?}");
         }
+    }
+
+    #[test]
+    fn a_broker_is_merged_key_by_key_and_what_is_missing_or_wrong_is_told() {
+        let mut broker = Broker { kind: BrokerKind::RabbitMq, ..Broker::default() };
+        assert_eq!(disagreement(&broker).map(|(key, _)| key), Some("broker.password-file"));
+        broker.password_file = Some("/etc/skynet/password".into());
+        assert_eq!(disagreement(&broker), None);
+        assert_eq!((&*shown(&broker)["port"], &*shown(&broker)["kind"]), ("5672", "rabbitmq"));
+        broker.delivery_limit = Some(5);
+        assert_eq!(disagreement(&broker).map(|(key, _)| key), Some("broker.delivery-limit"));
+        broker.quorum = true;
+        assert_eq!(disagreement(&broker).map(|(key, _)| key), Some("broker.delivery-limit"));
+        broker.dead_letter_exchange = Some("gone".to_owned());
+        assert_eq!(disagreement(&broker), None);
+        broker.delivery_limit = None;
+        broker.dead_letter_exchange = None;
+        assert_eq!(disagreement(&broker), None);
+        assert_eq!(shown(&Broker::default()).len(), 1, "what is not in force is not shown");
+    }
+
+    #[test]
+    fn a_limit_that_loses_items_is_refused() {
+        let limit = "command: ./w\nbroker:\n  kind: rabbitmq\n  password-file: /p\n  quorum: true\n  \
+            delivery-limit: 1\n";
+        let problems = read_text(limit.as_bytes(), "p").unwrap_err();
+        let told = problems.iter().map(ToString::to_string).collect::<String>();
+        assert!(
+            told.starts_with("broker.delivery-limit: loses the items that reach it; add"),
+            "{told}"
+        );
+        assert!(
+            read_text(format!("{limit}  dead-letter-exchange: gone\n").as_bytes(), "p").is_ok()
+        );
     }
 }

@@ -570,22 +570,6 @@ fn the_digest_is_that_of_what_is_in_force() {
 }
 
 #[test]
-fn a_broker_is_merged_key_by_key_and_what_is_missing_or_wrong_is_told() {
-    use crate::config::broker::{disagreement, shown};
-    use crate::settings::{Broker, BrokerKind};
-    let mut broker = Broker { kind: BrokerKind::RabbitMq, ..Broker::default() };
-    assert_eq!(disagreement(&broker).map(|(key, _)| key), Some("broker.password-file"));
-    broker.password_file = Some("/etc/skynet/password".into());
-    assert_eq!(disagreement(&broker), None);
-    assert_eq!((&*shown(&broker)["port"], &*shown(&broker)["kind"]), ("5672", "rabbitmq"));
-    broker.delivery_limit = Some(5);
-    assert_eq!(disagreement(&broker).map(|(key, _)| key), Some("broker.delivery-limit"));
-    broker.quorum = true;
-    assert_eq!(disagreement(&broker), None);
-    assert_eq!(shown(&Broker::default()).len(), 1, "what is not in force is not shown");
-}
-
-#[test]
 fn what_fits_into_no_variable_of_the_participant_is_refused_before_it_is_started() {
     let most = crate::settings::VARIABLE;
     // {"long":"..."} behind SKYNET_SETTINGS=.
