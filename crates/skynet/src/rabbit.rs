@@ -63,8 +63,8 @@ pub fn cancel_everywhere<'a>(
 ) -> Result<(), Failure> {
     let mut client = connect(broker)?;
     for wfid in processes {
-        let message =
-            wire::cancel(&crate::engine::tree::raw(&json!({ "wfid": wfid })), flavour(why));
+        let fei = crate::engine::tree::raw(&json!({ "wfid": wfid }));
+        let message = wire::cancel(&fei, flavour(why), None);
         client.announce(wire::CONTROL_EXCHANGE, &message).map_err(|why| {
             Failure::trouble(format!("unable to cancel {wfid} everywhere: {why}"))
         })?;

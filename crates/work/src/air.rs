@@ -105,7 +105,7 @@ fn wanted(arguments: &Map<String, Value>) -> Result<Wanted, String> {
                 Some("timeout") => Fault::GIVEN_UP,
                 Some(_) => return Err("flavour is cancel, kill or timeout".to_owned()),
             };
-            Ok(Wanted::Cancel(Cancel { wfid, item, why }))
+            Ok(Wanted::Cancel(Cancel { wfid, item, sent: None, why }))
         }
         _ => Err("the first argument is status or cancel".to_owned()),
     }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn cancel(item: Option<&str>, why: Fault) -> Wanted {
-        Wanted::Cancel(Cancel { wfid: "w".into(), item: item.map(str::to_owned), why })
+        Wanted::Cancel(Cancel { wfid: "w".into(), item: item.map(str::to_owned), sent: None, why })
     }
 
     #[test]

@@ -239,6 +239,15 @@ pub enum Event {
         /// Why: the code that means so.
         why: Fault,
     },
+    /// An item came that had been cancelled before: nobody works on it.
+    Unwanted {
+        /// Process that it belongs to.
+        wfid: String,
+        /// The rest of its name.
+        identity: String,
+        /// Why: the code that means so.
+        why: Fault,
+    },
     /// An item is safe in the queue it was sent to.
     Sent {
         /// As it was sent with.

@@ -110,6 +110,11 @@ pub fn identity(item: &[u8], limit: usize) -> Result<Option<Identity>, Invalid> 
     }))
 }
 
+/// Returns `dispatched_at` of an item by the rest of its name; `""` where it has none.
+pub(crate) fn dispatched(rest: &str) -> &str {
+    rest.splitn(3, '!').nth(2).unwrap_or_default()
+}
+
 /// Reads an object. Without this an array of the right values would do as well.
 fn object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Invalid> {
     if bytes.trim_ascii_start().first() != Some(&b'{') {

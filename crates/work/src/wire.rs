@@ -23,6 +23,10 @@ pub const ENGINE_QUEUE: &str = "ruote_workitems";
 /// participant's queue is. Its messages are those of [`cancel`].
 pub const CONTROL_EXCHANGE: &str = "skynet-control";
 
+/// Key of a cancel that was found in a queue and sent on by [`CONTROL_EXCHANGE`]: what is handed out
+/// anew may have stood right behind it.
+pub const FORWARDED: &str = "forwarded";
+
 /// Header of an answer with the number of the attempt that it is of, from 1.
 pub const ATTEMPT: &str = "skynet-attempt";
 
@@ -43,6 +47,8 @@ pub struct Cancel {
     /// `EXPID!SUBID!` of the item, or `EXPID!` where the cancel has no subid; `None` = all of the
     /// process.
     pub item: Option<String>,
+    /// `dispatched_at` of the item, where the cancel says so: the same place may be sent out again.
+    pub sent: Option<String>,
     /// The code that means why.
     pub why: Fault,
 }
@@ -51,7 +57,9 @@ impl Cancel {
     /// Tells whether an item is meant.
     #[must_use]
     pub fn is_for(&self, wfid: &str, rest: &str) -> bool {
-        self.wfid == wfid && self.item.as_deref().is_none_or(|item| rest.starts_with(item))
+        self.wfid == wfid
+            && self.item.as_deref().is_none_or(|item| rest.starts_with(item))
+            && self.sent.as_deref().is_none_or(|sent| item::dispatched(rest) == sent)
     }
 }
 
@@ -63,6 +71,8 @@ struct Head<'a> {
     fei: Option<&'a RawValue>,
     #[serde(borrow, default)]
     flavour: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    dispatched_at: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -88,8 +98,10 @@ pub fn read(body: &[u8], limit: usize) -> Result<Incoming, Invalid> {
     // Where it is no object at all, the item's reader says why.
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
     let head = serde_json::from_slice::<Head<'_>>(body).ok().filter(|_| is_object);
-    if let Some(Head { cancel: Some(true), fei, flavour }) = head {
-        return cancelled(fei, flavour.as_deref()).map(Incoming::Cancel);
+    if let Some(Head { cancel: Some(true), fei, flavour, dispatched_at }) = head {
+        let sent = dispatched_at.filter(|at| !at.is_empty()).map(Cow::into_owned);
+        let cancel = cancelled(fei, flavour.as_deref())?;
+        return Ok(Incoming::Cancel(Cancel { sent, ..cancel }));
     }
     match item::identity(body, limit)? {
         Some(identity) => Ok(Incoming::Item(identity)),
@@ -112,6 +124,7 @@ fn cancelled(fei: Option<&RawValue>, flavour: Option<&str>) -> Result<Cancel, In
             below => format!("{expid}!{below}!"),
         }),
         wfid: fei.wfid.into_owned(),
+        sent: None,
         why: match flavour {
             Some("kill") => Fault::KILLED,
             Some("timeout") => Fault::GIVEN_UP,
@@ -122,15 +135,18 @@ fn cancelled(fei: Option<&RawValue>, flavour: Option<&str>) -> Result<Cancel, In
 
 /// Returns the message that says that an item is not wanted any more. `fei`: as the item has it, or
 /// `{"wfid": ...}` for all of a process. `flavour`: `kill`, `timeout`, or none for a plain cancel.
+/// `dispatched_at`: as the item has it, so that no later one at that place is meant.
 #[must_use]
-pub fn cancel(fei: &RawValue, flavour: Option<&str>) -> Vec<u8> {
+pub fn cancel(fei: &RawValue, flavour: Option<&str>, dispatched_at: Option<&str>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Message<'a> {
         cancel: bool,
         fei: &'a RawValue,
         flavour: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dispatched_at: Option<&'a str>,
     }
-    bytes(&Message { cancel: true, fei, flavour })
+    bytes(&Message { cancel: true, fei, flavour, dispatched_at })
 }
 
 /// Returns the message that has the engine start a process. `definition`: text or tree as JSON;
@@ -202,7 +218,8 @@ mod tests {
             (Some("kill"), Fault::KILLED),
             (Some("timeout"), Fault::GIVEN_UP),
         ] {
-            let Ok(Incoming::Cancel(read)) = read(&cancel(&raw(FEI), flavour), LARGEST) else {
+            let Ok(Incoming::Cancel(read)) = read(&cancel(&raw(FEI), flavour, None), LARGEST)
+            else {
                 panic!("{flavour:?}")
             };
             assert_eq!(read.why, why);
@@ -219,12 +236,22 @@ mod tests {
     #[test]
     fn a_cancel_without_a_subid_is_for_the_item_at_its_place_with_any() {
         for fei in [r#"{"wfid":"w","expid":"0_1"}"#, r#"{"wfid":"w","expid":"0_1","subid":""}"#] {
-            let Ok(Incoming::Cancel(read)) = read(&cancel(&raw(fei), None), LARGEST) else {
+            let Ok(Incoming::Cancel(read)) = read(&cancel(&raw(fei), None, None), LARGEST) else {
                 panic!("{fei}")
             };
             assert!(read.is_for("w", "0_1!7f3c!2026-11-22 08:07:11 UTC"), "{read:?}");
             assert!(read.is_for("w", "0_1!!") && !read.is_for("w", "0_11!7f3c!"));
         }
+    }
+
+    #[test]
+    fn a_cancel_that_says_when_its_item_was_sent_out_is_for_no_later_one() {
+        let at = "2026-11-22 08:07:11.123456 UTC";
+        let Ok(Incoming::Cancel(read)) = read(&cancel(&raw(FEI), None, Some(at)), LARGEST) else {
+            panic!()
+        };
+        let is_for = |at| read.is_for("20261122-0807-bakugi", &format!("0_1_0!7f3c!{at}"));
+        assert!(is_for(at) && !is_for("2026-11-22 08:07:11.123457 UTC") && !is_for(""));
     }
 
     #[test]

@@ -63,6 +63,10 @@ impl Worker {
                     self.about(lease, Event::Overtaken);
                 }
                 Heard::Cancelled { key, why } => self.cancelled(key, why),
+                Heard::Unwanted { wfid, identity, .. } => {
+                    let place = identity.split('!').next().unwrap_or_default();
+                    info!("{wfid} {place}: not begun: its cancel came before it");
+                }
                 Heard::Sent { ticket, job } => self.sent(ticket, job),
                 Heard::Made { ticket, made } => self.control.made(ticket, made),
                 Heard::StatusAsked { ticket, instance, wfid } => {

@@ -110,7 +110,7 @@ impl Rabbit {
         &mut self,
         (wfid, number): (&str, u64),
         queue: &str,
-        fei: &Fei,
+        (fei, dispatched_at): (&Fei, &str),
         flavour: Flavour,
     ) -> Performed {
         // The item itself may be on its way there.
@@ -124,7 +124,8 @@ impl Rabbit {
             self.mailbox.give_up(*number);
             return Performed::Later;
         }
-        let body = wire::cancel(&super::tree::raw(fei), rabbit::flavour(flavour));
+        let (fei, flavour) = (super::tree::raw(fei), rabbit::flavour(flavour));
+        let body = wire::cancel(&fei, flavour, Some(dispatched_at));
         let announced = self.number();
         self.mailbox.announce(announced, body.clone());
         let (wfid, queue) = (wfid.to_owned(), queue.to_owned());
@@ -163,8 +164,8 @@ impl Transport for Rabbit {
                 self.send(Ticket { wfid, number, queue, item: named }, body);
                 Ok(Performed::UnderWay)
             }
-            Action::Cancel { queue, fei, flavour, .. } => {
-                Ok(self.cancel((wfid, number), queue, fei, *flavour))
+            Action::Cancel { queue, fei, dispatched_at, flavour } => {
+                Ok(self.cancel((wfid, number), queue, (fei, dispatched_at), *flavour))
             }
         }
     }

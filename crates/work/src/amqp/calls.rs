@@ -79,7 +79,7 @@ impl Thread {
                 self.news.push(Event::StatusAsked { ticket, instance, wfid });
             }
             Ok(Wanted::Cancel(cancel)) => {
-                let answer = if self.cancel(&cancel) {
+                let answer = if self.cancel(&cancel, Duration::ZERO) {
                     json!({ "ok": true })
                 } else {
                     failed(&format!("no item of {} is in hand here", cancel.wfid))

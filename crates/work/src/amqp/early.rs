@@ -1,6 +1,10 @@
 //! Cancels of items that are not here: they may come yet.
+//!
+//! Only one that says when its item was sent out is kept, and it is for that item alone: the place may
+//! be sent out again right behind its cancel, which RabbitMQ or a clock that is wrong does not tell
+//! apart from what was cancelled.
 
-use crate::clock::{Now, Wall};
+use crate::item::dispatched;
 use crate::wire::Cancel;
 use machine::time::Mono;
 use machine::work::Fault;
@@ -23,33 +27,34 @@ pub(super) struct Early {
 #[derive(Debug)]
 struct Kept {
     cancel: Cancel,
-    /// When it came, as engines write it.
-    came: String,
     until: Mono,
 }
 
 impl Early {
-    /// Keeps a cancel. One of a whole process is not kept: that may end, or go on, by further items.
-    pub(super) fn keep(&mut self, cancel: &Cancel, now: Now) {
-        let bytes = cancel.item.as_ref().map(|item| item.len() + cancel.wfid.len());
-        if bytes.is_none_or(|bytes| bytes > LARGEST) {
+    /// Keeps a cancel that names one item.
+    pub(super) fn keep(&mut self, cancel: &Cancel, now: Mono) {
+        let (Some(item), Some(sent)) = (&cancel.item, &cancel.sent) else { return };
+        if cancel.wfid.len() + item.len() + sent.len() > LARGEST {
             return;
         }
-        self.forget(now.mono);
+        self.forget(now);
         if self.all.len() == MOST {
             self.all.pop_front();
         }
-        let until = now.mono.after(LONGEST);
-        self.all.push_back(Kept { cancel: cancel.clone(), came: second(now.wall), until });
+        self.all.push_back(Kept { cancel: cancel.clone(), until: now.after(LONGEST) });
+    }
+
+    /// Keeps that an item of this name is cancelled, where no other can have it.
+    pub(super) fn keep_for(&mut self, wfid: &str, rest: &str, why: Fault, now: Mono) {
+        let sent = Some(dispatched(rest)).filter(|sent| !sent.is_empty()).map(str::to_owned);
+        let cancel = Cancel { wfid: wfid.to_owned(), item: Some(rest.to_owned()), sent, why };
+        self.keep(&cancel, now);
     }
 
     /// Returns why an item that comes now is not wanted, if a cancel of it came before.
     pub(super) fn why(&mut self, wfid: &str, rest: &str, now: Mono) -> Option<Fault> {
         self.forget(now);
-        // The same place of a process may be come to again: what was sent out later is not meant.
-        let sent = rest.splitn(3, '!').nth(2).and_then(|sent| sent.get(..19)).unwrap_or_default();
-        let is_meant = |kept: &Kept| kept.cancel.is_for(wfid, rest) && sent <= kept.came.as_str();
-        let at = self.all.iter().position(is_meant)?;
+        let at = self.all.iter().position(|kept| kept.cancel.is_for(wfid, rest))?;
         self.all.remove(at).map(|kept| kept.cancel.why)
     }
 
@@ -60,82 +65,54 @@ impl Early {
     }
 }
 
-/// Returns a second as engines write it: `2026-11-22 08:07:11`, of UTC.
-fn second(wall: Wall) -> String {
-    let seconds = wall.0.div_euclid(1_000_000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Years begin in March here, so that a leap day is the last one. 400 of them are 146,097 days.
-    let days = days + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + next;
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{:02}", second % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cancel(wfid: &str, item: Option<&str>) -> Cancel {
-        Cancel { wfid: wfid.to_owned(), item: item.map(str::to_owned), why: Fault::KILLED }
+    fn cancel(wfid: &str, item: Option<&str>, sent: Option<&str>) -> Cancel {
+        let [item, sent] = [item, sent].map(|text| text.map(str::to_owned));
+        Cancel { wfid: wfid.to_owned(), item, sent, why: Fault::KILLED }
     }
 
-    fn at(seconds: u64) -> Now {
-        Now {
-            mono: Mono(seconds * 1_000_000_000),
-            wall: Wall(1_795_000_000_000_000 + seconds as i64 * 1_000_000),
+    const fn at(seconds: u64) -> Mono {
+        Mono(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_cancel_is_for_the_one_item_that_it_means_for_ten_minutes() {
+        let mut early = Early::default();
+        early.keep(&cancel("w", Some("0_1!s!"), Some("now")), at(0));
+        early.keep(&cancel("v", None, Some("now")), at(0));
+        assert_eq!(early.why("w", "0_2!s!now", at(1)), None);
+        assert_eq!(early.why("v", "0_1!s!now", at(1)), None, "a whole process");
+        assert_eq!(early.why("w", "0_1!s!now.1", at(1)), None, "sent out anew");
+        assert_eq!(early.why("w", "0_1!s!now", at(1)), Some(Fault::KILLED));
+        assert_eq!(early.why("w", "0_1!s!now", at(1)), None, "it was for one");
+        early.keep(&cancel("w", Some("0_1!s!"), Some("now")), at(1));
+        assert_eq!(early.why("w", "0_1!s!now", at(601)), None, "too late");
+    }
+
+    #[test]
+    fn a_cancel_that_does_not_say_when_its_item_was_sent_out_is_not_kept() {
+        let mut early = Early::default();
+        early.keep(&cancel("w", Some("0_1!s!"), None), at(0));
+        early.keep_for("w", "0_1!s!", Fault::KILLED, at(0));
+        for rest in ["0_1!s!", "0_1!s!now"] {
+            assert_eq!(early.why("w", rest, at(0)), None, "{rest}");
         }
-    }
-
-    #[test]
-    fn a_cancel_is_for_the_next_item_that_it_means_for_ten_minutes() {
-        let mut early = Early::default();
-        early.keep(&cancel("w", Some("0_1!s!")), at(0));
-        early.keep(&cancel("v", None), at(0));
-        assert_eq!(early.why("w", "0_2!s!", at(1).mono), None);
-        assert_eq!(early.why("v", "0_1!s!", at(1).mono), None, "a whole process");
-        assert_eq!(early.why("w", "0_1!s!", at(1).mono), Some(Fault::KILLED));
-        assert_eq!(early.why("w", "0_1!s!", at(1).mono), None, "it was for one");
-        early.keep(&cancel("w", Some("0_1!s!")), at(1));
-        assert_eq!(early.why("w", "0_1!s!", at(601).mono), None, "too late");
-    }
-
-    #[test]
-    fn what_is_sent_out_after_its_cancel_is_another_item() {
-        let mut early = Early::default();
-        early.keep(&cancel("w", Some("0_1!")), at(0));
-        let sent = |seconds| format!("0_1!s!{}.5 UTC", second(at(seconds).wall));
-        assert_eq!(early.why("w", &sent(1), at(2).mono), None);
-        assert_eq!(early.why("w", &sent(0), at(2).mono), Some(Fault::KILLED));
+        early.keep_for("w", "0_1!s!now", Fault::KILLED, at(0));
+        assert_eq!(early.why("w", "0_1!s!now", at(0)), Some(Fault::KILLED));
     }
 
     #[test]
     fn of_too_many_the_oldest_is_forgotten_and_a_huge_one_is_not_kept() {
         let mut early = Early::default();
         for n in 0..=MOST {
-            early.keep(&cancel(&format!("w{n}"), Some("0!!")), at(0));
+            early.keep(&cancel(&format!("w{n}"), Some("0!!"), Some("x")), at(0));
         }
-        early.keep(&cancel(&"w".repeat(LARGEST), Some("0!!")), at(0));
+        early.keep(&cancel(&"w".repeat(LARGEST), Some("0!!"), Some("x")), at(0));
         assert_eq!(early.all.len(), MOST);
-        assert_eq!(early.why("w0", "0!!", at(0).mono), None);
-        assert_eq!(early.why("w1", "0!!", at(0).mono), Some(Fault::KILLED));
-    }
-
-    #[test]
-    fn a_second_is_written_as_engines_do() {
-        for (seconds, text) in [
-            (0, "1970-01-01 00:00:00"),
-            (951_782_399, "2000-02-28 23:59:59"),
-            (951_782_400, "2000-02-29 00:00:00"),
-            (1_795_334_831, "2026-11-22 08:07:11"),
-            (4_107_542_400, "2100-03-01 00:00:00"),
-        ] {
-            assert_eq!(second(Wall(seconds * 1_000_000)), text);
-        }
+        assert_eq!(early.why("w0", "0!!x", at(0)), None);
+        assert_eq!(early.why("w1", "0!!x", at(0)), Some(Fault::KILLED));
     }
 }

@@ -245,6 +245,19 @@ impl Lines {
         self.numbers(|of| matches!(of, Of::New(_) | Of::Vain(..)))
     }
 
+    /// Returns the names of what nobody has yet and came before a message.
+    pub(super) fn unrecorded_before(&self, number: u64) -> Vec<(String, String)> {
+        let Some(Message { tag: last, .. }) = self.messages.get(&number) else {
+            return Vec::new();
+        };
+        let before = self.messages.values().filter(|message| message.tag < *last);
+        let names = before.filter_map(|message| match &message.of {
+            Of::New(job) | Of::Vain(job, _) => Some((job.wfid.clone(), job.identity.clone())),
+            Of::Recording | Of::Job(_) | Of::Parked { .. } => None,
+        });
+        names.collect()
+    }
+
     /// Returns the messages that are new, or parked until a moment that has come; `begins`: what
     /// is taken may be begun at once.
     pub(super) fn due(&self, now: Mono, begins: bool) -> Vec<u64> {
@@ -463,6 +476,19 @@ impl Settled {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_before_a_message_is_told_by_the_order_of_the_broker() {
+        let mut lines = Lines::default();
+        let new =
+            |wfid: &str| Of::New(Box::new(NewJob { wfid: wfid.to_owned(), ..NewJob::default() }));
+        // Two lines are looked at one after the other, whatever came first.
+        let had = [(1, 7, new("behind")), (2, 5, new("before")), (3, 6, Of::Recording)];
+        for (number, tag, of) in had {
+            lines.messages.insert(number, Message { line: 0, tag, of });
+        }
+        assert_eq!(lines.unrecorded_before(3), [("before".to_owned(), String::new())]);
+    }
 
     #[test]
     fn a_job_is_let_go_of_by_the_second_look_after_its_acknowledgement_or_an_hour_after_a_loss() {

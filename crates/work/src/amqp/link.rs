@@ -269,7 +269,7 @@ pub(super) async fn declare_fanout(channel: &Channel, exchange: &str) -> Result<
 pub(super) async fn listen(
     link: &Link,
     exchange: &str,
-    take: impl Fn(Vec<u8>) + Send + Sync + 'static,
+    take: impl Fn(&str, Vec<u8>) + Send + Sync + 'static,
 ) -> Result<(Channel, lapin::Consumer), String> {
     let channel = link.channel().await?;
     declare_fanout(&channel, exchange).await?;
@@ -283,7 +283,7 @@ pub(super) async fn listen(
     let consumer = answered(channel.basic_consume(name, "".into(), options, none())).await?;
     consumer.set_delegate(move |delivery: lapin::message::DeliveryResult| {
         if let Ok(Some(delivery)) = delivery {
-            take(delivery.data);
+            take(delivery.routing_key.as_str(), delivery.data);
         }
         std::future::ready(())
     });

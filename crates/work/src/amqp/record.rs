@@ -171,14 +171,14 @@ impl Thread {
                 self.unwanted(line, &taken, why);
             }
             Ok(Applied::Taken(taken)) => {
+                let now = self.store.now().mono;
                 if ask.0 == Ask::Ahead {
-                    self.flow.granted(self.store.now().mono);
+                    self.flow.granted(now);
                 }
                 self.lines.is(line, Of::Job(taken.lease.job));
                 let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());
-                self.hold(taken.lease, Hand { wfid, rest, told: false });
-                let third = self.settings.policy.lease / 3;
-                self.renew_at = Some(self.store.now().mono.after(third));
+                self.hold(taken.lease, Hand { wfid, rest, since: now, told: false });
+                self.renew_at = Some(now.after(self.settings.policy.lease / 3));
                 self.news.push(Event::Arrived(Delivery { taken: *taken }));
                 return;
             }
@@ -224,10 +224,12 @@ impl Thread {
         self.early.why(&taken.wfid, &taken.identity, self.store.now().mono)
     }
 
-    /// Puts on record that something was cancelled before it came. Nobody hears of it.
+    /// Puts on record that something was cancelled before it came.
     fn unwanted(&mut self, line: u64, taken: &Taken, why: Fault) {
         let job = taken.lease.job;
         self.lines.is(line, Of::Job(job));
+        let (wfid, identity) = (taken.wfid.clone(), taken.identity.clone());
+        self.news.push(Event::Unwanted { wfid, identity, why });
         let steer = Change::Steer(Subject::Job(job), Steer::Cancel(why));
         if taken.begun {
             let ended = Ended { fault: why, ..Ended::default() };

@@ -5,7 +5,7 @@ use super::Settings;
 use super::air::{self, Air};
 use super::link::{Link, answered, declare, ensure, listen, look};
 use super::thread::{Input, Marks};
-use crate::wire::{ATTEMPT, CONTROL_EXCHANGE};
+use crate::wire::{ATTEMPT, CONTROL_EXCHANGE, FORWARDED};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, Consumer};
@@ -113,8 +113,10 @@ pub(super) async fn prepare(
     declare(&link.channel().await?, queue).await?;
     ensure(&link, reply_queue).await?;
     let for_control = teller.clone();
-    let control =
-        listen(&link, CONTROL_EXCHANGE, move |body| for_control.tell(Input::Control(body))).await?;
+    let heard = move |key: &str, body| {
+        for_control.tell(Input::Control { body, is_forwarded: key == FORWARDED });
+    };
+    let control = listen(&link, CONTROL_EXCHANGE, heard).await?;
     let reader = link.channel().await?;
     let press = Press::new(link.publisher().await?);
     let watched = link.channel().await?;

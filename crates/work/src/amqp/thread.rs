@@ -16,7 +16,6 @@ use crate::name;
 use crate::outbox::Outbox;
 use crate::store::Store;
 use crate::trouble::Trouble;
-use crate::wire::{self, Incoming};
 use machine::time::{Mono, earlier};
 use machine::work::{Backoff, Fault};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -93,8 +92,11 @@ pub(super) enum Input {
         ready: u32,
         consumers: u32,
     },
-    /// Came over the control exchange.
-    Control(Vec<u8>),
+    /// Came over the control exchange; forwarded: from somebody who found it in a queue.
+    Control {
+        body: Vec<u8>,
+        is_forwarded: bool,
+    },
     /// Came by AIR, by this name, from whoever has this queue.
     Called {
         life: Life,
@@ -108,6 +110,7 @@ pub(super) enum Input {
 pub(super) struct Hand {
     pub(super) wfid: String,
     pub(super) rest: String,
+    pub(super) since: Mono,
     /// A cancel was told.
     pub(super) told: bool,
 }
@@ -364,13 +367,7 @@ impl Thread {
             Input::Looked { life: of, ready, consumers } if of == life => {
                 self.looked(ready, consumers);
             }
-            Input::Control(body) => {
-                if let Ok(Incoming::Cancel(cancel)) = wire::read(&body, self.settings.item_limit)
-                    && !self.cancel(&cancel)
-                {
-                    self.early.keep(&cancel, self.store.now());
-                }
-            }
+            Input::Control { body, is_forwarded } => self.heard_control(&body, is_forwarded),
             Input::Called { life: of, service, to, body } if of == life => {
                 self.called(&service, to, &body);
             }

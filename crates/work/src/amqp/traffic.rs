@@ -8,7 +8,7 @@ use super::thread::{
 };
 use crate::broker::Event;
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, Steer, Subject};
-use crate::wire::{self, CONTROL_EXCHANGE, Cancel, Incoming};
+use crate::wire::{self, CONTROL_EXCHANGE, Cancel, FORWARDED, Incoming};
 use machine::work::Fault;
 use std::future::pending;
 use std::sync::Arc;
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Between an item that nobody had asked for and the next.
 const PEEK: Duration = Duration::from_secs(1);
+/// What is in hand for less than this when a cancel comes that somebody found in a queue may have
+/// stood behind it there: handed out anew, and not meant.
+const YOUNG: Duration = Duration::from_secs(1);
 const UNCONFIRMED: &str = "what was published is not confirmed";
 
 impl Thread {
@@ -73,6 +76,8 @@ impl Thread {
         let is_good = connected.since.after(GOOD) <= self.store.now().mono;
         self.vain = if is_good { 1 } else { self.vain.saturating_add(1) };
         drop(connected);
+        // Sent on later they would be for what is handed out anew meanwhile.
+        self.outgoing.retain(|_, out| out.exchange != CONTROL_EXCHANGE);
         self.lines.begin(None, self.store.now().mono);
         self.not_connected(why);
         self.connect();
@@ -178,15 +183,11 @@ impl Thread {
                 self.lines.is(number, Of::New(Box::new(job)));
             }
             Ok(Incoming::Cancel(cancel)) => {
-                if !self.cancel(&cancel) {
+                self.cancel_before(number, &cancel);
+                if !self.cancel(&cancel, Duration::ZERO) {
                     // Whoever has it may be elsewhere.
-                    self.publish(
-                        CONTROL_EXCHANGE,
-                        String::new(),
-                        body,
-                        Marks::default(),
-                        For::Nobody,
-                    );
+                    let (key, marks) = (FORWARDED.to_owned(), Marks::default());
+                    self.publish(CONTROL_EXCHANGE, key, body, marks, For::Nobody);
                 }
                 let most = self.most();
                 self.lines.acknowledge(number, most);
@@ -203,12 +204,37 @@ impl Thread {
         }
     }
 
-    /// Has what is meant stopped, as far as it is here. Tells whether any of it is.
-    pub(super) fn cancel(&mut self, cancel: &Cancel) -> bool {
-        let is_meant = |hand: &Hand| cancel.is_for(&hand.wfid, &hand.rest);
+    /// A cancel in the queue is for what stood before it and has been had from there already, too.
+    fn cancel_before(&mut self, number: u64, cancel: &Cancel) {
+        let now = self.store.now().mono;
+        for (wfid, rest) in self.lines.unrecorded_before(number) {
+            if cancel.is_for(&wfid, &rest) {
+                self.early.keep_for(&wfid, &rest, cancel.why, now);
+            }
+        }
+    }
+
+    pub(super) fn heard_control(&mut self, body: &[u8], is_forwarded: bool) {
+        let Ok(Incoming::Cancel(cancel)) = wire::read(body, self.settings.item_limit) else {
+            return;
+        };
+        // What is handed out anew is one step.
+        let is_sure = !is_forwarded || cancel.sent.is_some() || cancel.item.is_none();
+        let youngest = if is_sure { Duration::ZERO } else { YOUNG };
+        if !self.cancel(&cancel, youngest) {
+            self.early.keep(&cancel, self.store.now().mono);
+        }
+    }
+
+    /// Has what is meant stopped, as far as it is here, and in hand for so long at least. Tells
+    /// whether any of it is.
+    pub(super) fn cancel(&mut self, cancel: &Cancel, youngest: Duration) -> bool {
+        let now = self.store.now().mono;
+        let is_meant = |hand: &Hand| {
+            cancel.is_for(&hand.wfid, &hand.rest) && hand.since.after(youngest) <= now
+        };
         let held = self.held.iter().filter(|(_, hand)| is_meant(hand));
         let mut jobs: Vec<JobId> = held.map(|(lease, _)| lease.job).collect();
-        let now = self.store.now().mono;
         jobs.extend(self.lines.hurry(now, |job, _| cancel.is_for(&job.wfid, &job.identity)));
         let is_here = !jobs.is_empty();
         for job in jobs {

@@ -203,7 +203,7 @@ fn a_cancel_reaches_who_works_over_the_control_exchange_and_by_the_queue() {
         broker.ask(Ask::Now, "q_0");
         client.publish("q", &item(name)).unwrap();
         let delivery = delivered(&mut broker);
-        let cancel = work::wire::cancel(&fei(name), Some("kill"));
+        let cancel = work::wire::cancel(&fei(name), Some("kill"), None);
         if by_queue {
             // It stands behind the item: who looks ahead sees it.
             broker.ask(Ask::Ahead, "q_0");
@@ -236,7 +236,7 @@ fn a_cancel_in_the_queue_of_what_another_has_in_hand_reaches_that_one() {
     idle.ask(Ask::Now, "q_0");
     idle.flush();
     let fei = serde_json::value::RawValue::from_string(r#"{"wfid":"w"}"#.to_owned()).unwrap();
-    client.publish("q", &work::wire::cancel(&fei, None)).unwrap();
+    client.publish("q", &work::wire::cancel(&fei, None, None)).unwrap();
     let key = event(&mut worker, |event| match event {
         Event::Cancelled { key, .. } => Some(key),
         other => panic!("{other:?}"),

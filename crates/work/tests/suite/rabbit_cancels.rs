@@ -1,6 +1,6 @@
 //! Cancels: behind the item that they are for, before it, and by the exchange; with a real RabbitMQ.
 
-use crate::conformance::{Rig, done, event, settled};
+use crate::conformance::{Rig, committed, done, event, settled};
 use crate::rabbit::{Remote, delivered};
 use crate::support::{item, job};
 use machine::work::Fault;
@@ -10,7 +10,20 @@ use work::{Ask, Broker, Ended, Event, NewJob};
 
 fn cancel_of(fei: &str) -> Vec<u8> {
     let fei = serde_json::value::RawValue::from_string(fei.to_owned()).unwrap();
-    work::wire::cancel(&fei, None)
+    work::wire::cancel(&fei, None, None)
+}
+
+/// An item that says when it was sent out.
+fn sent_out(name: &str, at: &str) -> Vec<u8> {
+    let fei = format!(r#"{{"wfid":"w","expid":"{name}"}}"#);
+    format!(r#"{{"fei":{fei},"fields":{{"dispatched_at":"{at}"}}}}"#).into_bytes()
+}
+
+/// A cancel of that.
+fn cancel_of_sent(name: &str, at: &str) -> Vec<u8> {
+    let fei = format!(r#"{{"wfid":"w","expid":"{name}"}}"#);
+    let fei = serde_json::value::RawValue::from_string(fei).unwrap();
+    work::wire::cancel(&fei, None, Some(at))
 }
 
 /// The cancel that is told next, and nothing else before it.
@@ -72,18 +85,25 @@ fn a_cancel_that_comes_before_its_item_is_remembered_and_the_item_not_handed_ove
         let first = delivered(&mut broker);
         let exchange = work::wire::CONTROL_EXCHANGE;
         let late = format!("late {ask:?}");
-        client
-            .announce(exchange, &cancel_of(&format!(r#"{{"wfid":"w","expid":"{late}"}}"#)))
-            .unwrap();
+        client.announce(exchange, &cancel_of_sent(&late, "1")).unwrap();
         // They come in their order: the one before has come when this is heard.
         client.announce(exchange, &cancel_of(r#"{"wfid":"w"}"#)).unwrap();
         assert_eq!(cancelled(&mut broker), first.key());
         broker.finish(first, Ended { fault: Fault::CRASHED, ..done() });
         settled(&mut broker);
-        client.publish("q", &item(&late)).unwrap();
+        client.publish("q", &sent_out(&late, "1")).unwrap();
         client.publish("q", &item(&format!("next {ask:?}"))).unwrap();
         broker.ask(ask, "q_0");
-        let mut next = delivered(&mut broker);
+        let mut unwanted = Vec::new();
+        let mut next = event(&mut broker, |event| match event {
+            Event::Arrived(delivery) => Some(delivery),
+            Event::Unwanted { wfid, identity, why } => {
+                unwanted.push((wfid, identity, why));
+                None
+            }
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(unwanted, [("w".to_owned(), format!("{late}!!1"), Fault::CANCELLED)]);
         assert_eq!(next.job().item, item(&format!("next {ask:?}")));
         broker.begin(&mut next, "q_0");
         broker.finish(next, done());
@@ -124,4 +144,115 @@ fn of_a_quorum_queue_a_cancel_behind_the_item_is_seen_after_it_and_by_the_exchan
     broker.ask(Ask::Now, "q_0");
     broker.flush();
     until(10, || rig.messages("quorum") == (0, 0));
+}
+
+/// What is told of a cancel, when a plain one may have been and one that kills surely was.
+#[track_caller]
+fn killed(client: &mut amqp::Client, broker: &mut amqp::Rabbit) {
+    let all = serde_json::value::RawValue::from_string(r#"{"wfid":"w"}"#.to_owned()).unwrap();
+    let kill = work::wire::cancel(&all, Some("kill"), None);
+    client.announce(work::wire::CONTROL_EXCHANGE, &kill).unwrap();
+    let why = event(broker, |event| match event {
+        Event::Cancelled { why, .. } => Some(why),
+        _ => None,
+    });
+    assert_eq!(why, Fault::KILLED, "it was cancelled before");
+}
+
+#[test]
+fn a_step_that_is_handed_out_anew_right_behind_its_late_cancel_is_worked_on() {
+    let rig = Remote::new();
+    let mut client = rig.client();
+    let mut broker = rig.open();
+    for (round, ask) in [Ask::Now, Ask::Ahead].into_iter().cycle().take(6).enumerate() {
+        let name = format!("0_{round}");
+        broker.ask(Ask::Now, "q_0");
+        client.publish("q", &sent_out(&name, "2026-11-22 08:07:11.000001 UTC")).unwrap();
+        let delivery = delivered(&mut broker);
+        broker.finish(delivery, done());
+        settled(&mut broker);
+        client.publish("q", &cancel_of(&format!(r#"{{"wfid":"w","expid":"{name}"}}"#))).unwrap();
+        let again = sent_out(&name, "2026-11-22 08:07:11.000002 UTC");
+        client.publish("q", &again).unwrap();
+        broker.ask(ask, "q_0");
+        let mut delivery = delivered(&mut broker);
+        assert_eq!(delivery.job().item, again);
+        broker.begin(&mut delivery, "q_0");
+        committed(&mut broker);
+        killed(&mut client, &mut broker);
+        broker.finish(delivery, done());
+        settled(&mut broker);
+    }
+}
+
+#[test]
+fn a_step_that_is_handed_out_anew_behind_a_cancel_of_another_machine_is_worked_on_by_any() {
+    let rig = Remote::new();
+    let mut client = rig.client();
+    let (mut busy, mut idle) = (rig.open(), rig.open());
+    for name in ["0_0", "0_1", "0_2", "0_3"] {
+        busy.ask(Ask::Now, "q_0");
+        client.publish("q", &sent_out(name, "1")).unwrap();
+        let delivery = delivered(&mut busy);
+        let cancel = cancel_of(&format!(r#"{{"wfid":"w","expid":"{name}"}}"#));
+        client.announce(work::wire::CONTROL_EXCHANGE, &cancel).unwrap();
+        assert_eq!(cancelled(&mut busy), delivery.key());
+        busy.finish(delivery, Ended { fault: Fault::CRASHED, ..done() });
+        settled(&mut busy);
+        // The cancel comes by the queue as well, and who is idle has what stands behind it.
+        client.publish("q", &cancel).unwrap();
+        client.publish("q", &sent_out(name, "2")).unwrap();
+        idle.ask(Ask::Now, "q_0");
+        let again = delivered(&mut idle);
+        assert_eq!(again.job().item, sent_out(name, "2"));
+        killed(&mut client, &mut idle);
+        idle.finish(again, done());
+        settled(&mut idle);
+    }
+}
+
+#[test]
+fn a_cancel_that_is_had_together_with_the_item_before_it_is_for_that_one() {
+    let rig = Remote::new();
+    let mut client = rig.client();
+    let mut broker = rig.open();
+    for round in 0..6 {
+        let name = format!("0_{round}");
+        client.publish("q", &sent_out(&name, "1")).unwrap();
+        client.publish("q", &cancel_of(&format!(r#"{{"wfid":"w","expid":"{name}"}}"#))).unwrap();
+        client.publish("q", &sent_out(&name, "2")).unwrap();
+        broker.ask(Ask::Now, "q_0");
+        broker.ask(Ask::Now, "q_1");
+        // Whether it was in hand already or not: the first is stopped, the second not.
+        let (mut first, mut second, mut is_stopped) = (None, None, false);
+        event(&mut broker, |event| {
+            match event {
+                Event::Arrived(delivery) if delivery.job().identity.ends_with('1') => {
+                    first = Some(delivery);
+                }
+                Event::Arrived(delivery) => second = Some(delivery),
+                Event::Cancelled { key, .. } => {
+                    assert_eq!(first.as_ref().map(work::Delivery::key), Some(key));
+                    is_stopped = true;
+                }
+                Event::Unwanted { identity, .. } => {
+                    assert!(identity.ends_with('1'), "{identity}");
+                    is_stopped = true;
+                }
+                Event::Withdrawn { .. } => {}
+                other => panic!("{other:?}"),
+            }
+            (is_stopped && second.is_some()).then_some(())
+        });
+        for delivery in [first, second].into_iter().flatten() {
+            broker.finish(delivery, done());
+            settled(&mut broker);
+        }
+        broker.withdraw(Ask::Now, "q_1");
+        broker.withdraw(Ask::Now, "q_0");
+        until(10, || {
+            while broker.next().is_some() {}
+            rig.messages("q") == (0, 0)
+        });
+    }
 }
