@@ -5,7 +5,7 @@ use super::lines::Of;
 use super::thread::{Answer, For, Hand, Marks, Part, Thread, ring};
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
-    Applied, Ask, Asked, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
+    Applied, Ask, Asked, Change, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
 };
 use crate::embedded::open_taker;
 use crate::embedded::thread::{AGAIN, AT_ONCE};
@@ -128,7 +128,8 @@ impl Thread {
                 self.rung |= made.is_ok();
                 self.news.push(Event::Made { ticket, made });
             }
-            (Answer::Answered(job) | Answer::Unwanted(job), _) => self.acknowledge(job),
+            (Answer::Answered(job), _) | (Answer::Unwanted(job), Ok(_)) => self.acknowledge(job),
+            (Answer::Unwanted(job), Err(_)) => self.give_back(job),
             (Answer::Bury(line), buried) => {
                 self.lines.reject(line);
                 if matches!(buried, Ok(Applied::Buried { gone: 1.., .. }))
@@ -154,6 +155,13 @@ impl Thread {
         let most = self.most();
         for line in self.lines.of_job(job) {
             self.lines.acknowledge(line, most);
+        }
+    }
+
+    /// Puts the messages of a job back.
+    fn give_back(&mut self, job: JobId) {
+        for line in self.lines.of_job(job) {
+            self.lines.give_back(line);
         }
     }
 
@@ -232,9 +240,9 @@ impl Thread {
         self.news.push(Event::Unwanted { wfid, identity, why });
         let steer = Change::Steer(Subject::Job(job), Steer::Cancel(why));
         if taken.begun {
-            let ended = Ended { fault: why, ..Ended::default() };
             self.changes.push_back((steer, Answer::Keep));
-            let end = Change::End(taken.lease, Box::new(ended));
+            // Nobody has begun, whatever the record says: it was no try.
+            let end = Change::Interrupt(taken.lease, Box::default());
             self.changes.push_back((end, Answer::Unwanted(job)));
         } else {
             self.changes.push_back((steer, Answer::Unwanted(job)));
@@ -299,9 +307,7 @@ impl Thread {
     /// A delivery was given back, or is somebody else's.
     pub(super) fn let_go(&mut self, key: Lease) {
         self.let_loose(key);
-        for line in self.lines.of_job(key.job) {
-            self.lines.give_back(line);
-        }
+        self.give_back(key.job);
     }
 
     /// Somebody's wish was granted: what was acknowledged and is wanted again has no message any more.

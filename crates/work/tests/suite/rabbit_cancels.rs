@@ -2,11 +2,11 @@
 
 use crate::conformance::{Rig, committed, done, event, settled};
 use crate::rabbit::{Remote, delivered};
-use crate::support::{item, job};
-use machine::work::Fault;
+use crate::support::{item, job, place};
+use machine::work::{Fault, State};
 use testkit::until;
 use work::amqp::{self, Queue, Settings};
-use work::{Ask, Broker, Ended, Event, NewJob};
+use work::{Ask, Broker, Ended, Event, NewJob, Reader};
 
 fn cancel_of(fei: &str) -> Vec<u8> {
     let fei = serde_json::value::RawValue::from_string(fei.to_owned()).unwrap();
@@ -109,6 +109,14 @@ fn a_cancel_that_comes_before_its_item_is_remembered_and_the_item_not_handed_ove
         broker.finish(next, done());
         settled(&mut broker);
         until(10, || rig.messages("q") == (0, 0));
+        // The same in the record, where no attempt goes on.
+        let reader = Reader::open(&place(&rig.scratch)).unwrap();
+        let jobs = reader.jobs_of("w").unwrap();
+        let job = jobs.iter().find(|job| job.identity == format!("{late}!!1")).unwrap();
+        assert_eq!((job.subject.state, job.subject.fault), (State::Stop, Fault::CANCELLED));
+        let attempts = reader.attempts(job.id).unwrap();
+        assert!(attempts.iter().all(|attempt| attempt.ended.is_some()), "{attempts:?}");
+        assert_eq!(job.subject.count, 0);
     }
     drop(broker);
     assert_eq!(rig.answers().len(), 2, "those that were done");
