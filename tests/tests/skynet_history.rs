@@ -473,6 +473,17 @@ fn a_store_that_is_none_or_damaged_is_told_and_one_damaged_item_spares_the_other
         stopped(&site, "good", 2);
         site.well(&["halt"]);
         let path = site.at(Place::Store).join("work.db");
+        let aside = path.with_file_name("aside");
+        fs::rename(&path, &aside).unwrap();
+        for (how, cut) in [("missing", false), ("empty", true)] {
+            if cut {
+                fs::write(&path, "").unwrap();
+            }
+            for verb in READING {
+                stands(&site.ends(111, verb), &["work.db: the file is", how, "put the file back"]);
+            }
+        }
+        fs::rename(&aside, &path).unwrap();
         let spoil = "import sqlite3, sys; conn = sqlite3.connect(sys.argv[1]); \
                      conn.execute(\"UPDATE item SET bytes = x'00' WHERE job = 1\"); conn.commit()";
         let named = site.inside(Place::Store).join("work.db").display().to_string();

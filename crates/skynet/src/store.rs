@@ -23,13 +23,16 @@ pub fn read(here: &Here) -> Result<Option<Reader>, Failure> {
     let path = place.database();
     match fs::symlink_metadata(&path) {
         // Whoever makes one was stopped on the way, and goes on with the next start.
-        Ok(found) if found.is_file() && found.len() == 0 => return Ok(None),
+        Ok(found) if found.is_file() && place.is_unused() => return Ok(None),
         Ok(found) if found.is_file() => {}
         Ok(_) => {
             let line = format!("unable to use {}: not a regular file", path.display());
             return Err(Failure::trouble(line));
         }
-        Err(why) if why.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(why) if why.kind() == ErrorKind::NotFound => {
+            // Where its log is left, that tells that it is lost.
+            return if place.is_unused() { Ok(None) } else { Ok(Some(Reader::open(&place)?)) };
+        }
         Err(why) if why.kind() == ErrorKind::PermissionDenied => return Err(denied(&place)),
         Err(why) => return Err(Failure::io("examine", path.display(), &why)),
     }

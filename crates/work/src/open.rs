@@ -13,6 +13,9 @@ use std::time::Duration;
 /// A file up to this size is checked each time it is opened, a larger one once per boot.
 const CHECKED_ALWAYS: u64 = 64 << 20;
 
+/// Bytes of the smallest page that a database may have.
+const HEADER: u64 = 512;
+
 /// KiB of pages that a connection keeps.
 const CACHE_KIB: i32 = 512;
 
@@ -43,6 +46,7 @@ pub enum Safety {
 /// Opens the database for changes. The caller has the gate.
 pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connection, Trouble> {
     let path = place.database();
+    check_cut(place)?;
     // What is there is not opened: SQLite's locks of this process, of another handle, would end
     // with the closing of any descriptor of the file.
     let size = match fs::metadata(&path) {
@@ -96,6 +100,8 @@ pub(crate) fn reader(place: &Place) -> Result<(Connection, u32), Trouble> {
     // That flag is about the folders above as well, where links are in order.
     let folder = place.folder().canonicalize().unwrap_or_else(|_| place.folder().to_owned());
     let real = Place::new(folder).database();
+    // SQLite would remove the log of an empty one.
+    check_cut(place)?;
     let conn = Connection::open_with_flags(&real, flags).map_err(sql)?;
     settle(&conn).map_err(sql)?;
     conn.pragma_update(None, "query_only", true).map_err(sql)?;
@@ -121,6 +127,29 @@ fn settle(conn: &Connection) -> rusqlite::Result<()> {
 
 fn number(conn: &Connection, pragma: &str) -> rusqlite::Result<u32> {
     conn.pragma_query_value(None, pragma, |row| row.get(0))
+}
+
+/// Refuses what is left of a store that was used, where `SQLite` takes it for a new one: its log would
+/// be written over, and nobody told.
+fn check_cut(place: &Place) -> Result<(), Trouble> {
+    let path = place.database();
+    // Where nothing can be known, whoever opens the file says why.
+    let len = |path: &Path| fs::metadata(path).map(|found| found.len()).ok();
+    // Where it is begun, what is in the file is there before the log, and both before a taker is.
+    let size = len(&path);
+    match size {
+        Some(HEADER..) => return Ok(()),
+        Some(1..) => return Err(Trouble::NotOurs { path }),
+        Some(0) | None => {}
+    }
+    let has_log = len(&place.log()).is_some_and(|len| len > 0);
+    // One that was moved away may be begun anew, whatever else is there.
+    let had_takers = || fs::read_dir(place.takers()).is_ok_and(|mut all| all.next().is_some());
+    if has_log || size.is_some() && had_takers() {
+        let how = if size.is_some() { "is empty" } else { "is missing" };
+        return Err(Trouble::Lost { path, how, has_log });
+    }
+    Ok(())
 }
 
 /// Nobody has made anything in it: we may, also where an earlier life of ours was killed at it.

@@ -3,6 +3,7 @@
 use crate::trouble::Trouble;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,21 @@ impl Place {
     #[must_use]
     pub fn database(&self) -> PathBuf {
         self.folder.join("work.db")
+    }
+
+    /// Tells whether nothing is stored here yet: what there is of the files of a store is empty.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        let is_empty = |path| {
+            fs::metadata(path)
+                .map_or_else(|e| e.kind() == ErrorKind::NotFound, |found| found.len() == 0)
+        };
+        is_empty(self.database()) && is_empty(self.log())
+    }
+
+    /// What was changed last, and is not in the database yet.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.join("work.db-wal")
     }
 
     pub(crate) fn lock(&self) -> PathBuf {

@@ -36,6 +36,15 @@ pub enum Trouble {
         /// What the check found first.
         what: String,
     },
+    /// The file is gone, or empty, though it was a store. Nothing is made in its place.
+    Lost {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        how: &'static str,
+        /// Its log is there.
+        has_log: bool,
+    },
     /// One item or answer is not what it was when it was written. All others can be used.
     Spoilt {
         /// The database.
@@ -109,7 +118,11 @@ impl Trouble {
     pub const fn is_lasting(&self) -> bool {
         matches!(
             self,
-            Self::Damaged { .. } | Self::Spoilt { .. } | Self::NotOurs { .. } | Self::Newer { .. }
+            Self::Damaged { .. }
+                | Self::Lost { .. }
+                | Self::Spoilt { .. }
+                | Self::NotOurs { .. }
+                | Self::Newer { .. }
         )
     }
 }
@@ -141,6 +154,16 @@ impl fmt::Display for Trouble {
             Self::Damaged { path, what } => write!(
                 f,
                 "unable to use {}: the file is damaged: {what}; put a copy in its place, or move it away to start anew",
+                path.display()
+            ),
+            Self::Lost { path, how, has_log: true } => write!(
+                f,
+                "unable to use {0}: the file {how}, though {0}-wal holds what was written last; put the file back, or move both away, and put a copy in their place or start anew",
+                path.display()
+            ),
+            Self::Lost { path, how, has_log: false } => write!(
+                f,
+                "unable to use {}: the file {how}, though it was in use; put a copy in its place, or move it away to start anew",
                 path.display()
             ),
             Self::Spoilt { path, what } => {

@@ -20,7 +20,7 @@ pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
     let size = match fs::metadata(&path) {
         Ok(stat) => stat.len(),
         // Nothing was ever submitted.
-        Err(why) if why.kind() == ErrorKind::NotFound => return,
+        Err(why) if why.kind() == ErrorKind::NotFound && place.is_unused() => return,
         Err(_) => 0,
     };
     let reader = match Reader::open(&place) {
@@ -62,7 +62,7 @@ fn unusable(why: &Trouble) -> Finding {
         Trouble::Newer { .. } => {
             ("no exo of this version writes to it", "install the newer skynet again")
         }
-        Trouble::NotOurs { .. } | Trouble::Damaged { .. } => (
+        Trouble::NotOurs { .. } | Trouble::Damaged { .. } | Trouble::Lost { .. } => (
             "no exo writes to it any more",
             "skynet stop --all, move it away with its -wal and -shm, put a backup in its place \
              (exo(8), BACKUP); without one, an empty store is made",

@@ -198,9 +198,7 @@ fn log(lines: &Lines) -> Result<(String, Vec<String>), String> {
 fn open(store: &PathBuf) -> Result<Option<Reader>, work::Trouble> {
     let place = Place::new(store);
     // No participant has run yet, or the first is about to make it.
-    if std::fs::metadata(place.database()).is_ok_and(|found| found.len() == 0)
-        || !place.database().exists()
-    {
+    if place.is_unused() {
         return Ok(None);
     }
     Reader::open(&place).map(Some)

@@ -141,6 +141,53 @@ fn an_empty_file_is_a_store_that_nobody_has_made_yet() {
     assert_eq!(Reader::open(&at).unwrap().counts().unwrap(), []);
 }
 
+#[test]
+fn a_cut_or_a_missing_file_of_a_store_that_was_used_begins_no_new_one_and_its_log_stays() {
+    let cut = |len: u64| {
+        move |path: &Path| fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap()
+    };
+    let cases: [(&str, Spoil); 4] = [
+        ("work.db: the file is empty, though", Box::new(cut(0))),
+        ("work.db: not a store of skynet", Box::new(cut(1))),
+        ("work.db: not a store of skynet", Box::new(cut(511))),
+        ("work.db: the file is missing, though", Box::new(|path| fs::remove_file(path).unwrap())),
+    ];
+    for (reason, spoil) in cases {
+        let mut world = World::new();
+        world.submit(job("a"));
+        let World { scratch, clock, store, .. } = world;
+        drop(store);
+        let at = place(&scratch);
+        spoil(&at.database());
+        let before = files(at.folder());
+        assert!(before.contains_key("work.db-wal"));
+        for trouble in [try_open(&at, &clock).err(), Reader::open(&at).err()] {
+            let trouble = trouble.expect("refused");
+            let said = trouble.to_string();
+            assert!(said.contains(reason) && trouble.is_lasting(), "{said}");
+            assert!(files(at.folder()) == before, "{reason}");
+        }
+        // As it is told to.
+        for end in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{end}", at.database().display()));
+        }
+        drop(try_open(&at, &clock).unwrap());
+    }
+}
+
+#[test]
+fn an_empty_file_that_somebody_took_items_from_is_no_new_store() {
+    let (scratch, clock) = filled();
+    let at = place(&scratch);
+    assert!(!files(at.folder()).contains_key("work.db-wal"));
+    fs::write(at.database(), "").unwrap();
+    let said = try_open(&at, &clock).expect_err("refused").to_string();
+    assert!(said.contains("work.db: the file is empty, though it was in use"), "{said}");
+    assert_eq!(fs::read(at.database()).unwrap(), b"");
+    fs::remove_file(at.database()).unwrap();
+    drop(try_open(&at, &clock).unwrap());
+}
+
 /// Everything that can be asked.
 fn everything(at: &Place) -> Result<Vec<String>, Trouble> {
     let reader = Reader::open(at)?;

@@ -35,7 +35,7 @@ fn what_a_killed_life_left_half_made_is_finished_by_the_next() {
     drop(open(&scratch, &clock));
     assert!(!scratch.join(".store.new").exists());
     assert_eq!(mode("store"), 0o750);
-    for file in ["work.db", "work.lock"] {
+    for file in ["work.db", "work.db-wal", "work.db-shm", "work.lock"] {
         fs::remove_file(scratch.join("store").join(file)).unwrap();
     }
     fs::write(scratch.join("store/work.db"), "").unwrap();
