@@ -203,6 +203,39 @@ fn jobs_that_wait_and_jobs_in_hand_are_cancelled_and_it_is_kept_who_asked() {
 }
 
 #[test]
+fn who_was_told_to_stop_and_does_not_can_be_killed_at_once() {
+    Site::each(|kind| {
+        let site = running(kind);
+        for (wfid, by_exo) in [("deaf", false), ("other", true)] {
+            let id = submit(&site, wfid, "deaf");
+            site.until(|| site.own_log().contains(&format!("{wfid}/1: begun")));
+            let said = site.ends(1, &["cancel", "--timeout", "100ms", wfid]);
+            assert!(said.contains("told to stop, and still worked on"), "{said}");
+            let name = format!("job-{}", id.0);
+            let said = site.ends(1, &["cancel", &name]);
+            let stops = format!("{name}: it is being cancelled, and killed at the end of its ");
+            assert!(said.starts_with(&stops) && said.contains("--flavour kill"), "{said}");
+            if by_exo {
+                let exo = |flavour| {
+                    let args = ["control", "cancel", "--flavour", flavour, "other"];
+                    let dir = site.inside(Place::Participants).join("p").display().to_string();
+                    let exo = program("exo").display().to_string();
+                    let words = [&["-C", &dir, &exo][..], &args];
+                    run_within(SOON, &mut site.command("/usr/bin/env", &words.concat()))
+                };
+                let said = exo("cancel");
+                assert!(said.out().contains("of other is being cancelled here"), "{said:?}");
+                assert_eq!(exo("kill").code, Some(0));
+            } else {
+                let said = site.well(&["cancel", "--flavour", "kill", wfid]);
+                assert_eq!(said, format!("{name} {wfid}: cancelled\n"));
+            }
+            site.until(|| stands(&site, wfid) == ("stop", 901));
+        }
+    });
+}
+
+#[test]
 fn without_an_exo_the_owner_s_changes_are_made_at_once_and_the_store_stays_whose_it_is() {
     Site::each(|kind| {
         let site = running(kind);

@@ -7,7 +7,7 @@ use crate::control::{Answer, Request, Until, code_of};
 use ::log::info;
 use machine::exo::{Event, Standing, Why};
 use machine::time::Mono;
-use machine::work::State;
+use machine::work::Fault;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Worker {
                 Some(Answer::done())
             }
             Request::Cancel { wfid, expid, flavour } => {
-                match self.jobs_of(wfid, expid.as_deref()) {
+                match self.jobs_of(wfid, expid.as_deref(), code_of(*flavour)) {
                     Ok(jobs) if jobs.is_empty() => {
                         let why = format!("no item of {wfid} waits or is worked on here");
                         Some(Answer::failed(&why))
@@ -135,7 +135,7 @@ impl Worker {
     }
 
     /// Returns what can be cancelled of a process: in hand here, or in our queue.
-    fn jobs_of(&self, wfid: &str, expid: Option<&str>) -> Result<Vec<JobId>, String> {
+    fn jobs_of(&self, wfid: &str, expid: Option<&str>, why: Fault) -> Result<Vec<JobId>, String> {
         if wfid.is_empty() {
             return Err("which process? Its wfid is missing".to_owned());
         }
@@ -143,10 +143,15 @@ impl Worker {
         let open = reader.open_jobs(wfid, &self.settings.queue, CANCELLED_AT_ONCE);
         let open = open.map_err(|why| why.to_string())?;
         let is_meant = |job: &work::read::Job| {
-            job.subject.state != State::Cancelling
-                && expid.is_none_or(|expid| job.identity.split('!').next() == Some(expid))
+            expid.is_none_or(|expid| job.identity.split('!').next() == Some(expid))
         };
-        Ok(open.into_iter().filter(is_meant).map(|job| job.id).collect())
+        let meant: Vec<_> = open.into_iter().filter(is_meant).collect();
+        let new = meant.iter().filter(|job| job.subject.can_be_cancelled(why));
+        let new: Vec<_> = new.map(|job| job.id).collect();
+        if new.is_empty() && !meant.is_empty() {
+            return Err(format!("what there is of {wfid} is being cancelled here"));
+        }
+        Ok(new)
     }
 
     /// Says how this instance stands, or all, and of those only who works on this process. Asks

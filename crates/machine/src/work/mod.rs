@@ -265,6 +265,17 @@ impl Subject {
         }
     }
 
+    /// Tells whether a cancel for this reason changes anything: who was asked to stop can still be
+    /// killed.
+    #[must_use]
+    pub fn can_be_cancelled(self, why: Fault) -> bool {
+        match self.state {
+            State::Stop => false,
+            State::Cancelling => why == Fault::KILLED && self.fault != Fault::KILLED,
+            State::Hold | State::New | State::Ready { .. } | State::Run => true,
+        }
+    }
+
     const fn counted(self, tries: u32) -> Self {
         Self { count: self.count.saturating_add(tries), ..self }
     }
@@ -316,6 +327,10 @@ impl Subject {
             _ if why.kind() != Kind::Cancelled => Err(Refusal::WrongFault),
             State::Hold | State::New | State::Ready { .. } => Ok(Next::Keep(self.stopped(why))),
             State::Run => Ok(Next::Keep(Self { fault: why, ..self.with(State::Cancelling) })),
+            // Whoever was asked to stop and does not is killed.
+            State::Cancelling if self.can_be_cancelled(why) => {
+                Ok(Next::Keep(Self { fault: why, ..self }))
+            }
             State::Cancelling | State::Stop => Err(Refusal::NotNow(self.state)),
         }
     }

@@ -22,7 +22,7 @@ fn events() -> Vec<Event> {
         Event::Reverted,
         Event::Expired,
     ];
-    for code in [0, 1, 9, 10, 25, 899, 900, 902, 999, 1000] {
+    for code in [0, 1, 9, 10, 25, 899, 900, 901, 902, 999, 1000] {
         events.push(Event::Ended(Fault(code)));
         events.push(Event::CancelAsked(Fault(code)));
     }
@@ -109,7 +109,7 @@ fn buries(event: Event) -> bool {
 fn subjects() -> Vec<Subject> {
     let mut all = Vec::new();
     for state in State::ALL {
-        for fault in [0, 1, 9, 10, 25, 900, 902] {
+        for fault in [0, 1, 9, 10, 25, 900, 901, 902] {
             for count in 0..4 {
                 for wary in [false, true] {
                     all.push(Subject { state, fault: Fault(fault), count, wary });
@@ -131,7 +131,7 @@ fn every_pair_of_state_and_event_is_answered_as_the_diagram_says() {
         (READY, &[READY, HELD, Stop]),
         (HELD, &[READY, Run, Stop]),
         (Run, &[READY, Cancelling, Stop]),
-        (Cancelling, &[Stop]),
+        (Cancelling, &[Cancelling, Stop]),
         (Stop, &[READY]),
     ];
     let mut seen: HashMap<State, Vec<State>> = HashMap::new();
@@ -230,6 +230,21 @@ fn whichever_of_cancel_and_end_is_first_decides_and_the_second_is_refused() {
     let third = step(step(run, cancel), Event::Ended(Fault(10)));
     assert_eq!(third.fault, Fault::CANCELLED);
     assert_eq!(third.step(done, LIMIT), Err(Refusal::NotNow(State::Stop)));
+}
+
+#[test]
+fn a_cancel_grows_into_a_kill_once_and_never_the_other_way() {
+    let ask = |subject: Subject, why| subject.step(Event::CancelAsked(why), LIMIT);
+    let run = Subject { state: State::Run, ..Subject::new() };
+    let asked = ask(run, Fault::CANCELLED).unwrap().subject().unwrap();
+    for why in [Fault::CANCELLED, Fault::GIVEN_UP] {
+        assert_eq!(ask(asked, why), Err(Refusal::NotNow(State::Cancelling)));
+    }
+    let killed = ask(asked, Fault::KILLED).unwrap().subject().unwrap();
+    assert_eq!((killed.state, killed.fault), (State::Cancelling, Fault::KILLED));
+    for why in [Fault::CANCELLED, Fault::KILLED, Fault::GIVEN_UP] {
+        assert_eq!(ask(killed, why), Err(Refusal::NotNow(State::Cancelling)));
+    }
 }
 
 #[test]

@@ -12,17 +12,22 @@ use crate::life::Patience;
 use crate::rabbit;
 use clap::Args;
 use exo::ask::FlavourWord;
-use exo::control::Request;
+use exo::control::{Request, code_of};
 use exo::settings::BrokerKind;
-use machine::work::{Kind, State};
+use machine::work::{Fault, Kind, State};
 use std::collections::{BTreeMap, BTreeSet};
 use sys::linux::time;
 use work::read::Job;
 use work::{JobId, Reader};
 
+/// Who was asked to stop already.
+const STOPS: &str =
+    "it is being cancelled, and killed at the end of its cancel-grace; at once by --flavour kill";
+
 /// Cancels jobs that wait or are worked on.
 ///
 /// What waits is cancelled at once; who works on a job is told to stop, and ended where it does not.
+/// What was told to stop and does not is killed at once by --flavour kill.
 /// A job that is done before it hears of it stays done, which is said, and counts as failed.
 /// Where items come from RabbitMQ every machine hears of a process whose owner cancels it; what still
 /// waits in RabbitMQ is not reached.
@@ -149,11 +154,20 @@ fn wanted<'a>(named: &'a [Named], args: &Cancel, report: &Report<'_>) -> Vec<&'a
             let expid = job.identity.split('!').next();
             args.expid.as_deref().is_none_or(|wanted| expid == Some(wanted))
         };
-        let is_open = |job: &&Job| !matches!(job.subject.state, State::Stop | State::Cancelling);
+        let why = code_of(args.flavour.into());
+        let is_open = |job: &&Job| job.subject.can_be_cancelled(why);
         let open: Vec<&Job> = named.jobs.iter().filter(is_meant).filter(is_open).collect();
         if open.is_empty() {
             let about = About { name: Some(named.name.clone()), ..About::default() };
-            report.nothing(&about, "nothing of it waits or is worked on");
+            let stops = |job: &Job| job.subject.state == State::Cancelling;
+            report.nothing(
+                &about,
+                match named.jobs.iter().filter(is_meant).find(|job| stops(job)) {
+                    Some(job) if job.subject.fault == Fault::KILLED => "it is being killed",
+                    Some(_) => STOPS,
+                    None => "nothing of it waits or is worked on",
+                },
+            );
         }
         all.extend(open);
     }

@@ -185,7 +185,7 @@ impl Thread {
                 }
                 self.lines.is(line, Of::Job(taken.lease.job));
                 let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());
-                self.hold(taken.lease, Hand { wfid, rest, since: now, told: false });
+                self.hold(taken.lease, Hand { wfid, rest, since: now, told: None });
                 self.renew_at = Some(now.after(self.settings.policy.lease / 3));
                 self.news.push(Event::Arrived(Delivery { taken: *taken }));
                 return;
@@ -354,8 +354,9 @@ impl Thread {
             match known.get(key) {
                 // What was only at hand is taken away by a cancel.
                 None => overtaken.push(*key),
-                Some(Some(why)) if !hand.told => {
-                    hand.told = true;
+                // Told again where it is to be killed now.
+                Some(Some(why)) if hand.told != Some(*why) => {
+                    hand.told = Some(*why);
                     self.news.push(Event::Cancelled { key: *key, why: *why });
                 }
                 Some(_) => {}

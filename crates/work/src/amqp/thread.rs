@@ -112,7 +112,7 @@ pub(super) struct Hand {
     pub(super) rest: String,
     pub(super) since: Mono,
     /// A cancel was told.
-    pub(super) told: bool,
+    pub(super) told: Option<Fault>,
 }
 
 /// Why something is published.

@@ -304,9 +304,11 @@ impl Tx<'_> {
 
     /// Cancels what of a request's jobs can be cancelled.
     pub(super) fn cancel_jobs(&mut self, request: RequestId, why: Fault) -> Result<(), Stop> {
-        let sql = "SELECT id FROM job WHERE request = ?1 AND state NOT IN ('cancelling', 'stop')";
-        for job in self.all(sql, [request.0], |row| row.get(0).map(JobId))? {
-            self.steer_job(job, Steer::Cancel(why))?;
+        let sql = "SELECT id FROM job WHERE request = ?1 AND state <> 'stop'";
+        for id in self.all(sql, [request.0], |row| row.get(0).map(JobId))? {
+            if self.job(id)?.subject.can_be_cancelled(why) {
+                self.steer_job(id, Steer::Cancel(why))?;
+            }
         }
         Ok(())
     }

@@ -83,8 +83,8 @@ pub(super) struct Thread {
     changes: VecDeque<(Change, Answer)>,
     /// What the loop is to be told.
     news: Vec<Event>,
-    /// Leases that are ours; `true`: a cancel was told.
-    held: HashMap<Lease, bool>,
+    /// Leases that are ours, each with the cancel that was told.
+    held: HashMap<Lease, Option<Fault>>,
     /// A look at the drop folder was wished.
     collect: bool,
     /// Not before this: the last time it could not be done.
@@ -405,7 +405,7 @@ impl Thread {
                 if let Some(at) = self.asks.iter().position(|(asked, _)| *asked == ask) {
                     self.asks.remove(at);
                 }
-                self.held.insert(taken.lease, false);
+                self.held.insert(taken.lease, None);
                 self.plan_renewal();
                 self.tell(Event::Arrived(Delivery { taken: *taken }));
             }
@@ -489,8 +489,9 @@ impl Thread {
                 news.push(Event::Overtaken(*key));
                 false
             }
-            Some(Some(why)) if !*told => {
-                *told = true;
+            // Told again where it is to be killed now.
+            Some(Some(why)) if *told != Some(*why) => {
+                *told = Some(*why);
                 news.push(Event::Cancelled { key: *key, why: *why });
                 true
             }

@@ -209,17 +209,19 @@ fn a_cancel_reaches_who_works_on_it(rig: &impl Rig) {
     let delivery = arrived(&mut worker);
     let id = delivery.key().job;
     let before = rig.answers().len();
-    other.make(3, By::default(), Asked::Cancel(id, Fault::KILLED));
-    let made = event(&mut other, |event| match event {
-        Event::Made { ticket: 3, made } => Some(made),
-        _ => None,
-    });
-    assert_eq!(made, Ok(Applied::Done));
-    let told = event(&mut worker, |event| match event {
-        Event::Cancelled { key, why } => Some((key, why)),
-        _ => None,
-    });
-    assert_eq!(told, (delivery.key(), Fault::KILLED));
+    for asked in [Fault::CANCELLED, Fault::KILLED] {
+        other.make(3, By::default(), Asked::Cancel(id, asked));
+        let made = event(&mut other, |event| match event {
+            Event::Made { ticket: 3, made } => Some(made),
+            _ => None,
+        });
+        assert_eq!(made, Ok(Applied::Done));
+        let told = event(&mut worker, |event| match event {
+            Event::Cancelled { key, why } => Some((key, why)),
+            _ => None,
+        });
+        assert_eq!(told, (delivery.key(), asked));
+    }
     worker.finish(delivery, Ended { fault: Fault::CRASHED, ..done() });
     assert_eq!(settled(&mut worker).1, Fault::KILLED);
     assert_eq!(rig.answers().len(), before, "nobody is answered");
