@@ -290,6 +290,9 @@ pub enum Change {
     },
     /// Gives a job back that was not begun.
     GiveBack(Lease),
+    /// Gives a job of another broker back that was not begun, and its message with it: where nobody
+    /// ever began it, it is forgotten here. Whoever gets the message next may be elsewhere.
+    HandBack(Lease),
     /// Gives a job back that was begun: we are told to shut down. What is said of the attempt is
     /// recorded but for its fault, since there is none.
     Interrupt(Lease, Box<Ended>),

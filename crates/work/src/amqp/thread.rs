@@ -211,6 +211,14 @@ pub(super) enum Part {
     Broker,
 }
 
+/// What is given back here goes back to the broker.
+fn with_message(change: Change) -> Change {
+    match change {
+        Change::GiveBack(lease) => Change::HandBack(lease),
+        other => other,
+    }
+}
+
 pub(super) fn ring(bell: Bell, inputs: Sender<Input>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let Ok(bell) = UnixDatagram::from_std(bell.into_socket()) else { return };
@@ -394,7 +402,7 @@ impl Thread {
                 }
             }
             Wish::Change(change, then) => {
-                self.changes.push_back((change, Answer::Wished(then)));
+                self.changes.push_back((with_message(change), Answer::Wished(then)));
             }
             // There is no other way than the queue.
             Wish::Collect => {}
@@ -430,7 +438,7 @@ impl Thread {
         for event in self.outbox.take_back() {
             if let Event::Arrived(delivery) = event {
                 let (change, then) = delivery.unseen();
-                self.changes.push_back((change, Answer::Wished(then)));
+                self.changes.push_back((with_message(change), Answer::Wished(then)));
             }
         }
     }

@@ -20,6 +20,15 @@ impl Tx<'_> {
         Ok(Applied::Done)
     }
 
+    pub(super) fn hand_back(&mut self, lease: Lease) -> Result<Applied, Stop> {
+        let is_untried = self.held(lease)?.tries == 0;
+        let given_back = self.give_back(lease)?;
+        if is_untried {
+            self.execute("DELETE FROM job WHERE id = ?1 AND wary = 0", [lease.job.0])?;
+        }
+        Ok(given_back)
+    }
+
     pub(super) fn interrupt(&mut self, lease: Lease, ended: &Ended) -> Result<Applied, Stop> {
         let mut job = self.held(lease)?;
         let policy = self.policy(lease.taker)?;

@@ -129,6 +129,7 @@ impl<'a> Tx<'a> {
             }
             Change::Begin { lease, instance } => self.begin(*lease, instance),
             Change::GiveBack(lease) => self.give_back(*lease),
+            Change::HandBack(lease) => self.hand_back(*lease),
             Change::Interrupt(lease, ended) => self.interrupt(*lease, ended),
             Change::Stage { lease, stage } => self.stage(*lease, stage.as_deref()),
             Change::End(lease, ended) => self.end(*lease, ended),

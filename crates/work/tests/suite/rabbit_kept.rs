@@ -85,3 +85,37 @@ fn what_was_acknowledged_before_an_orderly_end_is_kept_no_longer_than_other_item
     let reader = Reader::open(&place(&rig.scratch)).unwrap();
     until(20, || reader.job(job).unwrap().is_none());
 }
+
+#[test]
+fn what_was_at_hand_and_goes_back_is_not_kept_as_if_it_waited_here() {
+    let rig = Remote::new();
+    let mut broker = rig.open();
+    let reader = Reader::open(&place(&rig.scratch)).unwrap();
+    rig.client().publish("q", &item("a")).unwrap();
+    broker.ask(Ask::Ahead, "q_0");
+    let ahead = delivered(&mut broker);
+    assert_eq!(reader.standings(&["q"], 9).unwrap()[0].waiting, 0);
+    broker.give_back(ahead);
+    committed(&mut broker);
+    // Whoever has it next may be on another machine.
+    assert!(reader.jobs_of("w").unwrap().is_empty());
+    assert_eq!(reader.standings(&["q"], 9).unwrap()[0].waiting, 0);
+    until(10, || rig.messages("q") == (1, 0));
+    // What was begun once is known of, however often it goes back.
+    broker.ask(Ask::Now, "q_0");
+    let begun = delivered(&mut broker);
+    assert_eq!(begun.job().attempt, 1);
+    broker.interrupt(begun, Ended::default());
+    broker.ask(Ask::Ahead, "q_0");
+    let again = delivered(&mut broker);
+    assert_eq!(again.job().attempt, 2);
+    broker.give_back(again);
+    committed(&mut broker);
+    assert_eq!(reader.jobs_of("w").unwrap().len(), 1);
+    broker.ask(Ask::Now, "q_0");
+    let last = delivered(&mut broker);
+    broker.finish(last, done());
+    settled(&mut broker);
+    until(10, || rig.messages("q") == (0, 0));
+    assert_eq!(rig.answers().len(), 1);
+}
