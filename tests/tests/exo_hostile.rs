@@ -108,6 +108,33 @@ fn one_that_speaks_no_json_costs_one_item() {
 }
 
 #[test]
+fn one_that_tells_of_an_end_without_sense_has_failed_and_is_told_how() {
+    for (rest, why) in [
+        ("'\"fault\",\"code\":0,\"id\":'$id", "fault with code 0, which is no failure"),
+        ("'\"fault\",\"code\":-1,\"id\":'$id", "integer `-1`"),
+        ("'\"fault\",\"code\":900,\"id\":'$id", "fault with code 900"),
+        ("'\"fault\",\"code\":\"10\",\"id\":'$id", "string \"10\""),
+        ("'\"fault\",\"code\":10,\"trace\":\"x\",\"id\":'$id", "a list of texts"),
+        ("'\"result\",\"forget\":true,\"forget\":true,\"id\":'$id", "duplicate field `forget`"),
+    ] {
+        let (site, attempt, exo) = persistent(&format!("say '{{\"type\":'{rest}'}}'"), "");
+        site.until(|| site.log().contains(": said how the work ended without sense: "));
+        assert!(!site.log().contains("p_0: ended: "), "{}", site.log());
+        assert!(attempt.text.as_ref().is_some_and(|text| text.starts_with("broke the protocol: ")));
+        crashed((site, attempt, exo), why);
+    }
+}
+
+#[test]
+fn half_a_surrogate_pair_in_the_text_of_a_fault_costs_no_more_than_a_mark() {
+    let deed = "say '{\"type\":\"fault\",\"code\":12,\"text\":\"no \\ud800 file\",\"id\":'$id'}'";
+    let (site, attempt, exo) = persistent(deed, "");
+    assert_eq!(attempt.fault, Some(Fault(12)), "{attempt:?}");
+    assert_eq!(attempt.text.as_deref(), Some("no \u{fffd} file"));
+    nothing_stays(&site, exo);
+}
+
+#[test]
 fn one_that_answers_an_item_that_it_does_not_have_costs_one_item() {
     let (site, attempt, exo) = persistent("say '{\"type\":\"result\",\"id\":4711}'", "");
     assert!(site.log().contains(": speaks of item 4711, which it does not have; ignored"));

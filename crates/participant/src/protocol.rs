@@ -3,11 +3,11 @@
 //!
 //! Source: participant-protocol(7), which says the same for authors in other languages.
 
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+mod loose;
+
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::fmt;
 
 /// Version that is spoken here. A side that knows less says so by a lower one.
@@ -22,10 +22,7 @@ pub const ENGINE: &str = "ruote_workitems";
 /// Longest stage, in bytes.
 pub const STAGE: usize = 4096;
 
-/// Bytes of a trace that are kept, the last ones, or one line where that is longer; and what a line
-/// counts for besides its own.
-const TRACE: usize = 256 << 10;
-const AROUND_LINE: usize = 16;
+pub use loose::ended_by;
 
 /// Why an item is not wanted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -234,7 +231,12 @@ struct Line<'a> {
     forget: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<f64>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        borrow,
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "loose::shown"
+    )]
     text: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     queue: Option<Cow<'a, str>>,
@@ -244,42 +246,11 @@ struct Line<'a> {
         borrow,
         default,
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "last_lines"
+        deserialize_with = "loose::last_lines"
     )]
     trace: Vec<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     item: Option<&'a RawValue>,
-}
-
-/// A text that stays where it is, if it can.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Reads a trace, and keeps the last lines of one that is too long for anybody to read: what stands
-/// in a line of the protocol must not become many times as much.
-fn last_lines<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Cow<'de, str>>, D::Error> {
-    struct Last;
-    impl<'de> Visitor<'de> for Last {
-        type Value = Vec<Cow<'de, str>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of texts")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Self::Value, A::Error> {
-            let cost = |line: &Cow<'_, str>| line.len() + AROUND_LINE;
-            let (mut kept, mut bytes) = (VecDeque::new(), 0);
-            while let Some(Text(line)) = all.next_element()? {
-                bytes += cost(&line);
-                kept.push_back(line);
-                while bytes > TRACE && kept.len() > 1 {
-                    bytes -= kept.pop_front().as_ref().map_or(0, cost);
-                }
-            }
-            Ok(kept.into())
-        }
-    }
-    from.deserialize_seq(Last)
 }
 
 impl<'a> Line<'a> {
@@ -451,23 +422,6 @@ mod tests {
             pieces.extend_from_slice(WORK_TAIL);
             assert_eq!(pieces, whole);
         }
-    }
-
-    #[test]
-    fn of_a_trace_without_end_the_last_lines_are_kept() {
-        let all: Vec<String> = (0..200_000).map(|n| format!("\"{n}\"")).collect();
-        let line = format!(r#"{{"type":"fault","id":1,"code":1,"trace":[{}]}}"#, all.join(","));
-        let Ok(FromParticipant::Fault { trace, .. }) = FromParticipant::read(line.as_bytes())
-        else {
-            panic!("a fault")
-        };
-        assert!(trace.len() > 1000 && trace.len() * AROUND_LINE < TRACE, "{}", trace.len());
-        assert_eq!(trace.last().map(|line| &**line), Some("199999"));
-        let long = "x".repeat(2 * TRACE);
-        let line = format!(r#"{{"type":"fault","id":1,"code":1,"trace":["a","{long}"]}}"#);
-        let read = FromParticipant::read(line.as_bytes());
-        let Ok(FromParticipant::Fault { trace, .. }) = read else { panic!("a fault") };
-        assert_eq!(trace, [&*long]);
     }
 
     #[test]

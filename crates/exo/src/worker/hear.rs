@@ -315,7 +315,10 @@ impl Worker {
         let message = match FromParticipant::read(&line) {
             Ok(message) => message,
             Err(why) => {
-                self.nonsense(slot, &why.to_string());
+                let why = why.to_string();
+                if !protocol::ended_by(&line).is_some_and(|id| self.ended_badly(slot, id, &why)) {
+                    self.nonsense(slot, &why);
+                }
                 return line;
             }
         };
@@ -403,6 +406,20 @@ impl Worker {
             _ => {}
         }
         None
+    }
+
+    /// Hears that the work on an item ended, and what was said of it means nothing: the participant has
+    /// done with it, and will say nothing else. Tells whether it has that item in hand.
+    fn ended_badly(&mut self, slot: usize, id: u64, why: &str) -> bool {
+        let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
+        let Slot { work, tag, .. } = &mut self.slots[slot];
+        let Some(work) = work.as_mut().filter(|work| u64::from(work.key.0) == id) else {
+            return false;
+        };
+        warn!("{tag}: said how the work ended without sense: {}", why.escape_default());
+        work.said = Some(settle::of_nonsense(why, work, form));
+        self.events.push_back((slot, Event::Answered { key: work.key, word: Word::Failed }));
+        true
     }
 
     fn nonsense(&mut self, slot: usize, why: &str) {

@@ -152,6 +152,15 @@ fn bad_answer(why: &str, work: &Work, form: Form<'_>) -> Outcome {
     failure.outcome(work, form)
 }
 
+/// Returns what is recorded where a participant told of the end in words that mean nothing.
+#[must_use]
+pub(super) fn of_nonsense(why: &str, work: &Work, form: Form<'_>) -> Outcome {
+    let text = format!("{BROKE}: {why}");
+    let failure =
+        Failure { fault: Fault::CRASHED, how: BROKE.to_owned(), text, trace: &[], item: None };
+    failure.outcome(work, form)
+}
+
 /// Returns what the end of the process for one item means. `last`: the last line that it printed.
 #[must_use]
 pub(super) fn of_exit(
