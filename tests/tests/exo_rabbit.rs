@@ -123,6 +123,28 @@ fn a_participant_sends_what_is_for_the_engine_to_the_queue_that_the_site_names()
     drop(exo);
 }
 
+#[test]
+fn what_is_refused_is_logged_with_the_reason_and_the_number_of_the_dead_item() {
+    let remote = Remote::new("");
+    let exo = remote.site.exo();
+    let mut client = remote.client();
+    for body in [&b"no JSON"[..], br#"{"fields":{}}"#, item("w1", "{}").as_bytes()] {
+        client.publish("p", body).unwrap();
+    }
+    remote.answers(1);
+    let dead = remote.site.dead();
+    assert_eq!(dead.len(), 2);
+    for dead in dead {
+        let (id, reason, bytes) = (dead.id.0, dead.reason, dead.bytes.len());
+        let line = format!(
+            "exo: warning: a message was refused: {reason}; it is dead item {id}, with {bytes} bytes\n"
+        );
+        remote.site.until(|| remote.site.log().contains(&line));
+        assert_eq!(remote.site.log().matches(&line).count(), 1);
+    }
+    drop(exo);
+}
+
 /// Makes the participant one of those that were written for `SkyNET`.
 fn handler(site: &host::Site, name: &str, config: &str) {
     let kit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/participant/python");

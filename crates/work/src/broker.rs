@@ -1,6 +1,8 @@
 //! A queue of work as exo's one loop sees it.
 
-use crate::change::{Applied, Ask, Asked, By, Change, Ended, JobId, Lease, NewJob, Refused, Taken};
+use crate::change::{
+    Applied, Ask, Asked, By, Change, DeadId, Ended, JobId, Lease, NewJob, Refused, Taken,
+};
 use machine::time::Mono;
 use machine::work::Fault;
 use serde_json::Value;
@@ -283,6 +285,15 @@ pub enum Event {
     Well,
     /// So many files of the drop folder are no items, and dead items now.
     Buried(usize),
+    /// A message was refused: it is no item, or one that cannot be recorded. It is a dead item now.
+    Rejected {
+        /// Which.
+        dead: DeadId,
+        /// What is wrong with it.
+        reason: String,
+        /// How many of its bytes are kept.
+        bytes: usize,
+    },
     /// There are so many dead items of one owner that never were a job that the oldest went. Told
     /// once.
     Crowded,

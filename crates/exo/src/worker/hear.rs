@@ -43,6 +43,10 @@ const fn flavour(why: Fault) -> Flavour {
     }
 }
 
+fn rejected(dead: i64, reason: &str, bytes: usize) {
+    warn!("a message was refused: {reason}; it is dead item {dead}, with {bytes} bytes");
+}
+
 impl Worker {
     pub(super) fn hear_broker(&mut self) {
         while let Some(event) = self.broker.next() {
@@ -92,6 +96,7 @@ impl Worker {
                 Heard::Buried(count) => {
                     warn!("dropped, and no item: {count}; kept as dead items, with the reason");
                 }
+                Heard::Rejected { dead, reason, bytes } => rejected(dead.0, &reason, bytes),
                 Heard::Crowded => warn!(
                     "more than 1000 dead items of one owner that never were a job: the oldest are \
                      removed from now on; skynet dead list shows them"

@@ -132,10 +132,8 @@ impl Thread {
             (Answer::Unwanted(job), Err(_)) => self.give_back(job),
             (Answer::Bury(line), buried) => {
                 self.lines.reject(line);
-                if matches!(buried, Ok(Applied::Buried { gone: 1.., .. }))
-                    && !std::mem::replace(&mut self.is_crowded, true)
-                {
-                    self.news.push(Event::Crowded);
+                if let (Ok(buried), Change::Bury { reason, bytes, .. }) = (buried, change) {
+                    self.buried(&buried, reason, bytes.len());
                 }
             }
             (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
@@ -225,6 +223,15 @@ impl Thread {
             }
         }
         self.asks.push_front(ask);
+    }
+
+    /// Tells of a message that was refused.
+    fn buried(&mut self, buried: &Applied, reason: String, bytes: usize) {
+        let Applied::Buried { dead, gone } = *buried else { return };
+        self.news.push(Event::Rejected { dead, reason, bytes });
+        if gone > 0 && !std::mem::replace(&mut self.is_crowded, true) {
+            self.news.push(Event::Crowded);
+        }
     }
 
     /// Returns why something that was taken is not wanted, where its cancel came first.
