@@ -395,7 +395,7 @@ fn a_rule_has_failures_of_one_kind_tried_again_until_it_is_taken_back() {
             (100, &["requeue", "--auto", "s", "p"]),
             (100, &["requeue", "--auto", "s", "--limit", "2", "--until", "soon", "p"]),
             (1, &["requeue", "--auto", "s", "--limit", "2", "--until", "2001-01-01", "p"]),
-            (1, &["requeue", "--auto", "s", "--limit", "0", "--until", "7d", "p"]),
+            (100, &["requeue", "--auto", "s", "--limit", "0", "--until", "7d", "p"]),
             (4, &["requeue", "--auto", "s", "--limit", "2", "--until", "7d", "q"]),
         ] {
             site.ends(code, args);

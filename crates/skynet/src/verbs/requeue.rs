@@ -45,6 +45,7 @@ pub struct Requeue {
     auto: Option<String>,
     /// How often each job is.
     #[arg(long, value_name = "N", requires = "auto")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
     /// Until when: a date, a date and a time, or from now on such as 7d.
     #[arg(long, value_name = "DATE", requires = "auto")]
