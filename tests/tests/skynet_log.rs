@@ -461,6 +461,9 @@ fn a_terminal_gets_the_last_lines_in_colour_and_no_control_byte_of_them() {
         assert!(out.ends_with(last), "{out:?}");
         let plain = typed(&site, "log --utc --color never -n 1 web");
         assert_eq!(plain, "2026-11-23T22:54:58.123Z x\\x1b[2J\\x07\ty\r\n");
+        log(&site, "json", &[("current", &stamped(&[(1, "a\u{7f}\u{9b}2J")]))]);
+        assert!(typed(&site, "log --json json").contains("\"a\\u007f\\u009b2J\""));
+        assert!(site.well(&["log", "--json", "json"]).contains("\"a\u{7f}\u{9b}2J\""));
         assert_eq!(typed(&site, "log --raw -n all web").lines().count(), 30);
         assert!(site.well(&["log", "--raw", "-n1", "web"]).ends_with(" x\x1b[2J\x07\ty\n"));
     });

@@ -111,22 +111,35 @@ impl Screen {
         Cow::Owned(format!("{}{name}{}", style.render(), style.render_reset()))
     }
 
-    /// Writes text as it is.
+    /// Returns text of ours as it goes there: a terminal gets DEL, and what commands it by one character beyond
+    /// ASCII, as JSON may have them; it leaves these alone, other than ESC, by which we paint.
+    #[must_use]
+    pub fn safe<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let commands = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
+        if self.width.is_none() || !text.contains(commands) {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(as_json_has_it(text, commands))
+    }
+
+    /// Writes text.
     ///
     /// # Errors
     /// Nobody takes it.
     pub fn put(&self, text: &str) -> Result<(), Failure> {
-        self.put_bytes(text.as_bytes())
+        write(self.safe(text).as_bytes())
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes of somebody else as they are; a terminal gets no control character of theirs.
     ///
     /// # Errors
     /// Nobody takes them.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        let written = out.write_all(bytes).and_then(|()| out.flush());
-        written.map_err(|why| Failure::io("write", "output", &why))
+        if self.width.is_none() {
+            return write(bytes);
+        }
+        let shown = bytes.split_inclusive(|byte| *byte == b'\n').map(without_commands);
+        write(&shown.collect::<Vec<_>>().concat())
     }
 }
 
@@ -138,6 +151,35 @@ pub fn facts<'a>(all: impl IntoIterator<Item = (&'a str, String)>) -> String {
         let _ = writeln!(text, "{word:<12} {}", clean(&value));
     }
     text
+}
+
+fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    written.map_err(|why| Failure::io("write", "output", &why))
+}
+
+/// Returns a line of somebody else, with its end, without control characters.
+fn without_commands(line: &[u8]) -> Vec<u8> {
+    if let Ok(text) = str::from_utf8(line) {
+        return as_json_has_it(text, |c| c.is_control() && !matches!(c, '\n' | '\t')).into_bytes();
+    }
+    let end: &[u8] = if line.ends_with(b"\n") { b"\n" } else { b"" };
+    let line = line.strip_suffix(end).unwrap_or(line);
+    [&*sys::terminal::escaped_but_tabs(line), end].concat()
+}
+
+/// Returns text in which these characters are as JSON may write them.
+fn as_json_has_it(text: &str, commands: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if commands(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Returns what others may have chosen without control characters.
@@ -350,6 +392,16 @@ mod tests {
                       b\\x1b[2J                    12345\n";
         assert_eq!(table().lines(&plain(None), true), wanted);
         assert_eq!(table().lines(&plain(Some(80)), true), wanted);
+    }
+
+    #[test]
+    fn a_terminal_gets_json_without_what_commands_it_and_a_pipe_gets_all() {
+        let text = "{\"a\":\"\u{7f}\u{9b}2Jé\"}\n";
+        let safe = plain(Some(80)).safe(text).into_owned();
+        assert_eq!(safe, "{\"a\":\"\\u007f\\u009b2Jé\"}\n");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&safe), read(text));
+        assert_eq!(plain(None).safe(text), text);
     }
 
     #[test]

@@ -142,7 +142,7 @@ impl Show {
             "continued": !line.starts || entry.tag.is_some_and(|tag| tag.goes_on),
             "text": String::from_utf8_lossy(entry.text),
         });
-        self.out.extend_from_slice(object.to_string().as_bytes());
+        self.out.extend_from_slice(self.screen.safe(&object.to_string()).as_bytes());
         self.out.push(b'\n');
     }
 }

@@ -4,6 +4,7 @@ use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::past::object::{self, HEADS};
 use crate::past::{When, queues};
+use crate::screen::{Screen, clean};
 use crate::store;
 use clap::Args;
 use std::fs::{self, File, OpenOptions};
@@ -54,11 +55,12 @@ pub fn run(args: &Export, here: &Here) -> Answer {
     match &args.output {
         None => {
             let out = io::stdout().lock();
-            write_all(&mut BufWriter::new(out), &queues, reader.as_ref(), args)?;
+            write_all(&mut BufWriter::new(out), &queues, reader.as_ref(), (args, here.screen))?;
         }
         Some(path) => {
             let mut file = NewFile::new(path)?;
-            write_all(&mut file.out, &queues, reader.as_ref(), args)?;
+            let screen = Screen { width: None, ..here.screen };
+            write_all(&mut file.out, &queues, reader.as_ref(), (args, screen))?;
             file.publish()?;
         }
     }
@@ -69,7 +71,7 @@ fn write_all(
     out: &mut impl Write,
     queues: &[String],
     reader: Option<&Reader>,
-    args: &Export,
+    (args, screen): (&Export, Screen),
 ) -> Result<(), Failure> {
     let failed = |why: io::Error| Failure::io("write", "the history", &why);
     if args.csv {
@@ -77,7 +79,7 @@ fn write_all(
     }
     if let Some(reader) = reader {
         for queue in queues {
-            write_queue(out, queue, reader, args)?;
+            write_queue(out, queue, reader, (args, screen))?;
         }
     }
     out.flush().map_err(failed)
@@ -87,16 +89,23 @@ fn write_queue(
     out: &mut impl Write,
     queue: &str,
     reader: &Reader,
-    args: &Export,
+    (args, screen): (&Export, Screen),
 ) -> Result<(), Failure> {
     let mut after = None;
     loop {
         let entries = reader.entries(queue, args.when.span(), after, AT_ONCE)?;
         for entry in &entries.entries {
             let object = object::of_entry(entry);
-            let line =
-                if args.csv { csv(object::row(&object).iter()) } else { object::line(&object) };
-            let written = out.write_all(line.as_bytes());
+            let line = if args.csv {
+                let row = object::row(&object);
+                let is_terminal = screen.width.is_some();
+                csv(row
+                    .iter()
+                    .map(|text| if is_terminal { clean(text) } else { text.as_ref().into() }))
+            } else {
+                object::line(&object)
+            };
+            let written = out.write_all(screen.safe(&line).as_bytes());
             written.map_err(|why| Failure::io("write", "the history", &why))?;
         }
         let Some(last) = entries.last else { return Ok(()) };
