@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd};
-use sys::linux::file::flags::{EAGAIN, ECONNREFUSED, ENOENT};
+use sys::linux::file::flags::{EAGAIN, ECONNREFUSED, ECONNRESET, ENOENT, EPIPE};
 use sys::linux::socket;
 
 /// Longest answer: more than any number of instances says.
@@ -57,6 +57,17 @@ impl Talk {
                 Ok(0) => return Heard::Trouble("exo ended before it answered".to_owned()),
                 Ok(n) => self.heard.extend_from_slice(&room[..n]),
                 Err(Errno(EAGAIN)) => return Heard::Nothing,
+                // That exo ended before it took the question; the next one, if it is there already, gets it.
+                Err(Errno(ECONNRESET)) => {
+                    self.heard.clear();
+                    return match self.ask() {
+                        Ok(socket) => {
+                            self.socket = socket;
+                            Heard::Nothing
+                        }
+                        Err(why) => self.trouble("ask", &why),
+                    };
+                }
                 Err(why) => return self.trouble("hear", &system(why)),
             }
             if self.heard.ends_with(b"\n") || self.heard.len() > LONGEST {
@@ -80,8 +91,12 @@ impl Talk {
             Err(why) => return Err(system(why)),
         };
         // So few bytes go into a socket that nobody wrote to.
-        socket::send(socket.raw(), &self.line, &[]).map_err(system)?;
-        Ok(Some(socket))
+        match socket::send(socket.raw(), &self.line, &[]) {
+            Ok(()) => Ok(Some(socket)),
+            // It ended in between.
+            Err(Errno(EPIPE | ECONNRESET)) => Ok(None),
+            Err(why) => Err(system(why)),
+        }
     }
 
     fn trouble(&self, verb: &str, why: &io::Error) -> Heard {
@@ -91,4 +106,38 @@ impl Talk {
 
 fn system(why: Errno) -> io::Error {
     io::Error::from_raw_os_error(why.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn who_was_about_to_be_heard_as_exo_ended_asks_the_next_one() {
+        let folder = std::env::temp_dir().join(format!("skynet-talk-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("control.sock");
+        let listen = || {
+            let _ = std::fs::remove_file(&path);
+            UnixListener::bind(&path).unwrap()
+        };
+        let mut talk = Talk::new(path.clone(), &Request::Status);
+        assert!(matches!(talk.go_on(), Heard::Nothing), "no exo is there");
+        let first = listen();
+        assert!(matches!(talk.go_on(), Heard::Nothing));
+        assert!(talk.raw().is_some());
+        drop(first);
+        // The next one is there before anybody looks.
+        let second = listen();
+        assert!(matches!(talk.go_on(), Heard::Nothing));
+        let (mut asked, _) = second.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(asked.try_clone().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.as_bytes(), Request::Status.line());
+        asked.write_all(b"{\"ok\":true}\n").unwrap();
+        assert!(matches!(talk.go_on(), Heard::Answer(_)));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
