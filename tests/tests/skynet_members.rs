@@ -105,6 +105,21 @@ fn what_members_read_they_read_while_nothing_runs() {
 }
 
 #[test]
+fn what_members_may_not_see_is_unknown_and_no_trouble() {
+    let site = running(Kind::System);
+    site.sleeper("idle");
+    site.well(&["enable", "--now", "idle"]);
+    let doctor = site.skynet_of(Person::Ann, &["doctor"]).out();
+    assert!(!doctor.contains("no supervise keeps it"), "{doctor}");
+    assert!(!doctor.contains(" skynet boot") || doctor.contains("sudo skynet boot"), "{doctor}");
+    let page = site.skynet_of(Person::Ann, &["status", "idle"]).out();
+    assert!(page.contains("(whether a logger runs is unknown)"), "{page}");
+    let all = site.skynet_of(Person::Ann, &["status"]).out();
+    assert!(all.contains(" unknown") && !all.contains("in trouble"), "{all}");
+    assert!(!all.contains("not up"), "{all}");
+}
+
+#[test]
 fn what_changes_services_is_refused_to_whoever_is_not_root_before_anything_is_done() {
     let site = running(Kind::System);
     site.sleeper("idle");

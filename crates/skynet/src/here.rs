@@ -92,6 +92,13 @@ impl Here {
         if self.is_system() { 0 } else { self.uid }
     }
 
+    /// Returns how whoever reads this runs a verb that is for the owner of the instance.
+    #[must_use]
+    pub fn command(&self, verb: &str) -> String {
+        let sudo = if self.uid == self.owner() { "" } else { "sudo " };
+        format!("{sudo}skynet {verb}")
+    }
+
     /// Refuses what its owner alone may do.
     ///
     /// # Errors

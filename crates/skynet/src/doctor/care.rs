@@ -11,6 +11,8 @@ use ondisk::names::SUPERVISE;
 use ondisk::record::{Exit, Phase, Record};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use sys::linux::time;
@@ -23,7 +25,7 @@ const AHEAD: i64 = 5;
 
 pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) -> Result<(), Failure> {
     watchers(ward, findings);
-    for patient in &ward.patients {
+    for patient in ward.patients.iter().filter(|patient| !is_closed(patient)) {
         if let Some(found) = kept(ward, patient).or_else(|| stays(patient)) {
             findings.push(found.of(&patient.service.name));
         }
@@ -55,6 +57,12 @@ fn watchers(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Tells whether we may not look into its supervise folder: nothing is known of it then.
+fn is_closed(patient: &Patient) -> bool {
+    let folder = patient.dir.join(OsStr::from_bytes(SUPERVISE.to_bytes()));
+    fs::metadata(folder.join("ok")).is_err_and(|why| why.kind() == ErrorKind::PermissionDenied)
+}
+
 /// Tells whether a supervise keeps what one should.
 fn kept(ward: &Ward<'_>, patient: &Patient) -> Option<Finding> {
     let (service, snapshot) = (&patient.service, &patient.snapshot);
@@ -65,9 +73,9 @@ fn kept(ward: &Ward<'_>, patient: &Patient) -> Option<Finding> {
     if snapshot.life == Life::Certain {
         let pid = snapshot.half.map_or(0, |half| half.status.pid);
         let found = Finding::error(format!("it runs, pid {pid}, and no supervise keeps it"));
-        let mend = if ward.svscans.is_empty() { "skynet boot" } else { "skynet start " };
         let mend =
-            if mend.ends_with(' ') { format!("{mend}{}", service.name) } else { mend.into() };
+            if ward.svscans.is_empty() { "boot" } else { &format!("start {}", service.name) };
+        let mend = ward.here.command(mend);
         return Some(found.because("nobody starts it again when it ends").mended_by(mend));
     }
     service.is_linked.then(|| {

@@ -37,7 +37,7 @@ pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
             // The one of packages is made by packages.
             Err(_) if *folder == places.packaged || folder.exists() => {}
             Err(_) => {
-                let found = Finding::error("is missing").at(folder).mended_by("skynet boot");
+                let found = Finding::error("is missing").at(folder).mended_by(here.command("boot"));
                 findings.push(found.because("nothing can be supervised or logged there"));
             }
         }

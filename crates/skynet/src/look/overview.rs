@@ -92,15 +92,20 @@ pub fn totals(sight: &Sight, screen: &Screen, advice: &str) -> String {
     let all = &sight.services;
     let count = |what: &dyn Fn(&&Seen) -> bool| all.iter().filter(what).count();
     let up = count(&|seen| seen.is_up());
-    let troubled = count(&|seen| seen.trouble.as_ref().is_some_and(|it| !it.is_past));
+    let unknown = count(&|seen| seen.state == State::Unknown);
+    let is_troubled = |seen: &&Seen| seen.trouble.as_ref().is_some_and(|it| !it.is_past);
+    let troubled = count(&|seen| seen.state != State::Unknown && is_troubled(seen));
     let (busy, instances) = all.iter().filter_map(Seen::instances).fold((0, 0), add);
     let queues = all.iter().filter_map(|seen| seen.queue.as_ref());
     let waiting: u64 = queues.map(|queue| queue.waiting).sum();
     let used = all.iter().fold(Usage::default(), |sum, seen| sum.and(seen.usage));
     let services = if all.len() == 1 { "service" } else { "services" };
     let mut line = format!("{} {services}: {up} up", all.len());
-    if up < all.len() {
-        let _ = write!(line, ", {} not up", all.len() - up);
+    if up + unknown < all.len() {
+        let _ = write!(line, ", {} not up", all.len() - up - unknown);
+    }
+    if unknown > 0 {
+        let _ = write!(line, ", {unknown} unknown");
     }
     if troubled > 0 {
         let _ = write!(line, ", {troubled} in trouble");

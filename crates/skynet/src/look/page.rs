@@ -133,6 +133,8 @@ fn log(depth: &Depth<'_>) -> String {
             format!("logger up for {}", words::span(since.unwrap_or(0)))
         }
         Some(_) => "its logger is down".to_owned(),
+        // Whoever may not look into the one folder may not into the other.
+        None if depth.seen.refused.is_some() => "whether a logger runs is unknown".to_owned(),
         None => "no logger of its own".to_owned(),
     };
     match &depth.log {
