@@ -198,10 +198,12 @@ pub enum Waiting {
     /// Its item is large, and whoever takes from its queue has as many of those in hand as there is
     /// memory for.
     Room,
+    /// Its message is with the other broker again, and whoever gets it there may be elsewhere.
+    Broker,
 }
 
 /// What the numbers of the question stand for.
-const REASONS: [Waiting; 10] = [
+const REASONS: [Waiting; 11] = [
     Waiting::Nothing,
     Waiting::NotReady,
     Waiting::Taken,
@@ -212,6 +214,7 @@ const REASONS: [Waiting; 10] = [
     Waiting::Child,
     Waiting::Lock,
     Waiting::Room,
+    Waiting::Broker,
 ];
 
 const JOB: &str = "SELECT j.id, queue, iif(wfid = '', 'job-' || j.id, wfid), identity, state, fault, count, wary, holder, tries,
@@ -492,9 +495,12 @@ impl Reader {
     /// # Errors
     /// [`Trouble`].
     pub fn why_waiting(&self, id: JobId) -> Result<Option<Waiting>, Trouble> {
-        let sql = "SELECT CASE
+        let is_away = queues::away(&self.conn).map_err(|error| self.trouble(&error))?;
+        let sql = format!(
+            "SELECT CASE
             WHEN state <> 'ready' THEN 1
             WHEN holder IS NOT NULL THEN 2
+            WHEN {is_away} THEN 10
             WHEN due IS NOT NULL THEN 3
             WHEN NOT EXISTS (SELECT 1 FROM label WHERE id = j.label AND active = 1) THEN 4
             WHEN request IS NOT NULL AND NOT EXISTS (SELECT 1 FROM request r
@@ -510,9 +516,10 @@ impl Reader {
                     WHERE holder = t.id AND length(bytes) > ?2)) THEN 9
             ELSE 0 END
             FROM (SELECT *, (SELECT length(bytes) FROM item WHERE job = job.id) bytes FROM job) j
-            WHERE id = ?1";
+            WHERE id = ?1"
+        );
         let params = rusqlite::params![id.0, SMALL, TOGETHER];
-        let found = self.first(sql, params, |row| row.get::<_, u8>(0))?;
+        let found = self.first(&sql, params, |row| row.get::<_, u8>(0))?;
         Ok(found.and_then(|n| REASONS.get(usize::from(n)).copied()))
     }
 }

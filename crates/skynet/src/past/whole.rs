@@ -92,6 +92,9 @@ fn waiting(reader: &Reader, job: &Job, details: &Details) -> Result<Option<Strin
                           once"
                 .to_owned()
         }
+        Waiting::Broker => {
+            "RabbitMQ, which has it again: whoever gets it next may be another machine".to_owned()
+        }
         Waiting::Lock => {
             format!("its lock \"{}\", which {} has", name(&details.key), name(&details.locked_by))
         }

@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 /// A queue at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
-    /// Jobs that are ready to be taken; counted as far as was asked.
+    /// Jobs that are ready to be taken; counted as far as was asked. Not those of another broker that
+    /// has their messages again: they may be done elsewhere.
     pub waiting: u64,
     /// Jobs that wait for their time, after a fault for one; counted likewise.
     pub later: u64,
@@ -54,6 +55,19 @@ pub struct Failure {
 
 /// What the index of ready jobs has.
 const READY: &str = "queue = ?1 AND state = 'ready' AND holder IS NULL AND due IS NULL";
+
+/// Returns when a ready job `j` that nobody has in hand is the other broker's to give: nobody here
+/// rests it. In a store of before nothing is known of that.
+pub(super) fn away(conn: &Connection) -> rusqlite::Result<&'static str> {
+    let known = "SELECT 1 FROM sqlite_schema WHERE name = 'owed'";
+    let is_known = conn.prepare_cached(known)?.exists([])?;
+    Ok(if is_known {
+        "(EXISTS (SELECT 1 FROM owed WHERE owed.job = j.id)
+            AND (due_at IS NULL OR due_at < unixepoch('subsec') * 1000000))"
+    } else {
+        "0"
+    })
+}
 
 /// Attempts among which the last failures are looked for.
 const RECENT: u32 = 2000;
@@ -113,8 +127,10 @@ impl Reader {
 }
 
 fn queue(conn: &Connection, name: &str, at_most: i64) -> rusqlite::Result<Queue> {
+    let is_away = away(conn)?;
     let count = |what: &str| -> rusqlite::Result<u64> {
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM job WHERE {what} LIMIT ?2)");
+        let of = format!("SELECT 1 FROM job j WHERE {what} AND NOT {is_away} LIMIT ?2");
+        let sql = format!("SELECT count(*) FROM ({of})");
         let mut statement = conn.prepare_cached(&sql)?;
         statement
             .query_row(params![name, at_most], |row| row.get::<_, i64>(0))
@@ -123,7 +139,7 @@ fn queue(conn: &Connection, name: &str, at_most: i64) -> rusqlite::Result<Queue>
     Ok(Queue {
         waiting: count(READY)?,
         later: count("queue = ?1 AND due IS NOT NULL")?,
-        oldest: oldest(conn, name)?,
+        oldest: oldest(conn, name, is_away)?,
     })
 }
 
@@ -132,10 +148,10 @@ type Place = (i64, i64, i64);
 
 /// Finds the oldest job that is ready: the index has them by label and priority, of which there are
 /// few, so it is the oldest of those that stand first for each pair.
-fn oldest(conn: &Connection, queue: &str) -> rusqlite::Result<Option<Oldest>> {
+fn oldest(conn: &Connection, queue: &str, is_away: &str) -> rusqlite::Result<Option<Oldest>> {
     let first = |and: &str, values: &[&dyn rusqlite::ToSql]| -> rusqlite::Result<Option<Place>> {
         let sql = format!(
-            "SELECT label, priority, id FROM job WHERE {READY} {and}
+            "SELECT label, priority, id FROM job j WHERE {READY} AND NOT {is_away} {and}
                 ORDER BY label, priority DESC, id LIMIT 1"
         );
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
@@ -191,7 +207,9 @@ mod tests {
         for (label, priority) in [(2, 0), (3, -7), (1, 5), (1, 0), (1, -1), (3, 9), (2, 8)] {
             ids.push(put(&conn, "q", label, priority, None));
         }
-        let id_only = |conn: &Connection| oldest(conn, "q").unwrap().map(|oldest| oldest.job.0);
+        let id_only = |conn: &Connection| {
+            oldest(conn, "q", away(conn).unwrap()).unwrap().map(|oldest| oldest.job.0)
+        };
         for (i, id) in ids.iter().enumerate() {
             assert_eq!(id_only(&conn), Some(*id));
             let found = queue(&conn, "q", 4).unwrap();

@@ -3,13 +3,15 @@
 use crate::conformance::{Rig, committed, done, settled};
 use crate::rabbit::{Remote, delivered};
 use crate::support::{item, place};
+use machine::work::{Backoff, Fault};
 use std::time::Duration;
 use testkit::proxy::{Mode, Proxy};
 use testkit::rabbit::Rabbit;
 use testkit::{until, wait::holds_within};
 use work::amqp::{self, Settings};
 use work::embedded::Keep;
-use work::{Ask, Broker, Ended, JobId, Reader};
+use work::read::Waiting;
+use work::{Ask, Broker, Ended, JobId, Policy, Reader};
 
 /// So long is what stopped kept however full the store is, and a little more.
 const A_WHILE: Duration = Duration::from_secs(120);
@@ -88,7 +90,9 @@ fn what_was_acknowledged_before_an_orderly_end_is_kept_no_longer_than_other_item
 
 #[test]
 fn what_was_at_hand_and_goes_back_is_not_kept_as_if_it_waited_here() {
-    let rig = Remote::new();
+    let backoff = Backoff { first: Duration::from_millis(300), ..Backoff::default() };
+    let policy = Policy { backoff, ..Policy::default() };
+    let rig = Remote { policy, ..Remote::new() };
     let mut broker = rig.open();
     let reader = Reader::open(&place(&rig.scratch)).unwrap();
     rig.client().publish("q", &item("a")).unwrap();
@@ -105,13 +109,26 @@ fn what_was_at_hand_and_goes_back_is_not_kept_as_if_it_waited_here() {
     broker.ask(Ask::Now, "q_0");
     let begun = delivered(&mut broker);
     assert_eq!(begun.job().attempt, 1);
+    let job = begun.key().job;
     broker.interrupt(begun, Ended::default());
+    committed(&mut broker);
+    assert_eq!(reader.why_waiting(job).unwrap(), Some(Waiting::Broker));
+    let standing = reader.standings(&["q"], 9).unwrap().remove(0);
+    assert_eq!((standing.waiting, standing.later, standing.oldest), (0, 0, None));
     broker.ask(Ask::Ahead, "q_0");
     let again = delivered(&mut broker);
     assert_eq!(again.job().attempt, 2);
     broker.give_back(again);
     committed(&mut broker);
     assert_eq!(reader.jobs_of("w").unwrap().len(), 1);
+    broker.ask(Ask::Now, "q_0");
+    let failed = delivered(&mut broker);
+    broker.finish(failed, Ended { fault: Fault(3), ..done() });
+    settled(&mut broker);
+    // It rests here, until its time has come.
+    let later = || reader.standings(&["q"], 9).unwrap()[0].later;
+    let why = || reader.why_waiting(job).unwrap();
+    until(30, || (later(), why()) == (0, Some(Waiting::Broker)));
     broker.ask(Ask::Now, "q_0");
     let last = delivered(&mut broker);
     broker.finish(last, done());
