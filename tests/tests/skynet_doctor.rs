@@ -175,6 +175,7 @@ fn services_that_do_not_stay_up_are_found() {
         let one = finds(&site, "error", "it is started again and again");
         assert_eq!(one["service"], "loops");
         assert!(says(&one, "run ended with exit code 3"), "{one}");
+        assert_eq!(one["mend"], "skynet check loops; skynet status loops shows what it said");
         assert_eq!(finds(&site, "error", "it cannot run: unable to run run")["service"], "cannot");
         assert_eq!(finds(&site, "error", "it has failed")["service"], "failed");
     });

@@ -104,7 +104,7 @@ fn stays(patient: &Patient) -> Option<Finding> {
         }
         _ => return None,
     };
-    let mend = format!("skynet check {name}; skynet restart {name} tells where its log is");
+    let mend = format!("skynet check {name}; skynet status {name} shows what it said");
     Some(Finding::error(what).mended_by(mend))
 }
 
