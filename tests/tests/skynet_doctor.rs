@@ -11,8 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
-use testkit::run_within;
 use testkit::scratch::{SLEEPER, script};
+use testkit::{program, run_within};
 
 /// Returns what is found.
 #[track_caller]
@@ -95,7 +95,7 @@ fn an_instance_that_does_not_run_is_found_and_mended() {
         finds_none(&site, "no svscan");
         // A second one, started by hand.
         let folder = site.inside(Place::Service).display().to_string();
-        let mut other = site.command(testkit::program("svscan"), &[&folder]);
+        let mut other = site.command(program("svscan"), &[&folder]);
         let mut other = other.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         site.until(|| site.pids("svscan").len() == 2);
         finds(&site, "error", "several svscans watch the service folder");
@@ -160,6 +160,28 @@ fn supervise_folders_that_are_left_over_are_found() {
     });
 }
 
+/// Nobody would read the pipe, and who writes to it would stand still.
+#[test]
+fn the_log_of_all_is_not_stopped_and_found_where_it_is_down() {
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        for verb in [&["stop"][..], &["disable"], &["disable", "--now"]] {
+            let said = site.ends(1, &[verb, &["skynet-log"]].concat());
+            let begin = "skynet-log: FAILED: services without a logger write to it";
+            assert!(said.starts_with(begin), "{said}");
+        }
+        let stands = |state| site.well(&["wait", "--state", state, "skynet-log"]);
+        stands("up");
+        finds_none(&site, "it is down, and services");
+        let dir = site.inside(Place::Service).join("skynet-log").display().to_string();
+        run_within(SOON, &mut site.command(program("svc"), &["-d", &dir]));
+        stands("down");
+        let one = finds(&site, "error", "it is down, and services without a logger write to it");
+        mend(&site, &one);
+        stands("up");
+    });
+}
+
 #[test]
 fn services_that_do_not_stay_up_are_found() {
     Site::each(|kind| {
@@ -185,7 +207,7 @@ fn services_that_do_not_stay_up_are_found() {
 fn programs(site: &Site) -> std::path::PathBuf {
     let bin = site.at(Place::Store).join("bin");
     site.folder(&bin);
-    let from = testkit::program("skynet");
+    let from = program("skynet");
     for entry in fs::read_dir(from.parent().unwrap()).unwrap().map(Result::unwrap) {
         let is_program =
             entry.metadata().is_ok_and(|s| s.is_file() && s.permissions().mode() & 1 != 0);
@@ -453,7 +475,7 @@ fn limits_that_services_meet_are_found() {
     }
     site.well(&["halt"]);
     let mut boot = site.command("prlimit", &["--nofile=30:30"]);
-    boot.arg(testkit::program("skynet")).arg("boot");
+    boot.arg(program("skynet")).arg("boot");
     // svscan comes up with so few; exo says that it cannot.
     assert_eq!(run_within(SOON, &mut boot).code, Some(1));
     finds(&site, "error", "svscan may open 30 files, and needs ");
@@ -486,7 +508,7 @@ fn a_full_disk_is_found() {
 fn without(site: &Site, call: &str) -> String {
     let rule = format!("--inject={call}:error=ENOSYS");
     let mut command = site.command("strace", &["-f", "-qq", "-o", "/dev/null", &rule]);
-    run_within(SOON, command.arg(testkit::program("skynet")).args(["doctor", "--json"])).out()
+    run_within(SOON, command.arg(program("skynet")).args(["doctor", "--json"])).out()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{Patient, Ward};
 use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::folders;
-use crate::life::last_exit;
+use crate::life::{care, last_exit};
 use crate::svscan;
 use daemontools::observe::Life;
 use ondisk::names::SUPERVISE;
@@ -26,7 +26,8 @@ const AHEAD: i64 = 5;
 pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) -> Result<(), Failure> {
     watchers(ward, findings);
     for patient in ward.patients.iter().filter(|patient| !is_closed(patient)) {
-        if let Some(found) = kept(ward, patient).or_else(|| stays(patient)) {
+        let found = kept(ward, patient).or_else(|| needed(ward, patient));
+        if let Some(found) = found.or_else(|| stays(patient)) {
             findings.push(found.of(&patient.service.name));
         }
     }
@@ -83,6 +84,18 @@ fn kept(ward: &Ward<'_>, patient: &Patient) -> Option<Finding> {
         let why = "svscan refuses it, or its supervise cannot begin";
         let mend = format!("skynet check {}; see {}", service.name, own_log.display());
         found.because(why).mended_by(mend)
+    })
+}
+
+/// Tells whether the log of those that have no logger of their own is down.
+fn needed(ward: &Ward<'_>, patient: &Patient) -> Option<Finding> {
+    let name = &patient.service.name;
+    let is_needed = name == crate::service::OWN_LOG && !ward.svscans.is_empty();
+    let is_down = is_needed && patient.snapshot.kept && care::is_down(&patient.snapshot);
+    is_down.then(|| {
+        let found = Finding::error("it is down, and services without a logger write to it");
+        let why = "each of them stands still as soon as the pipe is full";
+        found.because(why).mended_by(format!("skynet start {name}"))
     })
 }
 

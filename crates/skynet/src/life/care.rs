@@ -7,7 +7,7 @@ use crate::links;
 use crate::lint::participant;
 use crate::look::asking;
 use crate::screen::clean;
-use crate::service::Service;
+use crate::service::{OWN_LOG, Service};
 use crate::svscan;
 use daemontools::observe::{Life, Snapshot};
 use daemontools::wait::Goal;
@@ -97,6 +97,20 @@ pub fn comes_up_behind(socket: Option<PathBuf>) -> Step {
 #[must_use]
 pub fn end() -> Vec<Step> {
     vec![Step::Reach(Order::End, Goal::Finished), Step::LoggerEnds]
+}
+
+/// Refuses to take away what services without a logger of their own write to, while there are any:
+/// they would stand still as soon as their pipe is full.
+#[must_use]
+pub fn needed(sight: &Sight<'_>) -> Option<Plan> {
+    let name = &sight.service.name;
+    let is_needed = name == OWN_LOG && sight.has_svscan;
+    is_needed.then(|| {
+        Plan::refused(format!(
+            "services without a logger write to it and would stand still; skynet restart {name} \
+             starts it anew, skynet halt ends all"
+        ))
+    })
 }
 
 /// Says how to end a service that does not end by itself.

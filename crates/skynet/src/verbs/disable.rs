@@ -33,6 +33,9 @@ pub fn run(args: &Disable, here: &Here) -> Answer {
 }
 
 fn plan(sight: &Sight<'_>, now: bool, here: &Here) -> Result<Plan, Plan> {
+    if let Some(needed) = care::needed(sight) {
+        return Err(needed);
+    }
     let service = sight.service;
     let runs = sight.snapshot.kept && !care::is_down(&sight.snapshot);
     if let Some(orphan) = care::orphan(sight, here).filter(|_| now) {

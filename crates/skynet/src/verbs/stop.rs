@@ -29,8 +29,8 @@ pub fn run(args: &Stop, here: &Here) -> Answer {
 }
 
 fn plan(sight: &Sight<'_>, here: &Here) -> Plan {
-    if let Some(orphan) = care::orphan(sight, here) {
-        return orphan;
+    if let Some(refused) = care::needed(sight).or_else(|| care::orphan(sight, here)) {
+        return refused;
     }
     if !sight.snapshot.kept || care::is_down(&sight.snapshot) {
         return Plan::Said("already down".to_owned());
