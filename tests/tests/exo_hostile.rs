@@ -146,7 +146,10 @@ fn one_that_answers_with_another_s_item_costs_one_item() {
     let other = host::item("other", "{}");
     let deed =
         format!("say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id,\\\"item\\\":\"'{other}}}'");
-    crashed(persistent(&deed, ""), "it is of another item: 0_1!s! of other");
+    let (site, attempt, exo) = persistent(&deed, "");
+    assert_eq!(attempt.fault, Some(Fault(10)), "{attempt:?}");
+    assert!(attempt.text.unwrap().contains("it is of another item: 0_1!s! of other"));
+    nothing_stays(&site, exo);
 }
 
 #[test]

@@ -16,7 +16,8 @@ use work::item::{self, ErrorReply};
 /// How an attempt ended whose participant was not listened to any more.
 const BROKE: &str = "broke the protocol";
 
-/// The fault of an attempt whose answer is an error: an engine fails its step at the first.
+/// The fault of an attempt whose answer is an error, since an engine fails its step at the first, or
+/// has not the item's own fei, since the next attempt would do no better.
 const REFUSED: Fault = Fault(10);
 
 /// Memory that an answer may keep of what stood around it.
@@ -89,19 +90,20 @@ fn cut_trace(trace: &[String]) -> Vec<String> {
     kept
 }
 
-/// Returns why an answer cannot be sent, if so: it is no item, too long, or another's.
-fn mistake(answer: &[u8], work: &Work, limit: usize) -> Option<String> {
+/// Returns why an answer cannot be sent, if so, and what fault that is: it is no item, too long, or
+/// another's.
+fn mistake(answer: &[u8], work: &Work, limit: usize) -> Option<(Fault, String)> {
     // Its moment of dispatch need not come back.
     let named = |rest: &str| rest.rsplit_once('!').map(|(name, _)| name.to_owned());
     let asked = item::identity(&work.item, usize::MAX).ok().flatten();
     match (item::identity(answer, limit), asked) {
-        (Err(why), _) => Some(why.to_string()),
+        (Err(why), _) => Some((Fault::CRASHED, why.to_string())),
         (Ok(Some(told)), Some(asked))
             if told.wfid != asked.wfid || named(&told.rest) != named(&asked.rest) =>
         {
-            Some(format!("it is of another item: {} of {}", told.rest, told.wfid))
+            Some((REFUSED, format!("it is of another item: {} of {}", told.rest, told.wfid)))
         }
-        (Ok(None), Some(_)) => Some("its fei is missing".to_owned()),
+        (Ok(None), Some(_)) => Some((REFUSED, "its fei is missing".to_owned())),
         _ => None,
     }
 }
@@ -145,10 +147,9 @@ pub(super) fn carve(mut bytes: Vec<u8>, part: Range<usize>) -> Vec<u8> {
     bytes
 }
 
-fn bad_answer(why: &str, work: &Work, form: Form<'_>) -> Outcome {
+fn bad_answer((fault, why): (Fault, String), work: &Work, form: Form<'_>) -> Outcome {
     let text = format!("the answer cannot be sent: {why}");
-    let failure =
-        Failure { fault: Fault::CRASHED, how: "answer".to_owned(), text, trace: &[], item: None };
+    let failure = Failure { fault, how: "answer".to_owned(), text, trace: &[], item: None };
     failure.outcome(work, form)
 }
 
@@ -179,7 +180,7 @@ pub(super) fn of_exit(
     let outcome = match ended {
         Ended::Code(0) => {
             if let Some(why) = answer.and_then(|answer| mistake(answer, work, form.limit)) {
-                bad_answer(&why, work, form)
+                bad_answer(why, work, form)
             } else {
                 let (outcome, answer) = done(answer, false, work, form.class);
                 let place = answer.map(|answer| place_in(&said, answer));
@@ -233,7 +234,7 @@ pub(super) fn of_message<'a>(
         FromParticipant::Result { item, forget, .. } => {
             let answer = item.map(bytes);
             Some(match answer.and_then(|answer| mistake(answer, work, form.limit)) {
-                Some(why) => (bad_answer(&why, work, form), None),
+                Some(why) => (bad_answer(why, work, form), None),
                 None => done(answer, *forget, work, form.class),
             })
         }
