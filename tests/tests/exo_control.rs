@@ -182,6 +182,33 @@ fn a_busy_exo_answers_and_the_command_of_the_same_name_asks_it() {
 }
 
 #[test]
+fn a_running_exo_is_asked_and_told_whatever_is_wrong_with_its_files_by_now() {
+    let site = Site::per_item(BUSY, "participant: other\n");
+    let exo = site.spawn(&mut site.command(&[]));
+    let control = |words: &[&str]| {
+        let mut command = site.command(&["control"]);
+        testkit::run(command.args(words))
+    };
+    site.until(|| control(&["status"]).code == Some(0));
+    let (own, whole) = (site.join("p/exo.yaml"), site.join("etc/skynet.yaml"));
+    let texts = [&own, &whole].map(|path| fs::read_to_string(path).unwrap());
+    fs::write(&own, format!("{}tries: many\n[", texts[0])).unwrap();
+    fs::write(&whole, format!("{}stroe: /\n", texts[1])).unwrap();
+    for words in [&["status"][..], &["drain"], &["resume"], &["status"]] {
+        let said = control(words);
+        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
+        assert!(said.out().contains("\"ok\":true"), "{said:?}");
+        assert!(said.err().contains("exo: warning: unable to read "), "{said:?}");
+        assert!(said.err().contains("tries: ") && said.err().contains("stroe: "), "{said:?}");
+    }
+    assert_eq!(control(&["cancel", "nobody"]).code, Some(1));
+    assert!(exo.end().success());
+    let said = control(&["status"]);
+    assert_eq!((said.code, said.out()), (Some(111), String::new()));
+    assert!(said.err().starts_with("exo: fatal: unable to read "), "{said:?}");
+}
+
+#[test]
 fn an_odd_or_silent_client_hinders_no_other() {
     use std::io::{BufRead, BufReader, Write};
     use std::os::unix::net::UnixStream;

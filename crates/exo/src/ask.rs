@@ -1,9 +1,9 @@
 //! `exo control`: asks a running exo by its control socket.
 
-use crate::config;
+use crate::config::{self, Trouble};
 use crate::control::Request;
 use clap::{Args, Subcommand};
-use log::error;
+use log::{error, warn};
 use participant::protocol::Flavour;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
@@ -121,30 +121,36 @@ impl What {
 }
 
 /// Asks; returns the exit code.
+///
+/// An exo that runs has its configuration: what is wrong with the files on disk by now keeps nobody from
+/// asking, draining or cancelling.
 #[must_use]
 pub fn run(args: &Control) -> i32 {
-    let settings = match config::load(&args.dir) {
-        Ok(loaded) => loaded.settings,
-        Err(trouble) => {
-            for line in trouble.lines {
-                error!("{line}");
-            }
-            return TROUBLE;
-        }
+    let (socket, trouble) = match config::socket(&args.dir) {
+        Ok(found) => found,
+        Err(trouble) => return complain(&trouble),
     };
-    match ask(&settings.socket(), &args.what.request()) {
+    match ask(&socket, &args.what.request()) {
         Ok(answer) => {
+            trouble.lines.iter().for_each(|line| warn!("{line}"));
             let is_done = answer.get("ok").and_then(Value::as_bool).unwrap_or(false);
             if terminal::put_line(1, answer.to_string().as_bytes()).is_err() {
                 return TROUBLE;
             }
             if is_done { 0 } else { REFUSED }
         }
+        // It may run, and have its socket elsewhere.
+        Err(_) if !trouble.lines.is_empty() => complain(&trouble),
         Err((why, code)) => {
             error!("{why}");
             code
         }
     }
+}
+
+fn complain(trouble: &Trouble) -> i32 {
+    trouble.lines.iter().for_each(|line| error!("{line}"));
+    TROUBLE
 }
 
 /// Says what went wrong with a control socket, and who may where we may not.

@@ -16,7 +16,7 @@ use log::LevelFilter;
 use machine::work::Backoff;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use work::Safety;
 use work::item::LARGEST;
@@ -366,7 +366,21 @@ impl Draft {
         if problems.is_empty() { Ok((self.settings, self.origins)) } else { Err(problems) }
     }
 
-    /// The same where there is no participant: what the site's files say of the site.
+    /// Names the participant's control socket, whatever else is wrong or missing.
+    pub(super) fn socket(mut self) -> Result<PathBuf, Vec<Problem>> {
+        let s = &mut self.settings;
+        let name = s.directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        s.participant = self.participant.unwrap_or_else(|| name.to_owned());
+        let mut problems = unknown_folders(s);
+        problems.retain(|problem| problem.key == "run");
+        if let Some(flaw) = work::name::flaw(&s.participant) {
+            let why = format!("the directory's name, \"{name}\", {flaw}");
+            problems.push(Problem::missing("participant", why));
+        }
+        if problems.is_empty() { Ok(s.socket()) } else { Err(problems) }
+    }
+
+    /// As [`Draft::finish`] where there is no participant: what the site's files say of the site.
     pub(super) fn finish_site(self) -> Result<Settings, Vec<Problem>> {
         let problems = unknown_folders(&self.settings);
         if problems.is_empty() { Ok(self.settings) } else { Err(problems) }

@@ -129,10 +129,7 @@ impl Loader {
     /// # Errors
     /// As [`load`].
     pub fn load(&self, dir: &Path) -> Result<Loaded, Trouble> {
-        let directory = dir.canonicalize().map_err(|why| {
-            let why = why.raw_os_error().map_or_else(|| why.to_string(), |n| Errno(n).to_string());
-            Trouble::plain(format!("unable to open {}: {why}", dir.display()))
-        })?;
+        let directory = whole_name(dir)?;
         let mut reading = self.reading.clone();
         let mut draft = self.site.of(&directory);
         let own = directory.join(OWN_FILE);
@@ -144,6 +141,32 @@ impl Loader {
             draft.finish().map_err(|problems| Trouble::in_file(&own, b"", problems))?;
         Ok(Loaded { settings, origins, warnings: reading.warnings })
     }
+}
+
+/// Finds the control socket of the service directory `dir`, for whoever asks an exo that runs already:
+/// what is wrong by now with the files counts as not written. Returns also what that is.
+///
+/// # Errors
+/// Where the socket is cannot be told.
+pub fn socket(dir: &Path) -> Result<(PathBuf, Trouble), Trouble> {
+    let directory = whole_name(dir)?;
+    let (_, site, mut reading) = Reading::lenient().site(Whose::Callers)?;
+    let mut draft = site.of(&directory);
+    let own = directory.join(OWN_FILE);
+    reading.lay(&mut draft, &own, Scope::Own);
+    match draft.socket() {
+        Ok(socket) => Ok((socket, reading.trouble)),
+        // What is wrong with the files comes first.
+        Err(_) if !reading.trouble.lines.is_empty() => Err(reading.trouble),
+        Err(problems) => Err(Trouble::in_file(&own, b"", problems)),
+    }
+}
+
+fn whole_name(dir: &Path) -> Result<PathBuf, Trouble> {
+    dir.canonicalize().map_err(|why| {
+        let why = why.raw_os_error().map_or_else(|| why.to_string(), |n| Errno(n).to_string());
+        Trouble::plain(format!("unable to open {}: {why}", dir.display()))
+    })
 }
 
 /// What the site's files say of the site.
