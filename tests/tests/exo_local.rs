@@ -7,7 +7,7 @@ mod host;
 use host::{ECHO, SOON, Site, WORDS};
 use machine::work::Fault;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use testkit::scratch::script;
@@ -90,6 +90,25 @@ fn answers_that_cannot_be_written_are_trouble() {
         assert_eq!(said.code, Some(111), "{output}: {said:?}");
         assert!(said.err().contains("exo: fatal: unable to write an answer: "), "{said:?}");
     }
+    nothing_stays(&scratch);
+}
+
+#[test]
+fn who_reads_no_more_answers_ends_it_in_good_order() {
+    let go = "#!/bin/sh\n[ -e first ] && until [ -e go ]; do sleep 0.01; done\n>first; cat >&3\n";
+    let scratch = folder(go);
+    let items = ["-i", "{\"fields\":{\"n\":1}}", "-i", "{\"fields\":{\"n\":2}}", "./work"];
+    let mut command = local(scratch.path());
+    let mut child =
+        command.args(items).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap());
+    answers.read_line(&mut String::new()).unwrap();
+    drop(answers);
+    fs::write(scratch.join("go"), "").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(111), "{err}");
+    assert!(err.contains("exo: fatal: unable to write an answer: "), "{err}");
     nothing_stays(&scratch);
 }
 

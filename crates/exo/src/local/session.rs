@@ -99,6 +99,8 @@ impl Session {
         let set = Set::of(&[numbers::SIGINT, numbers::SIGTERM]);
         set.block_only();
         let signals = set.descriptor()?;
+        // So does whoever is not read any more.
+        signal::ignore(numbers::SIGPIPE);
         let scratch = Scratch::new()?;
         let settings = Settings {
             store: scratch.0.join("store"),
