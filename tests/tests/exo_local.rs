@@ -113,6 +113,45 @@ fn who_reads_no_more_answers_ends_it_in_good_order() {
 }
 
 #[test]
+fn told_to_end_it_says_how_long_that_takes_and_told_again_it_does_not_wait() {
+    let stubborn = "#!/bin/sh\ntrap 'echo told >&2' TERM\necho $$ >pid\n\
+        while :; do sleep 0.05; done\n";
+    let scratch = folder(stubborn);
+    let said = scratch.join("said");
+    let mut command = local(scratch.path());
+    command.args(["-i", "{\"fields\":{}}", "./work"]).stdout(Stdio::null());
+    let mut child = command.stderr(File::create(&said).unwrap()).spawn().unwrap();
+    let says = |text: &str| {
+        let said = || fs::read_to_string(&said).unwrap_or_default();
+        let soon = std::time::Duration::from_secs(SOON);
+        assert!(holds_within(soon, || said().contains(text)), "{text}: {}", said());
+    };
+    testkit::until(SOON, || {
+        fs::read_to_string(scratch.join("pid")).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
+    says("exo: ends within 5s; Ctrl-C ends what is in hand at once");
+    // It cannot come to an end now, and only its keeper can make one.
+    let pid = fs::read_to_string(scratch.join("pid")).unwrap().trim().to_owned();
+    linux::signal::kill(worker_of(&pid), 19).unwrap();
+    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let said = fs::read_to_string(&said).unwrap();
+    assert!(!said.contains("the worker does not end") && !said.contains("fatal"), "{said}");
+    assert!(!Path::new("/proc").join(&pid).exists());
+    nothing_stays(&scratch);
+}
+
+/// Returns the other child of whoever started a participant.
+fn worker_of(participant: &str) -> i32 {
+    let status = fs::read_to_string(format!("/proc/{participant}/status")).unwrap();
+    let keeper = status.lines().find_map(|line| line.strip_prefix("PPid:	")).unwrap();
+    let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children")).unwrap();
+    let other = children.split_whitespace().find(|pid| *pid != participant);
+    other.unwrap().parse().unwrap()
+}
+
+#[test]
 fn a_persistent_participant_is_tried_in_the_same_way() {
     let scratch = folder(&format!("{WORDS}{ECHO}"));
     let words = ["-m", "persistent", "-n", "2", "-i", "{\"fields\":{\"x\":1.0}}", "./work"];

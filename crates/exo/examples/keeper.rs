@@ -104,6 +104,7 @@ fn set(settings: &mut Settings, key: &str, value: &str) {
         "shutdown" => settings.times.shutdown = Duration::from_millis(number()),
         "path" => value.clone_into(&mut settings.path),
         "secret" => settings.secrets.push(value.into()),
+        "drained" => settings.life = Life::Service { is_drained: value == "yes" },
         "ready" => settings.ready_fd = Some(number() as i32),
         "umask" => settings.umask = u32::from_str_radix(value, 8).expect("octal"),
         "processes" => limits.processes = Some(number()),

@@ -80,6 +80,8 @@ pub(super) struct Keeper {
     reports: VecDeque<[u8; REPORT]>,
     held: Option<Held>,
     is_told_to_end: bool,
+    /// Told again, we did not wait for the worker.
+    is_cut_short: bool,
     /// Another exo is to take our place.
     replacement: Replacement,
     life: Life,
@@ -112,6 +114,7 @@ impl Keeper {
             reports: VecDeque::new(),
             held: None,
             is_told_to_end: false,
+            is_cut_short: false,
             replacement: Replacement::Unwanted,
             life,
             are_more_dead: false,
@@ -134,9 +137,7 @@ impl Keeper {
             if is_over(self.worker_deadline) {
                 // Nothing of it can be waited for: what it has in hand is lost, and ready again.
                 EXO.warning_plain(&[OsStr::new("the worker does not end: killed")]);
-                let _ = signal::kill(self.worker, numbers::SIGKILL);
-                self.kill_all();
-                self.worker_deadline = None;
+                self.kill_worker();
             }
             self.settle_all();
             self.release();
@@ -191,6 +192,11 @@ impl Keeper {
                 self.is_told_to_end = true;
                 self.worker_deadline = Some(after(self.shutdown_time + PATIENCE));
                 self.report(&Report::Shutdown);
+            }
+            // Whoever sits there has waited long enough.
+            numbers::SIGTERM | numbers::SIGINT if self.life == Life::Session => {
+                self.is_cut_short = true;
+                self.kill_worker();
             }
             numbers::SIGHUP if !self.is_told_to_end && self.life != Life::Session => {
                 self.replacement.begin();
@@ -389,6 +395,15 @@ impl Keeper {
         }
     }
 
+    /// Kills it with all that it has in hand, unless it is dead already.
+    fn kill_worker(&mut self) {
+        if self.ended.is_none() {
+            let _ = signal::kill(self.worker, numbers::SIGKILL);
+            self.kill_all();
+            self.worker_deadline = None;
+        }
+    }
+
     fn kill_all(&self) {
         self.instances.iter().flatten().for_each(|running| running.signal(numbers::SIGKILL));
         self.cgroups.iter().for_each(Cgroups::kill_all);
@@ -421,6 +436,7 @@ impl Keeper {
     fn verdict(&self, ended: Ended) -> Next {
         let text = match ended {
             Ended::Code(0 | DRAINED) if self.is_told_to_end => return Next::End(0),
+            Ended::Signal(numbers::SIGKILL) if self.is_cut_short => return Next::End(0),
             ended if let Some(next) = self.replacement.next(ended) => return next,
             Ended::Code(0) => "the worker ended without being told to".to_owned(),
             // It has said why.

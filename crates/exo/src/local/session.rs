@@ -1,9 +1,9 @@
 //! One local run: a scratch folder, an exo in it, items in, answers out.
 
-use super::FAILED;
 use super::input::Input;
+use super::{FAILED, say};
 use crate::control::Request;
-use crate::settings::{Life, Mode, Settings};
+use crate::settings::{Life, Mode, Settings, Times};
 use crate::worker::Clocks;
 use crate::{ask, keeper, worker};
 use log::LevelFilter;
@@ -19,6 +19,7 @@ use sys::linux::process::{self, Fork};
 use sys::linux::signal::{self, Set, numbers};
 use sys::terminal;
 use work::embedded::{self, Keep};
+use work::units::Span;
 use work::{
     Applied, Ask, Broker, Change, Embedded, Ended, Event, JobId, Place, Policy, Reader, Safety,
     Store,
@@ -26,6 +27,9 @@ use work::{
 
 /// Between two looks at items that are answered by nobody.
 const LOOK: Duration = Duration::from_millis(300);
+
+/// What is in hand has so long to end by itself, if not less: somebody waits for it.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A run under way.
 pub(super) struct Session {
@@ -39,6 +43,8 @@ pub(super) struct Session {
     failed: usize,
     socket: PathBuf,
     is_persistent: bool,
+    /// How long it takes to end.
+    grace: Duration,
     _scratch: Scratch,
 }
 
@@ -62,15 +68,48 @@ impl Drop for Scratch {
     }
 }
 
-/// The exo that runs there; told to end when it is dropped.
+/// The exo that runs there; told to end when it is dropped. TERM ends it, and INT behind that at once.
 struct Exo {
     pid: i32,
     pidfd: Fd,
 }
 
+impl Exo {
+    /// Tells it to end and waits for that: not at all for what is in hand, or so long as a shutdown may
+    /// take, which is said, or until a signal comes. Tells whether one came.
+    fn end(&self, signals: &Fd, at_once: bool, grace: Duration) -> bool {
+        self.tell(numbers::SIGTERM);
+        if at_once {
+            self.tell(numbers::SIGINT);
+        }
+        let mut list = [PollFd::readable(self.pidfd.raw()), PollFd::readable(signals.raw())];
+        let (mut patience, mut is_told) = (Some(LOOK.as_nanos() as u64), false);
+        loop {
+            match fd::poll(&mut list, patience) {
+                Ok(0) => {
+                    patience = None;
+                    let grace = Span(grace);
+                    say(&format!("exo: ends within {grace}; Ctrl-C ends what is in hand at once"));
+                }
+                Ok(_) if !list[0].is_ready() => {
+                    while signal::next(signals).is_some() {
+                        is_told = true;
+                    }
+                    self.tell(numbers::SIGINT);
+                }
+                Ok(_) | Err(_) => return is_told,
+            }
+        }
+    }
+
+    fn tell(&self, number: i32) {
+        let _ = process::pidfd_kill(self.pidfd.raw(), number);
+    }
+}
+
 impl Drop for Exo {
     fn drop(&mut self) {
-        let _ = process::pidfd_kill(self.pidfd.raw(), numbers::SIGTERM);
+        self.tell(numbers::SIGTERM);
         let _ = process::wait(self.pid, true);
     }
 }
@@ -111,6 +150,7 @@ impl Session {
             log_level: settings.log_level.min(LevelFilter::Warn),
             ready_fd: None,
             life: Life::Session,
+            times: Times { shutdown: settings.times.shutdown.min(GRACE), ..settings.times },
             ..settings.clone()
         };
         let make = |path: &PathBuf| DirBuilder::new().mode(0o700).create(path);
@@ -143,6 +183,7 @@ impl Session {
             failed: 0,
             socket,
             is_persistent,
+            grace: settings.times.shutdown,
             _scratch: scratch,
         })
     }
@@ -152,6 +193,14 @@ impl Session {
     /// # Errors
     /// What went wrong, or that it was told to end.
     pub(super) fn finish(mut self) -> Result<i32, Early> {
+        let outcome = self.wait();
+        // Where it failed nobody waits for what is in hand.
+        let at_once = matches!(outcome, Err(Early::Failed(_)));
+        let is_told = self.exo.end(&self.signals, at_once, self.grace);
+        if is_told && outcome.is_ok() { Err(Early::Told) } else { outcome }
+    }
+
+    fn wait(&mut self) -> Result<i32, Early> {
         self.answers.ask(Ask::Now, "");
         while !self.open.is_empty() {
             self.take_answers();

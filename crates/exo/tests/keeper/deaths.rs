@@ -233,10 +233,24 @@ fn the_end_says_what_was_used() {
 }
 
 #[test]
-fn term_is_told_once_and_a_hup_not_at_all() {
+fn a_session_heeds_no_hup_and_is_killed_where_it_is_told_to_end_again() {
     let mut exo = Plan::new().start(SLEEPER);
+    let pid = exo.start(0, 1);
+    for number in [1, 15] {
+        signal::kill(exo.keeper, number).unwrap();
+    }
+    assert_eq!(exo.line(), "Shutdown");
+    signal::kill(exo.keeper, 2).unwrap();
+    assert_eq!(exo.code(), Some(0), "{}", exo.said());
+    assert!(!is_alive(pid));
+    assert!(!exo.said().contains("the worker "), "{}", exo.said());
+}
+
+#[test]
+fn term_is_told_once() {
+    let mut exo = Plan::new().with("drained=no").start(SLEEPER);
     exo.start(0, 1);
-    for number in [1, 15, 2, 15] {
+    for number in [15, 2, 15] {
         signal::kill(exo.keeper, number).unwrap();
     }
     assert_eq!(exo.line(), "Shutdown");
