@@ -74,6 +74,12 @@ fn items_of_a_file_are_all_done_and_the_exit_code_tells_whether_they_are() {
     assert_eq!((output.code, &*output.out()), (Some(1), "{\"fields\":{\"n\":2}}\n"));
     let said = "item 2 failed: fault 12: field n is missing (exit 12)";
     assert!(output.err().contains(said), "{output:?}");
+    fs::write(&items, "{\"fields\":{\"n\":1}}\n{\"fields\":oops}\n").unwrap();
+    let output = run(local(scratch.path()).args(both));
+    assert_eq!((output.code, &*output.out()), (Some(111), ""), "{output:?}");
+    let said =
+        "exo: fatal: items: the item that begins in line 2: expected value at line 2 column ";
+    assert!(output.err().contains(said), "{output:?}");
     nothing_stays(&scratch);
 }
 

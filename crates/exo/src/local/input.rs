@@ -81,7 +81,7 @@ impl Standard {
         let mut bytes = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut bytes);
         read.map_err(|why| format!("unable to read standard input: {why}"))?;
-        Ok(self.0.insert(split(&bytes)).clone())
+        Ok(self.0.insert(split(&bytes, "standard input")?).clone())
     }
 
     fn or_an_empty_one(&mut self) -> Result<Vec<Vec<u8>>, String> {
@@ -113,21 +113,30 @@ fn named(word: &OsStr, standard: &mut Standard) -> Result<Vec<Vec<u8>>, String> 
     }
     let bytes =
         std::fs::read(word).map_err(|why| format!("unable to read {}: {why}", word.display()))?;
-    let items = split(&bytes);
+    let items = split(&bytes, &word.display().to_string())?;
     if items.is_empty() {
         return Err(format!("{} holds no item", word.display()));
     }
     Ok(items)
 }
 
-/// Splits a file: one item that may go over several lines, or one item a line.
-fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let values =
+/// Splits a file of this name: one item that may go over several lines, or one item a line.
+fn split(bytes: &[u8], name: &str) -> Result<Vec<Vec<u8>>, String> {
+    let mut values =
         serde_json::Deserializer::from_slice(bytes).into_iter::<&serde_json::value::RawValue>();
-    let values: Result<Vec<_>, _> =
-        values.map(|v| v.map(|v| v.get().as_bytes().to_vec())).collect();
-    // What is no JSON is told by whoever reads the item.
-    values.unwrap_or_else(|_| vec![bytes.trim_ascii().to_vec()])
+    let mut items = Vec::new();
+    loop {
+        let begin = values.byte_offset();
+        match values.next() {
+            None => return Ok(items),
+            Some(Ok(value)) => items.push(value.get().as_bytes().to_vec()),
+            Some(Err(why)) => {
+                let blank = bytes[begin..].iter().take_while(|b| b.is_ascii_whitespace()).count();
+                let line = bytes[..begin + blank].split(|b| *b == b'\n').count();
+                return Err(format!("{name}: the item that begins in line {line}: {why}"));
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -136,12 +145,28 @@ mod tests {
 
     #[test]
     fn a_file_is_one_item_or_one_a_line() {
+        let split = |bytes: &[u8]| split(bytes, "items");
         let one = b"{\n \"fields\": {}\n}\n";
-        assert_eq!(split(one), [one.trim_ascii().to_vec()]);
+        assert_eq!(split(one).unwrap(), [one.trim_ascii().to_vec()]);
         let two = b"{\"fields\":{\"n\":1.0}}\n{\"fields\":{}}\n\n";
-        assert_eq!(split(two), [b"{\"fields\":{\"n\":1.0}}".to_vec(), b"{\"fields\":{}}".to_vec()]);
-        assert!(split(b"").is_empty() && split(b" \n").is_empty());
-        assert_eq!(split(b"{\"a\":"), [b"{\"a\":".to_vec()]);
+        let items = [b"{\"fields\":{\"n\":1.0}}".to_vec(), b"{\"fields\":{}}".to_vec()];
+        assert_eq!(split(two).unwrap(), items);
+        assert!(split(b"").unwrap().is_empty() && split(b" \n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_json_is_named_by_its_line() {
+        for (text, line) in [
+            (&b"{\"a\":"[..], 1),
+            (b"{}\n{}\n{\"a\":oops}\n{}\n", 3),
+            (b"{}\n\n{\"a\":\n{}\n", 3),
+            (b"\n{}\n  oops\n", 3),
+            (b"{}\n{\"a\":\"\xff\"}\n", 2),
+        ] {
+            let why = split(text, "items").unwrap_err();
+            let begin = format!("items: the item that begins in line {line}: ");
+            assert!(why.starts_with(&begin), "{text:?}: {why}");
+        }
     }
 
     #[test]
