@@ -330,3 +330,27 @@ fn watched_it_runs_with_the_configuration_and_the_items_as_they_are_by_then() {
     linux::signal::kill(child.id().cast_signed(), 2).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn watched_a_change_ends_the_run_that_is_under_way() {
+    let scratch = folder("#!/bin/sh\necho begun\nexec sleep 1000\n");
+    let out = Scratch::new();
+    let said = out.join("said");
+    let mut command = local(scratch.path());
+    command.args(["-w", "-i", "{\"fields\":{}}", "./work"]).env("TMPDIR", out.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said).unwrap());
+    let mut child = command.spawn().unwrap();
+    let says = |text: &str| {
+        let said = || fs::read_to_string(&said).unwrap_or_default();
+        let soon = std::time::Duration::from_secs(SOON);
+        assert!(holds_within(soon, || said().contains(text)), "{text}: {}", said());
+    };
+    says("work_0 job-1/1: begun");
+    script(&scratch.join("work"), "#!/bin/sh\necho second\n");
+    says("a file has changed; what is in hand is ended, and begun anew");
+    says("work_0 job-1/1: second");
+    says("exit code 0; waiting for a change");
+    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    nothing_stays(&out);
+}

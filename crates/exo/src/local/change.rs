@@ -1,5 +1,6 @@
 //! Files of a directory that change.
 
+use super::session::SCRATCH;
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +28,8 @@ pub(super) struct Changes {
     folders: HashSet<i32>,
     /// What counts of others.
     single: HashSet<(i32, Vec<u8>)>,
+    /// Something has changed that nobody has waited for yet.
+    seen: bool,
 }
 
 impl Changes {
@@ -38,6 +41,7 @@ impl Changes {
             files,
             folders: HashSet::new(),
             single: HashSet::new(),
+            seen: false,
         })
     }
 
@@ -67,22 +71,33 @@ impl Changes {
         }
     }
 
-    /// Waits for a change; `false` where it is told to end instead.
+    /// What is ready once there is something to look at.
+    pub(super) fn interest(&self) -> PollFd {
+        PollFd::readable(self.watcher.raw())
+    }
+
+    /// Tells whether something has changed; whoever waits next need not wait for that.
+    pub(super) fn is_seen(&mut self) -> bool {
+        self.seen |= self.reported();
+        self.seen
+    }
+
+    /// Waits for a change, and until nothing changes any more; `false` where it is told to end instead.
     pub(super) fn wait(&mut self) -> bool {
         // What changed while the last run was under way.
-        let mut seen = self.reported();
+        self.is_seen();
         loop {
-            let timeout = seen.then_some(QUIET.as_nanos() as u64);
-            let mut list =
-                [PollFd::readable(self.watcher.raw()), PollFd::readable(self.signals.raw())];
+            let timeout = self.seen.then_some(QUIET.as_nanos() as u64);
+            let mut list = [self.interest(), PollFd::readable(self.signals.raw())];
             if fd::poll(&mut list, timeout).is_err() || signal::next(&self.signals).is_some() {
                 return false;
             }
             let more = self.reported();
-            if seen && !more {
+            if self.seen && !more {
+                self.seen = false;
                 return true;
             }
-            seen |= more;
+            self.seen |= more;
         }
     }
 
@@ -92,7 +107,9 @@ impl Changes {
         self.watcher.reports(|report| {
             let is_hidden = report.name.starts_with(b".") || report.name.ends_with(b"~");
             // What the run itself makes.
-            let is_made = report.name.ends_with(b".pyc") || report.name == b"__pycache__";
+            let is_made = report.name.ends_with(b".pyc")
+                || report.name == b"__pycache__"
+                || report.name.starts_with(SCRATCH.as_bytes());
             let is_ours = self.folders.contains(&report.watch) && !is_hidden && !is_made;
             seen |= is_ours || self.single.contains(&(report.watch, report.name.to_vec()));
         });

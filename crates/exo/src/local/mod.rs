@@ -55,7 +55,7 @@ pub struct Local {
     #[arg(long, value_name = "FOLDER", requires = "replay")]
     store: Option<PathBuf>,
     /// Runs again whenever a file of the directory or one with items changes, with the configuration
-    /// and the items as they are then, until Ctrl-C.
+    /// and the items as they are then, until Ctrl-C. A run under way is ended by that.
     #[arg(short, long)]
     watch: bool,
     /// Program and arguments, run without a shell.
@@ -98,7 +98,10 @@ pub fn run_in(args: &Local, dir: &Path) -> i32 {
         return watch(args, dir, &mut standard);
     }
     match read(args, dir, &mut standard) {
-        Ok((settings, input)) => once(&settings, &input).unwrap_or_else(|code| code),
+        Ok((settings, input)) => match once(&settings, &input, None) {
+            Ok(code) => code.unwrap_or(FAILED),
+            Err(code) => code,
+        },
         Err(code) => code,
     }
 }
@@ -132,26 +135,35 @@ fn watch(args: &Local, dir: &Path, standard: &mut Standard) -> i32 {
             return unable(why);
         }
         let code = match read(args, dir, standard) {
-            Ok((settings, input)) => match once(&settings, &input) {
+            Ok((settings, input)) => match once(&settings, &input, Some(&mut changes)) {
                 Ok(code) => code,
                 // Told to end.
                 Err(code) => return code,
             },
             // No change of a file mends that.
             Err(USAGE) => return USAGE,
-            Err(code) => code,
+            Err(code) => Some(code),
         };
-        say(&format!("exo: exit code {code}; waiting for a change"));
+        match code {
+            Some(code) => say(&format!("exo: exit code {code}; waiting for a change")),
+            None => say("exo: a file has changed; what is in hand is ended, and begun anew"),
+        }
         if !changes.wait() {
             return 0;
         }
     }
 }
 
-/// Runs all items once; `Err` where it was told to end before they were done, or could not.
-fn once(settings: &Settings, input: &Input) -> Result<i32, i32> {
-    match Session::begin(settings, input).and_then(Session::finish) {
-        Ok(code) => Ok(code),
+/// Runs all items once; `None` where something changed before they were done, `Err` where it was told
+/// to end before, or could not.
+fn once(
+    settings: &Settings,
+    input: &Input,
+    changes: Option<&mut Changes>,
+) -> Result<Option<i32>, i32> {
+    match Session::begin(settings, input).and_then(|session| session.finish(changes)) {
+        Ok(code) => Ok(Some(code)),
+        Err(Early::Changed) => Ok(None),
         Err(Early::Told) => Err(FAILED),
         Err(Early::Failed(why)) => {
             error!("{why}");

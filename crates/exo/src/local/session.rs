@@ -1,5 +1,6 @@
 //! One local run: a scratch folder, an exo in it, items in, answers out.
 
+use super::change::Changes;
 use super::input::Input;
 use super::{FAILED, say};
 use crate::control::Request;
@@ -24,6 +25,9 @@ use work::{
     Applied, Ask, Broker, Change, Embedded, Ended, Event, JobId, Place, Policy, Reader, Safety,
     Store,
 };
+
+/// How the names of scratch folders begin.
+pub(super) const SCRATCH: &str = "exo-local-";
 
 /// Between two looks at items that are answered by nobody.
 const LOOK: Duration = Duration::from_millis(300);
@@ -53,7 +57,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Result<Self, String> {
-        let name = format!("exo-local-{}-{}", process::pid(), sys::linux::time::monotonic());
+        let name = format!("{SCRATCH}{}-{}", process::pid(), sys::linux::time::monotonic());
         let path = std::env::temp_dir().join(name);
         // Never what somebody else made.
         let made = DirBuilder::new().mode(0o700).create(&path);
@@ -118,6 +122,8 @@ impl Drop for Exo {
 pub(super) enum Early {
     /// It was told to.
     Told,
+    /// A file that is watched has changed.
+    Changed,
     /// Something went wrong, in words.
     Failed(String),
 }
@@ -188,19 +194,22 @@ impl Session {
         })
     }
 
-    /// Waits for the end of all items and prints their answers.
+    /// Waits for the end of all items, or a change, and prints their answers.
     ///
     /// # Errors
     /// What went wrong, or that it was told to end.
-    pub(super) fn finish(mut self) -> Result<i32, Early> {
-        let outcome = self.wait();
-        // Where it failed nobody waits for what is in hand.
-        let at_once = matches!(outcome, Err(Early::Failed(_)));
+    pub(super) fn finish(mut self, changes: Option<&mut Changes>) -> Result<i32, Early> {
+        let outcome = self.wait(changes);
+        // Nobody waits for what is in hand then.
+        let at_once = matches!(outcome, Err(Early::Failed(_) | Early::Changed));
         let is_told = self.exo.end(&self.signals, at_once, self.grace);
-        if is_told && outcome.is_ok() { Err(Early::Told) } else { outcome }
+        match outcome {
+            Ok(_) | Err(Early::Changed) if is_told => Err(Early::Told),
+            outcome => outcome,
+        }
     }
 
-    fn wait(&mut self) -> Result<i32, Early> {
+    fn wait(&mut self, mut changes: Option<&mut Changes>) -> Result<i32, Early> {
         self.answers.ask(Ask::Now, "");
         while !self.open.is_empty() {
             self.take_answers();
@@ -212,6 +221,7 @@ impl Session {
                 PollFd::readable(self.answers.wakeup().as_raw_fd()),
                 PollFd::readable(self.exo.pidfd.raw()),
                 PollFd::readable(self.signals.raw()),
+                changes.as_ref().map_or(PollFd::none(), |changes| changes.interest()),
             ];
             if fd::poll(&mut list, Some(LOOK.as_nanos() as u64))? == 0
                 && let Some(why) = self.start_failure()
@@ -220,6 +230,9 @@ impl Session {
             }
             if signal::next(&self.signals).is_some() {
                 return Err(Early::Told);
+            }
+            if list[3].is_ready() && changes.as_mut().is_some_and(|changes| changes.is_seen()) {
+                return Err(Early::Changed);
             }
             if list[1].is_ready() {
                 self.look()?;
