@@ -189,7 +189,22 @@ fn wrong_usage_and_trouble_have_codes_of_their_own() {
     let scratch = folder(UP);
     let of = |words: &[&str]| run(local(scratch.path()).args(words));
     assert_eq!(of(&["--mode", "never", "./work"]).code, Some(100));
-    assert_eq!(of(&["-n", "0", "./work"]).code, Some(100));
+    for words in [
+        &["-n", "0"][..],
+        &["-n", "1001"],
+        &["--tries", "0"],
+        &["--tries", "1000001"],
+        &["--store", "store"],
+        &["--store", "store", "-i", "{}"],
+        &["--replay", "1", "-i", "{}"],
+    ] {
+        let output = of(&[words, &["./work"]].concat());
+        assert_eq!(
+            (output.code, output.out()),
+            (Some(100), String::new()),
+            "{words:?}: {output:?}"
+        );
+    }
     for words in [
         &["-i", "missing", "./work"][..],
         &["-i", "{\"fields\":7}", "./work"],

@@ -9,7 +9,7 @@ mod session;
 use crate::config::{self, Loaded};
 use crate::settings::{Mode, Settings};
 use change::Changes;
-use clap::Args;
+use clap::{Args, value_parser};
 use input::{Input, Standard};
 use log::error;
 use session::{Early, Session};
@@ -40,10 +40,10 @@ pub struct Local {
     #[arg(short, long, value_enum)]
     mode: Option<ModeWord>,
     /// Copies of the participant.
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = value_parser!(u16).range(1..=1000))]
     instances: Option<u16>,
     /// How often an item is tried.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=1_000_000))]
     tries: u32,
     /// How far an earlier attempt came, as the participant would be told.
     #[arg(long)]
@@ -52,7 +52,7 @@ pub struct Local {
     #[arg(long, value_name = "JOB", conflicts_with = "item")]
     replay: Option<i64>,
     /// Folder of the store that `--replay` reads, where it is not the configured one.
-    #[arg(long, value_name = "FOLDER", requires = "replay")]
+    #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
     /// Runs again whenever a file of the directory or one with items changes, with the configuration
     /// and the items as they are then, until Ctrl-C. A run under way is ended by that.
@@ -94,6 +94,11 @@ pub fn run(args: &Local) -> i32 {
 #[must_use]
 pub fn run_in(args: &Local, dir: &Path) -> i32 {
     let mut standard = Standard::default();
+    // clap does not ask for what another argument that is there excludes.
+    if args.store.is_some() && args.replay.is_none() {
+        error!("--store is of use with --replay only");
+        return USAGE;
+    }
     if args.watch {
         return watch(args, dir, &mut standard);
     }
@@ -196,7 +201,7 @@ fn settings(args: &Local, dir: &Path) -> Result<Settings, Complaint> {
         of_command(&args.command)?
     };
     dir.clone_into(&mut settings.directory);
-    settings.tries = args.tries.max(1);
+    settings.tries = args.tries;
     // Here its queue is one of this machine.
     if work::name::flaw(&settings.queue).is_some() {
         settings.queue.clone_from(&settings.participant);
@@ -210,9 +215,6 @@ fn settings(args: &Local, dir: &Path) -> Result<Settings, Complaint> {
     }
     if let Some(instances) = args.instances {
         settings.instances = instances;
-    }
-    if settings.instances == 0 {
-        return Err((vec!["at least one instance is needed".into()], USAGE));
     }
     Ok(settings)
 }
