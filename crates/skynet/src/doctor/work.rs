@@ -4,6 +4,7 @@ use super::Ward;
 use crate::finding::{Finding, counted};
 use crate::life::care;
 use exo::control::Request;
+use exo::settings::Broker;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -35,12 +36,14 @@ pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
         let is_up = patient.snapshot.kept && patient.snapshot.is_up();
         if let Some(socket) = care::socket_of(&loaded.settings).filter(|_| is_up) {
             let found = match ask(&socket) {
-                Ok(status) => troubles(&status),
+                Ok(status) => troubles(&status, &loaded.settings.broker),
                 Err(why) => vec![silent(&socket, &why)],
             };
             let mend = format!("skynet restart {name}");
-            let found = found.into_iter();
-            findings.extend(found.map(|found| found.of(name).mended_by(&mend)));
+            let mended = |found: Finding| {
+                if found.mend.is_empty() { found.mended_by(&mend) } else { found }
+            };
+            findings.extend(found.into_iter().map(|found| mended(found).of(name)));
         }
         takers.insert(loaded.settings.queue, (name.clone(), is_up));
     }
@@ -63,13 +66,35 @@ fn silent(socket: &Path, why: &std::io::Error) -> Finding {
     Finding::error(what).because("it can be neither drained nor told to cancel an item")
 }
 
+/// Returns what mends a connection to RabbitMQ: exo tries again by itself, so a restart does not.
+fn mend_of(trouble: &str, broker: &Broker) -> String {
+    if !trouble.contains("not connected to RabbitMQ") {
+        return String::new();
+    }
+    let file = broker.password_file.as_deref().unwrap_or(Path::new("password-file")).display();
+    let user = &broker.user;
+    if trouble.contains("PRECONDITION_FAILED") {
+        return "quorum, delivery-limit and dead-letter-exchange as the queue has them, or delete the \
+                queue in RabbitMQ, with what is in it"
+            .to_owned();
+    }
+    if trouble.contains("Login was refused") || trouble.contains("unable to read the password") {
+        return format!("the password of {user} in {file}");
+    }
+    if trouble.contains("ACCESS_REFUSED") {
+        return format!("rights for {user} in {}: rabbitmqctl set_permissions", broker.vhost);
+    }
+    format!("RabbitMQ at {}:{}, or broker in skynet.yaml", broker.host, broker.port())
+}
+
 /// What exo itself finds wrong.
-fn troubles(answer: &Value) -> Vec<Finding> {
+fn troubles(answer: &Value, broker: &Broker) -> Vec<Finding> {
     let status = &answer["status"];
     let mut found = Vec::new();
     if let Some(trouble) = status["trouble"].as_str() {
         let what = format!("exo is cut off from its queue: {trouble}");
-        found.push(Finding::error(what).because("it takes no items until that is over"));
+        let one = Finding::error(what).because("it takes no items until that is over");
+        found.push(one.mended_by(mend_of(trouble, broker)));
     }
     let instances = status["instances"].as_array().map(Vec::as_slice).unwrap_or_default();
     for instance in instances {
@@ -124,4 +149,37 @@ fn stuck(folder: &Path) -> usize {
     let entries = read.filter_map(Result::ok);
     let whole = entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     whole.filter(|entry| entry.metadata().is_ok_and(is_old)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_rabbitmq_refuses_is_mended_where_it_is_wrong_and_by_no_restart() {
+        let broker = Broker {
+            user: "boss".to_owned(),
+            vhost: "/items".to_owned(),
+            host: "rabbit".to_owned(),
+            password_file: Some("/etc/skynet/boss.password".into()),
+            ..Broker::default()
+        };
+        let mend = |trouble: &str| {
+            let answer = json!({"status": {"trouble": trouble}});
+            let [found] = &*troubles(&answer, &broker) else { return "not found".to_owned() };
+            found.mend.clone()
+        };
+        let at = |why: &str| mend(&format!("not connected to RabbitMQ at rabbit:5672: {why}"));
+        let password = "the password of boss in /etc/skynet/boss.password";
+        assert_eq!(at("ACCESS_REFUSED - Login was refused using PLAIN"), password);
+        assert_eq!(at("unable to read the password in /etc/skynet/boss.password: no"), password);
+        let rights = "rights for boss in /items: rabbitmqctl set_permissions";
+        assert_eq!(at("ACCESS_REFUSED - configure access to exchange 'x' refused"), rights);
+        let queue = at("unable to declare the queue p: PRECONDITION_FAILED - inequivalent arg");
+        assert!(queue.starts_with("quorum, delivery-limit and dead-letter-exchange"), "{queue}");
+        let away = "RabbitMQ at rabbit:5672, or broker in skynet.yaml";
+        assert_eq!(at("Connection refused (os error 111)"), away);
+        assert_eq!(mend("disk is full"), "", "what else is wrong is for the usual one");
+    }
 }
