@@ -315,6 +315,26 @@ fn a_cancel_over_the_control_exchange_stops_a_busy_participant() {
 }
 
 #[test]
+fn what_is_not_begun_for_a_cancel_that_came_before_it_is_said_in_the_log() {
+    let remote = Remote::new("cancel-grace: 10s\n");
+    let exo = remote.site.exo();
+    let mut client = remote.client();
+    client.publish("p", item("w1", r#"{"do":"wait"}"#).as_bytes()).unwrap();
+    remote.begun();
+    let early = r#"{"cancel":true,"fei":{"wfid":"w2","expid":"0_1"},"dispatched_at":"now"}"#;
+    client.announce("skynet-control", early.as_bytes()).unwrap();
+    // They come in their order: the one before has come when this is heard.
+    client.announce("skynet-control", br#"{"cancel":true,"fei":{"wfid":"w1"}}"#).unwrap();
+    remote.site.stopped("w1");
+    client.publish("p", item("w2", r#"{"dispatched_at":"now"}"#).as_bytes()).unwrap();
+    let (job, _) = remote.site.stopped("w2");
+    assert_eq!(job.subject.fault, Fault::CANCELLED);
+    let line = "w2 0_1: not begun: its cancel came before it";
+    remote.site.until(|| remote.site.log().contains(line));
+    drop(exo);
+}
+
+#[test]
 fn a_cancel_right_behind_its_item_stops_a_participant_that_is_long_at_work() {
     let remote = Remote::new("cancel-grace: 10s\n");
     let exo = remote.site.exo();
