@@ -16,6 +16,9 @@ use work::read::Attempt;
 /// Short enough for a test, long enough for a busy machine to start a shell.
 const LIMITS: &str = "tries: 1\ntime-limit: 2s\ncancel-grace: 1s\n";
 
+/// What is said of a line that is longer than an item of 1 MiB may make it.
+const LONG: &str = "broke the protocol: said a line of more than 1114112 bytes";
+
 /// Most that exo may have of its own, in KiB.
 const MOST: u64 = 64 << 10;
 
@@ -88,23 +91,26 @@ fn one_that_says_nothing_costs_one_item() {
 
 #[test]
 fn one_that_closes_its_end_costs_one_item() {
-    crashed(persistent("exec 3>&-; sleep 1000", ""), "broke the protocol");
+    crashed(persistent("exec 3>&-; sleep 1000", ""), "broke the protocol: closed its socket");
 }
 
 #[test]
 fn one_that_says_a_line_without_end_costs_one_item() {
     let deed = "tr '\\0' x </dev/zero >&3";
-    crashed(persistent(deed, "item-limit: 1MiB\n"), "broke the protocol");
+    crashed(persistent(deed, "item-limit: 1MiB\n"), LONG);
 }
 
 #[test]
 fn one_that_says_nothing_but_nul_bytes_costs_one_item() {
-    crashed(persistent("cat /dev/zero >&3", "item-limit: 1MiB\n"), "broke the protocol");
+    crashed(persistent("cat /dev/zero >&3", "item-limit: 1MiB\n"), LONG);
 }
 
 #[test]
 fn one_that_speaks_no_json_costs_one_item() {
-    crashed(persistent("yes '{\"type\":\"result\"' >&3", ""), "broke the protocol");
+    crashed(
+        persistent("yes '{\"type\":\"result\"' >&3", ""),
+        "broke the protocol: spoke without sense: ",
+    );
 }
 
 #[test]

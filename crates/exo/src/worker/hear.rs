@@ -233,12 +233,12 @@ impl Worker {
         let slot_ref = &mut self.slots[slot];
         let last = slot_ref.last_line();
         let mut well = false;
-        if let (Some(work), Some(Process { ends, .. })) =
+        if let (Some(work), Some(Process { ends, broke, .. })) =
             (&mut slot_ref.work, &mut slot_ref.process)
             && let Link::PerItem(one) = &mut ends.link
         {
             let mut outcome = if one.is_deaf() {
-                settle::of_stall(how, last, work, form)
+                settle::of_stall(how, broke.as_deref(), last, work, form)
             } else {
                 settle::of_exit(how, std::mem::take(&mut one.bytes), last, work, form)
             };
@@ -302,6 +302,10 @@ impl Worker {
             }
             let Some(line) = talk.line() else {
                 if talk.is_over() {
+                    let broke = talk.broke();
+                    if let Some(process) = &mut self.slots[slot].process {
+                        process.broke = process.broke.take().or(broke);
+                    }
                     self.events.push_back((slot, Event::Broken));
                 }
                 return;
@@ -335,7 +339,7 @@ impl Worker {
             FromParticipant::Hello { protocol } => {
                 let (name, known) = (&self.slots[slot].name, protocol::VERSION);
                 error!("{name} speaks version {protocol} of the protocol; {known} is needed");
-                self.listen_no_more(slot);
+                self.listen_no_more(slot, "speaks another version of it");
             }
             FromParticipant::Forward { ticket, queue, item } => {
                 let (ticket, queue) = (*ticket, queue.to_string());
@@ -438,13 +442,14 @@ impl Worker {
             warn!("{tag}: said something without sense: {}", why.escape_default());
         } else {
             warn!("{tag}: speaks without sense: {}", why.escape_default());
-            self.listen_no_more(slot);
+            self.listen_no_more(slot, &format!("spoke without sense: {why}"));
         }
     }
 
     /// What it said and was not heard yet does not count either.
-    pub(super) fn listen_no_more(&mut self, slot: usize) {
+    pub(super) fn listen_no_more(&mut self, slot: usize, why: &str) {
         if let Some(process) = &mut self.slots[slot].process {
+            process.broke.get_or_insert_with(|| why.to_owned());
             process.ends.link.give_up();
         }
         self.events.push_back((slot, Event::Broken));

@@ -133,7 +133,8 @@ impl Worker {
             let name = &self.slots[slot].name;
             let seconds = PATIENCE.as_secs();
             warn!("{name} said nothing for {seconds} s in the middle of much, while others wait");
-            self.listen_no_more(slot);
+            let why = format!("said nothing for {seconds} s in the middle of much");
+            self.listen_no_more(slot, &why);
         }
     }
 }

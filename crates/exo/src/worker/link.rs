@@ -86,7 +86,6 @@ impl Printed {
     }
 
     /// Tells whether there may be more.
-    #[must_use]
     pub(super) fn has_more(&self) -> bool {
         fd::poll(&mut [self.interest()], Some(0)).is_ok_and(|ready| ready > 0)
     }
@@ -109,7 +108,6 @@ pub(super) enum Link {
 
 impl Link {
     /// Returns how many bytes came of what goes on.
-    #[must_use]
     pub(super) fn said(&self) -> usize {
         match self {
             Self::PerItem(one) => one.bytes.len(),
@@ -118,7 +116,6 @@ impl Link {
     }
 
     /// Tells whether it is listened to, as far as its leave goes.
-    #[must_use]
     pub(super) fn is_heard(&self) -> bool {
         match self {
             Self::PerItem(one) => one.is_heard(),
@@ -406,9 +403,15 @@ impl Talk {
     }
 
     /// Tells whether nothing will come any more, or nothing that could be understood.
-    #[must_use]
     pub(super) fn is_over(&self) -> bool {
         self.socket.is_none() || self.is_deaf || self.looked > self.most
+    }
+
+    /// Returns how it made an end itself, where it did.
+    pub(super) fn broke(&self) -> Option<String> {
+        let long = || format!("said a line of more than {} bytes", self.most);
+        let is_gone = || self.socket.is_none().then(|| "closed its socket".to_owned());
+        (self.looked > self.most).then(long).or_else(is_gone)
     }
 
     /// Returns its socket where it is listened to, as far as its leave goes.

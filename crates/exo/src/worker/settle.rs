@@ -201,10 +201,21 @@ pub(super) fn of_exit(
 /// Returns what the end of the process for one item means that was listened to no more in the middle
 /// of its answer.
 #[must_use]
-pub(super) fn of_stall(ended: Ended, last: Option<String>, work: &Work, form: Form<'_>) -> Outcome {
+pub(super) fn of_stall(
+    ended: Ended,
+    broke: Option<&str>,
+    last: Option<String>,
+    work: &Work,
+    form: Form<'_>,
+) -> Outcome {
     let (code, signal) = numbers(ended);
-    let failure = failed(Fault::CRASHED, BROKE.to_owned(), last, None);
+    let failure = failed(Fault::CRASHED, broken(broke), last, None);
     Outcome { code, signal, ..failure.outcome(work, form) }
+}
+
+/// Says that a participant broke the protocol, and how.
+fn broken(how: Option<&str>) -> String {
+    how.map_or_else(|| BROKE.to_owned(), |how| format!("{BROKE}: {how}"))
 }
 
 fn numbers(ended: Ended) -> (Option<i32>, Option<i32>) {
@@ -284,7 +295,8 @@ pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> 
             Outcome { code, signal, ..failure.outcome(work, form) }
         }
         How::Broken => {
-            let failure = failed(Fault::CRASHED, BROKE.to_owned(), last, None);
+            let broke = slot.process.as_ref().and_then(|process| process.broke.as_deref());
+            let failure = failed(Fault::CRASHED, broken(broke), last, None);
             Outcome { code, signal, ..failure.outcome(work, form) }
         }
     };

@@ -46,6 +46,8 @@ pub(super) struct Process {
     pub(super) used: Option<Used>,
     /// Words about items that it does not have.
     pub(super) strays: u32,
+    /// How it broke the protocol, where it did.
+    pub(super) broke: Option<String>,
 }
 
 /// The work on an item.
@@ -249,6 +251,7 @@ impl Slot {
             ended: None,
             used: None,
             strays: 0,
+            broke: None,
         });
         let mut start = Start { instance: self.number, serial: self.serial, ..Start::default() };
         if let Some(key) = self.work.as_ref().map(|work| work.key) {
