@@ -163,6 +163,21 @@ fn a_drop_folder_that_was_away_is_watched_again_when_it_is_back() {
 }
 
 #[test]
+fn a_file_in_the_place_of_the_drop_folder_holds_up_no_start_and_the_folder_is_made_once_it_can_be()
+{
+    let site = Site::per_item(DONE, "");
+    assert!(site.exo().end().success());
+    let folder = site.join("spool/p");
+    fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "").unwrap();
+    let exo = site.exo();
+    site.until(|| site.log().contains("; move away what is in the folder's place"));
+    fs::remove_file(&folder).unwrap();
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE));
+    assert!(exo.end().success());
+}
+
+#[test]
 fn what_is_to_be_forgotten_is_answered_by_nobody_and_still_recorded() {
     let site = Site::per_item("#!/bin/sh\nsed 's/{}/{\"params\":{\"forget\":true}}/' >&3\n", "");
     let _exo = site.exo();

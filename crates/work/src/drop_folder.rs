@@ -30,6 +30,8 @@ pub struct DropFolder {
     path: PathBuf,
     queue: String,
     limit: usize,
+    /// It was there once.
+    is_made: bool,
     /// What is left of the look that is under way: what is in `.taken`, then what is in the folder.
     rest: Option<Chain<ReadDir, ReadDir>>,
 }
@@ -37,7 +39,9 @@ pub struct DropFolder {
 impl Clone for DropFolder {
     /// The copy looks for itself.
     fn clone(&self) -> Self {
-        Self { path: self.path.clone(), queue: self.queue.clone(), limit: self.limit, rest: None }
+        let Self { path, queue, limit, is_made, .. } = self;
+        let (path, queue) = (path.clone(), queue.clone());
+        Self { path, queue, limit: *limit, is_made: *is_made, rest: None }
     }
 }
 
@@ -67,14 +71,29 @@ impl Collected {
 }
 
 impl DropFolder {
-    /// Opens a queue's folder; makes it where there is none. An item has `limit` bytes at most.
-    ///
-    /// # Errors
-    /// [`Trouble`]: it cannot be made.
-    pub fn open(path: &Path, queue: &str, limit: usize) -> Result<Self, Trouble> {
-        make_folder(path, FOLDER_MODE)?;
-        make_folder(&path.join(".taken"), TAKEN_MODE)?;
-        Ok(Self { path: path.to_owned(), queue: queue.to_owned(), limit, rest: None })
+    /// Names a queue's folder; makes it where there is none, and can be made: else that is tried again
+    /// with each look. An item has `limit` bytes at most.
+    #[must_use]
+    pub fn open(path: &Path, queue: &str, limit: usize) -> Self {
+        let (path, queue) = (path.to_owned(), queue.to_owned());
+        let mut folder = Self { path, queue, limit, is_made: false, rest: None };
+        // The first look says why not.
+        let _ = folder.make();
+        folder
+    }
+
+    fn make(&mut self) -> Result<(), Trouble> {
+        // One that is gone later was taken away by somebody.
+        if !self.is_made {
+            for (path, mode) in [(&self.path, FOLDER_MODE), (&self.taken(), TAKEN_MODE)] {
+                make_folder(path, mode).map_err(|why| match why {
+                    Trouble::Io { verb, path, source } => self.trouble(verb, &path, source),
+                    other => other,
+                })?;
+            }
+            self.is_made = true;
+        }
+        Ok(())
     }
 
     fn taken(&self) -> PathBuf {
@@ -97,6 +116,7 @@ impl DropFolder {
     /// # Errors
     /// [`Trouble`] of the machine or of the folder: what was not recorded is still there.
     pub fn collect(&mut self, store: &mut Store) -> Result<Collected, Trouble> {
+        self.make()?;
         let mut collected = Collected::default();
         let mut rest = match self.rest.take() {
             Some(rest) => rest,
@@ -404,7 +424,7 @@ mod tests {
         let place = Place::new(scratch.join("store"));
         let mut store = Store::open(&place, Arc::new(Stopped), Safety::Kill).unwrap();
         let drops = scratch.join("drops");
-        let mut folder = DropFolder::open(&drops, "q", item::LARGEST).unwrap();
+        let mut folder = DropFolder::open(&drops, "q", item::LARGEST);
         let good = br#"{"skynet":1,"reply-to":"answers","item":{"fei":{"wfid":"w","expid":"0"},"fields":{}}}"#;
         for (name, bytes) in [("good", &good[..]), ("bad", b"nonsense")] {
             fs::write(drops.join(name), bytes).unwrap();

@@ -196,6 +196,7 @@ impl fmt::Display for Trouble {
 fn remedy(why: &io::Error) -> &'static str {
     match why.kind() {
         ErrorKind::NotFound => "; start exo again, which makes the folder, or put it back",
+        ErrorKind::NotADirectory => "; move away what is in the folder's place",
         ErrorKind::PermissionDenied => {
             "; the folder, mode 3733, and .taken in it, mode 0700, must belong to exo's worker"
         }

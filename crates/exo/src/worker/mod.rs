@@ -236,8 +236,7 @@ fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
 
 fn open_embedded(settings: &Settings) -> Result<Box<dyn Broker>, String> {
     let drop_folder =
-        DropFolder::open(&drop_folder(settings), &settings.queue, settings.item_limit)
-            .map_err(|trouble| trouble.to_string())?;
+        DropFolder::open(&drop_folder(settings), &settings.queue, settings.item_limit);
     let broker = Embedded::open(&embedded::Settings {
         place: Place::new(&settings.store),
         clock: Clocks::of_this_boot()?,

@@ -17,7 +17,7 @@ const LIMIT: usize = 100;
 
 fn folder(scratch: &Scratch) -> (DropFolder, PathBuf) {
     let path = scratch.join("drop");
-    (DropFolder::open(&path, "q", LIMIT).unwrap(), path)
+    (DropFolder::open(&path, "q", LIMIT), path)
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn that_dead_items_go_for_others_is_told_once() {
 fn works_although_a_file_cannot_be_read() {
     let scratch = Scratch::new();
     let folder = std::env::var_os("WORK_DROPS").expect("named");
-    let mut broker = opened(&scratch, DropFolder::open(Path::new(&folder), "q", LIMIT).unwrap());
+    let mut broker = opened(&scratch, DropFolder::open(Path::new(&folder), "q", LIMIT));
     event(&mut broker, |event| matches!(event, Event::Buried(1)).then_some(()));
     broker.ask(Ask::Now, "q_0");
     let good = arrived(&mut broker);
@@ -347,7 +347,7 @@ fn says_why_it_cannot_take_what_is_left() {
     let mut world = World::new();
     let path = PathBuf::from(std::env::var_os("WORK_DROPS").expect("named"));
     let expected = std::env::var("WORK_EXPECTED").expect("named");
-    let mut folder = DropFolder::open(&path, "q", LIMIT).unwrap();
+    let mut folder = DropFolder::open(&path, "q", LIMIT);
     let why = folder.collect(&mut world.store).unwrap_err().to_string();
     assert!(why.starts_with(&expected), "{why} instead of {expected}");
     let remedy =

@@ -267,7 +267,7 @@ fn a_cancel_by_another_is_heard_while_a_full_drop_folder_is_taken() {
     const FILES: usize = 2000;
     let rig = local();
     let path = rig.scratch.join("drop");
-    let folder = DropFolder::open(&path, "q", 1000).unwrap();
+    let folder = DropFolder::open(&path, "q", 1000);
     let mut store = open(&rig.scratch, &rig.clock);
     store.apply(&Change::Submit(Box::new(job("first")))).unwrap();
     for n in 0..FILES {
@@ -298,7 +298,7 @@ fn a_cancel_by_another_is_heard_while_a_full_drop_folder_is_taken() {
 fn files_in_the_drop_folder_are_taken_when_it_opens_and_when_told() {
     let rig = local();
     let path = rig.scratch.join("drop");
-    let folder = DropFolder::open(&path, "q", 1000).unwrap();
+    let folder = DropFolder::open(&path, "q", 1000);
     fs::write(path.join("early"), item("early")).unwrap();
     let mut broker = Embedded::open(&Settings {
         drop_folder: Some(folder),
