@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use testkit::rabbit::{PASSWORD, Rabbit};
+use testkit::rabbit::{PASSWORD, Rabbit, USER};
 
 #[test]
 fn an_item_of_rabbitmq_is_done_recorded_and_answered_with_every_number_as_it_was() {
@@ -142,6 +142,33 @@ fn what_is_refused_is_logged_with_the_reason_and_the_number_of_the_dead_item() {
         remote.site.until(|| remote.site.log().contains(&line));
         assert_eq!(remote.site.log().matches(&line).count(), 1);
     }
+    drop(exo);
+}
+
+#[test]
+fn the_rights_that_the_page_names_are_enough() {
+    let remote = Remote::new("cancel-grace: 10s\n");
+    let page = include_str!("../../packaging/doc/rabbitmq.md");
+    let named =
+        page.lines().find_map(|line| line.trim().strip_prefix("rabbitmqctl set_perm")).unwrap();
+    let rights: Vec<String> =
+        named.split('\'').skip(1).step_by(2).map(|right| right.replace("packer", "p")).collect();
+    let [configure, write, read] = &*rights else { panic!("{rights:?}") };
+    Rabbit::shared().call(&format!(
+        "rabbit_auth_backend_internal:set_permissions(<<\"{USER}\">>, <<\"{}\">>, \
+         <<\"{configure}\">>, <<\"{write}\">>, <<\"{read}\">>, <<\"t\">>).",
+        remote.server.vhost
+    ));
+    let exo = remote.site.exo();
+    let mut client = remote.client();
+    client.publish("p", item("w1", "{}").as_bytes()).unwrap();
+    remote.site.until(|| remote.messages("ruote_workitems") == Some((1, 0)));
+    client.publish("p", item("w2", r#"{"do":"wait"}"#).as_bytes()).unwrap();
+    remote.begun();
+    let cancel = br#"{"cancel":true,"fei":{"wfid":"w2"},"flavour":null}"#;
+    client.announce("skynet-control", cancel).unwrap();
+    assert_eq!(remote.site.stopped("w2").0.subject.fault, Fault::CANCELLED);
+    remote.site.until(|| remote.messages("p") == Some((0, 0)));
     drop(exo);
 }
 
