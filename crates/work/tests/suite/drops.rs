@@ -93,6 +93,25 @@ fn an_item_that_has_the_name_of_another_is_a_dead_item_and_says_so() {
 }
 
 #[test]
+fn an_item_that_is_named_as_a_job_without_a_name_is_a_dead_item_and_says_so() {
+    let mut world = World::new();
+    let (mut folder, path) = folder(&world.scratch);
+    world.submit(NewJob { wfid: String::new(), ..job("dropped") });
+    for (name, collected) in [
+        ("job-1", Collected { buried: 1, ..Collected::default() }),
+        ("job-x", Collected { submitted: 1, ..Collected::default() }),
+    ] {
+        let item = format!(r#"{{"fei":{{"wfid":"{name}","expid":"0"}},"fields":{{}}}}"#);
+        fs::write(path.join("his"), item).unwrap();
+        assert_eq!(folder.collect(&mut world.store).unwrap(), collected, "{name}");
+    }
+    let reader = world.reader();
+    assert_eq!(reader.jobs_of("job-1").unwrap().len(), 1);
+    let [dead] = &reader.dead(9).unwrap()[..] else { panic!("not one dead item") };
+    assert_eq!(dead.reason, "the process job-1 is a job without a name");
+}
+
+#[test]
 fn links_folders_and_pipes_harm_nothing() {
     let mut world = World::new();
     let (mut folder, path) = folder(&world.scratch);
