@@ -114,6 +114,7 @@ fn the_environment_is_the_list_whatever_exo_has_in_its_own() {
         "PATH=/usr/bin:/bin",
         "SHELL=/usr/sbin/nologin",
         "SKYNET_ATTEMPT=2",
+        "SKYNET_ENGINE=ruote_workitems",
         "SKYNET_INSTANCE=echo_1",
         "SKYNET_PARTICIPANT=echo",
         "SKYNET_STAGE=half",
@@ -127,7 +128,7 @@ fn the_environment_is_the_list_whatever_exo_has_in_its_own() {
     assert_eq!(exo.ended(0, 2).0, "Code(0)");
     let said = exo.out(0);
     let ours: Vec<_> = said.lines().filter(|line| line.starts_with("SKYNET_")).collect();
-    assert_eq!(ours.len(), 2, "{ours:?}");
+    assert_eq!(ours.len(), 3, "{ours:?}");
     exo.end();
 }
 
