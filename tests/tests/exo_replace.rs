@@ -147,12 +147,13 @@ fn an_order_to_end_that_comes_while_exo_is_replaced_is_not_lost() {
     for round in 0..40 {
         let exo = start(&site);
         let checks = || exo.participants().len();
+        install(&site);
         exo.signal(HUP);
         // At another point each time.
         match round % 4 {
             0 => {}
-            1 => until(SOON, || checks() > 0 || name_of(exo.pid()) == "exo"),
-            2 => until(SOON, || name_of(exo.pid()) == "exo"),
+            1 => until(SOON, || checks() > 0 || is_new(exo.pid())),
+            2 => until(SOON, || is_new(exo.pid())),
             _ => until(SOON, || site.log().contains("until another exo is in place")),
         }
         assert_eq!(exo.end().code(), Some(0), "round {round}:\n{}", site.log());

@@ -481,8 +481,10 @@ fn a_broken_configuration_is_said_and_the_good_one_stays_in_force() {
         stage.code("bad", "3");
         stage.notice("exit 3");
         assert_eq!(stage.notifiers(), first);
-        let out = site.ends(111, &["notice", "list"]);
-        assert!(out.contains("did you mean file?"), "{out}");
+        let out = site.ends(0, &["notice", "list"]);
+        assert!(out.contains("did you mean file?") && out.contains("exit 3"), "{out}");
+        assert!(!out.contains("nobody is to be told"), "{out}");
+        assert!(site.ends(111, &["notice", "test"]).contains("did you mean file?"));
         // Mended, and different: it begins anew with it.
         stage.configure("lines: 0\ntargets:\n  - file: {file}");
         site.until(|| stage.notifiers().len() == 1 && stage.notifiers() != first);

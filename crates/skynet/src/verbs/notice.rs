@@ -108,7 +108,10 @@ fn list(here: &Here, count: usize, as_json: bool) -> Answer {
     let text = if as_json { objects(&state, &told) } else { table(here, &state, &told) };
     here.screen.put(&text)?;
     if here.site.notice.targets.is_empty() {
-        warn(&advice(here));
+        // What nobody can read may name somebody.
+        if !here.is_lenient {
+            warn(&advice(here));
+        }
     } else if folder.lock().is_ok_and(|lock| lock.is_some()) {
         warn("no notifier runs; start it with: skynet boot");
     }
