@@ -162,8 +162,9 @@ impl Worker {
         };
         // What a process for one item used stands in what its end means.
         if slot.machine.mode() == Mode::Persistent || how.is_none() {
-            outcome.cpu_us = outcome.cpu_us.or_else(|| usage::cpu_us(slot, &work));
-            outcome.peak_kib = outcome.peak_kib.or_else(|| usage::peak_kib(slot, now()));
+            let now = now();
+            outcome.cpu_us = outcome.cpu_us.or_else(|| usage::cpu_us(slot, &work, now));
+            outcome.peak_kib = outcome.peak_kib.or_else(|| usage::peak_kib(slot, now));
         }
         slot.work = Some(work);
         outcome

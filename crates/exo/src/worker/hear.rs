@@ -204,7 +204,7 @@ impl Worker {
         match report {
             Report::Started { pid, .. } => {
                 process.pid = Some(pid);
-                (slot.peak, slot.children) = (None, None);
+                (slot.peak, slot.children, slot.computed) = (None, None, None);
                 slot.start_failure = None;
                 if let Some(work) = &mut slot.work {
                     (work.cpu_before, work.children_before) = (0, 0);

@@ -120,6 +120,8 @@ pub(super) struct Slot {
     pub(super) peak: Known,
     /// The same of the processor time of the children that it has waited for.
     pub(super) children: Known,
+    /// The same of its own.
+    pub(super) computed: Known,
     /// Job whose item the last process did not read.
     unread: Option<i64>,
 }
@@ -141,6 +143,7 @@ impl Slot {
             start_failure: None,
             peak: None,
             children: None,
+            computed: None,
             unread: None,
         }
     }
@@ -175,7 +178,8 @@ impl Slot {
 
     /// Begins the work on a delivery.
     pub(super) fn begin(&mut self, key: Key, now: Mono, flags: fn(&[u8]) -> Flags) {
-        let children_before = usage::of_children(self, now);
+        let (children_before, cpu_before) =
+            (usage::of_children(self, now), usage::computed(self, now));
         let Some(delivery) = self.delivery(key) else { return };
         let mut item = delivery.take_item();
         // A line break in it stands between words: inside them it would be escaped.
@@ -197,7 +201,7 @@ impl Slot {
             flags: flags(&item),
             item: Rc::new(item),
             begun: time::wall(),
-            cpu_before: self.cpu(),
+            cpu_before,
             children_before,
             flavour: Flavour::Cancel,
             progress: None,
@@ -220,13 +224,6 @@ impl Slot {
         }
         self.tag = tag(&self.name, None);
         self.work = None;
-    }
-
-    /// Returns the processor time of its process so far, in nanoseconds; 0 where it has none.
-    #[must_use]
-    pub(super) fn cpu(&self) -> u64 {
-        let pid = self.process.as_ref().and_then(|process| process.pid);
-        usage::of_process(pid)
     }
 
     /// Makes our ends of a process, and the order to start it with the other ends.

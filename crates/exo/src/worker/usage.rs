@@ -9,6 +9,8 @@ use sys::linux::time;
 
 /// How long what was read of a process is good enough: reading costs as much as a small item.
 const AGE: Duration = Duration::from_secs(1);
+/// The same of what a process has computed, as it waits between two items.
+const MOMENT: Duration = Duration::from_micros(20);
 /// A clock tick in nanoseconds, of which /proc has a hundred a second on each architecture of ours.
 const TICK: u64 = 10_000_000;
 
@@ -26,11 +28,13 @@ pub(super) type Known = Option<(Mono, u64)>;
 
 /// Returns the processor time in microseconds that an attempt used.
 #[must_use]
-pub(super) fn cpu_us(slot: &Slot, work: &Work) -> Option<i64> {
+pub(super) fn cpu_us(slot: &mut Slot, work: &Work, now: Mono) -> Option<i64> {
     let used = slot.process.as_ref().and_then(|process| process.used);
-    let nanos = match used {
-        Some(used) => (used.cpu_us * 1000).saturating_sub(work.children_before),
-        None => slot.cpu(),
+    let nanos = if let Some(used) = used {
+        (used.cpu_us * 1000).saturating_sub(work.children_before)
+    } else {
+        slot.computed = None;
+        computed(slot, now)
     };
     i64::try_from(nanos.saturating_sub(work.cpu_before) / 1000).ok()
 }
@@ -42,7 +46,7 @@ pub(super) fn peak_kib(slot: &mut Slot, now: Mono) -> Option<i64> {
     if let Some(used) = process.used {
         return i64::try_from(used.peak_kib).ok();
     }
-    let peak = recent(&mut slot.peak, now, || peak_of(process.pid?))?;
+    let peak = recent(&mut slot.peak, now, AGE, || peak_of(process.pid?))?;
     i64::try_from(peak).ok()
 }
 
@@ -50,18 +54,24 @@ pub(super) fn peak_kib(slot: &mut Slot, now: Mono) -> Option<i64> {
 #[must_use]
 pub(super) fn of_children(slot: &mut Slot, now: Mono) -> u64 {
     let pid = slot.process.as_ref().and_then(|process| process.pid);
-    recent(&mut slot.children, now, || children_of(pid?)).unwrap_or(0)
+    recent(&mut slot.children, now, AGE, || children_of(pid?)).unwrap_or(0)
 }
 
-/// Returns the processor time of a process itself, in nanoseconds; 0 where there is none.
+/// Returns the processor time of a slot's process itself so far, in nanoseconds; 0 where there is none.
 #[must_use]
-pub(super) fn of_process(pid: Option<i32>) -> u64 {
-    pid.and_then(time::of_process).unwrap_or(0)
+pub(super) fn computed(slot: &mut Slot, now: Mono) -> u64 {
+    let pid = slot.process.as_ref().and_then(|process| process.pid);
+    recent(&mut slot.computed, now, MOMENT, || pid.and_then(time::of_process)).unwrap_or(0)
 }
 
-/// Returns what is known, read again where that was too long ago.
-fn recent(known: &mut Known, now: Mono, read: impl FnOnce() -> Option<u64>) -> Option<u64> {
-    if known.is_none_or(|(at, _)| at.after(AGE) <= now) {
+/// Returns what is known, read again where it is of that age.
+fn recent(
+    known: &mut Known,
+    now: Mono,
+    age: Duration,
+    read: impl FnOnce() -> Option<u64>,
+) -> Option<u64> {
+    if known.is_none_or(|(at, _)| at.after(age) <= now) {
         *known = read().map(|value| (now, value));
     }
     known.map(|(_, value)| value)
@@ -100,10 +110,10 @@ mod tests {
     #[test]
     fn what_was_read_is_read_again_when_it_is_old() {
         let (mut known, begin) = (None, Mono(1_000_000_000));
-        assert_eq!(recent(&mut known, begin, || Some(1)), Some(1));
+        assert_eq!(recent(&mut known, begin, AGE, || Some(1)), Some(1));
         let later = begin.after(AGE / 2);
-        assert_eq!(recent(&mut known, later, || Some(2)), Some(1));
-        assert_eq!(recent(&mut known, begin.after(AGE), || Some(3)), Some(3));
-        assert_eq!(recent(&mut known, begin.after(2 * AGE), || None), None);
+        assert_eq!(recent(&mut known, later, AGE, || Some(2)), Some(1));
+        assert_eq!(recent(&mut known, begin.after(AGE), AGE, || Some(3)), Some(3));
+        assert_eq!(recent(&mut known, begin.after(2 * AGE), AGE, || None), None);
     }
 }
