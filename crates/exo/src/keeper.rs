@@ -137,7 +137,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     look_for_children();
     let (ours, theirs) = socket_pair().map_err(unable("make a socket for the worker"))?;
     let signals = take_over().map_err(unable("wait for signals"))?;
-    let of_keeper = (settings.instances, settings.times.shutdown, settings.life);
+    let of_keeper = (settings.instances, settings.mode, settings.times.shutdown, settings.life);
     let keeper_pid = process::pid();
     let pid = match process::fork().map_err(unable("start the worker"))? {
         Fork::Child => {

@@ -7,7 +7,7 @@ use super::ready::Ready;
 use super::replace::{Next, Replacement};
 use super::status::{Progress, Status};
 use crate::order::{DESCRIPTORS, DRAINED, LONGEST, Order, REPORT, Report, Signal, Start, Step};
-use crate::settings::Life;
+use crate::settings::{Life, Mode};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -24,6 +24,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LEFTOVERS: Duration = Duration::from_secs(2);
 /// For a start, from the fork until the program runs.
 const START: Duration = Duration::from_secs(10);
+/// A process for one item that ends within this is told to have started when it ends: to hear of its
+/// start costs as much as a brisk one takes.
+const BRISK: Duration = Duration::from_millis(2);
 /// Orders that are read and children that are reaped in one go: signals and orders have their turns,
 /// whatever the worker sends and participants leave behind.
 const AT_ONCE: usize = 64;
@@ -33,8 +36,17 @@ const AT_ONCE: usize = 64;
 struct Running {
     pid: i32,
     serial: u32,
-    /// While it does not run its program yet; and when that is given up.
-    start: Option<(Status, u64)>,
+    /// While it is not known to run its program.
+    start: Option<Starting>,
+}
+
+#[derive(Debug)]
+struct Starting {
+    status: Status,
+    /// When its status is listened to, which is read in any case.
+    heard_at: u64,
+    /// When it is given up.
+    deadline: u64,
 }
 
 impl Running {
@@ -90,6 +102,8 @@ pub(super) struct Keeper {
     /// When the worker must be gone.
     worker_deadline: Option<u64>,
     shutdown_time: Duration,
+    /// For a start, from the fork until we want to know of it.
+    quiet: Duration,
     /// Messages that were no orders, or orders that cannot be.
     refused: u32,
 }
@@ -100,7 +114,7 @@ impl Keeper {
         ready: Ready,
         signals: Fd,
         (worker, socket): (i32, Fd),
-        (instances, shutdown_time, life): (u16, Duration, Life),
+        (instances, mode, shutdown_time, life): (u16, Mode, Duration, Life),
     ) -> Self {
         Self {
             launcher,
@@ -120,6 +134,10 @@ impl Keeper {
             are_more_dead: false,
             worker_deadline: None,
             shutdown_time,
+            quiet: match mode {
+                Mode::PerItem => BRISK,
+                Mode::Persistent => Duration::ZERO,
+            },
             refused: 0,
         }
     }
@@ -168,10 +186,12 @@ impl Keeper {
         }
         let held = self.held.as_ref().map(|held| held.deadline);
         let starts = self.instances.iter().flatten().filter_map(|running| running.start.as_ref());
-        waits.extend(starts.clone().map(|(status, _)| PollFd::hung_up(status.raw())));
-        let given_up = starts.map(|(_, deadline)| *deadline).min();
+        let (heard, unheard) = starts.partition::<Vec<_>, _>(|start| is_over(Some(start.heard_at)));
+        waits.extend(heard.iter().map(|start| PollFd::hung_up(start.status.raw())));
+        let given_up = heard.iter().map(|start| start.deadline).min();
+        let heard_at = unheard.iter().map(|start| start.heard_at).min();
         let at_once = self.are_more_dead.then_some(0);
-        let deadlines = [at_once, self.worker_deadline, held, given_up];
+        let deadlines = [at_once, self.worker_deadline, held, given_up, heard_at];
         let deadline = deadlines.into_iter().flatten().min();
         let left = deadline.map(|at| at.saturating_sub(time::monotonic()));
         let is_known = fd::poll(&mut waits, left).is_ok();
@@ -263,7 +283,7 @@ impl Keeper {
     fn settle(&mut self, instance: usize) {
         let place = &mut self.instances[instance];
         let Some(running) = place else { return };
-        let Some((status, deadline)) = &mut running.start else { return };
+        let Some(Starting { status, deadline, .. }) = &mut running.start else { return };
         let (instance, pid, serial) = (instance as u16, running.pid, running.serial);
         let (step, Errno(errno)) = match status.progress() {
             Progress::At(_) if !is_over(Some(*deadline)) => return,
@@ -360,7 +380,9 @@ impl Keeper {
         });
         let (step, Errno(errno)) = match begun {
             Ok((pid, status)) => {
-                *place = Some(Running { pid, serial, start: Some((status, after(START))) });
+                let (heard_at, deadline) = (after(self.quiet), after(START));
+                let start = Some(Starting { status, heard_at, deadline });
+                *place = Some(Running { pid, serial, start });
                 return;
             }
             Err(failed) => failed,
