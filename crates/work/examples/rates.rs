@@ -146,7 +146,7 @@ fn changes(folder: &Path, safety: Safety, finished: u64, count: u64) {
 }
 
 /// Items that a worker has at hand, as exo has.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// A worker that always has more at hand: outcome, begin and the next lease share a commit, and so
 /// do several items.

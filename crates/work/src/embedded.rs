@@ -24,9 +24,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use thread::{Thread, can_wait};
 
-/// Asks that are worth a commit: half as many as one instance looks ahead. As many as come when
+/// Asks that are worth a commit: half as many as one instance looks ahead at most. As many as come when
 /// it begins to look ahead must not wait, or nothing would be at hand when they are granted.
-const ENOUGH: usize = 8;
+const ENOUGH: usize = 16;
 
 /// How an embedded queue is opened.
 #[derive(Clone)]

@@ -90,6 +90,8 @@ const KEEPER: u64 = 10 * time::SECOND;
 
 /// Items that all instances have at hand together, one each in any case: each is in memory.
 const AHEAD: usize = 256;
+/// The same of RabbitMQ, which hands out a smaller number before they are acknowledged.
+const FETCHED: usize = 128;
 
 /// What the whole exo does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,6 +261,10 @@ fn rules(settings: &Settings) -> Rules {
         settings::Mode::Persistent => Mode::Persistent,
     };
     let times = settings.times;
+    let ahead = match settings.broker.kind {
+        BrokerKind::Embedded => AHEAD,
+        BrokerKind::RabbitMq => FETCHED,
+    };
     Rules {
         mode,
         start: times.start,
@@ -267,7 +273,7 @@ fn rules(settings: &Settings) -> Rules {
         shutdown: times.shutdown,
         restart: times.restart,
         restart_longest: times.restart_longest,
-        ahead: (AHEAD / usize::from(settings.instances.max(1))).clamp(1, machine::exo::MOST_AHEAD),
+        ahead: (ahead / usize::from(settings.instances.max(1))).clamp(1, machine::exo::MOST_AHEAD),
     }
 }
 

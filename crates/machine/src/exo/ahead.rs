@@ -3,7 +3,7 @@
 use super::Key;
 
 /// Most items that an instance has at hand.
-pub const MOST: usize = 16;
+pub const MOST: usize = 32;
 
 /// Items at hand, in the order in which they came. None of them is begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

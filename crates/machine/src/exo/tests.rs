@@ -213,7 +213,7 @@ impl World {
     }
 
     fn free_key(&self) -> Key {
-        Key((0..20).find(|key| !self.outside.held.contains_key(key)).unwrap())
+        Key((0..2 * MOST_AHEAD as u32).find(|key| !self.outside.held.contains_key(key)).unwrap())
     }
 
     /// Everything that can happen now.

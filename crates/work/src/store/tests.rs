@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use testkit::Scratch;
 
 /// Items of one commit, as many as one participant does meanwhile where none waits for the disk.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 16;
 const COMMITS: usize = 10;
 /// Steps of the database for each item: a little more than it needs.
-const MOST: u64 = 400;
+const MOST: u64 = 385;
 
 struct Stopped;
 

@@ -79,16 +79,17 @@ fn who_runs_out_of_items_while_more_are_on_their_way_asks_for_no_others_until_it
     assert_eq!(all[..2], [Action::Finish(Key(1), How::Said), Action::Withdraw(Ask::Ahead)]);
     assert_eq!(all.len(), 1 + MOST_AHEAD);
     // Half of them were granted at that moment.
+    let half = MOST_AHEAD / 2;
     let all = world.step(Event::Arrived { key: Key(0), begun: false });
     assert_eq!(all, [Action::Begin(Key(0)), Action::HandOver(Key(0))]);
-    for key in 1..8 {
-        assert_eq!(world.step(Event::Arrived { key: Key(key), begun: false }), []);
+    for key in 1..half {
+        assert_eq!(world.step(Event::Arrived { key: Key(key as u32), begun: false }), []);
     }
-    for _ in 0..7 {
+    for _ in 1..half {
         assert_eq!(world.step(Event::Withdrawn(Ask::Ahead)), []);
     }
     let all = world.step(Event::Withdrawn(Ask::Ahead));
-    assert_eq!(all, vec![Action::Ask(Ask::Ahead); MOST_AHEAD - 7]);
+    assert_eq!(all, vec![Action::Ask(Ask::Ahead); MOST_AHEAD - (half - 1)]);
     // None came.
     let mut world = working(Mode::Persistent);
     answer(&mut world, 0);
