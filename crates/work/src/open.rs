@@ -129,10 +129,20 @@ fn number(conn: &Connection, pragma: &str) -> rusqlite::Result<u32> {
     conn.pragma_query_value(None, pragma, |row| row.get(0))
 }
 
+/// Refuses what is no plain file: whoever opens a pipe may wait for ever.
+fn check_plain(paths: &[&Path]) -> Result<(), Trouble> {
+    let is_other = |path: &&&Path| fs::metadata(path).is_ok_and(|found| !found.is_file());
+    match paths.iter().find(is_other) {
+        Some(path) => Err(Trouble::NotOurs { path: path.to_path_buf() }),
+        None => Ok(()),
+    }
+}
+
 /// Refuses what is left of a store that was used, where `SQLite` takes it for a new one: its log would
 /// be written over, and nobody told.
 fn check_cut(place: &Place) -> Result<(), Trouble> {
     let path = place.database();
+    check_plain(&[&path, &place.log()])?;
     // Where nothing can be known, whoever opens the file says why.
     let len = |path: &Path| fs::metadata(path).map(|found| found.len()).ok();
     // Where it is begun, what is in the file is there before the log, and both before a taker is.

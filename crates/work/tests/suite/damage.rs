@@ -132,6 +132,23 @@ fn a_foreign_a_newer_and_a_cut_file_are_refused_by_name_and_left_as_they_are() {
 }
 
 #[test]
+fn what_is_no_file_is_refused_by_name_and_nobody_waits_for_it() {
+    for (name, make) in [("work.db", "mkfifo"), ("work.db", "mkdir"), ("work.db-wal", "mkfifo")] {
+        let (scratch, clock) = filled();
+        let at = place(&scratch);
+        let path = at.folder().join(name);
+        fs::rename(&path, scratch.join("away")).unwrap_or_default();
+        assert!(std::process::Command::new(make).arg(&path).status().unwrap().success());
+        for said in [
+            try_open(&at, &clock).expect_err("refused").to_string(),
+            Reader::open(&at).expect_err("refused").to_string(),
+        ] {
+            assert!(said.contains("not a store of skynet") && said.contains(name), "{said}");
+        }
+    }
+}
+
+#[test]
 fn an_empty_file_is_a_store_that_nobody_has_made_yet() {
     let scratch = Scratch::new();
     let at = place(&scratch);
