@@ -148,6 +148,24 @@ fn told_to_end_it_says_how_long_that_takes_and_told_again_it_does_not_wait() {
     nothing_stays(&scratch);
 }
 
+#[test]
+fn a_terminal_that_is_closed_ends_it_like_ctrl_c() {
+    let scratch = folder("#!/bin/sh\necho $$ >pid\nexec sleep 1000\n");
+    for more in [&[][..], &["--watch"]] {
+        let _ = fs::remove_file(scratch.join("pid"));
+        let mut command = local(scratch.path());
+        command.args(more).args(["-i", "{\"fields\":{}}", "./work"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = || fs::read_to_string(scratch.join("pid")).unwrap_or_default();
+        testkit::until(SOON, || pid().ends_with('\n'));
+        linux::signal::kill(child.id().cast_signed(), 1).unwrap();
+        let ended = child.wait().unwrap();
+        assert!(ended.code().is_some(), "{more:?}: {ended}");
+        assert!(!Path::new("/proc").join(pid().trim()).exists());
+        nothing_stays(&scratch);
+    }
+}
+
 /// Returns the other child of whoever started a participant.
 fn worker_of(participant: &str) -> i32 {
     let status = fs::read_to_string(format!("/proc/{participant}/status")).unwrap();

@@ -36,7 +36,7 @@ impl Changes {
     pub(super) fn new(directory: &Path, files: Vec<PathBuf>) -> Result<Self> {
         Ok(Self {
             watcher: Watcher::new()?,
-            signals: Set::of(&[numbers::SIGINT, numbers::SIGTERM]).descriptor()?,
+            signals: Set::of(&[numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP]).descriptor()?,
             directory: directory.to_owned(),
             files,
             folders: HashSet::new(),

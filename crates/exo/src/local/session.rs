@@ -141,7 +141,7 @@ impl Session {
     /// What could not be done.
     pub(super) fn begin(settings: &Settings, input: &Input) -> Result<Self, Early> {
         // From here on they are read: whoever is told to end tidies up first.
-        let set = Set::of(&[numbers::SIGINT, numbers::SIGTERM]);
+        let set = Set::of(&[numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP]);
         set.block_only();
         let signals = set.descriptor()?;
         // So does whoever is not read any more.
