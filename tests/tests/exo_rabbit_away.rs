@@ -7,6 +7,7 @@ mod host;
 mod remote;
 
 use host::{Exo, item};
+use machine::work::Fault;
 use remote::{Remote, trouble};
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -146,4 +147,41 @@ fn a_right_to_read_the_queue_that_is_missing_is_said_and_waited_for() {
     remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
     is_answered_once_and_done_once(&remote);
     drop(exo);
+}
+
+#[test]
+fn without_rights_for_the_control_exchange_items_are_done_and_cancels_come_by_the_queue() {
+    const QUEUES: &str = "^(p|ruote_workitems)$";
+    const ALL: &str = "^(p|ruote_workitems|skynet-control|amq.gen.*)$";
+    let _turn = turn();
+    // Nothing of it; all but the reading, and all but the binding, of the queue by which it comes.
+    for rights in [
+        [QUEUES, "^amq.default$", QUEUES],
+        [ALL, ".*", "^(p|ruote_workitems|skynet-control)$"],
+        [ALL, "^amq.default$", ALL],
+    ] {
+        let remote = Remote::new("cancel-grace: 10s\n");
+        remote.client().declare("p").unwrap();
+        Rabbit::shared().permit_each(&remote.server.vhost, rights);
+        let exo = remote.site.exo();
+        remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+        assert_eq!(remote.answers(1)["w1"].len(), 1, "{rights:?}");
+        remote.site.until(|| remote.site.log().contains("heard of by the queue alone"));
+        assert!(remote.site.log().contains("ACCESS_REFUSED"), "{}", remote.site.log());
+        // Of what nobody here has: it is passed on, which is refused, and costs nothing else.
+        for wfid in ["elsewhere", "elsewhere-too"] {
+            let cancel = format!(r#"{{"cancel":true,"fei":{{"wfid":"{wfid}"}}}}"#);
+            remote.client().publish("p", cancel.as_bytes()).unwrap();
+        }
+        remote.client().publish("p", item("w2", r#"{"do":"wait"}"#).as_bytes()).unwrap();
+        remote.begun();
+        let cancel = br#"{"cancel":true,"fei":{"wfid":"w2"}}"#;
+        remote.client().publish("p", cancel).unwrap();
+        let (job, _) = remote.site.stopped("w2");
+        assert_eq!(job.subject.fault, Fault::CANCELLED, "{rights:?}");
+        remote.client().publish("p", item("w3", "{}").as_bytes()).unwrap();
+        assert_eq!(remote.answers(1)["w3"].len(), 1, "{rights:?}");
+        assert!(!remote.site.log().contains("not connected"), "{}", remote.site.log());
+        drop(exo);
+    }
 }

@@ -90,9 +90,17 @@ impl Rabbit {
     /// # Panics
     /// Where there is no such virtual host.
     pub fn permit(&self, vhost: &str, read: &str) {
+        self.permit_each(vhost, [".*", ".*", read]);
+    }
+
+    /// Lets [`USER`] configure, write and read, in a virtual host, only what has such names.
+    ///
+    /// # Panics
+    /// Where there is no such virtual host.
+    pub fn permit_each(&self, vhost: &str, [configure, write, read]: [&str; 3]) {
         self.ask(&format!(
             "rabbit_auth_backend_internal:set_permissions(<<\"{USER}\">>, <<\"{vhost}\">>, \
-             <<\".*\">>, <<\".*\">>, <<\"{read}\">>, <<\"t\">>)."
+             <<\"{configure}\">>, <<\"{write}\">>, <<\"{read}\">>, <<\"t\">>)."
         ));
     }
 

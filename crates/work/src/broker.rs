@@ -294,6 +294,11 @@ pub enum Event {
         /// How many of its bytes are kept.
         bytes: usize,
     },
+    /// Nobody can tell us of a cancel but by the queue, behind what waits there. Told once.
+    Unheard {
+        /// What the broker refused.
+        why: String,
+    },
     /// There are so many dead items of one owner that never were a job that the oldest went. Told
     /// once.
     Crowded,

@@ -43,6 +43,10 @@ const fn flavour(why: Fault) -> Flavour {
     }
 }
 
+fn unheard(why: &str) {
+    warn!("a cancel is heard of by the queue alone, where it may stand behind other items: {why}");
+}
+
 fn rejected(dead: i64, reason: &str, bytes: usize) {
     warn!("a message was refused: {reason}; it is dead item {dead}, with {bytes} bytes");
 }
@@ -97,6 +101,7 @@ impl Worker {
                     warn!("dropped, and no item: {count}; kept as dead items, with the reason");
                 }
                 Heard::Rejected { dead, reason, bytes } => rejected(dead.0, &reason, bytes),
+                Heard::Unheard { why } => unheard(&why),
                 Heard::Crowded => warn!(
                     "more than 1000 dead items of one owner that never were a job: the oldest are \
                      removed from now on; skynet dead list shows them"

@@ -277,15 +277,17 @@ pub(super) async fn listen(
     let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let queue = answered(channel.queue_declare("".into(), own, none())).await?;
     let name = queue.name().clone();
-    let options = QueueBindOptions::default();
-    answered(channel.queue_bind(name.clone(), exchange.into(), "".into(), options, none())).await?;
+    // Before the binding: what may not be read must not pile up.
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
-    let consumer = answered(channel.basic_consume(name, "".into(), options, none())).await?;
+    let consumer =
+        answered(channel.basic_consume(name.clone(), "".into(), options, none())).await?;
     consumer.set_delegate(move |delivery: lapin::message::DeliveryResult| {
         if let Ok(Some(delivery)) = delivery {
             take(delivery.routing_key.as_str(), delivery.data);
         }
         std::future::ready(())
     });
+    let options = QueueBindOptions::default();
+    answered(channel.queue_bind(name, exchange.into(), "".into(), options, none())).await?;
     Ok((channel, consumer))
 }

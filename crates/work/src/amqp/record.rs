@@ -334,7 +334,7 @@ impl Thread {
         if let Some((queue, item)) = self.store.item(job)?
             && queue == self.settings.queue.name
         {
-            self.publish("", queue, item, Marks::default(), For::Nobody);
+            self.publish(queue, item, Marks::default(), For::Nobody);
         }
         Ok(())
     }

@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 pub(super) const LOOK: Duration = Duration::from_secs(10);
 /// How long a confirm may take.
 const CONFIRM: Duration = Duration::from_secs(30);
+/// The broker's word where its user lacks a right (AMQP 0-9-1, reply code 403).
+const REFUSED: &str = "ACCESS_REFUSED";
 
 /// Number of a connection; what is told of an earlier one is not heeded.
 pub(super) type Life = u64;
@@ -90,8 +92,23 @@ pub(super) fn begin<T>(what: impl Future<Output = lapin::Result<T>>) {
 
 /// What has to live as long as its connection.
 pub(super) struct Kept {
-    _control: (Channel, Consumer),
+    _control: Option<(Channel, Consumer)>,
+    /// By which cancels are passed on; closed by the broker where they may not be.
+    passing: Channel,
     pub(super) air: Option<Air>,
+}
+
+impl Kept {
+    /// Passes a cancel on that was found in a queue, to whoever has its item. Nobody knows whether it
+    /// arrives.
+    pub(super) fn pass_on(&self, body: Vec<u8>) {
+        let channel = self.passing.clone();
+        tokio::spawn(async move {
+            let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
+            let to = (CONTROL_EXCHANGE.into(), FORWARDED.into());
+            let _ = channel.basic_publish(to.0, to.1, options, &body, none).await;
+        });
+    }
 }
 
 /// What a connection is used by.
@@ -112,11 +129,7 @@ pub(super) async fn prepare(
     let Settings { queue, reply_queue, .. } = settings;
     declare(&link.channel().await?, queue).await?;
     ensure(&link, reply_queue).await?;
-    let for_control = teller.clone();
-    let heard = move |key: &str, body| {
-        for_control.tell(Input::Control { body, is_forwarded: key == FORWARDED });
-    };
-    let control = listen(&link, CONTROL_EXCHANGE, heard).await?;
+    let (control, passing) = (hear_cancels(&link, teller).await?, link.channel().await?);
     let reader = link.channel().await?;
     let press = Press::new(link.publisher().await?);
     let watched = link.channel().await?;
@@ -128,8 +141,25 @@ pub(super) async fn prepare(
         Some(names) => Some(air::serve(&link, names, teller).await?),
         None => None,
     };
-    let kept = Kept { _control: control, air };
+    let kept = Kept { _control: control, passing, air };
     Ok(Parts { link, kept, reader, press, look_now })
+}
+
+/// Listens to the control exchange. Where that is not allowed items are worked on all the same, and
+/// cancels come by the queue.
+async fn hear_cancels(link: &Link, teller: &Teller) -> Result<Option<(Channel, Consumer)>, String> {
+    let to = teller.clone();
+    let heard = move |key: &str, body| {
+        to.tell(Input::Control { body, is_forwarded: key == FORWARDED });
+    };
+    match listen(link, CONTROL_EXCHANGE, heard).await {
+        Ok(control) => Ok(Some(control)),
+        Err(why) if why.contains(REFUSED) => {
+            teller.tell(Input::Unheard { life: teller.life, why });
+            Ok(None)
+        }
+        Err(why) => Err(why),
+    }
 }
 
 /// Looks at the queue again and again, and when it is told to. That the broker answers at all is our
@@ -193,8 +223,7 @@ pub(super) fn consume(channel: &Channel, queue: &str, line: u64, room: usize, te
 pub(super) struct Publication {
     /// Names it in what is told of it.
     pub(super) token: u64,
-    pub(super) exchange: &'static str,
-    pub(super) key: String,
+    pub(super) queue: String,
     pub(super) body: Arc<Vec<u8>>,
     pub(super) marks: Marks,
 }
@@ -260,9 +289,8 @@ impl Press {
 }
 
 async fn publish(channel: Channel, what: Publication) -> Published {
-    let Publication { exchange, key, body, marks: Marks { id, attempt }, .. } = what;
-    let mandatory = exchange.is_empty();
-    let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+    let Publication { queue, body, marks: Marks { id, attempt }, .. } = what;
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let mut properties =
         BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
     if let Some(id) = id {
@@ -273,8 +301,7 @@ async fn publish(channel: Channel, what: Publication) -> Published {
         headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
         properties = properties.with_headers(headers);
     }
-    let sent =
-        channel.basic_publish(exchange.into(), key.as_str().into(), options, &body, properties);
+    let sent = channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties);
     match sent.await {
         Ok(confirm) => became::<_, ()>(&Ok(confirm.await)),
         Err(_) => Published::Unsure,

@@ -75,6 +75,11 @@ pub(super) enum Input {
         life: Life,
         why: String,
     },
+    /// Nobody tells us of cancels: the broker does not allow it.
+    Unheard {
+        life: Life,
+        why: String,
+    },
     /// There is something to look at: messages, or confirms.
     Nudged,
     Consumes {
@@ -144,8 +149,7 @@ impl Marks {
 
 /// Something that is published until it is safe.
 pub(super) struct Outgoing {
-    pub(super) exchange: &'static str,
-    pub(super) key: String,
+    pub(super) queue: String,
     pub(super) body: Arc<Vec<u8>>,
     pub(super) marks: Marks,
     pub(super) why: For,
@@ -199,6 +203,8 @@ pub(super) struct Thread {
     pub(super) lasting: bool,
     /// Told of trouble with the store, and with the broker.
     pub(super) troubled: [bool; 2],
+    /// Told that nobody tells us of cancels.
+    pub(super) is_unheard: bool,
     /// Told that dead items went for others.
     pub(super) is_crowded: bool,
     pub(super) closing: Option<Mono>,
@@ -273,6 +279,7 @@ impl Thread {
             again_at: None,
             lasting: false,
             troubled: [false; 2],
+            is_unheard: false,
             is_crowded: false,
             closing: None,
         }
@@ -364,6 +371,7 @@ impl Thread {
             Input::Connected { life: of, parts } if of == life => self.use_link(*parts),
             Input::Unreachable { life: of, why } if of == life => self.not_connected(&why),
             Input::Lost { life: of, why } if of == life => self.lost(&why),
+            Input::Unheard { life: of, why } if of == life => self.unheard(why),
             Input::Nudged => self.look(),
             Input::Consumes { life: of, line, stream } if of == life => {
                 self.lines.consumes(line, stream);
@@ -412,7 +420,7 @@ impl Thread {
                     return self.news.push(Event::Sent { ticket, job: Err(refused) });
                 }
                 let marks = Marks::of(&job.wfid, &job.identity);
-                self.publish("", job.queue, job.item, marks, For::Sent(ticket));
+                self.publish(job.queue, job.item, marks, For::Sent(ticket));
             }
         }
     }

@@ -8,7 +8,7 @@ use super::thread::{
 };
 use crate::broker::Event;
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, Steer, Subject};
-use crate::wire::{self, CONTROL_EXCHANGE, Cancel, FORWARDED, Incoming};
+use crate::wire::{self, Cancel, Incoming};
 use machine::work::Fault;
 use std::future::pending;
 use std::sync::Arc;
@@ -68,6 +68,13 @@ impl Thread {
         self.trouble(Part::Broker, what);
     }
 
+    /// Says once that no cancel reaches us but by the queue.
+    pub(super) fn unheard(&mut self, why: String) {
+        if !std::mem::replace(&mut self.is_unheard, true) {
+            self.news.push(Event::Unheard { why });
+        }
+    }
+
     /// The connection is of no use any more. What is in hand stays there; its messages come again.
     pub(super) fn lost(&mut self, why: &str) {
         let Some(connected) = self.connected.take() else {
@@ -76,8 +83,6 @@ impl Thread {
         let is_good = connected.since.after(GOOD) <= self.store.now().mono;
         self.vain = if is_good { 1 } else { self.vain.saturating_add(1) };
         drop(connected);
-        // Sent on later they would be for what is handed out anew meanwhile.
-        self.outgoing.retain(|_, out| out.exchange != CONTROL_EXCHANGE);
         self.lines.begin(None, self.store.now().mono);
         self.not_connected(why);
         self.connect();
@@ -184,10 +189,11 @@ impl Thread {
             }
             Ok(Incoming::Cancel(cancel)) => {
                 self.cancel_before(number, &cancel);
-                if !self.cancel(&cancel, Duration::ZERO) {
-                    // Whoever has it may be elsewhere.
-                    let (key, marks) = (FORWARDED.to_owned(), Marks::default());
-                    self.publish(CONTROL_EXCHANGE, key, body, marks, For::Nobody);
+                // Whoever has it may be elsewhere.
+                if !self.cancel(&cancel, Duration::ZERO)
+                    && let Some(connected) = &self.connected
+                {
+                    connected.kept.pass_on(body);
                 }
                 let most = self.most();
                 self.lines.acknowledge(number, most);
@@ -255,20 +261,13 @@ impl Thread {
         let name = crate::item::identity(&answer, usize::MAX).ok().flatten();
         let marks = name.map(|name| Marks::of(&name.wfid, &name.rest)).unwrap_or_default();
         let marks = Marks { attempt: Some(attempt), ..marks };
-        self.publish("", queue, answer, marks, For::Answer(job, settled));
+        self.publish(queue, answer, marks, For::Answer(job, settled));
     }
 
-    pub(super) fn publish(
-        &mut self,
-        exchange: &'static str,
-        key: String,
-        body: Vec<u8>,
-        marks: Marks,
-        why: For,
-    ) {
+    pub(super) fn publish(&mut self, queue: String, body: Vec<u8>, marks: Marks, why: For) {
         self.tokens += 1;
         let body = Arc::new(body);
-        self.outgoing.insert(self.tokens, Outgoing { exchange, key, body, marks, why });
+        self.outgoing.insert(self.tokens, Outgoing { queue, body, marks, why });
         self.push(self.tokens);
     }
 
@@ -277,8 +276,7 @@ impl Thread {
         if let (Some(connected), Some(out)) = (&mut self.connected, self.outgoing.get(&token)) {
             connected.press.publish(Publication {
                 token,
-                exchange: out.exchange,
-                key: out.key.clone(),
+                queue: out.queue.clone(),
                 body: Arc::clone(&out.body),
                 marks: out.marks.clone(),
             });
@@ -314,7 +312,7 @@ impl Thread {
         let Some(out) = self.outgoing.remove(&token) else { return };
         match (&out.why, became) {
             (For::Answer(..), Published::Nowhere | Published::Unsure) => {
-                let why = format!("the queue {} was deleted", out.key);
+                let why = format!("the queue {} was deleted", out.queue);
                 self.outgoing.insert(token, out);
                 // The next connection begins by making it anew.
                 self.lost(&why);
