@@ -1,7 +1,7 @@
 //! A network that fails in mid-item, and a taker that dies each time, with a real RabbitMQ.
 
 use crate::conformance::{Rig, done, settled};
-use crate::rabbit::{REPLIES, Remote, delivered, well};
+use crate::rabbit::{GOOD, REPLIES, Remote, delivered, well};
 use crate::support::item;
 use machine::work::Limit;
 use std::collections::BTreeSet;
@@ -11,9 +11,6 @@ use testkit::rabbit::Rabbit;
 use testkit::until;
 use work::amqp::{self, Queue, Settings};
 use work::{Ask, Broker, Delivery, Ended, Policy};
-
-/// A connection that lasted so long is tried again at once.
-const GOOD: Duration = Duration::from_secs(10);
 
 /// Has an item worked on until it is in hand.
 #[track_caller]
