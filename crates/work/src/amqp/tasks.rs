@@ -103,11 +103,15 @@ impl Kept {
     /// arrives.
     pub(super) fn pass_on(&self, body: Vec<u8>) {
         let channel = self.passing.clone();
-        tokio::spawn(async move {
+        let mut passed = Box::pin(async move {
             let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
             let to = (CONTROL_EXCHANGE.into(), FORWARDED.into());
             let _ = channel.basic_publish(to.0, to.1, options, &body, none).await;
         });
+        // At once: its acknowledgement must not be sent before it.
+        if passed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            tokio::spawn(passed);
+        }
     }
 }
 
