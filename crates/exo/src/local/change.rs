@@ -1,6 +1,7 @@
 //! Files of a directory that change.
 
 use super::session::SCRATCH;
+use super::told_to_end;
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use sys::linux::errno::Result;
 use sys::linux::fd::{self, PollFd};
-use sys::linux::signal::{self, Set, numbers};
+use sys::linux::signal;
 use sys::linux::watch::{APPEARED, CHANGED, VANISHED, Watcher};
 
 /// Whoever saves a file does so in several steps: all of them are one change.
@@ -36,7 +37,7 @@ impl Changes {
     pub(super) fn new(directory: &Path, files: Vec<PathBuf>) -> Result<Self> {
         Ok(Self {
             watcher: Watcher::new()?,
-            signals: Set::of(&[numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP]).descriptor()?,
+            signals: told_to_end().descriptor()?,
             directory: directory.to_owned(),
             files,
             folders: HashSet::new(),

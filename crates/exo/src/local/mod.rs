@@ -17,10 +17,16 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::linux::process;
+use sys::linux::signal::{Set, numbers};
 use sys::program::{TROUBLE, USAGE};
 
 /// Some items failed.
 pub const FAILED: i32 = 1;
+
+/// Returns the signals that end it, the end of its terminal among them.
+fn told_to_end() -> Set {
+    Set::of(&[numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP])
+}
 
 /// Gives a participant items, prints its log (on standard error) and its answers (on standard
 /// output, one a line).

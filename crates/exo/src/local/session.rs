@@ -2,7 +2,7 @@
 
 use super::change::Changes;
 use super::input::Input;
-use super::{FAILED, say};
+use super::{FAILED, say, told_to_end};
 use crate::control::Request;
 use crate::settings::{Life, Mode, Settings, Times};
 use crate::worker::Clocks;
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::process::{self, Fork};
-use sys::linux::signal::{self, Set, numbers};
+use sys::linux::signal::{self, numbers};
 use sys::terminal;
 use work::embedded::{self, Keep};
 use work::units::Span;
@@ -141,7 +141,7 @@ impl Session {
     /// What could not be done.
     pub(super) fn begin(settings: &Settings, input: &Input) -> Result<Self, Early> {
         // From here on they are read: whoever is told to end tidies up first.
-        let set = Set::of(&[numbers::SIGINT, numbers::SIGTERM, numbers::SIGHUP]);
+        let set = told_to_end();
         set.block_only();
         let signals = set.descriptor()?;
         // So does whoever is not read any more.
