@@ -5,6 +5,7 @@ use participant::protocol::ToParticipant;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use testkit::Scratch;
@@ -204,23 +205,32 @@ fn words_of_texts_are_indexed() {
     assert_eq!(fs::read_to_string(index).unwrap(), expected);
 }
 
+/// Writes a tarball with a project in it, whose program is this code.
+fn project(tarball: &Path, code: &str) {
+    let makefile = "all: hello\ninstall:\n\tmkdir -p $(DESTDIR)/bin\n\tcp hello $(DESTDIR)/bin\n";
+    let scratch = Scratch::new();
+    let source = scratch.join("hello");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("Makefile"), makefile).unwrap();
+    fs::write(source.join("hello.c"), code).unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["-czf", text(tarball), "-C", text(scratch.path()), "hello"]);
+    assert!(tar.status().unwrap().success());
+}
+
+fn build_c(tarball: &Path, into: &Path) -> Ended {
+    let program = Program { command: vec![example("build-c/build")], environment: Vec::new() };
+    let item = fields(&json!({"tarball": tarball, "into": into}));
+    OneItem::start(&program, item.to_string().as_bytes(), &[]).end()
+}
+
 #[test]
 fn a_project_is_built_and_its_log_kept() {
     let scratch = Scratch::new();
-    let program = Program { command: vec![example("build-c/build")], environment: Vec::new() };
-    let makefile = "all: hello\ninstall:\n\tmkdir -p $(DESTDIR)/bin\n\tcp hello $(DESTDIR)/bin\n";
     let build = |name: &str, code: &str| -> Ended {
-        let source = scratch.join(name);
-        fs::create_dir_all(&source).unwrap();
-        fs::write(source.join("Makefile"), makefile).unwrap();
-        fs::write(source.join("hello.c"), code).unwrap();
         let tarball = scratch.join(&format!("{name}.tar.gz"));
-        let mut tar = Command::new("tar");
-        tar.args(["-czf", text(&tarball), "-C", text(scratch.path()), name]);
-        assert!(tar.status().unwrap().success());
-        fs::remove_dir_all(source).unwrap();
-        let item = fields(&json!({"tarball": tarball, "into": scratch.path()}));
-        OneItem::start(&program, item.to_string().as_bytes(), &[]).end()
+        project(&tarball, code);
+        build_c(&tarball, scratch.path())
     };
     let good = "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }\n";
     for _ in 0..2 {
@@ -239,8 +249,47 @@ fn a_project_is_built_and_its_log_kept() {
     let left: Vec<_> =
         fs::read_dir(scratch.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
-    let item = fields(&json!({"tarball": scratch.join("no.tar.gz"), "into": scratch.path()}));
-    assert_eq!(OneItem::start(&program, item.to_string().as_bytes(), &[]).end().code, Some(1));
+    assert_eq!(build_c(&scratch.join("no.tar.gz"), scratch.path()).code, Some(1));
+}
+
+#[test]
+fn a_build_deletes_nothing_but_what_an_earlier_one_made() {
+    let code = "int main(void) { return 0; }\n";
+    for (name, made) in [
+        ("hello-1.0.tgz", "hello-1.0"),
+        ("hello-1.0.tar", "hello-1.0"),
+        ("hello.tar.1.tar.gz", "hello.tar.1"),
+        ("hello", "hello.made"),
+    ] {
+        let scratch = Scratch::new();
+        let tarball = scratch.join(name);
+        project(&tarball, code);
+        let before = fs::read(&tarball).unwrap();
+        for _ in 0..2 {
+            let ended = build_c(&tarball, scratch.path());
+            assert_eq!(ended.code, Some(0), "{name}: {}", ended.log);
+            let answer: Value = serde_json::from_str(&ended.answer).unwrap();
+            assert_eq!(answer["fields"]["made"], json!(scratch.join(made)));
+        }
+        assert_eq!(fs::read(&tarball).unwrap(), before, "{name}");
+    }
+
+    // What would be deleted is the folder itself, the one above it, the tarball, or a file.
+    let scratch = Scratch::new();
+    let within = scratch.join("within");
+    fs::create_dir(&within).unwrap();
+    symlink("within/real", scratch.join("within.tgz")).unwrap();
+    fs::write(scratch.join("file"), "kept").unwrap();
+    for name in [".tar.gz", ".tgz", "..tar.gz", "...tar.gz", "within/within.tgz", "file.tgz"] {
+        project(&scratch.join(name), code);
+        let ended = build_c(&scratch.join(name), scratch.path());
+        assert_eq!((ended.code, &*ended.answer), (Some(10), ""), "{name}: {}", ended.log);
+        assert!(scratch.join(name).is_file(), "{name}");
+    }
+    project(&within.join("real"), code);
+    assert_eq!(build_c(&scratch.join("within.tgz"), scratch.path()).code, Some(10));
+    assert!(within.join("real").is_file());
+    assert_eq!(fs::read_to_string(scratch.join("file")).unwrap(), "kept");
 }
 
 #[test]
