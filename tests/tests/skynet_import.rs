@@ -166,12 +166,21 @@ fn what_is_said_of_the_older_broker_is_what_holds_for_the_instance() {
             ":15: amqp_host: not carried over: items come from mq.example, as broker in skynet.yaml says",
             ":16: amqp_user: not carried over: what counts is broker in skynet.yaml",
             ":17: amqp_pwd: not carried over: it belongs into the file that broker.password-file",
+            "doubler.conf:1: errors are answered as Ruote::Amqp::RemoteError, which BOSS 0.12 does not know",
         ] {
             assert!(said.contains(note), "{note}\n{said}");
         }
         assert!(!said.contains("hush") && !said.contains("no broker"), "{said}");
         let text = fs::read_to_string(site.dir("doubler").join("exo.yaml")).unwrap();
         assert!(text.lines().any(|line| line == "queue: \"numbers of x/y\""), "{text}");
+
+        // Whoever has said which class it is hears nothing of it.
+        let said = "participants: {error-class: \"BOSS::RemoteError\"}\n";
+        fs::write(config.join("skynet.yaml"), format!("{broker}{said}")).unwrap();
+        let exo = [("config.exo", CONFIG_EXO), ("first.py", HANDLER)];
+        let first = site.on_desk("first", &exo);
+        let said = site.well(&["import", first.to_str().unwrap()]);
+        assert!(said.contains("first: made from ") && !said.contains("RemoteError"), "{said}");
     });
 }
 

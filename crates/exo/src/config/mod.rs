@@ -180,6 +180,8 @@ pub struct Site {
     pub broker: Broker,
     /// Account that exo's workers run as where root starts them; `None` = the usual one.
     pub worker_user: Option<String>,
+    /// What answers name as the class of an error, unless a participant says something else.
+    pub error_class: String,
     /// Which services are to be enabled, and which are not to be.
     pub services: BTreeMap<String, Wanted>,
     /// Who is told of trouble.
@@ -220,7 +222,9 @@ fn finish_site(read: (Places, Draft, Reading)) -> Result<(Site, Trouble), Troubl
     places.spool = settings.spool;
     places.run = settings.run;
     let (safety, worker_user, broker) = (settings.safety, settings.worker_user, settings.broker);
-    let site = Site { places, safety, broker, worker_user, services, notice, warnings };
+    let error_class = settings.error_class;
+    let site =
+        Site { places, safety, broker, worker_user, error_class, services, notice, warnings };
     Ok((site, trouble))
 }
 

@@ -34,6 +34,7 @@ pub(super) fn directory(
     let copied =
         format!("code: {code_name} was copied, and is run by Python 3; what it imports was not");
     notes.push(Note { line, text: copied });
+    notes.extend(error_class(here));
     let instead = Instead::of(name, here);
     let mut yaml_text = String::new();
     let mut own = Config::new(sections, &instead, &mut notes);
@@ -62,6 +63,19 @@ pub(super) fn directory(
     let readers = if code_text.is_open { Readers::All } else { Readers::Participant };
     files.push(Made::plain(&code_name, code_text.text).read_by(readers));
     Ok(Directory { files, notes })
+}
+
+/// Older hosts had the class of their engine's errors built in. Which engine there is nobody says, and
+/// one that does not know the class drops the answer.
+fn error_class(here: &Here) -> Option<Note> {
+    let is_usual = here.site.error_class == work::item::ERROR_CLASS;
+    let text = format!(
+        "errors are answered as {}, which BOSS 0.12 does not know: its processes hang where a step \
+         fails; for BOSS set participants.error-class in skynet.yaml to \"BOSS::RemoteError\"",
+        here.site.error_class
+    );
+    let is_read = here.site.broker.kind == BrokerKind::RabbitMq;
+    (is_read && is_usual).then_some(Note { line: 1, text })
 }
 
 /// Where what is secret goes instead, as notes say it.
