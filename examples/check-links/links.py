@@ -5,6 +5,7 @@ In: fields.url. Out: fields.links, how many there are; fields.broken, those that
 with url and reason.
 """
 
+import http.client
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,6 +15,17 @@ import skynet
 
 LONGEST_PAGE = 4 << 20
 PATIENCE_SECONDS = 20
+
+# What browsers send of an address as it stands there; of the rest the UTF-8, as %XX.
+AS_IT_IS = "!$%&'()*+,-./:;=?@[\\]^_|~"
+
+
+def quoted(url):
+    """Returns an address as browsers ask for it. A ValueError says that it is none."""
+    parts = urllib.parse.urlsplit(url)
+    host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+    path, query = (urllib.parse.quote(part, safe=AS_IT_IS) for part in (parts.path, parts.query))
+    return urllib.parse.urlunsplit((parts.scheme, host, path, query, ""))
 
 
 class Links(HTMLParser):
@@ -25,7 +37,12 @@ class Links(HTMLParser):
     def handle_starttag(self, tag, attributes):
         for name, value in attributes:
             if name in ("href", "src") and value:
-                url = urllib.parse.urldefrag(urllib.parse.urljoin(self.page, value))[0]
+                try:
+                    url = urllib.parse.urldefrag(urllib.parse.urljoin(self.page, value.strip()))[0]
+                except ValueError:
+                    # Whoever asks for it is told what is wrong.
+                    self.urls[value] = None
+                    continue
                 if url.startswith(("http://", "https://")):
                     self.urls[url] = None
 
@@ -36,7 +53,7 @@ class LinkChecker(skynet.Participant):
         self.open = urllib.request.build_opener().open
 
     def ask(self, url, method):
-        request = urllib.request.Request(url, method=method)
+        request = urllib.request.Request(quoted(url), method=method)
         return self.open(request, timeout=PATIENCE_SECONDS)
 
     def work(self, item):
@@ -52,6 +69,8 @@ class LinkChecker(skynet.Participant):
             # The server's trouble may pass; that there is no such page will not.
             kind = skynet.Retry if error.code >= 500 else skynet.Final
             raise kind(f"{url}: {error.code}")
+        except (ValueError, http.client.InvalidURL) as error:
+            raise skynet.Final(f"{url!r} is no address of a page: {error}")
         links.feed(text)
         item.fields.links = len(links.urls)
         item.fields.broken = broken = []
@@ -71,6 +90,9 @@ class LinkChecker(skynet.Participant):
             return str(error.code)
         except OSError as error:
             return str(getattr(error, "reason", error))
+        except (ValueError, http.client.HTTPException) as error:
+            # No address, or what answers does not speak HTTP.
+            return str(error) or type(error).__name__
         return None
 
 

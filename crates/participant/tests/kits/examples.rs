@@ -4,7 +4,8 @@ use crate::{here, python, pythons};
 use participant::protocol::ToParticipant;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -185,6 +186,56 @@ fn links_of_a_page_are_checked() {
         assert!(out["broken"][1]["reason"].as_str().unwrap().contains("refused"), "{out}");
         let codes: Vec<&Value> = answers[1..].iter().map(|answer| &answer["code"]).collect();
         assert_eq!(codes, [&json!(10), &json!(1), &json!(10)]);
+    }
+}
+
+#[test]
+fn no_link_of_a_page_keeps_the_others_from_being_checked() {
+    let scratch = Scratch::new();
+    // A server that speaks something else.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let odd = format!("http://{}/", other.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in other.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1000]);
+            let _ = stream.write_all(b"220 ready\r\n");
+        }
+    });
+    let page = format!(
+        "<a href='a b.html'>1</a> <a href=' \u{e4}.html?q=\u{e4} b '>2</a> <a href='a%20b.html'>3</a>\
+         <a href='http://[x/'>4</a> <a href='//[y'>5</a> <a href='http://a b/'>6</a> <a href='{odd}'>7</a>\
+         <a href='http://\u{e4}..b/'>8</a> <a href='gone \u{e4}.html'>9</a>"
+    );
+    let page = format!("<meta charset=utf-8>{page}");
+    for name in ["index.html", "a b.html", "\u{e4}.html"] {
+        fs::write(scratch.join(name), &page).unwrap();
+    }
+    let server = Server::start(scratch.path());
+    let item = |url: &str| fields(&json!({ "url": url }));
+    let items = [
+        item(&server.1),
+        item(&format!("{}/\u{e4}.html", server.1)),
+        item("http://[x/"),
+        item("http://a b/"),
+    ];
+    for interpreter in pythons() {
+        let program = python(interpreter, &[&example("check-links/links.py")]);
+        let answers = persistent(&program, &items);
+        for answer in &answers[..2] {
+            let out = &answer["item"]["fields"];
+            let broken = out["broken"].as_array().unwrap_or_else(|| panic!("{answer}"));
+            let is_told = |url: &str| {
+                let reason = &broken.iter().find(|link| link["url"] == url).unwrap()["reason"];
+                reason.as_str().is_some_and(|reason| !reason.is_empty())
+            };
+            let gone = format!("{}/gone \u{e4}.html", server.1);
+            for url in ["http://[x/", "//[y", "http://a b/", &odd, "http://\u{e4}..b/", &gone] {
+                assert!(is_told(url), "{url}: {answer}");
+            }
+            assert_eq!((broken.len(), &out["links"]), (6, &json!(9)), "{answer}");
+        }
+        let codes: Vec<&Value> = answers[2..].iter().map(|answer| &answer["code"]).collect();
+        assert_eq!(codes, [&json!(10), &json!(10)]);
     }
 }
 
