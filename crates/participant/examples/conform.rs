@@ -66,6 +66,11 @@ impl Participant for Conform {
                 wait(&item, context);
                 context.check()?;
             }
+            "stumble" => {
+                context.on_cancel(|_| std::panic::resume_unwind(Box::new("stumbled")));
+                wait(&item, context);
+                context.check()?;
+            }
             "finish_late" => item.set_field("late", &wait(&item, context))?,
             "stage" if context.stage() == Some("pushed") => item.set_field("found", "pushed")?,
             "stage" => {

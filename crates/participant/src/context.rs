@@ -4,6 +4,7 @@ use crate::fault::Fault;
 use crate::item::Item;
 use crate::link::Link;
 use crate::protocol::{Flavour, FromParticipant};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Hook = Box<dyn FnOnce(Flavour) + Send>;
@@ -41,7 +42,8 @@ impl Task {
         };
         // Not under the lock: they may look at the task.
         for hook in hooks {
-            hook(flavour);
+            // Whoever listens goes on whatever a hook of the author's does; the panic is told.
+            let _ = catch_unwind(AssertUnwindSafe(|| hook(flavour)));
         }
     }
 

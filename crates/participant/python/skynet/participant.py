@@ -33,7 +33,8 @@ class Participant:
         """Is told that `item`, in hand, is not wanted any more; `item.cancelled` says why.
 
         In persistent mode it is called in another thread, while `work` runs: it may kill a child
-        or close a connection, so that `work` fails soon. In per-item mode it is called in the main
+        or close a connection, so that `work` fails soon. One thread calls it and `status`, so that
+        each waits for the one before. Where `work` has ended first it is not called. In per-item mode it is called in the main
         thread, which then leaves `work` by the exception Cancelled.
         """
 

@@ -1,7 +1,8 @@
 """Many items: the conversation on the socket at descriptor 3.
 
-The main thread works, another one listens, so that a cancel is heard while work runs. A participant
-that has its main thread free instead gets a thread for each item.
+The main thread works, another one listens, so that a cancel is heard while work runs, and a third
+one calls the author's `cancel` and `status`, once there is something to call. A participant that has
+its main thread free instead gets a thread for each item.
 """
 
 import json
@@ -112,16 +113,51 @@ def _need(message: Dict[str, Any], key: str, kind: type) -> Any:
     return value
 
 
+class Hooks:
+    """The thread in which `cancel` and `status` are called. Not the listener's: they may wait for
+    what only that hears, such as the answer to a forward."""
+
+    def __init__(self) -> None:
+        self._calls: "queue.SimpleQueue[Optional[Callable[[], None]]]" = queue.SimpleQueue()
+        self._thread: Optional[threading.Thread] = None
+
+    def call(self, what: "Callable[[], None]") -> None:
+        """Has something called, behind what was to be called before."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="hooks", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                say(f"warning: unable to start a thread for cancel and status: {error}")
+                return
+            self._thread = thread
+        self._calls.put(what)
+
+    def end(self) -> None:
+        """Waits until all is called."""
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (what := self._calls.get()) is not None:
+            try:
+                what()
+            except BaseException as error:  # To leave by sys.exit or item.check ends no thread, either.
+                log(error)
+
+
 class Listener(threading.Thread):
     """Listens until exo says no more."""
 
-    def __init__(self, link: Link, handler: Participant) -> None:
+    def __init__(self, link: Link, handler: Participant, hooks: Hooks) -> None:
         super().__init__(name="exo", daemon=True)
         self.jobs: "queue.SimpleQueue[Union[Start, Work, Callable[[], None], None]]"
         self.jobs = queue.SimpleQueue()
         self.items: Dict[int, Item] = {}
         self._link = link
         self._handler = handler
+        self._hooks = hooks
         # Threads that work, and whether nothing but their end is waited for.
         self._turn = threading.Lock()
         self._working = 0
@@ -225,10 +261,13 @@ class Listener(threading.Thread):
         if item is None:
             return
         item.cancelled = flavour
-        try:
-            self._handler.cancel(item)
-        except Exception as error:
-            log(error)
+
+        def tell() -> None:
+            # Answered meanwhile, it is not in hand any more.
+            if self.items.get(id) is item:
+                self._handler.cancel(item)
+
+        self._hooks.call(tell)
 
     def _cancel_all(self) -> None:
         for id in list(self.items):
@@ -236,12 +275,14 @@ class Listener(threading.Thread):
 
     def _status(self, id: int) -> None:
         item = self.items.get(id)
-        if item is None:
-            return
+        if item is not None:
+            self._hooks.call(lambda: self._report(id, item))
+
+    def _report(self, id: int, item: Item) -> None:
         said: Any = None
         try:
             said = self._handler.status(item)
-        except Exception as error:
+        except (Exception, Cancelled) as error:
             log(error)
         done, text = item.done, item.text
         if isinstance(said, tuple) and len(said) == 2:
@@ -262,7 +303,8 @@ def run(what: Any) -> int:
         return 111
     link = Link()
     speak_by(link)
-    listener = Listener(link, handler)
+    hooks = Hooks()
+    listener = Listener(link, handler, hooks)
     handler._post = listener.jobs.put
     listener.start()
     try:
@@ -275,6 +317,7 @@ def run(what: Any) -> int:
         except OSError:
             pass
         listener.join()
+        hooks.end()
         link.socket.close()
 
 

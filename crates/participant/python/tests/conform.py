@@ -89,9 +89,27 @@ class Conform(skynet.Participant):
     def do_leave(self, item, fields):
         sys.exit(5)
 
+    def do_stumble(self, item, fields):
+        self.do_wait(item, fields)
+
+    def do_forward_meanwhile(self, item, fields):
+        self.do_wait(item, fields)
+
     def cancel(self, item):
         print(f"{item.wfid}: cancel {item.cancelled}")
-        self.cancelled.set()
+        try:
+            if item.fields.do == "forward_meanwhile":
+                item.forward("cancelled", {"fields": {}})
+        finally:
+            self.cancelled.set()
+        if item.fields.do == "stumble":
+            sys.exit("stumbled")
+
+    def status(self, item):
+        if item.fields.do == "forward_meanwhile":
+            skynet.forward("asked", {"fields": {}})
+        if item.fields.do == "stumble":
+            raise skynet.Cancelled("stumbled")
 
     def stop(self):
         print("stopped")

@@ -83,9 +83,12 @@ fn kits() -> Vec<Program> {
     let rust = built.join("conform").to_str().expect("UTF-8").to_owned();
     assert!(Path::new(&rust).is_file(), "{rust} is missing: cargo test builds it");
     let mut kits = vec![Program { command: vec![rust], environment: Vec::new() }];
-    let file = here().join("python/tests/conform.py");
-    for interpreter in pythons() {
-        kits.push(python(interpreter, &[file.to_str().expect("UTF-8")]));
-    }
+    kits.extend(pythons().iter().map(|interpreter| conform(interpreter)));
     kits
+}
+
+/// The one of them that is in Python.
+fn conform(interpreter: &Path) -> Program {
+    let file = here().join("python/tests/conform.py");
+    python(interpreter, &[file.to_str().expect("UTF-8")])
 }

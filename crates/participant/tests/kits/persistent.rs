@@ -1,6 +1,6 @@
 //! Persistent mode.
 
-use crate::{kits, odd, plain};
+use crate::{conform, kits, odd, plain, pythons};
 use participant::protocol::{Flavour, ToParticipant};
 use serde_json::{Value, json};
 use testkit::exo::{Exo, Program};
@@ -134,6 +134,62 @@ fn a_cancel_is_heard_while_the_work_runs() {
         for flavour in ["cancel", "kill", "timeout"] {
             assert!(log.contains(&format!("w-1: cancel {flavour}\n")), "{log}");
         }
+    }
+}
+
+#[test]
+fn a_hook_that_fails_keeps_nothing_from_being_heard() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        for id in 1..3 {
+            exo.work(id, &plain("stumble"));
+            let progress = exo.hear();
+            exo.say(&ToParticipant::Status { id });
+            assert_eq!(exo.hear(), progress);
+            exo.say(&ToParticipant::Cancel { id, flavour: Flavour::Cancel });
+            assert_eq!(exo.hear(), json!({"type":"cancelled","id":id}));
+        }
+        exo.work(3, r#"{"fields":{"do":"forward","queue":"q","n":1}}"#);
+        exo.hear();
+        exo.say(&ToParticipant::Sent { ticket: 1, job: Some(4711), refused: None });
+        assert_eq!(exo.hear()["item"]["fields"]["job"], json!(4711));
+        end_well(exo);
+    }
+}
+
+/// In Rust a hook has nothing to forward by.
+#[test]
+fn a_further_item_may_be_sent_by_what_is_called_during_the_work() {
+    for interpreter in pythons() {
+        let mut exo = greet(&conform(interpreter));
+        let send = |exo: &mut Exo, queue: &str| {
+            let forward = exo.hear();
+            assert_eq!((&forward["type"], &forward["queue"]), (&json!("forward"), &json!(queue)));
+            let ticket = forward["ticket"].as_u64().expect("a ticket");
+            exo.say(&ToParticipant::Sent { ticket, job: Some(1), refused: None });
+        };
+        for id in 1..3 {
+            exo.work(id, &plain("forward_meanwhile"));
+            let progress = exo.hear();
+            exo.say(&ToParticipant::Status { id });
+            send(&mut exo, "asked");
+            assert_eq!(exo.hear(), progress);
+            exo.say(&ToParticipant::Cancel { id, flavour: Flavour::Cancel });
+            send(&mut exo, "cancelled");
+            assert_eq!(exo.hear(), json!({"type":"cancelled","id":id}));
+        }
+        end_well(exo);
+
+        // Where exo is gone no answer comes.
+        let mut exo = greet(&conform(interpreter));
+        exo.work(1, &plain("forward_meanwhile"));
+        exo.hear();
+        exo.say(&ToParticipant::Cancel { id: 1, flavour: Flavour::Cancel });
+        assert_eq!(exo.hear()["queue"], json!("cancelled"));
+        exo.close();
+        let ended = exo.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        assert!(ended.log.contains("Refused: exo is gone\n"), "{}", ended.log);
     }
 }
 
