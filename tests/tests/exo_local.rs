@@ -62,7 +62,9 @@ fn one_item_is_done_and_its_answer_printed_and_the_log_is_on_standard_error() {
 fn items_of_a_file_are_all_done_and_the_exit_code_tells_whether_they_are() {
     let scratch = folder(UP);
     let items = scratch.join("items");
-    fs::write(&items, "{\"fields\":{\"n\":1}}\n{\"fields\":{\"n\":1,\"x\":1.0}}\n").unwrap();
+    // Some editors put a mark before the first.
+    let text = "\u{feff}{\"fields\":{\"n\":1}}\n{\"fields\":{\"n\":1,\"x\":1.0}}\n";
+    fs::write(&items, text).unwrap();
     let both = ["-i", "items", "./work"];
     let output = run(local(scratch.path()).args(both));
     assert_eq!(output.code, Some(0), "{output:?}");
@@ -362,6 +364,55 @@ fn watched_it_runs_with_the_configuration_and_the_items_as_they_are_by_then() {
     says("{\"fields\":{\"n\":2}} deep");
     linux::signal::kill(child.id().cast_signed(), 2).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn watched_a_participant_that_does_not_come_up_is_told_and_runs_once_it_is_mended() {
+    let whole = format!("{WORDS}{ECHO}");
+    let scratch = folder(&whole);
+    let out = Scratch::new();
+    let (said, work) = (out.join("said"), scratch.join("work"));
+    let mut command = local(scratch.path());
+    command.args(["-w", "-m", "persistent", "-i", "{\"fields\":{}}", "./work"]);
+    command.env("TMPDIR", out.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(File::create(&said).unwrap()).spawn().unwrap();
+    let mut seen = 0;
+    let mut says = |texts: &[&str]| {
+        let fresh = || fs::read_to_string(&said).unwrap_or_default()[seen..].to_owned();
+        let is_said = || {
+            let fresh = fresh();
+            texts.iter().all(|text| fresh.contains(text)) && fresh.ends_with("for a change\n")
+        };
+        let soon = std::time::Duration::from_secs(SOON);
+        assert!(holds_within(soon, is_said), "{texts:?}: {}", fresh());
+        seen += fresh().len();
+    };
+    says(&["exit code 0; waiting for a change"]);
+    // A mistake before it says hello, as in a script that cannot be read.
+    script(&work, "#!/bin/sh\nif\n");
+    says(&["exo: fatal: the participant ends before it has done anything", "exit code 111; "]);
+    script(&work, &whole);
+    says(&["exit code 0; waiting for a change"]);
+    fs::rename(&work, out.join("work")).unwrap();
+    says(&["unable to start the participant: unable to run its program: ", "exit code 111; "]);
+    fs::rename(out.join("work"), &work).unwrap();
+    says(&["exit code 0; waiting for a change"]);
+    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    nothing_stays(&out);
+}
+
+#[test]
+fn watched_it_ends_where_nobody_takes_its_answers() {
+    let scratch = folder(UP);
+    fs::create_dir_all(scratch.join("etc")).unwrap();
+    let mut command = Command::new("sh");
+    let line = r#"exec "$0" local -w -i '{"fields":{"n":1}}' ./work >/dev/full"#;
+    command.args(["-c", line]).arg(program("exo")).current_dir(scratch.path());
+    command.env("SKYNET_CONFIG", scratch.join("etc")).env("TMPDIR", scratch.path());
+    let output = run(&mut command);
+    assert_eq!(output.code, Some(111), "{output:?}");
+    assert!(output.err().contains("exo: fatal: unable to write an answer: "), "{output:?}");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use work::{JobId, NewJob, Place, Reader};
 /// An item that says nothing.
 const EMPTY: &[u8] = b"{\"fields\":{}}";
 
+/// What some editors write before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The items of a run.
 #[derive(Debug)]
 pub(super) struct Input {
@@ -122,6 +125,7 @@ fn named(word: &OsStr, standard: &mut Standard) -> Result<Vec<Vec<u8>>, String> 
 
 /// Splits a file of this name: one item that may go over several lines, or one item a line.
 fn split(bytes: &[u8], name: &str) -> Result<Vec<Vec<u8>>, String> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let mut values =
         serde_json::Deserializer::from_slice(bytes).into_iter::<&serde_json::value::RawValue>();
     let mut items = Vec::new();
@@ -151,6 +155,7 @@ mod tests {
         let two = b"{\"fields\":{\"n\":1.0}}\n{\"fields\":{}}\n\n";
         let items = [b"{\"fields\":{\"n\":1.0}}".to_vec(), b"{\"fields\":{}}".to_vec()];
         assert_eq!(split(two).unwrap(), items);
+        assert_eq!(split(&[b"\xef\xbb\xbf", &two[..]].concat()).unwrap(), items);
         assert!(split(b"").unwrap().is_empty() && split(b" \n").unwrap().is_empty());
     }
 

@@ -61,7 +61,8 @@ pub struct Local {
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
     /// Runs again whenever a file of the directory or one with items changes, with the configuration
-    /// and the items as they are then, until Ctrl-C. A run under way is ended by that.
+    /// and the items as they are then, until Ctrl-C. A run under way is ended by that; a participant
+    /// that cannot be started is said, and waits for the next change.
     #[arg(short, long)]
     watch: bool,
     /// Program and arguments, run without a shell.
@@ -148,7 +149,6 @@ fn watch(args: &Local, dir: &Path, standard: &mut Standard) -> i32 {
         let code = match read(args, dir, standard) {
             Ok((settings, input)) => match once(&settings, &input, Some(&mut changes)) {
                 Ok(code) => code,
-                // Told to end.
                 Err(code) => return code,
             },
             // No change of a file mends that.
@@ -166,7 +166,7 @@ fn watch(args: &Local, dir: &Path, standard: &mut Standard) -> i32 {
 }
 
 /// Runs all items once; `None` where something changed before they were done, `Err` where it was told
-/// to end before, or could not.
+/// to end before, or nobody takes its answers. What else goes wrong may be mended, and is an outcome.
 fn once(
     settings: &Settings,
     input: &Input,
@@ -177,6 +177,10 @@ fn once(
         Err(Early::Changed) => Ok(None),
         Err(Early::Told) => Err(FAILED),
         Err(Early::Failed(why)) => {
+            error!("{why}");
+            Ok(Some(TROUBLE))
+        }
+        Err(Early::Unread(why)) => {
             error!("{why}");
             Err(TROUBLE)
         }

@@ -126,6 +126,8 @@ pub(super) enum Early {
     Changed,
     /// Something went wrong, in words.
     Failed(String),
+    /// The answers cannot be written, in words: nobody needs more of them.
+    Unread(String),
 }
 
 impl<T: std::fmt::Display> From<T> for Early {
@@ -201,7 +203,7 @@ impl Session {
     pub(super) fn finish(mut self, changes: Option<&mut Changes>) -> Result<i32, Early> {
         let outcome = self.wait(changes);
         // Nobody waits for what is in hand then.
-        let at_once = matches!(outcome, Err(Early::Failed(_) | Early::Changed));
+        let at_once = outcome.as_ref().is_err_and(|why| !matches!(why, Early::Told));
         let is_told = self.exo.end(&self.signals, at_once, self.grace);
         match outcome {
             Ok(_) | Err(Early::Changed) if is_told => Err(Early::Told),
@@ -322,7 +324,7 @@ fn print(answer: &[u8]) -> Result<(), Early> {
         }
     }
     terminal::put_line(1, &line)
-        .map_err(|why| Early::Failed(format!("unable to write an answer: {why}")))
+        .map_err(|why| Early::Unread(format!("unable to write an answer: {why}")))
 }
 
 /// Forks an exo whose log goes where our messages go.
