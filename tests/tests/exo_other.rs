@@ -1,10 +1,11 @@
 //! Another exoskeleton in place of exo.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use testkit::scratch::script;
@@ -107,6 +108,42 @@ fn it_has_the_participant_s_user_and_umask_no_rights_and_no_other_descriptor() {
 }
 
 #[test]
+fn it_gets_both_ways_of_telling_that_it_is_ready() {
+    let text = "#!/bin/sh\neval \"cat <&$SKYNET_CONFIG_FD\"\n\
+                echo \" $SKYNET_CONFIG_FD $NOTIFY_SOCKET\"; ls /proc/$$/fd; echo >&READY\n";
+    for (ready, config, open) in [(3, 4, [0, 1, 2, 3, 4]), (6, 3, [0, 1, 2, 3, 6])] {
+        let scratch = service(&text.replace("READY", &ready.to_string()), "");
+        let own = format!("exoskeleton: ./other\nready-fd: {ready}\n");
+        fs::write(scratch.join("sizer/exo.yaml"), own).unwrap();
+        let said = scratch.join("ready");
+        let mut sh = Command::new("sh");
+        let line = format!("exec \"$0\" 3</dev/null 5</dev/null {ready}>\"$1\" 7</dev/null");
+        sh.args(["-c", &line]).args([program("exo"), said.clone()]);
+        sh.current_dir(scratch.join("sizer")).env("SKYNET_CONFIG", scratch.join("etc"));
+        let told = run(sh.env("NOTIFY_SOCKET", "@listens"));
+        let out = told.out();
+        let (json, rest) = out.split_once("} ").unwrap_or_else(|| panic!("{told:?}"));
+        let json: Value = serde_json::from_str(&format!("{json}}}")).unwrap();
+        assert_eq!(json["ready-fd"], ready.to_string());
+        let (line, fds) = rest.split_once('\n').unwrap();
+        assert_eq!(line, format!("{config} @listens"));
+        let mut fds: Vec<u32> = fds.lines().map(|line| line.parse().unwrap()).collect();
+        fds.retain(|fd| *fd < 10);
+        assert_eq!(fds, open, "{told:?}");
+        assert_eq!(fs::read_to_string(said).unwrap(), "\n", "{told:?}");
+    }
+}
+
+#[test]
+fn a_descriptor_for_readiness_that_nobody_left_open_is_told() {
+    let scratch = service("#!/bin/sh\n", "ready-fd: 77\n");
+    let mut command = exo(&scratch);
+    let told = run(command.stdin(Stdio::null()));
+    let line = "exo: fatal: unable to use descriptor 77 for readiness: file descriptor not open\n";
+    assert!(told.code == Some(111) && told.err().ends_with(line), "{told:?}");
+}
+
+#[test]
 fn one_that_is_not_there_or_may_not_be_run_is_told() {
     for (command, why) in [
         ("./nowhere", "unable to run ./nowhere: file does not exist"),
@@ -121,8 +158,13 @@ fn one_that_is_not_there_or_may_not_be_run_is_told() {
     }
 }
 
-fn example() -> (Scratch, Child) {
+/// Starts the example, which tells descriptor 4 and a socket that it is ready.
+fn example() -> (Scratch, Child, UnixDatagram) {
     let scratch = Scratch::new();
+    fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let socket = UnixDatagram::bind(scratch.join("notify")).unwrap();
+    fs::set_permissions(scratch.join("notify"), fs::Permissions::from_mode(0o666)).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
     fs::create_dir(scratch.join("etc")).unwrap();
     fs::write(scratch.join("etc/skynet.yaml"), "worker-user: daemon\n").unwrap();
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/other-exo");
@@ -130,9 +172,13 @@ fn example() -> (Scratch, Child) {
         .args(["-R".as_ref(), example.as_os_str()])
         .arg(scratch.join("shout")));
     assert_eq!(copied.code, Some(0));
+    let mut own = fs::File::options().append(true).open(scratch.join("shout/exo.yaml")).unwrap();
+    std::io::Write::write_all(&mut own, b"ready-fd: 4\n").unwrap();
     let programs = program("exo").parent().unwrap().display().to_string();
     let log = fs::File::create(scratch.join("log")).unwrap();
-    let child = Command::new("./run")
+    let child = Command::new("sh")
+        .args(["-c", "exec ./run 4>../ready"])
+        .env("NOTIFY_SOCKET", scratch.join("notify"))
         .current_dir(scratch.join("shout"))
         .env("PATH", format!("{programs}:/usr/local/bin:/usr/bin:/bin"))
         .env("SKYNET_CONFIG", scratch.join("etc"))
@@ -140,14 +186,18 @@ fn example() -> (Scratch, Child) {
         .stdout(log)
         .spawn()
         .unwrap();
-    (scratch, child)
+    (scratch, child, socket)
 }
 
 #[test]
 fn the_example_works_on_items_and_ends_when_it_is_told() {
-    let (scratch, mut child) = example();
+    let (scratch, mut child, socket) = example();
     let log = || fs::read_to_string(scratch.join("log")).unwrap();
-    until(30, || log().contains("shout works on inbox"));
+    let mut bytes = [0; 64];
+    let len = socket.recv(&mut bytes).unwrap_or_else(|why| panic!("{why}: {}", log()));
+    assert_eq!(&bytes[..len], b"READY=1\n");
+    assert_eq!(fs::read_to_string(scratch.join("ready")).unwrap(), "\n");
+    assert!(log().contains("shout works on inbox"), "{}", log());
     for (name, text) in [("1", "hello"), ("2", ""), ("3", "world")] {
         let new = scratch.join(name);
         fs::write(&new, text).unwrap();

@@ -1,7 +1,7 @@
 //! Another exoskeleton in place of this one: `exoskeleton` in the configuration.
 //!
 //! exo becomes it: same pid, the participant's user, nothing of exo left but the configuration on a
-//! descriptor. exo.yaml(5) says what it must speak.
+//! descriptor, and both ways of telling that it is ready. exo.yaml(5) says what it must speak.
 
 use crate::accounts::{self, Person};
 use crate::config;
@@ -11,13 +11,20 @@ use std::ffi::{CString, c_char};
 use std::os::unix::ffi::OsStrExt;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd};
+use sys::linux::file::flags::EBADF;
 use sys::linux::signal::{self, Set};
 use sys::linux::{chain, file, memfile, process};
+use sys::listener::Listener;
 use sys::privilege::{self, Failure};
 use sys::program::TROUBLE;
 
-/// Number of the descriptor on which the configuration is; what is behind it is closed.
-const CONFIG_FD: i32 = 3;
+/// Returns the number of the descriptor on which the configuration is.
+const fn config_fd(settings: &Settings) -> i32 {
+    match settings.ready_fd {
+        Some(3) => 4,
+        _ => 3,
+    }
+}
 
 /// Becomes the other exoskeleton; returns only where that failed, the exit code in hand.
 #[must_use]
@@ -35,6 +42,11 @@ fn become_it(settings: &Settings, command: &[CString]) -> Result<Infallible, Str
     let Some(program) = command.first() else {
         return Err("unable to run the exoskeleton: it has no name".into());
     };
+    // Before anything is opened that could have this number.
+    if let Some(ready) = settings.ready_fd {
+        let open = if ready > 2 { fd::set_cloexec(ready, false) } else { Err(Errno(EBADF)) };
+        open.map_err(|why| format!("unable to use descriptor {ready} for readiness: {why}"))?;
+    }
     let text = config::effective(settings);
     let config = memfile::sealed(c"exo-config", text.as_bytes())
         .map_err(|why| format!("unable to make a file in memory: {why}"))?;
@@ -46,7 +58,7 @@ fn become_it(settings: &Settings, command: &[CString]) -> Result<Infallible, Str
     file::chdir(&dir)
         .map_err(|why| format!("unable to change to {}: {why}", settings.directory.display()))?;
     file::set_umask(settings.umask);
-    hand_over(config)?;
+    hand_over(config, config_fd(settings), settings.ready_fd)?;
     signal::reset_all();
     Set::of(&[]).block_only();
     let (argv, envp) = (pointers(command), pointers(&environment));
@@ -55,17 +67,21 @@ fn become_it(settings: &Settings, command: &[CString]) -> Result<Infallible, Str
     Err(format!("unable to run {}: {why}", program.to_string_lossy()))
 }
 
-/// Leaves the configuration open at its number, and no other descriptor but 0, 1 and 2.
-fn hand_over(config: Fd) -> Result<(), String> {
+/// Leaves the configuration open at its number, the descriptor for readiness, and no other but 0, 1
+/// and 2.
+fn hand_over(config: Fd, number: i32, ready: Option<i32>) -> Result<(), String> {
     let unable = |why: Errno| format!("unable to hand over the configuration: {why}");
-    if config.raw() == CONFIG_FD {
-        fd::set_cloexec(CONFIG_FD, false).map_err(unable)?;
+    if config.raw() == number {
+        fd::set_cloexec(number, false).map_err(unable)?;
         // It is open until exec, and after.
         let _ = config.into_raw();
     } else {
-        fd::dup_to(config.raw(), CONFIG_FD).map_err(unable)?;
+        fd::dup_to(config.raw(), number).map_err(unable)?;
     }
-    fd::close_between(CONFIG_FD as u32 + 1, u32::MAX);
+    let ready = ready.unwrap_or(number);
+    let (low, high) = (number.min(ready) as u32, number.max(ready) as u32);
+    fd::close_between(low + 1, high.saturating_sub(1));
+    fd::close_between(high + 1, u32::MAX);
     Ok(())
 }
 
@@ -88,17 +104,19 @@ fn words(failure: Failure) -> String {
     }
 }
 
-/// Returns all variables: nothing is inherited.
+/// Returns all variables: nothing is inherited but whom to tell that it is ready.
 fn environment(settings: &Settings, person: Option<&Person>) -> Result<Vec<CString>, String> {
     let mut variables: Vec<(&str, &[u8])> = vec![("PATH", settings.path.as_bytes())];
     if let Some(Person { name, home, .. }) = person {
         variables.extend([("HOME", home.to_bytes()), ("USER", name), ("LOGNAME", name)]);
     }
+    let listener = std::env::var_os(Listener::VARIABLE);
+    variables.extend(listener.iter().map(|value| (Listener::VARIABLE, value.as_bytes())));
     for (name, value) in &settings.environment {
         variables.retain(|(there, _)| there != name);
         variables.push((name, value.as_bytes()));
     }
-    let number = CONFIG_FD.to_string();
+    let number = config_fd(settings).to_string();
     variables.push(("SKYNET_CONFIG_FD", number.as_bytes()));
     let strings = variables.iter().map(|(name, value)| {
         CString::new([name.as_bytes(), b"=", value].concat())
