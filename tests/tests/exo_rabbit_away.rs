@@ -185,3 +185,55 @@ fn without_rights_for_the_control_exchange_items_are_done_and_cancels_come_by_th
         drop(exo);
     }
 }
+
+#[test]
+fn a_control_exchange_that_is_deleted_is_made_again_and_listened_to() {
+    let _turn = turn();
+    let remote = Remote::new("cancel-grace: 10s\n");
+    let (exo, vhost) = (busy(&remote), &remote.server.vhost);
+    Rabbit::shared().delete_exchange(vhost, "skynet-control");
+    // Whoever sends one makes the exchange; that nobody listens there yet is not told.
+    let (mut client, cancel) = (remote.client(), br#"{"cancel":true,"fei":{"wfid":"w1"}}"#);
+    remote.site.until(|| {
+        client.announce("skynet-control", cancel).unwrap();
+        remote.site.job("w1").is_some_and(|job| job.subject.fault == Fault::CANCELLED)
+    });
+    assert!(!remote.site.log().contains("not connected"), "{}", remote.site.log());
+    drop(exo);
+}
+
+#[test]
+fn a_cancel_that_cannot_be_passed_on_comes_again_with_the_next_connection() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let exo = busy(&remote);
+    // Before it is looked for again, every ten seconds.
+    Rabbit::shared().delete_exchange(&remote.server.vhost, "skynet-control");
+    let cancel = br#"{"cancel":true,"fei":{"wfid":"elsewhere"}}"#;
+    remote.client().publish("p", cancel).unwrap();
+    remote.site.until(|| remote.site.log().contains("unable to pass a cancel on: "));
+    // The cancel, passed on by the next connection; the item's message has come again, and is held.
+    remote.site.until(|| remote.messages("p") == Some((0, 1)));
+    remote.go();
+    is_answered_once_and_done_once(&remote);
+    assert_eq!(remote.site.log().matches("pass a cancel on").count(), 1);
+    drop(exo);
+}
+
+#[test]
+fn that_a_cancel_may_not_be_passed_on_is_said_once() {
+    let _turn = turn();
+    let remote = Remote::new("cancel-grace: 10s\n");
+    Rabbit::shared().permit_each(&remote.server.vhost, [".*", "^(amq.default|amq.gen.*)$", ".*"]);
+    let exo = remote.site.exo();
+    for wfid in ["elsewhere", "elsewhere-too"] {
+        let cancel = format!(r#"{{"cancel":true,"fei":{{"wfid":"{wfid}"}}}}"#);
+        remote.client().publish("p", cancel.as_bytes()).unwrap();
+    }
+    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    is_answered_once_and_done_once(&remote);
+    remote.site.until(|| remote.site.log().contains("unable to pass a cancel on"));
+    assert_eq!(remote.site.log().matches("pass a cancel on").count(), 1);
+    assert!(!remote.site.log().contains("not connected"), "{}", remote.site.log());
+    drop(exo);
+}

@@ -172,6 +172,17 @@ impl Rabbit {
         ));
     }
 
+    /// Deletes an exchange, as an operator may: nobody is told.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn delete_exchange(&self, vhost: &str, exchange: &str) {
+        self.call(&format!(
+            "ok = rabbit_exchange:delete(rabbit_misc:r(<<\"{vhost}\">>, exchange, \
+             <<\"{exchange}\">>), false, <<\"t\">>)."
+        ));
+    }
+
     /// Starts it again; what is durable is there.
     ///
     /// # Panics

@@ -299,6 +299,11 @@ pub enum Event {
         /// What the broker refused.
         why: String,
     },
+    /// A cancel that stands in the queue and means what another exo has does not reach it. Told once.
+    NotPassed {
+        /// What the broker refused.
+        why: String,
+    },
     /// There are so many dead items of one owner that never were a job that the oldest went. Told
     /// once.
     Crowded,

@@ -47,6 +47,10 @@ fn unheard(why: &str) {
     warn!("a cancel is heard of by the queue alone, where it may stand behind other items: {why}");
 }
 
+fn not_passed(why: &str) {
+    warn!("unable to pass a cancel on to whoever has its item, here and from now on: {why}");
+}
+
 fn rejected(dead: i64, reason: &str, bytes: usize) {
     warn!("a message was refused: {reason}; it is dead item {dead}, with {bytes} bytes");
 }
@@ -102,6 +106,7 @@ impl Worker {
                 }
                 Heard::Rejected { dead, reason, bytes } => rejected(dead.0, &reason, bytes),
                 Heard::Unheard { why } => unheard(&why),
+                Heard::NotPassed { why } => not_passed(&why),
                 Heard::Crowded => warn!(
                     "more than 1000 dead items of one owner that never were a job: the oldest are \
                      removed from now on; skynet dead list shows them"

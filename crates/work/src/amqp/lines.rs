@@ -245,6 +245,14 @@ impl Lines {
         self.numbers(|of| matches!(of, Of::New(_) | Of::Vain(..)))
     }
 
+    /// Returns what a message is that nobody has yet.
+    pub(super) fn unrecorded_job(&self, number: u64) -> Option<&NewJob> {
+        match &self.messages.get(&number)?.of {
+            Of::New(job) | Of::Vain(job, _) => Some(job),
+            Of::Recording | Of::Job(_) | Of::Parked { .. } => None,
+        }
+    }
+
     /// Returns the names of what nobody has yet and came before a message.
     pub(super) fn unrecorded_before(&self, number: u64) -> Vec<(String, String)> {
         let Some(Message { tag: last, .. }) = self.messages.get(&number) else {

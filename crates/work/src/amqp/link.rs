@@ -13,7 +13,7 @@ use lapin::options::{
 use lapin::tcp::AsyncTcpStream;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
+use lapin::{Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -265,29 +265,50 @@ pub(super) async fn declare_fanout(channel: &Channel, exchange: &str) -> Result<
     answered(asked).await.map_err(|why| format!("unable to declare the exchange {exchange}: {why}"))
 }
 
+/// What comes by a fanout exchange. Ends when it is dropped.
+pub(super) struct Heard {
+    /// By which it comes.
+    pub(super) queue: ShortString,
+    _channel: Channel,
+    _consumer: Consumer,
+}
+
 /// Has everything that is published to a fanout exchange come to `take`.
 pub(super) async fn listen(
     link: &Link,
     exchange: &str,
     take: impl Fn(&str, Vec<u8>) + Send + Sync + 'static,
-) -> Result<(Channel, lapin::Consumer), String> {
+) -> Result<Heard, String> {
     let channel = link.channel().await?;
     declare_fanout(&channel, exchange).await?;
     let none = FieldTable::default;
     let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    let queue = answered(channel.queue_declare("".into(), own, none())).await?;
-    let name = queue.name().clone();
+    let queue = answered(channel.queue_declare("".into(), own, none())).await?.name().clone();
     // Before the binding: what may not be read must not pile up.
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let consumer =
-        answered(channel.basic_consume(name.clone(), "".into(), options, none())).await?;
+        answered(channel.basic_consume(queue.clone(), "".into(), options, none())).await?;
     consumer.set_delegate(move |delivery: lapin::message::DeliveryResult| {
         if let Ok(Some(delivery)) = delivery {
             take(delivery.routing_key.as_str(), delivery.data);
         }
         std::future::ready(())
     });
-    let options = QueueBindOptions::default();
-    answered(channel.queue_bind(name, exchange.into(), "".into(), options, none())).await?;
-    Ok((channel, consumer))
+    bind(&channel, exchange, &queue).await?;
+    Ok(Heard { queue, _channel: channel, _consumer: consumer })
+}
+
+/// Makes sure that there is a fanout exchange and that a queue has all that is published there.
+pub(super) async fn bind_fanout(
+    channel: &Channel,
+    exchange: &str,
+    queue: &ShortString,
+) -> Result<(), String> {
+    declare_fanout(channel, exchange).await?;
+    bind(channel, exchange, queue).await
+}
+
+async fn bind(channel: &Channel, exchange: &str, queue: &ShortString) -> Result<(), String> {
+    let (options, none) = (QueueBindOptions::default(), FieldTable::default());
+    answered(channel.queue_bind(queue.clone(), exchange.into(), "".into(), options, none)).await
 }

@@ -3,12 +3,13 @@
 
 use super::Settings;
 use super::air::{self, Air};
-use super::link::{Link, answered, declare, ensure, listen, look};
+use super::link::{Heard, Link, answered, bind_fanout, declare, ensure, listen, look};
+use super::passing::Passing;
 use super::thread::{Input, Marks};
 use crate::wire::{ATTEMPT, CONTROL_EXCHANGE, FORWARDED};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Consumer};
+use lapin::{BasicProperties, Channel, Confirmation};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(10);
 /// How long a confirm may take.
 const CONFIRM: Duration = Duration::from_secs(30);
 /// The broker's word where its user lacks a right (AMQP 0-9-1, reply code 403).
-const REFUSED: &str = "ACCESS_REFUSED";
+pub(super) const REFUSED: &str = "ACCESS_REFUSED";
 
 /// Number of a connection; what is told of an earlier one is not heeded.
 pub(super) type Life = u64;
@@ -92,27 +93,9 @@ pub(super) fn begin<T>(what: impl Future<Output = lapin::Result<T>>) {
 
 /// What has to live as long as its connection.
 pub(super) struct Kept {
-    _control: Option<(Channel, Consumer)>,
-    /// By which cancels are passed on; closed by the broker where they may not be.
-    passing: Channel,
+    _control: Option<Heard>,
+    pub(super) passing: Passing,
     pub(super) air: Option<Air>,
-}
-
-impl Kept {
-    /// Passes a cancel on that was found in a queue, to whoever has its item. Nobody knows whether it
-    /// arrives.
-    pub(super) fn pass_on(&self, body: Vec<u8>) {
-        let channel = self.passing.clone();
-        let mut passed = Box::pin(async move {
-            let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
-            let to = (CONTROL_EXCHANGE.into(), FORWARDED.into());
-            let _ = channel.basic_publish(to.0, to.1, options, &body, none).await;
-        });
-        // At once: its acknowledgement must not be sent before it.
-        if passed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            tokio::spawn(passed);
-        }
-    }
 }
 
 /// What a connection is used by.
@@ -133,12 +116,19 @@ pub(super) async fn prepare(
     let Settings { queue, reply_queue, .. } = settings;
     declare(&link.channel().await?, queue).await?;
     ensure(&link, reply_queue).await?;
-    let (control, passing) = (hear_cancels(&link, teller).await?, link.channel().await?);
+    let control = hear_cancels(&link, teller).await?;
+    let passing = Passing::begin(&link, control.is_some(), teller).await?;
     let reader = link.channel().await?;
     let press = Press::new(link.publisher().await?);
     let watched = link.channel().await?;
     let look_now = Arc::new(Notify::new());
-    tokio::spawn(watch(watched, queue.name.clone(), Arc::clone(&look_now), teller.clone()));
+    let bound = control.as_ref().map(|heard| heard.queue.clone());
+    tokio::spawn(watch(
+        watched,
+        (queue.name.clone(), bound),
+        Arc::clone(&look_now),
+        teller.clone(),
+    ));
     let (ended, for_end) = (link.ended(), teller.clone());
     tokio::spawn(async move { for_end.lost(ended.await) });
     let air = match &settings.air {
@@ -151,7 +141,7 @@ pub(super) async fn prepare(
 
 /// Listens to the control exchange. Where that is not allowed items are worked on all the same, and
 /// cancels come by the queue.
-async fn hear_cancels(link: &Link, teller: &Teller) -> Result<Option<(Channel, Consumer)>, String> {
+async fn hear_cancels(link: &Link, teller: &Teller) -> Result<Option<Heard>, String> {
     let to = teller.clone();
     let heard = move |key: &str, body| {
         to.tell(Input::Control { body, is_forwarded: key == FORWARDED });
@@ -166,12 +156,23 @@ async fn hear_cancels(link: &Link, teller: &Teller) -> Result<Option<(Channel, C
     }
 }
 
-/// Looks at the queue again and again, and when it is told to. That the broker answers at all is our
-/// own heartbeat.
-async fn watch(channel: Channel, queue: String, now: Arc<Notify>, teller: Teller) {
+/// Looks at the queue again and again, and when it is told to: that the broker answers at all is our
+/// own heartbeat. `bound`: by which cancels come; the exchange may be deleted, or made anew by others.
+async fn watch(
+    channel: Channel,
+    (queue, bound): (String, Option<ShortString>),
+    now: Arc<Notify>,
+    teller: Teller,
+) {
     loop {
-        let _ = tokio::time::timeout(LOOK, now.notified()).await;
-        match look(&channel, &queue).await {
+        let is_time = tokio::time::timeout(LOOK, now.notified()).await.is_err();
+        let looked = async {
+            if let Some(bound) = bound.as_ref().filter(|_| is_time) {
+                bind_fanout(&channel, CONTROL_EXCHANGE, bound).await?;
+            }
+            look(&channel, &queue).await
+        };
+        match looked.await {
             Ok((ready, consumers)) => {
                 teller.tell(Input::Looked { life: teller.life, ready, consumers });
             }

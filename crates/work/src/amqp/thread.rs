@@ -80,6 +80,16 @@ pub(super) enum Input {
         life: Life,
         why: String,
     },
+    /// Cancels for what others have are not passed on: the broker does not allow it.
+    NotPassed {
+        life: Life,
+        why: String,
+    },
+    /// What a message says was passed on, as far as it may be.
+    PassedOn {
+        life: Life,
+        number: u64,
+    },
     /// There is something to look at: messages, or confirms.
     Nudged,
     Consumes {
@@ -205,6 +215,8 @@ pub(super) struct Thread {
     pub(super) troubled: [bool; 2],
     /// Told that nobody tells us of cancels.
     pub(super) is_unheard: bool,
+    /// Told that cancels are not passed on.
+    pub(super) is_not_passed: bool,
     /// Told that dead items went for others.
     pub(super) is_crowded: bool,
     pub(super) closing: Option<Mono>,
@@ -280,6 +292,7 @@ impl Thread {
             lasting: false,
             troubled: [false; 2],
             is_unheard: false,
+            is_not_passed: false,
             is_crowded: false,
             closing: None,
         }
@@ -372,6 +385,8 @@ impl Thread {
             Input::Unreachable { life: of, why } if of == life => self.not_connected(&why),
             Input::Lost { life: of, why } if of == life => self.lost(&why),
             Input::Unheard { life: of, why } if of == life => self.unheard(why),
+            Input::NotPassed { life: of, why } if of == life => self.not_passed(why),
+            Input::PassedOn { life: of, number } if of == life => self.acknowledge_message(number),
             Input::Nudged => self.look(),
             Input::Consumes { life: of, line, stream } if of == life => {
                 self.lines.consumes(line, stream);

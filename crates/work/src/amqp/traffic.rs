@@ -75,6 +75,13 @@ impl Thread {
         }
     }
 
+    /// Says once that cancels for what others have are not passed on.
+    pub(super) fn not_passed(&mut self, why: String) {
+        if !std::mem::replace(&mut self.is_not_passed, true) {
+            self.news.push(Event::NotPassed { why });
+        }
+    }
+
     /// The connection is of no use any more. What is in hand stays there; its messages come again.
     pub(super) fn lost(&mut self, why: &str) {
         let Some(connected) = self.connected.take() else {
@@ -126,8 +133,10 @@ impl Thread {
         }
         let new = self.lines.unrecorded();
         for number in new.iter().skip(self.asks.len() + self.spare()) {
-            self.lines.give_back(*number);
-            self.peek_at = self.store.now().mono.after(PEEK);
+            if !self.is_in_hand(*number) {
+                self.lines.give_back(*number);
+                self.peek_at = self.store.now().mono.after(PEEK);
+            }
         }
         let (wanted, most, broad) = (self.wanted(), self.most(), self.spare());
         if let Some(Connected { teller, .. }) = &self.connected {
@@ -139,6 +148,16 @@ impl Thread {
         {
             look_now.notify_one();
         }
+    }
+
+    /// Tells whether a message is called as an item in hand: that came again, over another connection,
+    /// and would hide what stands behind it.
+    fn is_in_hand(&self, number: u64) -> bool {
+        let is = |job: &NewJob| {
+            let same = |hand: &Hand| hand.wfid == job.wfid && hand.rest == job.identity;
+            self.held.values().any(same)
+        };
+        self.lines.unrecorded_job(number).is_some_and(is)
     }
 
     /// Returns how many lines have to wait for a message.
@@ -189,14 +208,12 @@ impl Thread {
             }
             Ok(Incoming::Cancel(cancel)) => {
                 self.cancel_before(number, &cancel);
-                // Whoever has it may be elsewhere.
-                if !self.cancel(&cancel, Duration::ZERO)
-                    && let Some(connected) = &self.connected
-                {
-                    connected.kept.pass_on(body);
+                let is_here = self.cancel(&cancel, Duration::ZERO);
+                match &self.connected {
+                    // Whoever has it may be elsewhere.
+                    Some(connected) if !is_here => connected.kept.passing.pass_on(number, body),
+                    _ => self.acknowledge_message(number),
                 }
-                let most = self.most();
-                self.lines.acknowledge(number, most);
             }
             Err(invalid) => {
                 let reason = invalid.to_string();
@@ -208,6 +225,12 @@ impl Thread {
                 self.changes.push_back((bury, Answer::Bury(number)));
             }
         }
+    }
+
+    /// Settles a message for good that stands for no job.
+    pub(super) fn acknowledge_message(&mut self, number: u64) {
+        let most = self.most();
+        self.lines.acknowledge(number, most);
     }
 
     /// A cancel in the queue is for what stood before it and has been had from there already, too.
