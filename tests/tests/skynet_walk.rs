@@ -44,7 +44,8 @@ fn the_walk_leads_from_a_new_participant_to_a_service_and_back() {
         assert!(first.contains("cd wordcount"));
         well(&desk, "skynet new wordcount --language python");
 
-        fs::write(dir.join("work.py"), block(&page, "#!/usr/bin/env python3")).unwrap();
+        let code = block(&page, "#!/usr/bin/env python3");
+        fs::write(dir.join("work.py"), &code).unwrap();
         fs::write(dir.join("exo.yaml"), block(&page, "command: ./work.py")).unwrap();
         let words = fs::read_to_string("/etc/group").unwrap().split_whitespace().count();
         let answer = format!("{{\"fields\":{{\"file\":\"/etc/group\",\"words\":{words}}}}}\n");
@@ -55,6 +56,15 @@ fn the_walk_leads_from_a_new_participant_to_a_service_and_back() {
             assert_eq!((said.out(), manual.out()), (answer.clone(), answer));
         }
         assert!(manual.out().contains("\"words\":"), "{manual:?}");
+
+        let (head, rest) = code.split_once("    with open").unwrap();
+        let (_, tail) = rest.split_once("\n\n").unwrap();
+        let code = format!("{head}{}\n{tail}", block(&page, "    try:"));
+        fs::write(dir.join("work.py"), code).unwrap();
+        let (_, behind) = page.split_once("\n## 5. ").unwrap();
+        fs::write(dir.join("test"), block(behind, "#!/usr/bin/env python3")).unwrap();
+        let said = well(&dir, "./test");
+        assert!(said.err().contains("Ran 2 tests"), "{said:?}");
 
         well(&dir, "skynet boot");
         let said = well(&dir, "skynet install . --enable --now");

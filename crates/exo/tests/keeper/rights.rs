@@ -3,6 +3,7 @@
 use crate::exo::{Exo, Plan, open_fds, status};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use sys::linux::fd::{self, Fd};
 use sys::linux::limit::{self, Limit, Resource};
 use testkit::until;
@@ -123,6 +124,16 @@ fn the_environment_is_the_list_whatever_exo_has_in_its_own() {
         "USER=nobody",
     ];
     assert_eq!(lines, wanted);
+    // Authors read of each in the page.
+    let page =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/man/participant-protocol.7");
+    let page = fs::read_to_string(page).unwrap();
+    let told = page.lines().filter_map(|line| line.strip_prefix(".It Ev ")).collect::<Vec<_>>();
+    let told = told.join(" , ");
+    for name in wanted.map(|variable| variable.split('=').next().unwrap()) {
+        let is_told = told.split(" , ").any(|said| said == name);
+        assert!(is_told || name == "GREETING", "{name} is not in {told}");
+    }
     exo.tell("start 0 2");
     assert!(exo.line().starts_with("Started"));
     assert_eq!(exo.ended(0, 2).0, "Code(0)");

@@ -66,6 +66,11 @@ fn the_code_of_the_walk_does_what_it_says() {
         fs::write(folder.join("work.py"), code).unwrap();
         let said = type_in(&folder, interpreter, &bad);
         assert_eq!(said.out(), "exit code 10\n");
+        let (_, behind) = page.split_once("\n## 5. ").unwrap();
+        fs::write(folder.join("test"), block(behind, "#!/usr/bin/env python3")).unwrap();
+        let tested = type_in(&folder, interpreter, &block(behind, "./test"));
+        assert_eq!(tested.code, Some(0), "{tested:?}");
+        assert!(tested.err().contains("Ran 2 tests"), "{tested:?}");
         assert!(said.err().ends_with("No such file or directory: '/nowhere'\n"), "{said:?}");
         assert_eq!(type_in(&folder, interpreter, &good).code, Some(0));
     }
