@@ -95,10 +95,15 @@ def unpack(path, folder, item):
 @skynet.participant
 def source_package(item):
     fields = item.fields
+    for name in ("dsc", "into"):
+        if not fields.get(name) or not isinstance(fields[name], str):
+            raise skynet.Final(f"field {name} is missing, or no path")
     try:
         dsc = read_dsc(fields.dsc)
         source, version = dsc["Source"][0], dsc["Version"][0]
         sums = dsc["Checksums-Sha256"]
+    except FileNotFoundError:
+        raise skynet.Retry(f"{fields.dsc} is not there yet")
     except (KeyError, IndexError, ValueError) as error:
         raise skynet.Final(f"{fields.dsc} is no .dsc: {error}", NOT_A_PACKAGE)
     if "/" in source + version:

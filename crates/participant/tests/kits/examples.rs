@@ -112,6 +112,55 @@ fn a_source_package_is_checked_and_unpacked() {
 }
 
 #[test]
+fn what_a_source_package_lacks_is_said_in_one_sentence() {
+    let scratch = Scratch::new();
+    let into = scratch.path();
+    let dsc = scratch.join("no.dsc");
+    let later = format!("{} is not there yet", dsc.display());
+    let cases = [
+        (json!({ "into": into }), 10, "field dsc is missing, or no path"),
+        (json!({ "dsc": 7, "into": into }), 10, "field dsc is missing, or no path"),
+        (json!({ "dsc": dsc }), 10, "field into is missing, or no path"),
+        (json!({ "dsc": dsc, "into": into }), 1, &*later),
+    ];
+    let items = cases.each_ref().map(|(said, ..)| fields(said));
+    for interpreter in pythons() {
+        let program = python(interpreter, &[&example("debian-source/unpack.py")]);
+        let answers = persistent(&program, &items);
+        for (answer, (_, code, text)) in answers.iter().zip(&cases) {
+            assert_eq!((&answer["code"], &answer["text"]), (&json!(code), &json!(text)));
+        }
+    }
+}
+
+/// Both have no page that is served, and no package, and say so: the kit is found.
+#[test]
+fn the_participants_in_python_run_by_hand_as_their_readmes_say() {
+    for (name, says) in [("check-links", "refused"), ("debian-source", "is not there yet")] {
+        let folder = PathBuf::from(example(name));
+        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+        let mut lines = readme.lines().filter_map(|line| line.strip_prefix("    "));
+        let line = lines.find(|line| line.ends_with("<items")).expect("how to run it");
+        let typed = ["http://127.0.0.1:8000/", "/var/tmp/hello"];
+        let nowhere = ["http://127.0.0.1:1/", "/nowhere/hello"];
+        let items = fs::read_to_string(folder.join("items")).unwrap();
+        let items = items.replace(typed[0], nowhere[0]).replace(typed[1], nowhere[1]);
+        let scratch = Scratch::new();
+        fs::write(scratch.join("items"), items).unwrap();
+        let line = line.replace("<items", &format!("<{}", scratch.join("items").display()));
+        let said = testkit::run(
+            Command::new("/bin/sh")
+                .args(["-c", &line])
+                .current_dir(folder)
+                .env_remove("PYTHONPATH")
+                .env("PYTHONDONTWRITEBYTECODE", "1"),
+        );
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err().contains(says), "{said:?}");
+    }
+}
+
+#[test]
 fn a_source_package_cannot_write_elsewhere() {
     let scratch = Scratch::new();
     let evil = [
@@ -356,5 +405,7 @@ fn every_example_has_what_a_service_directory_needs() {
         }
         let readme = fs::read_to_string(example(&format!("{name}/README.md"))).unwrap();
         assert!(readme.starts_with(&format!("# {name}\n")));
+        // As root the logger cannot write otherwise.
+        assert!(readme.contains("`install -d -o skynetlog -g skynetlog log/main`"), "{name}");
     }
 }
