@@ -232,8 +232,10 @@ fn become_worker(person: Option<&Person>) {
 /// been killed itself.
 fn make_cgroups(settings: &Settings, are_closed: bool) -> Option<Cgroups> {
     match Cgroups::make(settings, are_closed) {
-        Ok(cgroups) => {
-            if !cgroups.clear(serve::after(serve::PATIENCE)) {
+        Ok(mut cgroups) => {
+            if cgroups.clear(serve::after(serve::PATIENCE)) {
+                cgroups.try_to_make();
+            } else {
                 EXO.warning_plain(&[OsStr::new("processes of an earlier exo do not die")]);
             }
             Some(cgroups)

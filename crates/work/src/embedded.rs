@@ -7,7 +7,7 @@ pub(crate) mod retention;
 pub(crate) mod thread;
 
 use crate::bell::{Bell, OWN};
-use crate::broker::{Broker, Event, Wish};
+use crate::broker::{Broker, Event, Then, Wish};
 use crate::change::{Applied, Change, Policy, TakerId};
 use crate::clock::Clock;
 use crate::drop_folder::DropFolder;
@@ -83,13 +83,20 @@ struct Wishes {
     is_asleep: bool,
     /// It waits until [`enough`](Self::enough) came.
     is_gathering: bool,
+    /// So many ends are worth a commit, where they are what is waited for.
+    ends: Option<usize>,
 }
 
 impl Wishes {
     /// Tells whether they are worth a commit by now, or one of them cannot wait.
     fn enough(&self) -> bool {
         let asks = self.list.iter().filter(|wish| matches!(wish, Wish::Ask(..))).count();
-        self.closing || asks >= ENOUGH || !self.list.iter().all(can_wait)
+        let is_end = |wish: &&Wish| matches!(wish, Wish::Change(_, Then::Settle(_)));
+        let ends = || self.list.iter().filter(is_end).count();
+        self.closing
+            || asks >= ENOUGH
+            || self.ends.is_some_and(|enough| ends() >= enough)
+            || !self.list.iter().all(can_wait)
     }
 }
 
@@ -203,5 +210,32 @@ impl Drop for Embedded {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{Ask, JobId, Lease};
+
+    fn end(n: i64) -> Wish {
+        let lease = Lease { job: JobId(n), taker: TakerId(1), number: 1 };
+        Wish::Change(Change::GiveBack(lease), Then::Settle(lease))
+    }
+
+    #[test]
+    fn enough_has_gathered_with_so_many_ends_or_asks_or_one_wish_that_cannot_wait() {
+        let gathered = |list, ends| Wishes { list, ends, ..Wishes::default() };
+        let ends = |count: i64| (0..count).map(end).collect::<Vec<_>>();
+        assert!(!gathered(ends(7), Some(8)).enough());
+        assert!(gathered(ends(8), Some(8)).enough());
+        // Nothing else is in hand.
+        assert!(gathered(ends(1), Some(1)).enough());
+        assert!(!gathered(ends(100), None).enough());
+        let ask = |ask| Wish::Ask(ask, "p_0".to_owned());
+        assert!(gathered(vec![end(0), ask(Ask::Now)], Some(8)).enough());
+        let ahead = |count| (0..count).map(|_| ask(Ask::Ahead)).collect();
+        assert!(!gathered(ahead(ENOUGH - 1), Some(8)).enough());
+        assert!(gathered(ahead(ENOUGH), Some(8)).enough());
     }
 }

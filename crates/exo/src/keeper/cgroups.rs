@@ -12,8 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::file::flags::{EEXIST, ENOENT, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY};
+use sys::linux::file::flags::{EEXIST, ENODEV, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY};
 use sys::linux::file::{self, HERE};
+use sys::linux::process::{self, Ended, Fork, Waited};
 use sys::linux::{directory, time};
 
 /// Where cgroup v2 is mounted, alone or beside the first version.
@@ -29,6 +30,21 @@ pub(super) struct Cgroups {
     folder: Fd,
     /// Who is in one has no right to leave it.
     is_closed: bool,
+    /// Processes can be made in one: those that are moved there make the kernel wait for 10 ms where
+    /// nothing else is going on, and hold up every fork and exit of the machine meanwhile.
+    makes: bool,
+    /// By the number of the instance, once it was started.
+    rooms: Vec<Option<Room>>,
+}
+
+/// The cgroup of an instance.
+#[derive(Debug)]
+struct Room {
+    folder: Fd,
+    events: Fd,
+    /// All in it were killed once. Linux counts that, and kills from 6.14 on, and in releases that
+    /// have its mend, what is made in a cgroup with another count than where its parent is.
+    was_killed: bool,
 }
 
 /// What hinders us.
@@ -52,7 +68,7 @@ impl Cgroups {
             at_worst(file::mkdir(HERE, &name, 0o755), EEXIST)?;
             let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
             let folder = file::open(HERE, &name, flags, 0)?;
-            let made = Self { folder, path: name, is_closed };
+            let made = Self { folder, path: name, is_closed, makes: false, rooms: Vec::new() };
             file::lock_now(made.folder.raw())?;
             file::stat(made.folder.raw(), c"cgroup.kill", false)?;
             Ok(made)
@@ -60,16 +76,46 @@ impl Cgroups {
         make().map_err(|why| unable("use", &path, why))
     }
 
-    /// Returns what a child of the instance has to write `0` to, before its rights go.
-    pub(super) fn door(&self, instance: u16) -> Result<Fd> {
-        let path = format!("{instance}/cgroup.procs");
-        match self.open(&path) {
-            Err(Errno(ENOENT)) => {}
-            opened => return opened,
+    /// Tries whether processes can be made in a cgroup. To be asked once nobody is in one any more.
+    pub(super) fn try_to_make(&mut self) {
+        let Ok(room) = self.room(0) else { return };
+        self.makes = match process::fork_into(room.folder.raw()) {
+            Ok(Fork::Child) => process::exit(0),
+            Ok(Fork::Parent(pid)) => process::wait(pid, true) == Waited::Ended(pid, Ended::Code(0)),
+            Err(_) => false,
+        };
+    }
+
+    /// Makes a copy of this process for an instance, in its cgroup or, where that cannot be, outside:
+    /// it has to write `0` to the descriptor then, before its rights go.
+    pub(super) fn fork(&mut self, instance: u16) -> Result<(Fork, Option<Fd>)> {
+        let makes = self.makes;
+        let room = self.room(instance)?;
+        if makes && !room.was_killed {
+            match process::fork_into(room.folder.raw()) {
+                Ok(fork) => return Ok((fork, None)),
+                // Somebody has removed it.
+                Err(Errno(ENODEV)) => self.rooms[usize::from(instance)] = None,
+                Err(why) => return Err(why),
+            }
         }
-        let name = c_string(instance.to_string().as_bytes())?;
-        at_worst(file::mkdir(self.folder.raw(), &name, 0o755), EEXIST)?;
-        self.open(&path)
+        let room = self.room(instance)?;
+        let door = file::open(room.folder.raw(), c"cgroup.procs", O_WRONLY, 0)?;
+        Ok((process::fork()?, Some(door)))
+    }
+
+    /// Returns the cgroup of an instance, if possible one in which nobody was killed.
+    fn room(&mut self, instance: u16) -> Result<&Room> {
+        let at = usize::from(instance);
+        if self.rooms.len() <= at {
+            self.rooms.resize_with(at + 1, || None);
+        }
+        let is_new = |room: &Room| !room.was_killed;
+        let room = match self.rooms[at].take().filter(is_new) {
+            Some(room) => room,
+            None => Room::open(&self.folder, instance)?,
+        };
+        Ok(self.rooms[at].insert(room))
     }
 
     /// The descriptor of the lock, which no child may keep.
@@ -79,25 +125,26 @@ impl Cgroups {
 
     /// Tells whether nobody lives in an instance's any more, and whoever did never left it.
     pub(super) fn holds_none(&self, instance: u16) -> bool {
-        let events = || {
-            let name = c_string(format!("{instance}/cgroup.events").as_bytes())?;
-            file::open(self.folder.raw(), &name, O_RDONLY, 0)
-        };
-        self.is_closed && events().is_ok_and(|events| is_empty(&events))
+        let room = self.rooms.get(usize::from(instance)).and_then(Option::as_ref);
+        self.is_closed && room.is_some_and(|room| is_empty(&room.events))
     }
 
     /// Kills all of an instance; one that was never started has nothing to be killed.
-    pub(super) fn kill(&self, instance: u16) {
+    pub(super) fn kill(&mut self, instance: u16) {
+        if let Some(Some(room)) = self.rooms.get_mut(usize::from(instance)) {
+            room.was_killed = true;
+        }
         let _ = self.open(&format!("{instance}/cgroup.kill")).and_then(|to| kill(&to));
     }
 
     /// Kills all of all instances.
-    pub(super) fn kill_all(&self) {
+    pub(super) fn kill_all(&mut self) {
+        self.rooms.iter_mut().flatten().for_each(|room| room.was_killed = true);
         let _ = self.open("cgroup.kill").and_then(|to| kill(&to));
     }
 
     /// Kills whatever is in it and waits until it is dead, or `deadline` is over: false.
-    pub(super) fn clear(&self, deadline: u64) -> bool {
+    pub(super) fn clear(&mut self, deadline: u64) -> bool {
         self.kill_all();
         let Ok(events) = file::open(self.folder.raw(), c"cgroup.events", O_RDONLY, 0) else {
             return false;
@@ -130,6 +177,19 @@ impl Cgroups {
 
     fn open(&self, name: &str) -> Result<Fd> {
         file::open(self.folder.raw(), &c_string(name.as_bytes())?, O_WRONLY, 0)
+    }
+}
+
+impl Room {
+    /// Makes it; one that is there already and empty is made anew.
+    fn open(above: &Fd, instance: u16) -> Result<Self> {
+        let name = c_string(instance.to_string().as_bytes())?;
+        let make = || file::mkdir(above.raw(), &name, 0o755);
+        let anew = |_| file::rmdir(above.raw(), &name).and_then(|()| make());
+        let was_killed = make().or_else(anew).is_err();
+        let folder = file::open(above.raw(), &name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
+        let events = file::open(folder.raw(), c"cgroup.events", O_RDONLY, 0)?;
+        Ok(Self { folder, events, was_killed })
     }
 }
 

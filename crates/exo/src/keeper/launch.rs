@@ -77,9 +77,8 @@ impl Launcher {
         &mut self,
         start: &Start,
         descriptors: [i32; DESCRIPTORS],
-        cgroups: Option<&Cgroups>,
+        cgroups: Option<&mut Cgroups>,
     ) -> Result<(i32, Status)> {
-        let door = cgroups.map(|cgroups| cgroups.door(start.instance)).transpose()?;
         let variables = self.environment.of(start);
         let variables = variables.pointers();
         let arguments = pointers(self.arguments.iter());
@@ -95,10 +94,13 @@ impl Launcher {
             keeper: self.keeper,
             ignored: self.ignored,
             descriptors,
-            lock: cgroups.map(Cgroups::lock),
-            door: door.as_ref().map(Fd::raw),
+            lock: cgroups.as_ref().map(|cgroups| cgroups.lock()),
+            door: None,
         };
-        launch(child)
+        child.launch(|| match cgroups {
+            Some(cgroups) => cgroups.fork(start.instance),
+            None => Ok((process::fork()?, None)),
+        })
     }
 }
 
@@ -117,26 +119,29 @@ struct Child<'a> {
     descriptors: [i32; DESCRIPTORS],
     /// What it must not keep for a moment: the next keeper waits for it.
     lock: Option<i32>,
-    /// By which it enters its cgroup.
-    door: Option<i32>,
-}
-
-fn launch(mut child: Child<'_>) -> Result<(i32, Status)> {
-    let (status, mut teller) = status::pair()?;
-    match process::fork()? {
-        Fork::Parent(pid) => Ok((pid, status)),
-        Fork::Child => {
-            let why = match child.prepare(&mut teller) {
-                Ok(()) => child.run(),
-                Err(why) => why,
-            };
-            teller.fail(why);
-            process::exit(111)
-        }
-    }
+    /// By which it enters its cgroup, where it was not made in it.
+    door: Option<Fd>,
 }
 
 impl Child<'_> {
+    fn launch(
+        mut self,
+        fork: impl FnOnce() -> Result<(Fork, Option<Fd>)>,
+    ) -> Result<(i32, Status)> {
+        let (status, mut teller) = status::pair()?;
+        let (made, door) = fork()?;
+        if let Fork::Parent(pid) = made {
+            return Ok((pid, status));
+        }
+        self.door = door;
+        let why = match self.prepare(&mut teller) {
+            Ok(()) => self.run(),
+            Err(why) => why,
+        };
+        teller.fail(why);
+        process::exit(111)
+    }
+
     /// In the child. The order counts: what needs rights, then the rights go, and only then is
     /// anything touched that is the participant's.
     fn prepare(&mut self, teller: &mut Teller) -> Result<()> {
@@ -146,8 +151,8 @@ impl Child<'_> {
         if let Some(lock) = self.lock {
             fd::close_between(lock as u32, lock as u32);
         }
-        if let Some(door) = self.door {
-            fd::write_all(door, b"0")?;
+        if let Some(door) = &self.door {
+            fd::write_all(door.raw(), b"0")?;
         }
         for (from, to) in self.descriptors.into_iter().zip(0..) {
             fd::dup_to(from, to)?;

@@ -165,7 +165,7 @@ impl Keeper {
             }
         };
         self.end_all();
-        if let Some(cgroups) = self.cgroups.take() {
+        if let Some(mut cgroups) = self.cgroups.take() {
             // What was none of our children any more dies with it, and takes a moment.
             cgroups.clear(after(LEFTOVERS));
             cgroups.remove();
@@ -252,7 +252,7 @@ impl Keeper {
             if !left_nobody {
                 // Not reaped yet, so this is still its group.
                 running.signal(numbers::SIGKILL);
-                self.cgroups.iter().for_each(|cgroups| cgroups.kill(*instance));
+                self.cgroups.iter_mut().for_each(|cgroups| cgroups.kill(*instance));
             }
         }
         let Some((how, usage)) = process::reap(pid) else { return false };
@@ -295,7 +295,7 @@ impl Keeper {
             }
         };
         running.signal(numbers::SIGKILL);
-        self.cgroups.iter().for_each(|cgroups| cgroups.kill(instance));
+        self.cgroups.iter_mut().for_each(|cgroups| cgroups.kill(instance));
         *place = None;
         self.report(&Report::NotStarted { instance, serial, step, errno });
     }
@@ -373,7 +373,7 @@ impl Keeper {
         let Some(place @ None) = self.instances.get_mut(usize::from(instance)) else {
             return self.refuse("an order to start what runs, or is none of ours");
         };
-        let cgroups = self.cgroups.as_ref();
+        let cgroups = self.cgroups.as_mut();
         let begun = beyond_its_own(fds).map_err(|why| (Step::Descriptors, why)).and_then(|fds| {
             let fds = [0, 1, 2, 3].map(|i: usize| fds[i].raw());
             self.launcher.start(start, fds, cgroups).map_err(|why| (Step::Fork, why))
@@ -426,9 +426,9 @@ impl Keeper {
         }
     }
 
-    fn kill_all(&self) {
+    fn kill_all(&mut self) {
         self.instances.iter().flatten().for_each(|running| running.signal(numbers::SIGKILL));
-        self.cgroups.iter().for_each(Cgroups::kill_all);
+        self.cgroups.iter_mut().for_each(Cgroups::kill_all);
     }
 
     /// Kills and reaps whatever is left, and what that leaves behind.

@@ -87,17 +87,37 @@ fn what_left_its_parent_group_and_session_is_dead_before_the_end_is_told() {
 
 #[test]
 fn what_left_its_parent_dies_with_it_while_another_instance_runs() {
-    let mut exo = with_daemon(Plan::new(), 2, "1000000");
-    let pid = exo.start(0, 1);
-    let left = left_behind(&exo, 0);
-    let other = exo.start(1, 2);
-    let of_other = left_behind(&exo, 1);
-    signal::kill(pid, 9).unwrap();
-    assert_eq!(exo.ended(0, 1).0, "Signal(9)");
-    until(30, || !is_alive(left));
-    assert!(is_alive(other) && is_alive(of_other));
-    exo.end();
-    assert!(!is_alive(of_other));
+    // A filter may know no call that makes a process in its cgroup, so that it has to go there.
+    let unknown = ["strace", "-fqq", "-o/dev/null", "-einject=clone3:error=ENOSYS"];
+    for plan in [Plan::new(), Plan::new().wrapped(&unknown)] {
+        let mut exo = with_daemon(plan, 2, "1000000");
+        let pid = exo.start(0, 1);
+        let left = left_behind(&exo, 0);
+        let other = exo.start(1, 2);
+        let of_other = left_behind(&exo, 1);
+        signal::kill(pid, 9).unwrap();
+        assert_eq!(exo.ended(0, 1).0, "Signal(9)");
+        until(30, || !is_alive(left));
+        assert!(is_alive(other) && is_alive(of_other));
+        exo.end();
+        assert!(!is_alive(of_other));
+    }
+}
+
+#[test]
+fn a_cgroup_in_which_all_were_killed_and_one_that_somebody_removed_are_made_again() {
+    for words in [&["sh", "-c", DAEMON, "sh", "0"][..], &["true"]] {
+        let mut exo = Plan::new().with("directory=/").start(words);
+        let folder = cgroup(&exo.base).expect("cgroup v2, and root").join("0");
+        for serial in 1..=6 {
+            exo.start(0, serial);
+            assert_eq!(exo.ended(0, serial).0, "Code(0)", "{words:?}, {serial}");
+            if serial > 3 {
+                fs::remove_dir(&folder).unwrap();
+            }
+        }
+        exo.end();
+    }
 }
 
 #[test]

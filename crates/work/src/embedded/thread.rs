@@ -30,6 +30,11 @@ pub(crate) const AT_ONCE: usize = 256;
 const BUSY: Duration = Duration::from_millis(1);
 /// How long they are gathered then.
 const GATHER: Duration = Duration::from_micros(200);
+/// How long ends are gathered for a commit that waits for the disk, and may keep a processor busy with
+/// that, while others are in hand or at hand.
+const GATHER_ENDS: Duration = Duration::from_millis(2);
+/// So many of them are enough.
+const ENDS: usize = 8;
 
 /// Tells whether nobody waits for a wish, who looks ahead.
 pub(super) const fn can_wait(wish: &Wish) -> bool {
@@ -192,21 +197,24 @@ impl Thread {
     fn gather(&mut self) {
         let is_busy = self.committed.after(BUSY) > self.store.now().mono;
         let has_waiting = self.asks.iter().any(|(ask, _)| *ask == Ask::Now);
-        // For a commit that waits for the disk enough have gathered in any case.
-        if !is_busy
-            || has_waiting
-            || !self.changes.is_empty()
-            || self.settings.safety != Safety::Kill
-        {
+        if !is_busy || has_waiting || !self.changes.is_empty() {
             return;
         }
         let mut wishes = self.shared.wishes();
+        let limit = match self.settings.safety {
+            Safety::Kill => GATHER,
+            // Asks have gathered while the last commit waited; ends of a process for each item have not.
+            Safety::Power => {
+                wishes.ends = Some(self.held.len().min(ENDS));
+                GATHER_ENDS
+            }
+        };
         if wishes.list.is_empty() || wishes.enough() {
             return;
         }
         wishes.is_gathering = true;
         let more = |wishes: &mut Wishes| !wishes.enough();
-        let waited = self.shared.gathered.wait_timeout_while(wishes, GATHER, more);
+        let waited = self.shared.gathered.wait_timeout_while(wishes, limit, more);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_gathering = false;
     }
 

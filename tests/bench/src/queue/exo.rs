@@ -230,8 +230,20 @@ impl<'a> Exo<'a> {
             (Some((_, first_at)), Some((_, last_at))) if ends.len() as u64 == count => {
                 Ok((ends.len() - 1 - first) as f64 * 1e6 / (last_at - first_at) as f64)
             }
-            _ => Err(Trouble::new(format!("{} of {count} items were done", ends.len()))),
+            _ => {
+                let said = self.last_words();
+                Err(Trouble::new(format!("{} of {count} items were done: {said}", ends.len())))
+            }
         }
+    }
+
+    /// Returns what the exos have said last.
+    fn last_words(&self) -> String {
+        let logs = fs::read_dir(&self.bed.memory).into_iter().flatten().flatten();
+        let logs = logs.map(|entry| entry.path()).filter(|p| p.extension() == Some("log".as_ref()));
+        let texts = logs.filter_map(|path| fs::read_to_string(path).ok());
+        let last = texts.filter_map(|text| text.lines().last().map(str::to_owned));
+        last.collect::<Vec<_>>().join("; ")
     }
 
     /// Waits likewise; returns what share of the items each taker had, of 1, while all of them were
