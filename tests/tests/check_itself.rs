@@ -183,6 +183,21 @@ fn words_of_one_machine_are_found() {
     passes("words", &[("Cargo.lock", lock), ("README.md", "crates/work/src, chroot/root\n")]);
 }
 
+#[test]
+fn python_that_3_9_cannot_read_is_found_where_users_run_it() {
+    let new = "#!/usr/bin/env python3\nmatch item:\n    case 1:\n        pass\n";
+    finds("crates/participant/python/skynet/a.py", new, 4, "old-python");
+    finds("services/participants/python/test", new, 4, "old-python");
+    finds("examples/a/work.py", "def f(:\n", 1, "old-python");
+    let newest = "try:\n    pass\nexcept* OSError:\n    pass\n";
+    finds("examples/a/b.py", newest, 4, "old-python");
+    let fine = "if (n := 1) and not print(\"match\"):\n    pass\n";
+    passes(
+        "python",
+        &[("examples/a/c.py", fine), ("examples/a/run", "#!/bin/sh\nfi\n"), ("tests/d.py", new)],
+    );
+}
+
 const PAGE: &str = ".TH SVC 8 2025-01-01 skynet \"daemontools programs\"\n.SH NAME\n\
                     svc \\- control services\n.SH SYNOPSIS\n.B svc\n";
 
