@@ -186,6 +186,18 @@ fn a_persistent_participant_is_tried_in_the_same_way() {
 }
 
 #[test]
+fn a_persistent_participant_that_says_no_hello_is_told_with_a_hint_and_ends_the_trial() {
+    let scratch = folder("#!/bin/sh\nexec sleep 1000\n");
+    let own = "command: ./work\nmode: persistent\nstart-limit: 300ms\n";
+    fs::write(scratch.join("exo.yaml"), own).unwrap();
+    let output = run(local(scratch.path()).args(["-i", "{\"fields\":{}}"]));
+    let why = "no hello within 300ms: killed; is mode: per-item meant?";
+    let said = format!("exo: fatal: unable to start the participant: {why}\n");
+    assert!(output.code == Some(111) && output.err().contains(&said), "{output:?}");
+    nothing_stays(&scratch);
+}
+
+#[test]
 fn a_directory_s_own_participant_has_its_configuration_and_standard_input_its_items() {
     let scratch =
         folder("#!/bin/sh\nprintf '%s %s' \"$SKYNET_SETTINGS\" \"$SKYNET_ATTEMPT\" >&2\n");

@@ -333,6 +333,33 @@ fn each_of_several_instances_has_one_item_in_hand() {
 }
 
 #[test]
+fn one_that_is_killed_for_want_of_a_hello_is_told_with_the_reason_until_one_says_it() {
+    const WHY: &str = "no hello within 300ms: killed; is mode: per-item meant?";
+    let text = "#!/bin/sh\necho waits\nexec sleep 1000\n";
+    let more = "mode: persistent\nrestart: {first: 20ms, longest: 50ms}\nstart-limit: 300ms\n";
+    let site = Site::per_item(text, more);
+    let exo = site.exo();
+    // While the next is given its time, too.
+    let is_told = |state: &str| {
+        site.until(|| {
+            let instance = site.instance();
+            instance["start_failure"] == WHY && instance["state"] == state
+        });
+    };
+    is_told("starting");
+    let trouble = site.status().unwrap()["last_troubles"][0].clone();
+    let told = ["kind", "how", "line"].map(|key| trouble[key].as_str().unwrap_or_default());
+    assert_eq!(told, ["not-started", WHY, "waits"], "{trouble}");
+    let log = site.log();
+    assert!(log.contains(&format!("p_0 -: {WHY}\n")), "{log}");
+    assert!(!log.contains("ended: signal 9"), "{log}");
+    site.script("work", &format!("{}{}", host::WORDS, ECHO));
+    site.until(|| site.instance()["state"] == "idle");
+    assert!(site.instance()["start_failure"].is_null());
+    assert!(exo.end().success());
+}
+
+#[test]
 fn what_it_started_ends_with_it() {
     let work = "sleep 1000 & echo $! >&2\n".to_owned() + ECHO;
     let site = Site::persistent(&work, "");

@@ -57,6 +57,12 @@ impl Worker {
             },
             Action::Terminate => self.signal(slot, Signal::Term),
             Action::Kill => self.signal(slot, Signal::Kill),
+            Action::GiveUp => {
+                if let Some(process) = &mut self.slots[slot].process {
+                    process.is_given_up = true;
+                }
+                self.signal(slot, Signal::Kill);
+            }
             Action::Finish(key, how) => self.finish(slot, key, how),
         }
     }
@@ -97,6 +103,7 @@ impl Worker {
     pub(super) fn start_failed(&mut self, slot: usize, why: String) {
         let slot_ref = &mut self.slots[slot];
         slot_ref.process = None;
+        slot_ref.is_unheard = false;
         self.troubles.of(slot_ref, "not-started", &why);
         if slot_ref.start_failure.as_ref() != Some(&why) {
             warn!("unable to start {}: {why}", slot_ref.name);

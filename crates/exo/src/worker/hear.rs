@@ -15,6 +15,7 @@ use sys::linux::file::flags::EAGAIN;
 use sys::linux::process::Ended;
 use sys::linux::socket;
 use sys::program::TROUBLE;
+use work::units::Span;
 use work::{Event as Heard, Lease, NewJob, Refused};
 
 /// The other end is gone, and with it what was not read.
@@ -215,7 +216,7 @@ impl Worker {
             Report::Started { pid, .. } => {
                 process.pid = Some(pid);
                 (slot.peak, slot.children, slot.computed) = (None, None, None);
-                slot.start_failure = None;
+                slot.start_failure.take_if(|_| !slot.is_unheard);
                 if let Some(work) = &mut slot.work {
                     (work.cpu_before, work.children_before) = (0, 0);
                 }
@@ -257,24 +258,40 @@ impl Worker {
             well = outcome.fault == Fault::NONE;
             work.said = Some(outcome);
         } else if slot_ref.machine.mode() == Mode::Persistent && self.phase != Phase::Stopping {
-            let words = match how {
-                Ended::Code(code) => format!("exit {code}"),
-                Ended::Signal(signal) => format!("signal {signal}"),
-            };
             // Its own words before ours about them.
             self.log.flush(now());
-            warn!("{}: ended: {words}", slot_ref.tag);
-            // One that has nothing in hand may leave when it likes.
-            if how != Ended::Code(0) || slot_ref.work.is_some() {
-                let is_starting = slot_ref.machine.standing() == Standing::Starting;
-                let kind = if is_starting { "not-started" } else { "ended" };
-                self.troubles.of(slot_ref, kind, &words);
-            }
+            self.ended_by_itself(slot, how);
         }
         let unread = self.slots[slot].item_was_unread();
         self.events.push_back((slot, Event::Died { well, unread }));
         // The machine settles what is in hand while the process is still known.
         self.decide();
+    }
+
+    /// Says how a persistent participant ended that was not told to.
+    fn ended_by_itself(&mut self, slot: usize, how: Ended) {
+        let slot_ref = &mut self.slots[slot];
+        slot_ref.is_unheard = slot_ref.process.as_ref().is_some_and(|process| process.is_given_up);
+        if slot_ref.is_unheard {
+            let limit = Span(self.settings.times.start);
+            let why = format!("no hello within {limit}: killed; is mode: per-item meant?");
+            warn!("{}: {why}", slot_ref.tag);
+            self.troubles.of(slot_ref, "not-started", &why);
+            slot_ref.start_failure = Some(why);
+            return;
+        }
+        slot_ref.start_failure = None;
+        let words = match how {
+            Ended::Code(code) => format!("exit {code}"),
+            Ended::Signal(signal) => format!("signal {signal}"),
+        };
+        warn!("{}: ended: {words}", slot_ref.tag);
+        // One that has nothing in hand may leave when it likes.
+        if how != Ended::Code(0) || slot_ref.work.is_some() {
+            let is_starting = slot_ref.machine.standing() == Standing::Starting;
+            let kind = if is_starting { "not-started" } else { "ended" };
+            self.troubles.of(slot_ref, kind, &words);
+        }
     }
 
     /// Reads what a participant said and printed. `to_end`: it is dead, and this is all of it.
@@ -343,6 +360,10 @@ impl Worker {
         };
         match &message {
             FromParticipant::Hello { protocol: protocol::VERSION } => {
+                let slot_ref = &mut self.slots[slot];
+                if slot_ref.machine.standing() == Standing::Starting {
+                    slot_ref.start_failure = None;
+                }
                 self.events.push_back((slot, Event::Hello));
                 self.ready();
             }

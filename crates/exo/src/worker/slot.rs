@@ -48,6 +48,8 @@ pub(super) struct Process {
     pub(super) strays: u32,
     /// How it broke the protocol, where it did.
     pub(super) broke: Option<String>,
+    /// It is killed because it said no hello in its time.
+    pub(super) is_given_up: bool,
 }
 
 /// The work on an item.
@@ -116,6 +118,8 @@ pub(super) struct Slot {
     pub(super) tag: String,
     /// Why the last start failed, where it did.
     pub(super) start_failure: Option<String>,
+    /// That one said no hello in its time: it stands until another has said one, or ended otherwise.
+    pub(super) is_unheard: bool,
     /// Resident peak as it was read last, and when.
     pub(super) peak: Known,
     /// The same of the processor time of the children that it has waited for.
@@ -141,6 +145,7 @@ impl Slot {
             deliveries: Vec::new(),
             serial: 0,
             start_failure: None,
+            is_unheard: false,
             peak: None,
             children: None,
             computed: None,
@@ -249,6 +254,7 @@ impl Slot {
             used: None,
             strays: 0,
             broke: None,
+            is_given_up: false,
         });
         let mut start = Start { instance: self.number, serial: self.serial, ..Start::default() };
         if let Some(key) = self.work.as_ref().map(|work| work.key) {

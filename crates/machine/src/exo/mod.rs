@@ -334,7 +334,7 @@ impl Instance {
             && until <= now
         {
             self.process = Process::Dying;
-            out.push(Action::Kill);
+            out.push(Action::GiveUp);
         }
         if let Some(hand) = self.hand
             && hand.stop.is_none()

@@ -167,7 +167,7 @@ impl World {
             Action::TellShutdown | Action::TellEnd | Action::Terminate => {
                 assert!(o.alive && !o.killed, "said to nobody: {context}");
             }
-            Action::Kill => {
+            Action::Kill | Action::GiveUp => {
                 assert!(o.alive, "killed nobody: {context}");
                 o.killed = true;
             }

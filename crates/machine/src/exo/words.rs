@@ -170,6 +170,8 @@ pub enum Action {
     Terminate,
     /// End the process by KILL.
     Kill,
+    /// End the process by KILL: it has not said hello in its time.
+    GiveUp,
     /// Settle an item.
     Finish(Key, How),
 }
