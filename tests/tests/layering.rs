@@ -34,11 +34,12 @@ const LAYERS: &[Layer] = &[
     bare("multilog", &["machine", "ondisk", "linux"]),
     // libc for its constants here, too. memchr reads logs.
     layer("daemontools", &["client", "machine", "ondisk", "sys", "libc", "memchr"]),
-    // libc for its constants here, too; futures-core for the trait that lapin's consumers have,
+    // libc for its constants here, too; linux for passwords, which are overwritten; futures-core for the trait that lapin's consumers have,
     // futures-io for that of its streams, rustls-pki-types for whom a certificate is to name.
     layer(
         "work",
         &[
+            "linux",
             "machine",
             "rusqlite",
             "lapin",

@@ -10,9 +10,11 @@ use connected::Vhost;
 use serde_json::Value;
 use served::{launch, objects, pairs, path, process, serve, stands, state};
 use site::{Kind, Person, Place, Site};
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::time::Duration;
+use testkit::program;
 use testkit::rabbit::{PASSWORD, Rabbit};
 use work::Reader;
 
@@ -367,5 +369,75 @@ fn the_password_stands_in_no_process_log_or_file_of_an_engine() {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         let said = site.ends(111, &["register", "a"]);
         assert!(said.contains("chmod 600 it") && !said.contains(PASSWORD), "{said}");
+    });
+}
+
+/// Tells whether only root may look into a process, as into one that was forbidden to be traced.
+fn is_shut(pid: i32) -> bool {
+    fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid() == 0
+}
+
+/// Tells whether a text stands somewhere in a process's own memory.
+fn remembers(pid: i32, text: &str) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    maps.lines().filter(|line| line.contains(" rw")).any(|line| {
+        let (first, last) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [first, last] = [first, last].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(last - first).unwrap()];
+        // What the kernel keeps for itself is no memory of the program's.
+        memory.read_exact_at(&mut bytes, first).is_ok()
+            && bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    })
+}
+
+#[test]
+fn who_reads_the_password_is_for_nobody_to_trace_and_keeps_no_copy_of_its_own() {
+    // Without its beginning, over which memory that is free may be written.
+    let most = PASSWORD.split_once('-').unwrap().1;
+    Site::each(|kind| {
+        let vhost = Vhost::new();
+        let site = vhost.machine(kind);
+        participants(&site, &["a"]);
+        serve(&site);
+        let file = process(&site, "p.yaml", "process: p\nsteps: [do: a]\n");
+        let wfid = launch(&site, &file);
+        site.until(|| state(&site, &wfid) == "done");
+        let engines = site.pids("skynet");
+        let workers = site.pids("exo-worker");
+        assert!(!engines.is_empty() && !workers.is_empty());
+        assert!(engines.iter().chain(&workers).all(|pid| is_shut(*pid)));
+        assert!(remembers(engines[0], "ruote_workitems"), "nothing is found that is there");
+
+        // A broker that takes connections and says nothing: who comes has read the password.
+        let broker = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        broker.set_nonblocking(true).unwrap();
+        let port = |port: u16| format!("port: {port}\n");
+        let yaml = site.at(Place::Config).join("skynet.yaml");
+        let text = fs::read_to_string(&yaml).unwrap();
+        let other = port(broker.local_addr().unwrap().port());
+        fs::write(&yaml, text.replace(&port(Rabbit::shared().port()), &other)).unwrap();
+        for args in [
+            &["register", "a"][..],
+            &["launch", &file],
+            &["submit", "a", "--wfid", "w", "{\"fields\":{}}"],
+            &["cancel", "w"],
+        ] {
+            let mut child = site.command(program("skynet"), args).spawn().unwrap();
+            let mut connection = None;
+            site.until(|| {
+                connection = broker.accept().ok();
+                connection.is_some()
+            });
+            let tools: Vec<i32> =
+                site.pids("skynet").into_iter().filter(|pid| !engines.contains(pid)).collect();
+            assert!(!tools.is_empty(), "{args:?}");
+            for pid in tools {
+                assert!(is_shut(pid), "{args:?}");
+                assert!(!remembers(pid, most), "{args:?}");
+            }
+            drop(connection);
+            assert_eq!(child.wait().unwrap().code(), Some(111), "{args:?}");
+        }
     });
 }

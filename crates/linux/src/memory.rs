@@ -114,6 +114,17 @@ pub fn buffer(len: usize) -> Result<&'static mut [u8]> {
     bytes(len).map(|all| &mut all[..len])
 }
 
+/// Overwrites bytes with zeros although nobody reads them any more: what was secret is not left in memory
+/// that others get.
+pub fn wipe(bytes: &mut [u8]) {
+    for byte in bytes.iter_mut() {
+        // SAFETY: a byte of ours alone, of which any value is one. Volatile, or it might be left out.
+        unsafe { core::ptr::from_mut(byte).write_volatile(0) };
+    }
+    // What frees the memory comes after.
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}
+
 /// Gives the pages that lie whole within `bytes` back to the system: they are zeros from now on.
 pub fn give_back(bytes: &mut [u8]) {
     const PAGE: usize = 4096;

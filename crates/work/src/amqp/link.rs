@@ -42,7 +42,7 @@ impl AuthProvider for Login {
 
     fn auth_starter(&self) -> Result<LongString, String> {
         let password = password::read(&self.password)?;
-        Ok(format!("\0{}\0{password}", self.user).into())
+        Ok(password.starter(&self.user).into())
     }
 }
 
