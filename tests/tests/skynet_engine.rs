@@ -180,6 +180,11 @@ fn what_a_participant_keeps_goes_on_when_it_sends_it_to_the_engine_and_it_can_la
         site.until(|| state(&site, &forgotten) == "done");
         assert_eq!(path(&site, &forgotten), pairs(&[("0_0_0", "forgotten")]));
         site.until(|| stands(&site, "a", &forgotten) == ("stop", 0));
+        // What that is, engine and exo see in the same way.
+        let odd = r#"["define",{"name":"s"},[["a",{"forget":"false"},[]],["a",{"forget":0},[]]]]"#;
+        let odd = launch(&site, &process(&site, "s.pdef", odd));
+        site.until(|| state(&site, &odd) == "done");
+        assert_eq!(path(&site, &odd), pairs(&[("0_0", "forgotten"), ("0_1", "done")]));
     });
 }
 

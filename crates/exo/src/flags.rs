@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
+use work::wire;
 
 /// What an item asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,9 +57,8 @@ pub fn flags(item: &[u8]) -> Flags {
     }
 }
 
-/// Any value that is not empty: often it is the text "True".
 fn is_set(value: Option<&RawValue>) -> bool {
-    value.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "0" | "\"\"" | "{}" | "[]"))
+    value.is_some_and(wire::is_set)
 }
 
 #[derive(Deserialize)]

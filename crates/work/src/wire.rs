@@ -30,6 +30,28 @@ pub const FORWARDED: &str = "forwarded";
 /// Header of an answer with the number of the attempt that it is of, from 1.
 pub const ATTEMPT: &str = "skynet-attempt";
 
+/// Tells whether a flag of an item is set, as `forget`: by any value that is not empty, and often by a
+/// text. So the text "false" sets it, and the number 0 does not.
+///
+/// Source: wire format of the engine, section 3; what participants written for `SkyNET` tested with
+/// `if`.
+#[must_use]
+pub fn is_set(value: &RawValue) -> bool {
+    let text = value.get();
+    match text.bytes().next() {
+        Some(b't') => true,
+        Some(b'"') => text != "\"\"",
+        Some(b'{' | b'[') => {
+            text.get(1..text.len() - 1).is_some_and(|within| !within.trim_ascii().is_empty())
+        }
+        Some(b'-' | b'0'..=b'9') => {
+            let digits = text.split(['e', 'E']).next().unwrap_or_default();
+            digits.contains(|c: char| ('1'..='9').contains(&c))
+        }
+        _ => false,
+    }
+}
+
 /// What came in a participant's queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
@@ -256,9 +278,23 @@ mod tests {
 
     #[test]
     fn an_item_is_an_item_whatever_else_it_says() {
-        let item = format!(r#"{{"fei":{FEI},"fields":{{"cancel":true}},"cancel":false,"n":1.0}}"#);
+        let item = format!(
+            r#"{{"fei":{FEI},"fields":{{"cancel":true}},"cancel":false,"flavour":1,"n":1.0}}"#
+        );
         let Ok(Incoming::Item(named)) = read(item.as_bytes(), LARGEST) else { panic!("{item}") };
         assert_eq!(named.rest, "0_1_0!7f3c!");
+    }
+
+    #[test]
+    fn a_flag_is_set_by_whatever_is_not_empty() {
+        for set in
+            ["true", "1", "-0.5", "0.10e1", "1e-9", "\"0\"", "\"false\"", "[0]", "{\"a\":null}"]
+        {
+            assert!(is_set(&raw(set)), "{set}");
+        }
+        for empty in ["null", "false", "0", "-0.0", "0e9", "\"\"", "[]", "{}", "[ ]", "{\n}"] {
+            assert!(!is_set(&raw(empty)), "{empty}");
+        }
     }
 
     #[test]

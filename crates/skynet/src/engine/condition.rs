@@ -5,7 +5,6 @@
 //! quotes, or a bare one, which is JSON where it can be.
 
 use super::dollar::{Source, plain};
-use super::tree::is_set;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
@@ -152,13 +151,18 @@ impl Operand<'_> {
 impl Test<'_> {
     fn holds(&self, source: Source<'_>) -> bool {
         match self {
-            Self::Alone(operand) => is_set(Some(&operand.value(source))),
+            Self::Alone(operand) => is_true(&operand.value(source)),
             Self::IsSet(operand, wanted) => (operand.value(source).get() != "null") == *wanted,
             Self::Compared(left, sign, right) => {
                 compare(&left.value(source), sign, &right.value(source))
             }
         }
     }
+}
+
+/// A value alone is true but for null, false, as a text too, and what is empty.
+fn is_true(value: &RawValue) -> bool {
+    !matches!(value.get(), "null" | "false" | "\"\"" | "\"false\"")
 }
 
 fn compare(left: &RawValue, sign: &str, right: &RawValue) -> bool {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::borrow::Cow;
+use work::wire;
 
 /// Where in which process an item was handed out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,10 @@ struct Outer<'a> {
     #[serde(borrow, default)]
     process_definition: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    variables: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    process_variables: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     wfid: Option<Cow<'a, str>>,
     #[serde(default)]
     cancel_process: Option<Cancelled>,
@@ -142,6 +147,10 @@ pub fn read(bytes: &[u8]) -> Result<Message, String> {
     let Some(definition) = outer.process_definition.or(outer.definition) else {
         return Err("neither an answer nor a launch: it has no fei and no definition".to_owned());
     };
+    let variables = outer.process_variables.or(outer.variables);
+    if variables.is_some_and(wire::is_set) {
+        return Err("this engine has no variables, and the launch sets some".to_owned());
+    }
     let (tree, mut fields) = defined(definition)?;
     fields.extend(outer.fields.or(outer.workitem_fields).unwrap_or_default());
     Ok(Message::Launch { tree, fields, wfid: outer.wfid.map(Cow::into_owned) })
@@ -220,7 +229,6 @@ pub fn cancel(wfid: &str, expid: Option<&str>, flavour: Flavour) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use work::wire;
 
     #[test]
     fn the_keys_of_a_message_say_what_it_is() {
@@ -285,6 +293,8 @@ mod tests {
             ("{\"definition\":\"<process/>\"}", "in XML"),
             ("{\"definition\":\"nonsense\"}", "keys and values are expected"),
             ("{\"definition\":[\"cursor\",{},[]]}", "begins with define"),
+            ("{\"definition\":[\"define\",{},[]],\"variables\":{\"v\":1}}", "no variables"),
+            ("{\"definition\":[\"define\",{},[]],\"process_variables\":\"v\"}", "no variables"),
         ] {
             let said = read(text.as_bytes()).unwrap_err();
             assert!(said.contains(why), "{text}: {said}");

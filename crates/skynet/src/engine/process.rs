@@ -4,11 +4,12 @@ use super::condition;
 use super::dollar::Source;
 use super::message::{About, Fei, Wrong, item};
 use super::registry::Registry;
-use super::tree::{Expr, Kind, OWN, Object, REGISTER, is_set, raw};
+use super::tree::{Expr, Kind, OWN, Object, REGISTER, raw};
 pub use super::visit::{Action, Outcome, State, Visit};
 use participant::protocol::Flavour;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use work::wire;
 
 /// Steps that are kept of a process; a `redo` may make any number.
 const VISITS: usize = 10_000;
@@ -360,7 +361,7 @@ impl Process {
                 };
             }
         };
-        let is_forgotten = is_set(params.get("forget").map(|value| &**value));
+        let is_forgotten = params.get("forget").is_some_and(|value| wire::is_set(value));
         let fei = self.new_fei(&expid);
         let dispatched_at = stamp(around.now);
         let mut sent = fields.clone();

@@ -200,13 +200,6 @@ pub fn raw<T: Serialize + ?Sized>(value: &T) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
-/// Tells whether a value counts as set: anything but null, false and what is empty, as with flags of
-/// items.
-#[must_use]
-pub fn is_set(value: Option<&RawValue>) -> bool {
-    value.is_some_and(|raw| !matches!(raw.get(), "null" | "false" | "\"\"" | "\"false\""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@ use super::*;
 use crate::engine::message;
 use crate::engine::process::{Outcome, Visit};
 use crate::engine::process_file;
-use crate::engine::tree::Object;
+use crate::engine::tree::{Expr, Object};
 use participant::protocol::Flavour;
 use std::collections::HashSet;
 use work::wire;
@@ -17,8 +17,12 @@ fn begin_with(yaml: &str, fields: &str) -> (Engine, Changed) {
     let process = process_file::read(yaml.as_bytes()).unwrap();
     let mut all = process.fields;
     all.extend(serde_json::from_str::<Object>(fields).unwrap());
+    begin_tree(process.tree, all)
+}
+
+fn begin_tree(tree: Expr, fields: Object) -> (Engine, Changed) {
     let mut engine = Engine::default();
-    let message = Message::Launch { tree: process.tree, fields: all, wfid: Some("w".into()) };
+    let message = Message::Launch { tree, fields, wfid: Some("w".into()) };
     let changed = engine.step(Event::Told { key: "k".into(), again: true, message }, NOW);
     (engine, changed)
 }
@@ -199,6 +203,26 @@ fn nobody_waits_for_what_is_forgotten_and_what_is_kept_comes_back_whenever_it_do
     reply(&mut engine, &lock, "{\"__result__\":\"held\"}");
     assert_eq!(open(&engine)[0].expid, "0_0_2");
     assert!(reply(&mut engine, &lock, "{}").ignored.is_some());
+}
+
+#[test]
+fn what_counts_as_forget_is_what_exo_takes_for_it() {
+    for (forget, wanted) in [
+        ("\"false\"", Outcome::Forgotten),
+        ("\"True\"", Outcome::Forgotten),
+        ("1", Outcome::Forgotten),
+        ("0", Outcome::Running),
+        ("[]", Outcome::Running),
+        ("\"\"", Outcome::Running),
+        ("false", Outcome::Running),
+    ] {
+        let tree = format!(r#"["define",{{}},[["a",{{"forget":{forget}}},[]]]]"#);
+        let (engine, _) = begin_tree(Expr::read(&tree).unwrap(), Object::new());
+        assert_eq!(outcomes(&engine), [("0_0", wanted)], "{forget}");
+        let item = sent(&engine).0[0].2.clone();
+        let is_forgotten = exo::flags::flags(item.as_bytes()).forget;
+        assert_eq!(is_forgotten, wanted == Outcome::Forgotten, "{forget}");
+    }
 }
 
 #[test]
