@@ -276,6 +276,23 @@ fn a_process_is_cancelled_on_whatever_machine_it_is_worked_on() {
         let said = other.well(&["cancel", &wfid, "--flavour", "kill"]);
         assert!(said.contains("every machine is told"), "{said}");
         site.until(|| stands(&site, "a", &wfid) == ("stop", 901));
+        // One place of a process, and no other.
+        let mut client = vhost.client();
+        let (wfid, next) = (format!("e-{kind:?}"), format!("f-{kind:?}"));
+        for (wfid, fields) in [(&wfid, r#"{"do":"wait"}"#), (&next, r#"{"n":1}"#)] {
+            let fei = format!(r#"{{"wfid":"{wfid}","subid":"s","expid":"0_1"}}"#);
+            let item = format!(r#"{{"fei":{fei},"fields":{fields}}}"#);
+            client.publish("a", item.as_bytes()).unwrap();
+        }
+        site.until(|| stands(&site, "a", &wfid).0 == "run");
+        for expid in ["0_2", "0_11", "0"] {
+            let said = other.well(&["cancel", &wfid, "--expid", expid]);
+            assert!(said.contains("every machine is told"), "{said}");
+        }
+        // Cancels come in their order, so the others have come before this one.
+        other.well(&["cancel", &wfid, "--expid", "0_1", "--flavour", "kill"]);
+        site.until(|| stands(&site, "a", &wfid) == ("stop", 901));
+        site.until(|| stands(&site, "a", &next) == ("stop", 0));
     }
     let unknown = site.ends(4, &["cancel", "job-4711"]);
     assert!(unknown.contains("no process or job job-4711"), "{unknown}");

@@ -52,18 +52,24 @@ pub fn tell_engine(broker: &Broker, messages: &[Vec<u8>]) -> Result<(), Failure>
     Ok(())
 }
 
-/// Tells every exo of the virtual host that nothing of these processes is wanted any more.
+/// Tells every exo of the virtual host that nothing of these processes is wanted any more, or nothing at
+/// this place of them.
 ///
 /// # Errors
 /// Why not.
 pub fn cancel_everywhere<'a>(
     broker: &Broker,
     processes: impl IntoIterator<Item = &'a str>,
+    expid: Option<&str>,
     why: Flavour,
 ) -> Result<(), Failure> {
     let mut client = connect(broker)?;
     for wfid in processes {
-        let fei = crate::engine::tree::raw(&json!({ "wfid": wfid }));
+        let fei = match expid {
+            Some(expid) => json!({ "wfid": wfid, "expid": expid }),
+            None => json!({ "wfid": wfid }),
+        };
+        let fei = crate::engine::tree::raw(&fei);
         let message = wire::cancel(&fei, flavour(why), None);
         client.announce(wire::CONTROL_EXCHANGE, &message).map_err(|why| {
             Failure::trouble(format!("unable to cancel {wfid} everywhere: {why}"))

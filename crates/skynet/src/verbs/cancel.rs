@@ -29,8 +29,8 @@ const STOPS: &str =
 /// What waits is cancelled at once; who works on a job is told to stop, and ended where it does not.
 /// What was told to stop and does not is killed at once by --flavour kill.
 /// A job that is done before it hears of it stays done, which is said, and counts as failed.
-/// Where items come from RabbitMQ every machine hears of a process whose owner cancels it; what still
-/// waits in RabbitMQ is not reached.
+/// Where items come from RabbitMQ every machine hears of a process, or a place in it, that the owner of
+/// this instance cancels; what still waits in RabbitMQ is not reached.
 #[derive(Debug, Args)]
 pub struct Cancel {
     /// Processes (wfid) or jobs (job-NUMBER), or patterns with *, ? and [...].
@@ -98,21 +98,24 @@ fn split(
 ) -> Result<(Vec<String>, Vec<String>), Failure> {
     let (mut local, mut everywhere) = (Vec::new(), Vec::new());
     for name in &args.names {
-        let is_open = |job: &Job| job.subject.state != State::Stop;
+        let is_open = |job: &Job| job.subject.state != State::Stop && is_meant(job, args);
         let is_here = || Ok::<_, Failure>(reader.jobs_of(name)?.iter().any(is_open));
         let is_wfid = !pick::is_pattern(name) && pick::number(name).is_none();
-        let is_other = is_remote(args, here) && is_wfid && !is_here()?;
+        let is_other = is_remote(here) && is_wfid && !is_here()?;
         (if is_other { &mut everywhere } else { &mut local }).push(name.clone());
     }
     Ok((local, everywhere))
 }
 
-/// Tells whether other machines are to hear of it: from whoever has the password, about whole
-/// processes.
-fn is_remote(args: &Cancel, here: &Here) -> bool {
-    here.site.broker.kind == BrokerKind::RabbitMq
-        && here.uid == here.owner()
-        && args.expid.is_none()
+/// Tells whether other machines are to hear of it: from whoever has the password.
+fn is_remote(here: &Here) -> bool {
+    here.site.broker.kind == BrokerKind::RabbitMq && here.uid == here.owner()
+}
+
+/// Tells whether a job is at the place that is named, if one is.
+fn is_meant(job: &Job, args: &Cancel) -> bool {
+    let expid = job.identity.split('!').next();
+    args.expid.as_deref().is_none_or(|wanted| expid == Some(wanted))
 }
 
 /// Has every exo of the virtual host hear of processes. Root becomes the user whose the store is
@@ -130,11 +133,12 @@ fn tell_all(
         .chain(everywhere.iter().map(String::as_str))
         .filter(|wfid| !wfid.is_empty())
         .collect();
-    if all.is_empty() || !is_remote(args, here) {
+    if all.is_empty() || !is_remote(here) {
         return Ok(());
     }
     Own::open(here)?;
-    rabbit::cancel_everywhere(&here.site.broker, all, args.flavour.into())?;
+    let expid = args.expid.as_deref();
+    rabbit::cancel_everywhere(&here.site.broker, all, expid, args.flavour.into())?;
     for wfid in everywhere {
         let about = About { wfid: Some(wfid.clone()), ..About::default() };
         report.done(
@@ -150,10 +154,7 @@ fn tell_all(
 fn wanted<'a>(named: &'a [Named], args: &Cancel, report: &Report<'_>) -> Vec<&'a Job> {
     let mut all = Vec::new();
     for named in named {
-        let is_meant = |job: &&Job| {
-            let expid = job.identity.split('!').next();
-            args.expid.as_deref().is_none_or(|wanted| expid == Some(wanted))
-        };
+        let is_meant = |job: &&Job| is_meant(job, args);
         let why = code_of(args.flavour.into());
         let is_open = |job: &&Job| job.subject.can_be_cancelled(why);
         let open: Vec<&Job> = named.jobs.iter().filter(is_meant).filter(is_open).collect();
