@@ -92,9 +92,9 @@ struct Head<'a> {
     #[serde(borrow, default)]
     fei: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    flavour: Option<Cow<'a, str>>,
+    flavour: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    dispatched_at: Option<Cow<'a, str>>,
+    dispatched_at: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -121,8 +121,8 @@ pub fn read(body: &[u8], limit: usize) -> Result<Incoming, Invalid> {
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
     let head = serde_json::from_slice::<Head<'_>>(body).ok().filter(|_| is_object);
     if let Some(Head { cancel: Some(true), fei, flavour, dispatched_at }) = head {
-        let sent = dispatched_at.filter(|at| !at.is_empty()).map(Cow::into_owned);
-        let cancel = cancelled(fei, flavour.as_deref())?;
+        let sent = text("dispatched_at", dispatched_at)?.filter(|at| !at.is_empty());
+        let cancel = cancelled(fei, text("flavour", flavour)?.as_deref())?;
         return Ok(Incoming::Cancel(Cancel { sent, ..cancel }));
     }
     match item::identity(body, limit)? {
@@ -131,8 +131,19 @@ pub fn read(body: &[u8], limit: usize) -> Result<Incoming, Invalid> {
     }
 }
 
+/// Reads what a cancel says besides. What cannot be read is not passed over: it may be more of a hurry, or
+/// another item.
+fn text(key: &str, value: Option<&RawValue>) -> Result<Option<String>, Invalid> {
+    let read = value.map(|raw| serde_json::from_str(raw.get())).transpose();
+    read.map_err(|_| no_cancel(&format!("its {key} is no text")))
+}
+
+fn no_cancel(why: &str) -> Invalid {
+    Invalid::NotAnItem(format!("a cancel: {why}"))
+}
+
 fn cancelled(fei: Option<&RawValue>, flavour: Option<&str>) -> Result<Cancel, Invalid> {
-    let wrong = |why: &str| Invalid::NotAnItem(format!("a cancel: {why}"));
+    let wrong = no_cancel;
     let fei = fei.ok_or_else(|| wrong("missing field `fei`"))?;
     let is_object = fei.get().starts_with('{');
     let fei: Fei<'_> = serde_json::from_str(fei.get())
@@ -306,6 +317,11 @@ mod tests {
             (r#"{"cancel":true}"#, "missing field `fei`"),
             (r#"{"cancel":true,"fei":["w"]}"#, "names no process"),
             (r#"{"cancel":true,"fei":{"wfid":1}}"#, "names no process"),
+            (r#"{"cancel":true,"fei":{"wfid":"w"},"flavour":1}"#, "its flavour is no text"),
+            (
+                r#"{"cancel":true,"fei":{"wfid":"w"},"dispatched_at":1.5}"#,
+                "its dispatched_at is no text",
+            ),
             (r#"{"cancel":"true","fields":{}}"#, "missing field `fei`"),
         ] {
             let said = read(body.as_bytes(), LARGEST).unwrap_err().to_string();
