@@ -48,8 +48,7 @@ struct Params<'a> {
 #[must_use]
 pub fn flags(item: &[u8]) -> Flags {
     let Ok(Outer { fields }) = serde_json::from_slice(item) else { return Flags::default() };
-    let params: Params<'_> =
-        fields.params.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let params: Params<'_> = as_usual(fields.params);
     Flags {
         trace: is_set(fields.debug_trace),
         dump: is_set(fields.debug_dump) || is_set(params.debug_dump),
@@ -69,20 +68,29 @@ struct Traced<'a> {
     participant_name: Option<Cow<'a, str>>,
 }
 
+/// Whatever the senders' fields are: one that has another form than usual takes no other with it.
 #[derive(Deserialize)]
 struct TracedFields<'a> {
     #[serde(borrow, default)]
-    ev: Option<Event<'a>>,
+    ev: Option<&'a RawValue>,
     #[serde(borrow, default)]
     project: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    params: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    params: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+/// Parameters by their names, in order.
+type Parameters<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+#[derive(Default, Deserialize)]
 struct Event<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
+}
+
+/// Reads a value as something, which is empty where it is nothing of the kind.
+fn as_usual<'a, T: Default + Deserialize<'a>>(value: Option<&'a RawValue>) -> T {
+    value.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
 /// Bytes of the longest summary.
@@ -96,7 +104,7 @@ pub fn summary(item: &[u8]) -> String {
     };
     let mut words = vec!["work item".to_owned()];
     let mut add = |key: &str, value: &str| words.push(format!("{key}={value}"));
-    if let Some(id) = fields.ev.and_then(|event| event.id) {
+    if let Some(id) = as_usual::<Event<'_>>(fields.ev).id {
         add("event", id.get());
     }
     if let Some(project) = fields.project {
@@ -105,7 +113,7 @@ pub fn summary(item: &[u8]) -> String {
     if let Some(name) = &participant_name {
         add("participant", &crate::lines::plain(name));
     }
-    for (key, value) in &fields.params {
+    for (key, value) in &as_usual::<Parameters<'_>>(fields.params) {
         let is_shown = match &**key {
             "participant_options" | "if" => false,
             // It says the same again.
@@ -197,6 +205,17 @@ mod tests {
         );
         assert_eq!(summary(b"{\"fields\":{}}"), "work item");
         assert_eq!(summary(b"7"), "work item of an unusual shape");
+    }
+
+    #[test]
+    fn a_field_of_another_form_takes_nothing_else_out_of_the_summary() {
+        let of = |fields: &str| summary(format!("{{\"fields\":{{{fields}}}}}").as_bytes());
+        for odd in ["null", "7", "[]", "\"x\"", "{}"] {
+            let said = of(&format!("\"ev\":{{\"id\":4711}},\"project\":\"a\",\"params\":{odd}"));
+            assert_eq!(said, "work item event=4711 project=\"a\"", "{odd}");
+            let said = of(&format!("\"ev\":{odd},\"params\":{{\"unit\":\"MB\"}}"));
+            assert_eq!(said, "work item unit=\"MB\"", "{odd}");
+        }
     }
 
     #[test]
