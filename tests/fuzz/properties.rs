@@ -525,7 +525,8 @@ pub(crate) fn wire(bytes: &[u8]) {
         Ok(Incoming::Item(identity)) => assert_eq!(named, Ok(Some(identity))),
         Ok(Incoming::Cancel(cancel)) => {
             let item = cancel.item.clone().unwrap_or_default();
-            assert!(cancel.is_for(&cancel.wfid, &item));
+            // One that says when its item was sent out is for that one alone.
+            assert_eq!(cancel.is_for(&cancel.wfid, &item), cancel.sent.is_none());
             assert!(!cancel.is_for(&format!("{}x", cancel.wfid), &item));
         }
         Err(_) => assert!(bytes.len() > LIMIT || !matches!(named, Ok(Some(_))) || is_cancel(bytes)),
@@ -534,4 +535,37 @@ pub(crate) fn wire(bytes: &[u8]) {
 
 fn is_cancel(bytes: &[u8]) -> bool {
     bytes.windows(8).any(|part| part == b"\"cancel\"") || bytes.contains(&b'\\')
+}
+
+/// A request by AIR: the name of a service, up to the first newline, and what came for it. What is wanted
+/// is the same however it is written, and the response has the request's own name.
+pub(crate) fn air(bytes: &[u8]) {
+    use work::air::{Wanted, item_service, read};
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let Ok(service) = std::str::from_utf8(&bytes[..end]) else { return };
+    let Some(call) = read(service, bytes.get(end + 1..).unwrap_or_default()) else { return };
+    let response: serde_json::Value =
+        serde_json::from_slice(&call.response(&serde_json::json!([1]))).expect("JSON");
+    assert_eq!(response["return"], serde_json::json!([1]));
+    let Ok(wanted) = &call.wanted else { return };
+    let (wfid, arguments) = match wanted {
+        Wanted::Status(wfid) => (wfid.as_deref(), serde_json::json!(["status", wfid])),
+        Wanted::Cancel(cancel) => {
+            assert!(!cancel.wfid.is_empty() && cancel.sent.is_none());
+            let expid = cancel.item.as_deref().map(|item| item.strip_suffix('!').expect("EXPID!"));
+            let flavour = match cancel.why.0 {
+                901 => "kill",
+                902 => "timeout",
+                _ => "cancel",
+            };
+            let arguments = serde_json::json!(["cancel", cancel.wfid, expid, flavour]);
+            (Some(cancel.wfid.as_str()), arguments)
+        }
+    };
+    // Whoever is asked by the name of a process speaks of no other.
+    let own = wfid.and_then(item_service);
+    assert!(!service.starts_with("skynet.wi.") || own.is_none_or(|own| own == service));
+    let again = serde_json::json!({"msgID": response["msgID"], "args": arguments}).to_string();
+    let again = read(service, again.as_bytes()).expect("a request");
+    assert_eq!(again.wanted.as_ref(), Ok(wanted));
 }

@@ -164,3 +164,8 @@ fn no_dropped_file_takes_another_items_name() {
 fn no_message_of_rabbitmq_is_taken_for_what_it_is_not() {
     holds("wire", 12, properties::wire);
 }
+
+#[test]
+fn no_request_by_air_means_two_things_or_another_process() {
+    holds("air", 13, properties::air);
+}
