@@ -421,7 +421,10 @@ fn one_that_attacks_store_secrets_control_and_exo_gets_nowhere() {
     let log = site.log();
     let tries: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("p_0 w/1: ")).collect();
     assert_eq!(tries.len(), 11 + 2 * 9 + 1, "{log}");
-    let done: Vec<_> = tries.iter().filter(|line| line.ends_with("DONE")).collect();
+    // Landlock hides no names: in a user's own instance nothing else is in the way.
+    let is_hidden = |line: &str| linux::process::euid() == 0 || !line.contains(" list");
+    let done: Vec<_> =
+        tries.iter().filter(|line| line.ends_with("DONE") && is_hidden(line)).collect();
     assert!(done.is_empty(), "{done:?}");
     assert!(exo.is_running() && children(exo.pid()).contains(&worker));
     assert_eq!(site.status().unwrap()["state"], "running");

@@ -8,6 +8,8 @@ use host::{ECHO, SOON, Site, WORDS};
 use machine::work::Fault;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use testkit::scratch::script;
@@ -55,6 +57,36 @@ fn one_item_is_done_and_its_answer_printed_and_the_log_is_on_standard_error() {
     let output = run(local(scratch.path()).args(["-i", "{\"fields\":{\"n\":1}}", "./work"]));
     done(&output, "{\"fields\":{\"n\":2}}\n");
     assert!(output.err().contains("seen by work as work_0\n"), "{output:?}");
+    nothing_stays(&scratch);
+}
+
+/// Prints what works in the folder for temporary files and beside the service directory.
+const AROUND: &str = "#!/bin/sh\nfile=$(mktemp) && rm \"$file\" && echo made\n\
+    ls \"$TMPDIR\" .. >/dev/null && echo listed\necho x >../beside && echo written\n\
+    mkdir ../folder && cat ../folder/../beside && echo read\n";
+
+#[test]
+fn without_root_all_that_works_by_hand_works_in_a_trial() {
+    let scratch = Scratch::new();
+    let own = scratch.join("own");
+    fs::create_dir(&own).unwrap();
+    script(&own.join("work"), AROUND);
+    for folder in [scratch.path(), &own] {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let mut command = local(&own);
+    command.env("TMPDIR", scratch.path()).args(["-i", "{\"fields\":{}}", "./work"]);
+    if linux::process::euid() == 0 {
+        command.uid(65534).gid(65534);
+    }
+    let output = run(&mut command);
+    done(&output, "{\"fields\":{}}\n");
+    let err = output.err();
+    let lines: Vec<&str> =
+        err.lines().filter_map(|line| line.strip_prefix("work_0 job-1/1: ")).collect();
+    assert_eq!(lines, ["made", "listed", "written", "x", "read"], "{err}");
+    // It is one's own program, and one's own folder.
+    assert!(!err.contains("warning"), "{err}");
     nothing_stays(&scratch);
 }
 

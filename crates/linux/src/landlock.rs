@@ -28,6 +28,9 @@ pub const SCOPES: u32 = 6;
 const BARE_NAMES: u64 = 1;
 const SIGNALS: u64 = 1 << 1;
 
+/// Reading the list of names in a directory.
+const LIST: u64 = 1 << 3;
+
 const VERSION: u32 = 1;
 const PATH_BENEATH: u32 = 1;
 
@@ -52,8 +55,9 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// Returns one for a kernel with this [`version`] that forbids everything to do with files, and
-    /// from 6 on signals and bare-named sockets to whoever does not live under it.
+    /// Returns one for a kernel with this [`version`] that forbids everything to do with files but to
+    /// list the names in a directory, and from 6 on signals and bare-named sockets to whoever does not
+    /// live under it.
     ///
     /// # Errors
     /// As `landlock_create_ruleset(2)`.
@@ -65,7 +69,7 @@ impl Ruleset {
             5..=8 => 16,
             _ => 17,
         };
-        let files = (1 << rights) - 1;
+        let files = ((1 << rights) - 1) & !LIST;
         let scoped = if version >= SCOPES { BARE_NAMES | SIGNALS } else { 0 };
         Self::of(files, scoped)
     }

@@ -79,6 +79,10 @@ impl Launcher {
         descriptors: [i32; DESCRIPTORS],
         cgroups: Option<&mut Cgroups>,
     ) -> Result<(i32, Status)> {
+        if let Some(confinement) = &mut self.confinement {
+            // The older ones forbid what is to be forbidden, too.
+            let _ = confinement.renew();
+        }
         let variables = self.environment.of(start);
         let variables = variables.pointers();
         let arguments = pointers(self.arguments.iter());

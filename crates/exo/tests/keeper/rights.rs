@@ -270,19 +270,21 @@ fn without_root_all_is_one_user_and_landlock_keeps_the_participant_out() {
     fs::write(plan.base.join("credentials/password"), "x").unwrap();
     plan.command.uid(1).gid(1);
     let secret = format!("secret={}", plan.base.join("credentials").display());
-    let plan = plan.with("user=daemon").with(&secret);
+    let plan = plan.with("user=daemon").with(&secret).with("drained=no");
     let plan = plan.with(&format!("directory={}", own.display()));
     // Each line that it prints is a thing that it could do.
     let script = "cat ../credentials/password && echo secret
-        ls ../store && echo store
-        ls ../spool && echo spool
-        ls ../run && echo run
+        mkdir ../store/new && echo store
+        touch ../spool/new && echo spool
+        ln -s /etc/passwd ../run/new && echo run
+        touch ../new && echo way
+        cat ../later && echo later
+        ls .. ../store ../spool ../run ../credentials > /dev/null && echo names
         cat ../store/out.0 && echo out
         kill -0 $PPID && echo keeper
         kill -0 $(cat worker) && echo worker
         cat /proc/$(cat worker)/environ && echo environ
         echo x > file && cat file && echo own
-        ls / > /dev/null && echo root
         ls /usr > /dev/null && echo usr
         kill -0 $$ && echo self
         echo done";
@@ -295,16 +297,20 @@ fn without_root_all_is_one_user_and_landlock_keeps_the_participant_out() {
         assert_eq!(mode, wanted, "{name}");
     }
     fs::write(own.join("worker"), exo.worker.to_string()).unwrap();
+    // It was not there when exo began.
+    let later = exo.base.join("later");
+    fs::write(&later, "x\n").unwrap();
+    fs::set_permissions(&later, fs::Permissions::from_mode(0o644)).unwrap();
     let pid = exo.start(0, 1);
     assert!(pid > 0);
     assert_eq!(exo.ended(0, 1).0, "Code(0)");
     let out = exo.out(0);
-    let could = ["secret", "store", "spool", "run", "out", "keeper", "worker", "environ", "own"];
-    let could = [&could[..], &["root", "usr", "self", "done"]].concat();
+    let could = ["secret", "store", "spool", "run", "way", "later", "names", "out", "keeper"];
+    let could = [&could[..], &["worker", "environ", "own", "usr", "self", "done"]].concat();
     let did: Vec<_> = out.split_whitespace().filter(|word| could.contains(word)).collect();
     let said = exo.said();
     if said.contains("Landlock keeps it from exo's folders and processes") {
-        assert_eq!(did, ["own", "usr", "self", "done"], "{out}");
+        assert_eq!(did, ["later", "names", "own", "usr", "self", "done"], "{out}");
     } else {
         let older = ["this kernel has no Landlock", "Landlock keeps it from exo's folders; it may"];
         assert!(older.iter().any(|text| said.contains(text)), "{said}");
