@@ -10,7 +10,7 @@ pub struct Errno(pub i32);
 pub type Result<T> = core::result::Result<T, Errno>;
 
 /// daemontools' own words, which scripts may read; not strerror's. Source: daemontools.md 1.0.
-const TEXTS: [(i32, &str); 39] = [
+const TEXTS: [(i32, &str); 40] = [
     (libc::ENOENT, "file does not exist"),
     (libc::EAGAIN, "temporary failure"),
     (libc::EACCES, "access denied"),
@@ -48,6 +48,7 @@ const TEXTS: [(i32, &str); 39] = [
     (libc::ENOTTY, "not a typewriter"),
     (libc::EFAULT, "bad address"),
     (libc::ETIMEDOUT, "timed out"),
+    (libc::ECONNRESET, "connection reset"),
     (libc::EUSERS, "too many users"),
     (libc::ESTALE, "stale NFS file handle"),
 ];

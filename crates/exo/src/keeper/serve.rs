@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::file::flags::{EAGAIN, EPIPE, ETIMEDOUT};
+use sys::linux::file::flags::{EAGAIN, ECONNRESET, EPIPE, ETIMEDOUT};
 use sys::linux::process::{self, Ended};
 use sys::linux::signal::{self, numbers};
 use sys::linux::{identity, socket, time};
@@ -335,7 +335,8 @@ impl Keeper {
 
     /// The worker's end is closed, or of no more use: it is dead, or as good as dead.
     fn hang_up(&mut self, why: Option<Errno>) {
-        if let Some(why) = why.filter(|why| *why != Errno(EPIPE)) {
+        // Dead with or without a report that it has not read: how it ended says more.
+        if let Some(why) = why.filter(|Errno(why)| ![EPIPE, ECONNRESET].contains(why)) {
             EXO.warning(&[OsStr::new("unable to speak with the worker, which has to end")], why);
         }
         self.socket = None;

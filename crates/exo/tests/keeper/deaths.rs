@@ -54,6 +54,19 @@ fn a_killed_worker_takes_participants_and_keeper_along() {
 }
 
 #[test]
+fn a_worker_that_ends_with_a_report_unread_is_told_by_its_end_alone() {
+    let mut exo = Plan::new().with("instances=2").start(SLEEPER);
+    let pids = [exo.start(0, 1), exo.start(1, 2)];
+    signal::kill(exo.worker, 19).unwrap();
+    signal::kill(pids[0], 9).unwrap();
+    // Its end is reported as soon as it is reaped: another one still runs.
+    until(30, || !std::path::Path::new(&format!("/proc/{}", pids[0])).exists());
+    signal::kill(exo.worker, 9).unwrap();
+    assert_eq!(exo.code(), Some(111));
+    assert_eq!(exo.said(), "exo: fatal: the worker was killed by signal 9\n");
+}
+
+#[test]
 fn the_workers_exit_code_is_exos_and_zero_only_counts_when_it_was_told() {
     let mut exo = Plan::new().start(SLEEPER);
     exo.tell("exit 100");
