@@ -8,9 +8,10 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Command;
 use std::time::Duration;
 use testkit::rabbit::{PASSWORD, Rabbit, USER};
-use work::amqp::{Client, Server};
+use work::amqp::{Client, Message, Server};
 
 /// Answers with what it got; waits for the file `go` where the item says so.
 pub(crate) const WORK: &str = r#"#!/bin/sh
@@ -90,20 +91,39 @@ impl Remote {
     /// and which of them came more than once.
     #[track_caller]
     pub(crate) fn answers(&self, count: usize) -> BTreeMap<String, Vec<Vec<u8>>> {
+        let bodies = |all: Vec<Message>| all.into_iter().map(|message| message.body).collect();
+        self.whole_answers(count).into_iter().map(|(wfid, all)| (wfid, bodies(all))).collect()
+    }
+
+    /// Returns the same with all that stands around them.
+    #[track_caller]
+    pub(crate) fn whole_answers(&self, count: usize) -> BTreeMap<String, Vec<Message>> {
         let mut client = self.client();
         client.declare("ruote_workitems").unwrap();
         client.consume("ruote_workitems").unwrap();
-        let mut all: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        let mut all: BTreeMap<String, Vec<Message>> = BTreeMap::new();
         self.site.until(|| {
             while let Some(message) = client.next(Duration::from_millis(50)).unwrap() {
                 client.acknowledge(&message).unwrap();
                 let answer: Value = serde_json::from_slice(&message.body).unwrap();
                 let wfid = answer["fei"]["wfid"].as_str().unwrap().to_owned();
-                all.entry(wfid).or_default().push(message.body);
+                all.entry(wfid).or_default().push(message);
             }
             all.len() >= count && self.messages("p") == Some((0, 0))
         });
         all
+    }
+
+    /// Returns the processes whose items are done, and whose answers are not known to have arrived.
+    /// For when no exo runs: what is read then is what the next one knows.
+    #[track_caller]
+    pub(crate) fn unsure(&self) -> Vec<String> {
+        let sql = "import sqlite3, sys; print(*(row[0] for row in sqlite3.connect(sys.argv[1], uri=True)\
+                   .execute(\"SELECT wfid FROM job WHERE state = 'stop' AND answered = 0\")))";
+        let file = format!("file:{}?mode=ro", self.site.join("store/work.db").display());
+        let said = Command::new("python3").args(["-c", sql, &file]).output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        String::from_utf8(said.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
     }
 
     #[track_caller]

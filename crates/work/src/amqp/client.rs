@@ -33,6 +33,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 /// Messages that are on their way to us before they are acknowledged.
 const AHEAD: u16 = 50;
 
+/// Delivery mode of a message that is written to the disk.
+const PERSISTENT: u8 = 2;
+
 /// A message.
 #[derive(Debug)]
 pub struct Message {
@@ -44,6 +47,10 @@ pub struct Message {
     pub id: Option<String>,
     /// Number of the attempt that it is the answer of, as exo says it.
     pub attempt: Option<i64>,
+    /// What its sender says it is, by a name of MIME.
+    pub content_type: Option<String>,
+    /// It survives a restart of the broker, where its queue does.
+    pub is_persistent: bool,
     tag: u64,
 }
 
@@ -118,8 +125,9 @@ impl Client {
         options: BasicPublishOptions,
         body: &[u8],
     ) -> Result<Confirmation, String> {
-        let properties =
-            BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
+        let properties = BasicProperties::default()
+            .with_content_type("text/plain".into())
+            .with_delivery_mode(PERSISTENT);
         self.runtime.block_on(async {
             let asked = self.publisher.basic_publish(
                 exchange.into(),
@@ -167,6 +175,8 @@ impl Client {
                 tag: delivery.delivery_tag,
                 id: delivery.properties.message_id().as_ref().map(ToString::to_string),
                 attempt: attempt(&delivery.properties),
+                content_type: delivery.properties.content_type().as_ref().map(ToString::to_string),
+                is_persistent: *delivery.properties.delivery_mode() == Some(PERSISTENT),
                 body: delivery.data,
             })),
             Ok(Some(Err(why))) => Err(super::link::words(&why)),
