@@ -73,6 +73,47 @@ fn a_broker_that_goes_down_and_comes_back_in_mid_item_costs_nothing() {
 }
 
 #[test]
+fn a_broker_that_is_killed_in_mid_item_costs_nothing() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let exo = busy(&remote);
+    remote.client().publish("p", item("w2", "{}").as_bytes()).unwrap();
+    Rabbit::shared().crash();
+    remote.site.until(|| remote.site.log().contains("not connected to RabbitMQ"));
+    remote.site.until(|| trouble(&remote.site) == Value::Null);
+    remote.go();
+    let answers = remote.answers(2);
+    assert_eq!(answers.values().map(Vec::len).collect::<Vec<_>>(), [1, 1]);
+    assert_eq!(remote.site.stopped("w1").1.len(), 1, "it was worked on again");
+    drop(exo);
+}
+
+#[test]
+fn a_queue_that_was_made_with_other_arguments_is_said_and_waited_for() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let rabbit = Rabbit::shared();
+    let vhost = &remote.server.vhost;
+    rabbit.delete_queue(vhost, "p");
+    rabbit.call(&format!(
+        "rabbit_amqqueue:declare(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"p\">>), true, false, \
+         [{{<<\"x-max-length\">>, long, 7}}], none, <<\"t\">>)."
+    ));
+    let exo = remote.site.exo();
+    remote.site.until(|| trouble(&remote.site) != Value::Null);
+    let said = "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'p'";
+    let status = trouble(&remote.site).to_string();
+    assert!(status.contains(said) && status.contains("unable to declare"), "{status}");
+    remote.site.until(|| remote.site.log().contains(said));
+    rabbit.delete_queue(vhost, "p");
+    remote.site.until(|| trouble(&remote.site) == Value::Null);
+    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    is_answered_once_and_done_once(&remote);
+    assert_eq!(remote.site.log().matches(said).count(), 1, "{}", remote.site.log());
+    drop(exo);
+}
+
+#[test]
 fn what_ends_while_the_broker_is_down_is_answered_when_it_is_back() {
     let _turn = turn();
     let remote = Remote::new("");

@@ -25,7 +25,7 @@ pub struct Rabbit {
     distribution: u16,
     cookie: String,
     folder: PathBuf,
-    _keeper: Child,
+    keeper: Child,
 }
 
 impl Rabbit {
@@ -49,7 +49,7 @@ impl Rabbit {
         fs::create_dir(&folder).expect("mkdir");
         let [port, distribution, epmd] = free_ports();
         let rabbit = Self {
-            _keeper: keeper(&folder, port, distribution, epmd),
+            keeper: keeper(&folder, port, distribution, epmd),
             cookie: format!("skynet{}", std::process::id()),
             port,
             distribution,
@@ -153,6 +153,28 @@ impl Rabbit {
     /// Stops the broker within the node: all connections end, none is taken.
     pub fn stop_app(&self) {
         self.call("rabbit:stop().");
+    }
+
+    /// Kills it, as a crash of its machine does, and starts it again; what is durable is there.
+    ///
+    /// # Panics
+    /// Where it does not start then.
+    pub fn crash(&self) {
+        let pid = fs::read_to_string(self.folder.join("server.pid")).expect("its pid");
+        let killed = Command::new("kill").args(["-KILL", pid.trim()]).status().expect("kill");
+        assert!(killed.success());
+        let mut keeper = self.keeper.stdin.as_ref().expect("a pipe");
+        keeper.write_all(b"\n").expect("its keeper");
+        assert!(
+            holds_within(Duration::from_secs(90), || self.is_other(&pid) && self.is_ready()),
+            "it does not start:\n{}",
+            self.log()
+        );
+    }
+
+    /// Tells whether another process is the broker by now.
+    fn is_other(&self, pid: &str) -> bool {
+        fs::read_to_string(self.folder.join("server.pid")).is_ok_and(|now| now != pid)
     }
 
     /// Returns what it has logged.
