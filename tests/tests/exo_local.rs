@@ -292,23 +292,62 @@ fn a_fault_below_ten_is_tried_again_where_that_is_asked_for() {
     assert_eq!(of(&["-i", "{\"fields\":{}}", "--tries", "2"]), Some(0));
 }
 
+/// Says how far it came with each attempt, and fails; with the third for good.
+const STAGES: &str = r#"
+while hear; do
+    case $type in
+    work)
+        attempt=${line#*\"attempt\":}
+        attempt=${attempt%%[,\}]*}
+        say "{\"type\":\"stage\",\"id\":$id,\"stage\":\"after $attempt\"}"
+        [ $attempt = 3 ] && code=12 || code=2
+        say "{\"type\":\"fault\",\"id\":$id,\"code\":$code,\"text\":\"no\"}"
+        ;;
+    shutdown) exit 0 ;;
+    esac
+done
+"#;
+
 #[test]
 fn a_recorded_attempt_is_replayed_with_its_item_and_stage_and_the_store_stays_as_it_is() {
-    let site = Site::per_item("#!/bin/sh\nexit 12\n", "");
+    let site = Site::persistent(STAGES, "tries: 5\n");
     let exo = site.exo();
-    let attempt = site.work("w", "{\"n\":1}");
-    assert_eq!(attempt.fault, Some(Fault(12)));
-    let job = site.job("w").unwrap();
-    site.script("work", UP);
+    site.submit("w", "{\"n\":1}");
+    let (job, attempts) = site.stopped("w");
+    let faults: Vec<_> = attempts.iter().map(|attempt| attempt.fault.unwrap()).collect();
+    assert_eq!(
+        (faults, job.stage.as_deref()),
+        (vec![Fault(2), Fault(2), Fault(12)], Some("after 3"))
+    );
+    // Now it says what it was told.
+    site.script("work", "#!/bin/sh\necho \"<$SKYNET_ATTEMPT $SKYNET_STAGE>\"; cat >&3\n");
     let (id, store) = (job.id.0.to_string(), site.join("store"));
-    let mut command = site.command(&["local", "--replay", &id, "--stage", "half"]);
-    let output = run(&mut command);
-    done(&output, &(host::item("w", "{\"n\":2}") + "\n"));
-    let mut elsewhere = site.command(&["local", "--replay", &id, "--store"]);
-    done(&run(elsewhere.arg(&store)), &(host::item("w", "{\"n\":2}") + "\n"));
-    let unknown = run(&mut site.command(&["local", "--replay", "4711"]));
-    assert_eq!(unknown.code, Some(111), "{unknown:?}");
-    assert!(unknown.err().contains("has no job 4711"), "{unknown:?}");
+    let store = store.to_str().unwrap();
+    let item = host::item("w", "{\"n\":1}") + "\n";
+    for (words, told) in [
+        (&[&*format!("{id}/1")][..], "1 "),
+        (&[&format!("{id}/2")], "2 after 1"),
+        (&[&format!("{id}/3")], "3 after 2"),
+        (&[&id], "3 after 2"),
+        (&[&id, "--store", store], "3 after 2"),
+        (&[&id, "--stage", "half", "--attempt", "7"], "7 half"),
+    ] {
+        let words = [&["local", "--mode", "per-item", "--replay"], words].concat();
+        let output = run(&mut site.command(&words));
+        done(&output, &item);
+        assert!(output.err().contains(&format!(": <{told}>\n")), "{words:?}: {output:?}");
+    }
+    for (word, said) in
+        [("4711", "has no job 4711"), (&format!("{id}/4"), "has no attempt 4 of job")]
+    {
+        let unknown = run(&mut site.command(&["local", "--replay", word]));
+        assert_eq!(unknown.code, Some(111), "{unknown:?}");
+        assert!(unknown.err().contains(said), "{unknown:?}");
+    }
+    for word in ["w", "1/", "1/x", "1/-2", "/1"] {
+        let wrong = run(&mut site.command(&["local", "--replay", word]));
+        assert_eq!(wrong.code, Some(100), "{word}: {wrong:?}");
+    }
     assert_eq!(site.job("w").unwrap(), job);
     assert!(exo.end().success());
 }

@@ -95,6 +95,8 @@ pub struct NewJob {
     pub dependency: Option<DependencyId>,
     /// How far the work on it came somewhere else.
     pub stage: Option<String>,
+    /// How many attempts there were somewhere else: it is told the next number, and counts as untried.
+    pub tries: u32,
 }
 
 impl NewJob {

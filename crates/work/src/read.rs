@@ -91,6 +91,8 @@ pub struct Attempt {
     pub number: u32,
     /// Which instance.
     pub instance: String,
+    /// How far earlier ones had come when it began.
+    pub stage: Option<String>,
     /// When it began.
     pub begun: Wall,
     /// When it ended; `None` = it has not.
@@ -242,7 +244,8 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
 
 /// What is read of an attempt without its output, which may be long.
 const ATTEMPT: &str = "a.number, a.instance, a.begun_at, a.ended_at, a.how, a.fault, a.code,
-    a.signal, a.text, a.signature, a.log, a.cpu_us, a.peak_kib";
+    a.signal, a.text, a.signature, a.log, a.cpu_us, a.peak_kib,
+    (SELECT stage FROM stage WHERE attempt = a.id)";
 
 fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
     Ok(Attempt {
@@ -259,6 +262,7 @@ fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         log: row.get(10)?,
         cpu_us: row.get(11)?,
         peak_kib: row.get(12)?,
+        stage: row.get(13)?,
         output: None,
     })
 }
@@ -413,8 +417,8 @@ impl Reader {
         let sql =
             format!("SELECT {ATTEMPT}, output, sum FROM attempt a WHERE job = ?1 ORDER BY id");
         let read = |row: &Row<'_>| {
-            let attempt = Attempt { output: row.get(13)?, ..attempt(row)? };
-            Ok((attempt, row.get::<_, Option<i64>>(14)?))
+            let attempt = Attempt { output: row.get(14)?, ..attempt(row)? };
+            Ok((attempt, row.get::<_, Option<i64>>(15)?))
         };
         let found = self.all(&sql, [id.0], read)?;
         for (attempt, sum) in &found {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES];
 
 /// Version of the tables that this program knows.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -284,6 +284,15 @@ const BOUNDS: &str = "
 CREATE INDEX job_label ON job (label);
 CREATE INDEX request_label ON request (label);
 CREATE INDEX dead_stray ON dead (owner, id) WHERE job IS NULL;
+";
+
+/// How far earlier attempts had come when one began. Most have no row here; in that of the attempt
+/// itself it would stand behind the output, which is to stay last.
+const STAGES: &str = "
+CREATE TABLE stage (
+    attempt INTEGER PRIMARY KEY REFERENCES attempt ON DELETE CASCADE,
+    stage TEXT NOT NULL
+) STRICT;
 ";
 
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.

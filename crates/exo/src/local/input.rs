@@ -1,6 +1,6 @@
 //! Where the items of a local run come from.
 
-use super::Local;
+use super::{Local, Recorded};
 use crate::settings::Settings;
 use std::ffi::OsStr;
 use std::io::Read;
@@ -30,11 +30,12 @@ impl Input {
         settings: &Settings,
         standard: &mut Standard,
     ) -> Result<Self, String> {
-        let mut stage = args.stage.clone();
-        let items = if let Some(job) = args.replay {
-            let (item, old) = recorded(args, settings, JobId(job))?;
-            stage = stage.or(old);
-            vec![item]
+        let (mut stage, mut attempt) = (args.stage.clone(), args.attempt);
+        let items = if let Some(which) = args.replay {
+            let replayed = recorded(args, settings, which)?;
+            stage = stage.or(replayed.stage);
+            attempt = attempt.or(Some(replayed.attempt));
+            vec![replayed.item]
         } else if args.item.is_empty() {
             standard.or_an_empty_one()?
         } else {
@@ -52,24 +53,37 @@ impl Input {
             // The same item twice in one file is meant.
             let identity = format!("{}!{number}", job.identity);
             let (reply_to, stage) = (Some("answers".to_owned()), stage.clone());
-            jobs.push(NewJob { identity, reply_to, stage, ..job });
+            let tries = attempt.map_or(0, |number| number.saturating_sub(1));
+            jobs.push(NewJob { identity, reply_to, stage, tries, ..job });
         }
         Ok(Self { jobs })
     }
 }
 
-/// Reads the item of a job that was recorded, and how far its last attempt came.
-fn recorded(
-    args: &Local,
-    settings: &Settings,
-    job: JobId,
-) -> Result<(Vec<u8>, Option<String>), String> {
+/// A recorded attempt, as it was begun.
+struct Replayed {
+    item: Vec<u8>,
+    stage: Option<String>,
+    attempt: u32,
+}
+
+/// Reads what an attempt began with; at a job without one, what the first would.
+fn recorded(args: &Local, settings: &Settings, which: Recorded) -> Result<Replayed, String> {
     let store = args.store.as_ref().unwrap_or(&settings.store);
     let reader = Reader::open(&Place::new(store)).map_err(|why| why.to_string())?;
-    let stage = reader.job(job).map_err(|why| why.to_string())?.and_then(|job| job.stage);
-    let item = reader.item(job).map_err(|why| why.to_string())?;
-    let item = item.ok_or_else(|| format!("{} has no job {}", store.display(), job.0))?;
-    Ok((item, stage))
+    let (id, said) = (JobId(which.job), |why: work::Trouble| why.to_string());
+    let missing = |what: String| format!("{} has no {what}", store.display());
+    let job = reader.job(id).map_err(said)?;
+    let item = reader.item(id).map_err(said)?;
+    let (Some(job), Some(item)) = (job, item) else {
+        return Err(missing(format!("job {}", which.job)));
+    };
+    let attempt = reader.attempt(id, which.attempt).map_err(said)?;
+    match (attempt, which.attempt) {
+        (Some(attempt), _) => Ok(Replayed { item, stage: attempt.stage, attempt: attempt.number }),
+        (None, Some(number)) => Err(missing(format!("attempt {number} of job {}", which.job))),
+        (None, None) => Ok(Replayed { item, stage: job.stage, attempt: 1 }),
+    }
 }
 
 /// What came on standard input, which can be read once.

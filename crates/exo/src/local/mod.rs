@@ -54,9 +54,13 @@ pub struct Local {
     /// How far an earlier attempt came, as the participant would be told.
     #[arg(long)]
     stage: Option<String>,
-    /// Gives it the item of this job of the system's store once more.
-    #[arg(long, value_name = "JOB", conflicts_with = "item")]
-    replay: Option<i64>,
+    /// Number of the first attempt, as the participant would be told.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=1_000_000))]
+    attempt: Option<u32>,
+    /// Gives it the item of this job of the system's store once more, with the number and the stage of
+    /// that attempt, or of the last one.
+    #[arg(long, value_name = "JOB[/ATTEMPT]", conflicts_with = "item", value_parser = recorded)]
+    replay: Option<Recorded>,
     /// Folder of the store that `--replay` reads, where it is not the configured one.
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
@@ -68,6 +72,25 @@ pub struct Local {
     /// Program and arguments, run without a shell.
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// What was recorded: a job, and which attempt at it; `None` = the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Recorded {
+    job: i64,
+    attempt: Option<u32>,
+}
+
+fn recorded(word: &str) -> Result<Recorded, String> {
+    let (job, attempt) = match word.split_once('/') {
+        Some((job, attempt)) => (job, Some(attempt)),
+        None => (word, None),
+    };
+    let attempt = attempt.map(str::parse).transpose();
+    match (job.parse(), attempt) {
+        (Ok(job), Ok(attempt)) => Ok(Recorded { job, attempt }),
+        _ => Err("the number of a job, and of an attempt behind a slash, as in 17 or 17/2".into()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

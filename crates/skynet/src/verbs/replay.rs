@@ -11,7 +11,6 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use sys::linux::{fd, memfile};
-use work::read::Job;
 
 /// Where programs of a participant that root tries are looked for by what starts them.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -61,7 +60,13 @@ pub fn run(args: &Replay, here: &Here) -> Answer {
     }
     let item = reader.item(job.id)?;
     let item = item.ok_or_else(|| Failure::unknown("its item is not there any more"))?;
-    Err(become_it(here, &service, &settings, &job, &item))
+    // As its last attempt was begun.
+    let attempt = reader.attempt(job.id, None)?;
+    let told = match &attempt {
+        Some(attempt) => (Some(attempt.number), attempt.stage.as_deref()),
+        None => (None, job.stage.as_deref()),
+    };
+    Err(become_it(here, &service, &settings, told, &item))
 }
 
 /// The participants by their queues.
@@ -97,7 +102,7 @@ fn become_it(
     here: &Here,
     service: &Service,
     settings: &Settings,
-    job: &Job,
+    (attempt, stage): (Option<u32>, Option<&str>),
     item: &[u8],
 ) -> Failure {
     // On descriptor 0, which stays open when another program is run.
@@ -116,7 +121,10 @@ fn become_it(
         None => Command::new(&exo),
     };
     command.args(["local", "--item", "-"]).current_dir(&service.dir);
-    if let Some(stage) = &job.stage {
+    if let Some(number) = attempt {
+        command.arg(format!("--attempt={number}"));
+    }
+    if let Some(stage) = stage {
         command.arg(format!("--stage={stage}"));
     }
     let config = here.places().config.as_ref();

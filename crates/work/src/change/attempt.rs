@@ -61,6 +61,15 @@ impl Tx<'_> {
             params![job.id.0, job.tries, taker.0, instance, self.now.wall.0, job.queue],
         )?;
         job.attempt = Some(self.conn.last_insert_rowid());
+        self.note_stage(job)
+    }
+
+    /// Records how far earlier attempts had come when this one began, which was just written.
+    fn note_stage(&self, job: &Job) -> Result<(), Stop> {
+        if let (Some(attempt), Some(stage)) = (job.attempt, &job.stage) {
+            let sql = "INSERT INTO stage (attempt, stage) VALUES (?1, ?2)";
+            self.execute(sql, params![attempt, stage])?;
+        }
         Ok(())
     }
 
@@ -88,6 +97,7 @@ impl Tx<'_> {
                 values.as_slice(),
             )?;
             (job.attempt, job.beginner) = (Some(self.conn.last_insert_rowid()), None);
+            self.note_stage(job)?;
         } else {
             values.push(&job.attempt);
             self.execute(

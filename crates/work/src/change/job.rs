@@ -53,8 +53,8 @@ impl Tx<'_> {
             "INSERT INTO job (queue, wfid, identity, label, priority, state, fault, count, wary,
                 due, due_at, lease, tries, request, parent, dependency, key, owner, reply_to,
                 answered, submitted_at, changed_at, stage)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?8, 0, 0, ?9, ?10, ?11, ?12, ?13, ?14,
-                0, ?15, ?15, ?16)",
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, ?7, ?8, 0, ?17, ?9, ?10, ?11, ?12, ?13,
+                ?14, 0, ?15, ?15, ?16)",
             params![
                 job.queue,
                 job.wfid,
@@ -72,6 +72,7 @@ impl Tx<'_> {
                 job.reply_to,
                 self.now.wall.0,
                 job.stage,
+                job.tries,
             ],
         )?;
         let id = JobId(self.conn.last_insert_rowid());

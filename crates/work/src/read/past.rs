@@ -109,11 +109,11 @@ pub(super) fn entry_sql() -> String {
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         attempt: attempt(row)?,
-        queue: row.get(13)?,
-        job: JobId(row.get(14)?),
-        wfid: row.get(15)?,
-        identity: row.get(16)?,
-        owner: row.get(17)?,
+        queue: row.get(14)?,
+        job: JobId(row.get(15)?),
+        wfid: row.get(16)?,
+        identity: row.get(17)?,
+        owner: row.get(18)?,
     })
 }
 
@@ -241,6 +241,18 @@ impl Reader {
     pub fn tries(&self, id: JobId) -> Result<Vec<Attempt>, Trouble> {
         let sql = format!("SELECT {ATTEMPT} FROM attempt a WHERE job = ?1 ORDER BY id");
         self.all(&sql, [id.0], attempt)
+    }
+
+    /// Returns the attempt at a job that has this number, or the last one, without its output.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn attempt(&self, id: JobId, number: Option<u32>) -> Result<Option<Attempt>, Trouble> {
+        let sql = format!(
+            "SELECT {ATTEMPT} FROM attempt a WHERE job = ?1 AND number = ifnull(?2, number)
+                ORDER BY id DESC LIMIT 1"
+        );
+        self.first(&sql, params![id.0, number], attempt)
     }
 
     /// Returns what came back of an attempt.

@@ -280,7 +280,28 @@ fn a_stage_is_handed_to_the_next_attempt() {
     world.apply(&Change::Stage { lease, stage: Some("push".to_owned()) });
     world.end(lease, fault(2));
     world.clock.pass(Duration::from_secs(3601));
-    assert_eq!(world.take(Ask::Now).unwrap().stage.as_deref(), Some("push"));
+    let taken = world.take(Ask::Now).unwrap();
+    assert_eq!(taken.stage.as_deref(), Some("push"));
+    // Each attempt is on record with the one that it began with, whatever came later.
+    world.apply(&Change::Stage { lease: taken.lease, stage: Some("pull".to_owned()) });
+    world.end(taken.lease, fault(2));
+    let stage = |world: &World, job, number| {
+        let attempt = world.reader().attempt(job, number).unwrap().unwrap();
+        (attempt.number, attempt.stage)
+    };
+    assert_eq!(stage(&world, lease.job, Some(1)), (1, None));
+    assert_eq!(stage(&world, lease.job, Some(2)), (2, Some("push".to_owned())));
+    assert_eq!(stage(&world, lease.job, None), (2, Some("push".to_owned())));
+    assert_eq!(world.reader().attempt(lease.job, Some(3)).unwrap(), None);
+    // So is one that begins and ends in one commit, of a job that comes from somewhere else.
+    world.submit(NewJob { stage: Some("half".to_owned()), tries: 6, ..job("b") });
+    let taken = world.take(Ask::Ahead).unwrap();
+    assert_eq!(taken.attempt, 7);
+    let begin = Change::Begin { lease: taken.lease, instance: "q_0".to_owned() };
+    let end = Change::End(taken.lease, Box::new(fault(2)));
+    assert!(world.store.apply_all(&[begin, end]).unwrap().iter().all(Result::is_ok));
+    assert_eq!(stage(&world, taken.lease.job, None), (7, Some("half".to_owned())));
+    assert_eq!(world.state(taken.lease.job).2, 1, "it counts as untried");
 }
 
 #[test]
