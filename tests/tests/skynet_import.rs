@@ -104,7 +104,7 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
         for note in [
             "doubler.conf:11: regexp: double_.* is kept, and not registered with an engine",
             "doubler.conf:12: code: doubler.py was copied",
-            "doubler.conf:15: amqp_host: no broker is used",
+            "this machine; for an engine on RabbitMQ say in skynet.yaml, below broker,",
             "doubler.conf:16: amqp_pwd: not carried over",
             "doubler.conf:6: [program:doubler] environment, API_TOKEN, was not carried over: ",
             "doubler.conf:23: [limits] api_key was not carried over: put it into ",

@@ -182,7 +182,10 @@ fn notes_of(section: &Section, broker: &Broker) -> Vec<Note> {
             "amqp_host" if is_used => {
                 &format!("not carried over: items come from {}, as broker in skynet.yaml says", broker.host)
             }
-            "amqp_host" => "no broker is used: items wait in a queue of this machine",
+            "amqp_host" => {
+                "no broker is used: items wait in a queue of this machine; for an engine on RabbitMQ say \
+                 in skynet.yaml, below broker, where that is"
+            }
             // What it is stays where it is.
             "amqp_pwd" if is_used => {
                 "not carried over: it belongs into the file that broker.password-file in skynet.yaml names"
