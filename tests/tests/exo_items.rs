@@ -82,6 +82,68 @@ fn an_answer_above_the_limit_fails_the_item_and_is_not_kept() {
     assert_eq!(text, "the answer cannot be sent: the item has 1025 bytes; 1024 are allowed");
 }
 
+/// Lives of a site in which the item `poison` has its exo killed each time that it is begun. Tells
+/// whether its neighbour was at hand when that came the first time.
+fn poisoned(persistent: bool) -> bool {
+    let more = "tries: 3\n";
+    let begun = "{ echo x >seen/$attempt; sleep 1000; }";
+    let site = if persistent {
+        let work = format!(
+            "while hear; do\n[ $type = work ] || exit 0\n\
+             attempt=${{line#*\\\"attempt\\\":}}; attempt=${{attempt%%[,\\}}]*}}\n\
+             case $line in *'\"wfid\":\"poison\"'*) {begun} ;; esac\n\
+             say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$id}}\"\ndone\n"
+        );
+        Site::persistent(&work, more)
+    } else {
+        let work =
+            format!("#!/bin/sh\nattempt=$SKYNET_ATTEMPT\n[ $SKYNET_WFID != poison ] || {begun}\n");
+        Site::per_item(&work, more)
+    };
+    let seen = site.open_folder("p/seen");
+    let begun = |attempt: u32| site.until(|| seen.join(attempt.to_string()).exists());
+    let exo = site.exo();
+    // It is brisk, so that others are looked ahead at.
+    site.work("first", "{}");
+    site.submit("poison", "{\"x\":1}");
+    site.submit("beside", "{}");
+    begun(1);
+    let is_at_hand = || {
+        let state = site.job("beside").map(|job| job.subject.state);
+        state == Some(State::Ready { leased: true })
+    };
+    // It goes back where the item in hand takes longer than this.
+    let was_at_hand = testkit::wait::holds_within(machine::exo::QUICK, is_at_hand);
+    exo.kill9();
+    for attempt in 2..=3 {
+        let exo = site.exo();
+        begun(attempt);
+        exo.kill9();
+    }
+    let exo = site.exo();
+    let (job, attempts) = site.stopped("poison");
+    let lives: Vec<_> = attempts.iter().map(|attempt| attempt.how.as_deref().unwrap()).collect();
+    assert_eq!((job.subject.fault, lives), (Fault::EXHAUSTED, vec!["lost"; 3]));
+    let dead = site.dead();
+    assert_eq!(dead.len(), 1, "{dead:?}");
+    assert_eq!(dead[0].bytes, item("poison", "{\"x\":1}").into_bytes());
+    // Whoever was only beside it has been tried once, and so has what comes later.
+    let (job, attempts) = site.stopped("beside");
+    assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 1), "{attempts:?}");
+    assert_eq!(site.work("later", "{}").fault, Some(Fault::NONE));
+    assert!(!seen.join("4").exists());
+    assert!(exo.end().success());
+    was_at_hand
+}
+
+#[test]
+fn an_item_that_has_its_exo_killed_each_time_is_dead_after_its_tries_and_its_neighbour_is_done() {
+    for persistent in [false, true] {
+        // On a busy machine it may have come too late to be at hand.
+        assert!((0..5).any(|_| poisoned(persistent)), "it was never at hand");
+    }
+}
+
 #[test]
 fn an_item_that_fails_each_time_is_put_away_after_its_tries_with_bytes_and_reason() {
     let site = Site::per_item("#!/bin/sh\necho $SKYNET_ATTEMPT >&2\nkill -9 $$\n", "tries: 3\n");
