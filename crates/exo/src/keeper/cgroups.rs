@@ -12,7 +12,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::file::flags::{EEXIST, ENODEV, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY};
+use sys::linux::file::flags::{
+    EEXIST, ENODEV, ENOENT, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY,
+};
 use sys::linux::file::{self, HERE};
 use sys::linux::process::{self, Ended, Fork, Waited};
 use sys::linux::{directory, time};
@@ -45,6 +47,11 @@ struct Room {
     /// All in it were killed once. Linux counts that, and kills from 6.14 on, and in releases that
     /// have its mend, what is made in a cgroup with another count than where its parent is.
     was_killed: bool,
+}
+
+/// Tells whether it is why nothing can be done with a cgroup that somebody has removed.
+const fn is_removed(why: Errno) -> bool {
+    matches!(why, Errno(ENODEV | ENOENT))
 }
 
 /// What hinders us.
@@ -94,13 +101,18 @@ impl Cgroups {
         if makes && !room.was_killed {
             match process::fork_into(room.folder.raw()) {
                 Ok(fork) => return Ok((fork, None)),
-                // Somebody has removed it.
-                Err(Errno(ENODEV)) => self.rooms[usize::from(instance)] = None,
+                Err(why) if is_removed(why) => self.rooms[usize::from(instance)] = None,
                 Err(why) => return Err(why),
             }
         }
-        let room = self.room(instance)?;
-        let door = file::open(room.folder.raw(), c"cgroup.procs", O_WRONLY, 0)?;
+        let open = |room: &Room| file::open(room.folder.raw(), c"cgroup.procs", O_WRONLY, 0);
+        let door = match open(self.room(instance)?) {
+            Err(why) if is_removed(why) => {
+                self.rooms[usize::from(instance)] = None;
+                open(self.room(instance)?)?
+            }
+            door => door?,
+        };
         Ok((process::fork()?, Some(door)))
     }
 

@@ -14,6 +14,9 @@ const DAEMON: &str = "
     echo left $pid
     exec sleep $1";
 
+/// A filter may know no call that makes a process in its cgroup, so that it has to go there.
+const UNKNOWN: [&str; 4] = ["strace", "-fqq", "-o/dev/null", "-einject=clone3:error=ENOSYS"];
+
 fn left_behind(exo: &Exo, instance: u16) -> i32 {
     let pid = || {
         let out = exo.out(instance);
@@ -100,9 +103,7 @@ fn what_left_its_parent_group_and_session_is_dead_before_the_end_is_told() {
 
 #[test]
 fn what_left_its_parent_dies_with_it_while_another_instance_runs() {
-    // A filter may know no call that makes a process in its cgroup, so that it has to go there.
-    let unknown = ["strace", "-fqq", "-o/dev/null", "-einject=clone3:error=ENOSYS"];
-    for plan in [Plan::new(), Plan::new().wrapped(&unknown)] {
+    for plan in [Plan::new(), Plan::new().wrapped(&UNKNOWN)] {
         let mut exo = with_daemon(plan, 2, "1000000");
         let pid = exo.start(0, 1);
         let left = left_behind(&exo, 0);
@@ -119,8 +120,9 @@ fn what_left_its_parent_dies_with_it_while_another_instance_runs() {
 
 #[test]
 fn a_cgroup_in_which_all_were_killed_and_one_that_somebody_removed_are_made_again() {
-    for words in [&["sh", "-c", DAEMON, "sh", "0"][..], &["true"]] {
-        let mut exo = Plan::new().with("directory=/").start(words);
+    let daemon = &["sh", "-c", DAEMON, "sh", "0"][..];
+    for (words, wraps) in [(daemon, &[][..]), (&["true"], &[]), (&["true"], &UNKNOWN)] {
+        let mut exo = Plan::new().wrapped(wraps).with("directory=/").start(words);
         let folder = cgroup(&exo.base).expect("cgroup v2, and root").join("0");
         for serial in 1..=6 {
             exo.start(0, serial);

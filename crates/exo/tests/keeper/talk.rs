@@ -42,7 +42,7 @@ fn the_step_that_failed_is_told() {
 fn a_start_for_which_there_is_no_process_fails_and_the_next_one_does_not() {
     let mut exo = Plan::new().start(SLEEPER);
     let trace = exo.base.join("trace");
-    testkit::calls::trace(exo.keeper, &trace, &["clone:error=EAGAIN:when=1"]);
+    testkit::calls::trace(exo.keeper, &trace, &["clone,clone3:error=EAGAIN:when=1"]);
     exo.tell("start 0 1");
     assert_eq!(exo.line(), "NotStarted { instance: 0, serial: 1, step: Fork, errno: 11 }");
     exo.start(0, 2);
