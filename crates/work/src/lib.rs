@@ -19,6 +19,7 @@ pub mod read;
 mod schema;
 mod store;
 mod trouble;
+mod troubled;
 pub mod units;
 pub mod wire;
 

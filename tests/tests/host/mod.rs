@@ -218,6 +218,13 @@ impl Site {
         assert!(holds, "still not so after {SOON} s; the log:\n{}", tail(&self.log()));
     }
 
+    /// The same, four times as long.
+    #[track_caller]
+    pub(crate) fn until_long(&self, condition: impl FnMut() -> bool) {
+        let holds = holds_within(Duration::from_secs(4 * SOON), condition);
+        assert!(holds, "still not so after {} s; the log:\n{}", 4 * SOON, tail(&self.log()));
+    }
+
     /// Returns the path of the control socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.join("run/p.sock")

@@ -93,9 +93,7 @@ impl Worker {
                     } else {
                         warn!("unable to go on until it is mended: {what}");
                     }
-                    if self.trouble.is_none() {
-                        self.troubles.of_queue(&what);
-                    }
+                    self.troubles.of_queue(&what);
                     self.trouble = Some(what);
                 }
                 Heard::Well => {

@@ -212,6 +212,16 @@ fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
             "time-limit is longer than the 30 minutes in which RabbitMQ wants an item acknowledged, unless consumer_timeout is set there: what takes longer is delivered again, to another machine, too"
         );
     }
+    if settings.times.item.is_none() {
+        info!(
+            "an item that takes longer than 30 minutes is delivered again, to another machine, too, unless consumer_timeout is set in RabbitMQ"
+        );
+    }
+    if at.quorum && at.dead_letter_exchange.is_none() {
+        warn!(
+            "a quorum queue without dead-letter-exchange: what RabbitMQ has delivered too often, from version 4 on 20 times, it throws away"
+        );
+    }
     let broker = Rabbit::open(&amqp::Settings {
         place: Place::new(&settings.store),
         clock: Clocks::of_this_boot()?,

@@ -1,7 +1,7 @@
 //! What answers requests by AIR: one queue that has every name by which we are asked.
 
-use super::link::{Link, answered};
-use super::tasks::Teller;
+use super::link::{Link, Patient, answered};
+use super::tasks::{LOOK, Teller};
 use super::thread::Input;
 use crate::air::{REQUEST_EXCHANGE, RESPONSE_EXCHANGE, item_service, service};
 use lapin::message::DeliveryResult;
@@ -19,8 +19,6 @@ use tokio::time::{Instant, timeout};
 /// How long an item is in hand before one may ask about it by its name: to have a name costs more
 /// than a short item does.
 const LASTING: Duration = Duration::from_secs(1);
-/// Longer than anything that is waited for.
-const EVER: Duration = Duration::from_secs(3600);
 
 /// By which names we are asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,19 +63,18 @@ pub(super) struct Air {
 /// Has requests by all of our names come to the thread, and sends responses.
 pub(super) async fn serve(link: &Link, names: &Names, teller: &Teller) -> Result<Air, String> {
     let channel = link.channel().await?;
-    for (name, durable) in [(REQUEST_EXCHANGE, true), (RESPONSE_EXCHANGE, false)] {
-        let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
-        let table = FieldTable::default();
-        answered(channel.exchange_declare(name.into(), ExchangeKind::Direct, options, table))
-            .await
-            .map_err(|why| format!("unable to declare the exchange {name}: {why}"))?;
-    }
     let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let queue = answered(channel.queue_declare("".into(), own, FieldTable::default())).await?;
     let queue = queue.name().clone();
-    for (_, name) in names.services() {
-        bind(&channel, &queue, &name).await?;
-    }
+    let server = Server {
+        channel: channel.clone(),
+        patient: link.patient(),
+        queue: queue.clone(),
+        services: names.services().map(|(_, name)| name).collect(),
+        held: BTreeMap::new(),
+        young: VecDeque::new(),
+    };
+    server.make().await?;
     let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
     let table = FieldTable::default();
     let consumer =
@@ -97,7 +94,6 @@ pub(super) async fn serve(link: &Link, names: &Names, teller: &Teller) -> Result
         std::future::ready(())
     });
     let (orders, all) = unbounded_channel();
-    let server = Server { channel, queue, held: BTreeMap::new(), young: VecDeque::new() };
     let teller = teller.clone();
     tokio::spawn(async move {
         if let Err(why) = server.run(all).await {
@@ -105,13 +101,6 @@ pub(super) async fn serve(link: &Link, names: &Names, teller: &Teller) -> Result
         }
     });
     Ok(Air { orders, _consumer: consumer })
-}
-
-async fn bind(channel: &Channel, queue: &ShortString, name: &str) -> Result<(), String> {
-    let options = QueueBindOptions::default();
-    let exchange = REQUEST_EXCHANGE.into();
-    let table = FieldTable::default();
-    answered(channel.queue_bind(queue.clone(), exchange, name.into(), options, table)).await
 }
 
 /// A process of which items are in hand.
@@ -123,7 +112,10 @@ struct Held {
 
 struct Server {
     channel: Channel,
+    patient: Patient,
     queue: ShortString,
+    /// Those that are known at all times.
+    services: Vec<String>,
     held: BTreeMap<String, Held>,
     /// Those that have no name yet, and since when they are here; some may be gone.
     young: VecDeque<(Instant, String)>,
@@ -131,9 +123,10 @@ struct Server {
 
 impl Server {
     async fn run(mut self, mut orders: UnboundedReceiver<Order>) -> Result<(), String> {
+        let mut at = Instant::now();
         loop {
             let first = self.young.front().map(|(since, _)| *since + LASTING);
-            let limit = first.map_or(EVER, |at| at.saturating_duration_since(Instant::now()));
+            let limit = first.map_or(LOOK, |at| at.saturating_duration_since(Instant::now()));
             match timeout(limit, orders.recv()).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(Order::Held(wfid))) => self.hold(wfid),
@@ -141,7 +134,36 @@ impl Server {
                 Ok(Some(Order::Respond { to, body })) => self.respond(&to, &body).await?,
                 Err(_) => self.name_those_that_last().await?,
             }
+            if at.elapsed() >= LOOK {
+                self.make().await?;
+                at = Instant::now();
+            }
         }
+    }
+
+    /// Makes the exchanges and gives us our names: nobody says that an exchange was deleted, or made
+    /// anew.
+    async fn make(&self) -> Result<(), String> {
+        for (name, durable) in [(REQUEST_EXCHANGE, true), (RESPONSE_EXCHANGE, false)] {
+            let options = ExchangeDeclareOptions { durable, ..ExchangeDeclareOptions::default() };
+            let (kind, table) = (ExchangeKind::Direct, FieldTable::default());
+            let asked = self.channel.exchange_declare(name.into(), kind, options, table);
+            let made = self.patient.answered(asked).await;
+            made.map_err(|why| format!("unable to declare the exchange {name}: {why}"))?;
+        }
+        let held = self.held.iter().filter(|(_, held)| held.has_name);
+        let of_items = held.filter_map(|(wfid, _)| item_service(wfid));
+        for name in self.services.iter().cloned().chain(of_items) {
+            self.bind(&name).await?;
+        }
+        Ok(())
+    }
+
+    async fn bind(&self, name: &str) -> Result<(), String> {
+        let (queue, exchange) = (self.queue.clone(), REQUEST_EXCHANGE.into());
+        let (options, table) = (QueueBindOptions::default(), FieldTable::default());
+        let asked = self.channel.queue_bind(queue, exchange, name.into(), options, table);
+        self.patient.answered(asked).await
     }
 
     fn hold(&mut self, wfid: String) {
@@ -167,7 +189,9 @@ impl Server {
                 let exchange = REQUEST_EXCHANGE.into();
                 let table = FieldTable::default();
                 let queue = self.queue.clone();
-                answered(self.channel.queue_unbind(queue, exchange, name.into(), table)).await
+                self.patient
+                    .answered(self.channel.queue_unbind(queue, exchange, name.into(), table))
+                    .await
             }
             None => Ok(()),
         }
@@ -178,10 +202,12 @@ impl Server {
         while self.young.front().is_some_and(|(since, _)| *since + LASTING <= now) {
             let Some((since, wfid)) = self.young.pop_front() else { break };
             // It may have gone, and another of the same process come.
-            let held = self.held.get_mut(&wfid).filter(|held| held.since == since);
-            if let (Some(held), Some(name)) = (held, item_service(&wfid)) {
-                bind(&self.channel, &self.queue, &name).await?;
+            let is_it = |held: &&mut Held| held.since == since;
+            if let Some(held) = self.held.get_mut(&wfid).filter(is_it)
+                && let Some(name) = item_service(&wfid)
+            {
                 held.has_name = true;
+                self.bind(&name).await?;
             }
         }
         Ok(())
@@ -193,6 +219,6 @@ impl Server {
         let options = BasicPublishOptions::default();
         let exchange = RESPONSE_EXCHANGE.into();
         let sent = self.channel.basic_publish(exchange, to.into(), options, body, properties);
-        answered(sent).await.map(drop)
+        self.patient.answered(sent).await.map(drop)
     }
 }

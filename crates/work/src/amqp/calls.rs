@@ -5,6 +5,7 @@ use super::thread::{Hand, Thread};
 use crate::air::{self, Call, Wanted};
 use crate::broker::Event;
 use crate::change::Lease;
+use machine::time::Mono;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ impl Thread {
         let hand = self.held.remove(&lease);
         if let Some(hand) = &hand {
             self.order(|| Order::Free(hand.wfid.clone()));
+            if hand.large > 0 {
+                self.full_until = Mono(0);
+            }
         }
         hand
     }

@@ -30,6 +30,11 @@ impl Flow {
         self.until = Some(now.after(BRISK));
     }
 
+    /// What comes is large: none is to come before it is asked for.
+    pub(super) fn narrow(&mut self) {
+        *self = Self::default();
+    }
+
     /// Returns for how many of the items that are asked for ahead there are to be lines.
     pub(super) fn ahead(&self, now: Mono) -> usize {
         if self.end(now).is_some() { self.ahead.max(1) } else { 1 }

@@ -5,8 +5,9 @@
 //! and nobody waits for it.
 
 use super::Queue;
+use super::link::Patient;
 use super::tasks::{self, Teller, begin};
-use crate::change::{JobId, NewJob};
+use crate::change::{self, JobId, NewJob};
 use futures_core::Stream;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions};
 use lapin::{Channel, Consumer};
@@ -26,8 +27,13 @@ const COMES_AGAIN: Duration = Duration::from_secs(3600);
 /// Of so many we know at once that they may come again; of others the store alone does.
 const MOST_UNSURE: usize = 65_536;
 
-/// Most messages: so many items may be in hand, or rest unacknowledged until they are tried again.
+/// Bytes of an item up to which it may be at hand, as of the embedded queue.
+pub(super) const SMALL: usize = change::SMALL as usize;
+
+/// Most messages: so many items may be in hand or at hand.
 const MOST: usize = 200;
+/// Most that rest besides, unacknowledged, until they are tried again. Of each the name is here.
+pub(super) const MOST_PARKED: usize = 2000;
 
 /// What the broker is told to do on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +82,6 @@ struct Line {
     /// How many of them are here.
     here: usize,
     stream: Option<Consumer>,
-    /// Nothing comes on it any more.
-    has_ended: bool,
 }
 
 impl Line {
@@ -91,7 +95,9 @@ impl Line {
 pub(super) enum Came {
     /// A message, by the number that it has here.
     Message(u64, Vec<u8>),
-    /// The broker ended a consumer that was not told to end.
+    /// The broker ended a consumer that was told to end.
+    Ended,
+    /// It ended one that was not.
     Unwanted,
     /// The channel is of no use any more: the broker closed it, as where an item took longer than
     /// its time-out for acknowledgements, or all of the connection is lost.
@@ -129,7 +135,7 @@ impl Lines {
         (wanted, most): (usize, usize),
         broad: usize,
         queue: &Queue,
-        teller: &Teller,
+        (patient, teller): (Patient, &Teller),
     ) {
         let mut waiting = self.waiting();
         while waiting > most {
@@ -138,15 +144,32 @@ impl Lines {
             waiting -= line.waits_for();
             self.cancel(number);
         }
-        let free = MOST.saturating_sub(self.messages.len() + waiting);
+        let free = self.free(waiting);
         if let Some(channel) = self.channel.as_ref().filter(|_| waiting < wanted && free > 0) {
             let room = (wanted - waiting).max(broad).min(free);
             self.last += 1;
-            tasks::consume(channel, &queue.name, self.last, room, teller);
+            tasks::consume((channel, patient), &queue.name, self.last, room, teller);
             let state = State::Active { sure: false };
-            self.all
-                .insert(self.last, Line { state, room, here: 0, stream: None, has_ended: false });
+            self.all.insert(self.last, Line { state, room, here: 0, stream: None });
         }
+    }
+
+    /// Returns how many messages more may be had, where so many are waited for.
+    fn free(&self, waiting: usize) -> usize {
+        let parked = self.parked();
+        if parked >= MOST_PARKED {
+            return 0;
+        }
+        MOST.saturating_sub(self.messages.len() - parked + waiting)
+    }
+
+    fn parked(&self) -> usize {
+        self.messages.values().filter(|message| matches!(message.of, Of::Parked { .. })).count()
+    }
+
+    /// Tells whether so many messages rest until they are tried again that no other is had.
+    pub(super) fn is_full_of_parked(&self) -> bool {
+        self.messages.len() >= MOST_PARKED && self.parked() >= MOST_PARKED
     }
 
     fn cancel(&mut self, number: u64) {
@@ -191,36 +214,30 @@ impl Lines {
         }
     }
 
-    /// Returns what came since the last look. Whoever is in `context` is woken when there is more.
-    pub(super) fn look(&mut self, context: &mut Context<'_>) -> Vec<Came> {
-        let mut came = Vec::new();
-        for (&number, line) in &mut self.all {
-            while let Some(stream) = line.stream.as_mut() {
-                match Pin::new(stream).poll_next(context) {
-                    Poll::Pending => break,
-                    Poll::Ready(Some(Ok(delivery))) => {
-                        line.here += 1;
-                        self.last += 1;
-                        let tag = delivery.delivery_tag;
-                        let message = Message { line: number, tag, of: Of::Recording };
-                        self.messages.insert(self.last, message);
-                        came.push(Came::Message(self.last, delivery.data));
-                    }
-                    Poll::Ready(Some(Err(_))) => {
-                        (line.stream, line.has_ended) = (None, true);
-                        came.push(Came::Gone);
-                    }
-                    Poll::Ready(None) => {
-                        (line.stream, line.has_ended) = (None, true);
-                        if line.state != State::Ending {
-                            came.push(Came::Unwanted);
-                        }
-                    }
-                }
-            }
+    /// Returns what came next. Where there is nothing more, whoever is in `context` is woken when there
+    /// is.
+    pub(super) fn next(&mut self, context: &mut Context<'_>) -> Option<Came> {
+        let next = self.all.iter_mut().find_map(|(&number, line)| {
+            let Poll::Ready(came) = Pin::new(line.stream.as_mut()?).poll_next(context) else {
+                return None;
+            };
+            Some((number, came))
+        });
+        let (number, came) = next?;
+        if let Some(Ok(delivery)) = came {
+            self.all.entry(number).and_modify(|line| line.here += 1);
+            self.last += 1;
+            let tag = delivery.delivery_tag;
+            self.messages.insert(self.last, Message { line: number, tag, of: Of::Recording });
+            return Some(Came::Message(self.last, delivery.data));
         }
-        self.all.retain(|_, line| !line.has_ended);
-        came
+        let ended = self.all.remove(&number);
+        let was_told = ended.is_some_and(|line| line.state == State::Ending);
+        Some(match came {
+            Some(_) => Came::Gone,
+            None if was_told => Came::Ended,
+            None => Came::Unwanted,
+        })
     }
 
     /// Says what a message is.
@@ -231,8 +248,21 @@ impl Lines {
     }
 
     /// Tells whether a message is only for who begins it at once.
-    pub(super) fn is_vain(&self, number: u64) -> bool {
-        self.messages.get(&number).is_some_and(|message| matches!(message.of, Of::Vain(..)))
+    pub(super) fn is_to_be_begun(&self, number: u64) -> bool {
+        self.messages.get(&number).is_some_and(|message| match &message.of {
+            Of::Vain(..) => true,
+            Of::New(job) => job.item.len() > SMALL,
+            Of::Recording | Of::Job(_) | Of::Parked { .. } => false,
+        })
+    }
+
+    /// Returns how many bytes the large ones have that nobody has yet.
+    pub(super) fn large(&self) -> usize {
+        let all = self.messages.values().filter_map(|message| match &message.of {
+            Of::New(job) | Of::Vain(job, _) => Some(job.item.len()),
+            Of::Recording | Of::Job(_) | Of::Parked { .. } => None,
+        });
+        all.filter(|bytes| *bytes > SMALL).sum()
     }
 
     fn numbers(&self, is_meant: impl Fn(&Of) -> bool) -> Vec<u64> {
@@ -270,7 +300,7 @@ impl Lines {
     /// is taken may be begun at once.
     pub(super) fn due(&self, now: Mono, begins: bool) -> Vec<u64> {
         self.numbers(|of| match of {
-            Of::New(_) => true,
+            Of::New(job) => begins || job.item.len() <= SMALL,
             Of::Vain(..) => begins,
             Of::Parked { at, .. } => *at <= now,
             Of::Recording | Of::Job(_) => false,

@@ -13,7 +13,7 @@ use lapin::options::{
 use lapin::tcp::AsyncTcpStream;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Channel, Connection, ConnectionProperties, Consumer, ExchangeKind};
+use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus, Consumer, ExchangeKind};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -155,13 +155,19 @@ impl Link {
         Ok(Self { connection, below })
     }
 
-    /// Returns once the connection has ended, and why.
-    pub(super) fn ended(&self) -> impl Future<Output = String> + Send + 'static {
+    /// Returns once the connection has ended, and why. `blocked` is told why the broker takes nothing,
+    /// and by `None` that it does again: an alarm of its memory or its disk.
+    pub(super) fn ended(
+        &self,
+        blocked: impl Fn(Option<String>) + Send + 'static,
+    ) -> impl Future<Output = String> + Send + 'static {
         let mut events = Box::pin(self.connection.events_listener());
         async move {
             loop {
                 let next = std::future::poll_fn(|cx| Stream::poll_next(Pin::new(&mut events), cx));
                 match next.await {
+                    Some(lapin::Event::ConnectionBlocked(why)) => blocked(Some(words(&why))),
+                    Some(lapin::Event::ConnectionUnblocked) => blocked(None),
                     // A channel is closed by a soft one, where an item takes longer than the broker
                     // waits for acknowledgements, say: its line tells that.
                     Some(lapin::Event::Error(why)) if why.is_amqp_soft_error() => {}
@@ -171,6 +177,11 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Returns who waits for answers on it.
+    pub(super) fn patient(&self) -> Patient {
+        Patient(self.connection.status().clone())
     }
 
     /// Opens a channel.
@@ -202,6 +213,34 @@ fn uri(server: &Server) -> AMQPUri {
             heartbeat: Some(HEARTBEAT),
             ..AMQPQueryString::default()
         },
+    }
+}
+
+/// Waits for answers on a connection as long as the broker reads nothing of it.
+#[derive(Clone)]
+pub(super) struct Patient(ConnectionStatus);
+
+impl Patient {
+    /// Tells whether the broker reads nothing.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.0.blocked()
+    }
+
+    /// Waits for an answer of the broker.
+    pub(super) async fn answered<T>(
+        &self,
+        asked: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, String> {
+        let mut asked = std::pin::pin!(asked);
+        loop {
+            // What was asked before stands behind all that the broker has not read.
+            let was_blocked = self.is_blocked();
+            match timeout(PATIENCE, &mut asked).await {
+                Ok(answer) => return answer.map_err(|why| words(&why)),
+                Err(_) if was_blocked || self.is_blocked() => {}
+                Err(_) => return Err("it does not answer".to_owned()),
+            }
+        }
     }
 }
 
@@ -247,6 +286,15 @@ pub(super) async fn look(channel: &Channel, name: &str) -> Result<(u32, u32), St
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asked = channel.queue_declare(name.into(), options, FieldTable::default());
     answered(asked).await.map(|queue| (queue.message_count(), queue.consumer_count()))
+}
+
+/// Makes sure that there is where a queue's dead messages are to go: the broker throws them away
+/// else, and tells nobody.
+pub(super) async fn find_dead_letter_exchange(link: &Link, name: &str) -> Result<(), String> {
+    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let (channel, none) = (link.channel().await?, FieldTable::default());
+    let asked = channel.exchange_declare(name.into(), ExchangeKind::Direct, passive, none);
+    answered(asked).await.map_err(|why| format!("unable to use dead-letter-exchange {name}: {why}"))
 }
 
 /// Makes sure that there is a queue of this name, whoever made it and how.

@@ -418,7 +418,7 @@ async fn open(
     ))
     .await
     .map_err(|why| format!("unable to consume from {queue}: {why}"))?;
-    let (ended, to_end) = (link.ended(), to_self.clone());
+    let (ended, to_end) = (link.ended(|_| ()), to_self.clone());
     tokio::spawn(async move {
         let _ = to_end.send(Input::Ended(life, ended.await));
     });

@@ -16,6 +16,7 @@ mod flow;
 mod lines;
 mod link;
 mod mailbox;
+mod nudge;
 mod passing;
 mod password;
 mod record;

@@ -1,7 +1,7 @@
 //! Cancels that were found in the queue and mean what somebody else has: they are told to all, by the
 //! control exchange.
 
-use super::link::{Link, answered};
+use super::link::{Link, Patient};
 use super::tasks::{REFUSED, Teller};
 use super::thread::Input;
 use crate::wire::{CONTROL_EXCHANGE, FORWARDED};
@@ -21,7 +21,7 @@ impl Passing {
     pub(super) async fn begin(link: &Link, is_made: bool, teller: &Teller) -> Result<Self, String> {
         let channel = link.publisher().await?;
         let (found, all) = unbounded_channel();
-        tokio::spawn(pass_all(channel, is_made, all, teller.clone()));
+        tokio::spawn(pass_all((channel, link.patient()), is_made, all, teller.clone()));
         Ok(Self { found })
     }
 
@@ -33,14 +33,14 @@ impl Passing {
 }
 
 async fn pass_all(
-    channel: Channel,
+    (channel, patient): (Channel, Patient),
     is_made: bool,
     mut found: UnboundedReceiver<(u64, Vec<u8>)>,
     teller: Teller,
 ) {
     let (life, mut may) = (teller.life, true);
     while let Some((number, body)) = found.recv().await {
-        let passed = if may { pass(&channel, &body).await } else { Ok(()) };
+        let passed = if may { pass(&channel, &patient, &body).await } else { Ok(()) };
         match passed {
             Ok(()) => {}
             Err(why) if why.contains(REFUSED) || !is_made => {
@@ -54,11 +54,11 @@ async fn pass_all(
     }
 }
 
-async fn pass(channel: &Channel, body: &[u8]) -> Result<(), String> {
+async fn pass(channel: &Channel, patient: &Patient, body: &[u8]) -> Result<(), String> {
     let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
     let to = (CONTROL_EXCHANGE.into(), FORWARDED.into());
-    let sent = answered(channel.basic_publish(to.0, to.1, options, body, none)).await?;
-    match answered(sent).await? {
+    let sent = channel.basic_publish(to.0, to.1, options, body, none);
+    match patient.answered(patient.answered(sent).await?).await? {
         Confirmation::Ack(_) => Ok(()),
         Confirmation::Nack(_) | Confirmation::NotRequested => {
             Err("the broker did not take it".to_owned())

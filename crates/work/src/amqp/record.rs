@@ -1,7 +1,7 @@
 //! What of all that happens is put on record, and what follows from that.
 
 use super::Settings;
-use super::lines::Of;
+use super::lines::{Of, SMALL};
 use super::thread::{Answer, For, Hand, Marks, Part, Thread, ring};
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
@@ -72,7 +72,9 @@ impl Thread {
             answers.push(Answer::Keep);
         }
         for line in self.lines.due(now, true) {
-            let Some((ask, instance)) = self.next_ask(self.lines.is_vain(line)) else { continue };
+            let Some((ask, instance)) = self.next_ask(self.lines.is_to_be_begun(line)) else {
+                continue;
+            };
             let Some((job, known)) = self.lines.record(line) else { continue };
             batch.push(Change::Arrive { job, known, taker, ask, instance: instance.clone() });
             answers.push(Answer::Arrive(line, ask, instance));
@@ -85,9 +87,9 @@ impl Thread {
     }
 
     /// Takes the ask that is granted next: who waits comes before who looks ahead.
-    pub(super) fn next_ask(&mut self, is_vain: bool) -> Option<(Ask, String)> {
+    pub(super) fn next_ask(&mut self, is_to_be_begun: bool) -> Option<(Ask, String)> {
         let waits = self.asks.iter().position(|(ask, _)| *ask == Ask::Now);
-        if is_vain {
+        if is_to_be_begun {
             return self.asks.remove(waits?);
         }
         self.asks.remove(waits.unwrap_or(0))
@@ -176,18 +178,7 @@ impl Thread {
             Ok(Applied::Taken(taken)) if let Some(why) = self.is_cancelled(&taken) => {
                 self.unwanted(line, &taken, why);
             }
-            Ok(Applied::Taken(taken)) => {
-                let now = self.store.now().mono;
-                if ask.0 == Ask::Ahead {
-                    self.flow.granted(now);
-                }
-                self.lines.is(line, Of::Job(taken.lease.job));
-                let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());
-                self.hold(taken.lease, Hand { wfid, rest, since: now, told: None });
-                self.renew_at = Some(now.after(self.settings.policy.lease / 3));
-                self.news.push(Event::Arrived(Delivery { taken: *taken }));
-                return;
-            }
+            Ok(Applied::Taken(taken)) => return self.taken(line, *taken, ask.0),
             Ok(Applied::Finished { job, answer: None, .. }) => self.lines.done(line, job, most),
             Ok(Applied::Finished { job: id, answer: Some(answer), attempt, by, .. }) => {
                 let is_elsewhere = by.is_some_and(|by| by != self.taker);
@@ -223,6 +214,20 @@ impl Thread {
             }
         }
         self.asks.push_front(ask);
+    }
+
+    /// What a message stands for is in hand, or at hand.
+    fn taken(&mut self, line: u64, taken: Taken, ask: Ask) {
+        let now = self.store.now().mono;
+        if ask == Ask::Ahead {
+            self.flow.granted(now);
+        }
+        self.lines.is(line, Of::Job(taken.lease.job));
+        let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());
+        let large = Some(taken.item.len()).filter(|bytes| *bytes > SMALL).unwrap_or_default();
+        self.hold(taken.lease, Hand { wfid, rest, large, since: now, told: None });
+        self.renew_at = Some(now.after(self.settings.policy.lease / 3));
+        self.news.push(Event::Arrived(Delivery { taken }));
     }
 
     /// Tells of a message that was refused.

@@ -3,7 +3,9 @@
 
 use super::Settings;
 use super::air::{self, Air};
-use super::link::{Heard, Link, answered, bind_fanout, declare, ensure, listen, look};
+use super::link::{
+    Heard, Link, Patient, bind_fanout, declare, ensure, find_dead_letter_exchange, listen, look,
+};
 use super::passing::Passing;
 use super::thread::{Input, Marks};
 use crate::wire::{ATTEMPT, CONTROL_EXCHANGE, FORWARDED};
@@ -12,9 +14,8 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -56,35 +57,6 @@ impl Teller {
     }
 }
 
-/// Wakes the thread when there is something to look at: once, until it has looked.
-pub(super) struct Nudge {
-    is_told: AtomicBool,
-    inputs: Sender<Input>,
-}
-
-impl Nudge {
-    pub(super) fn new(inputs: Sender<Input>) -> Arc<Self> {
-        Arc::new(Self { is_told: AtomicBool::new(false), inputs })
-    }
-
-    /// The thread is about to look.
-    pub(super) fn heard(&self) {
-        self.is_told.store(false, Ordering::SeqCst);
-    }
-}
-
-impl Wake for Nudge {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.is_told.swap(true, Ordering::SeqCst) {
-            let _ = self.inputs.send(Input::Nudged);
-        }
-    }
-}
-
 /// Has the client library send something, and does not wait for what comes of it. What cannot be sent
 /// any more ends with its channel, which tells that by itself.
 pub(super) fn begin<T>(what: impl Future<Output = lapin::Result<T>>) {
@@ -114,6 +86,9 @@ pub(super) async fn prepare(
     teller: &Teller,
 ) -> Result<Parts, String> {
     let Settings { queue, reply_queue, .. } = settings;
+    if let Some(exchange) = &queue.dead_letter_exchange {
+        find_dead_letter_exchange(&link, exchange).await?;
+    }
     declare(&link.channel().await?, queue).await?;
     ensure(&link, reply_queue).await?;
     let control = hear_cancels(&link, teller).await?;
@@ -124,12 +99,15 @@ pub(super) async fn prepare(
     let look_now = Arc::new(Notify::new());
     let bound = control.as_ref().map(|heard| heard.queue.clone());
     tokio::spawn(watch(
-        watched,
+        (watched, link.patient()),
         (queue.name.clone(), bound),
         Arc::clone(&look_now),
         teller.clone(),
     ));
-    let (ended, for_end) = (link.ended(), teller.clone());
+    let (for_end, for_blocked) = (teller.clone(), teller.clone());
+    let ended = link.ended(move |why| {
+        for_blocked.tell(Input::Blocked { life: for_blocked.life, why });
+    });
     tokio::spawn(async move { for_end.lost(ended.await) });
     let air = match &settings.air {
         Some(names) => Some(air::serve(&link, names, teller).await?),
@@ -159,13 +137,14 @@ async fn hear_cancels(link: &Link, teller: &Teller) -> Result<Option<Heard>, Str
 /// Looks at the queue again and again, and when it is told to: that the broker answers at all is our
 /// own heartbeat. `bound`: by which cancels come; the exchange may be deleted, or made anew by others.
 async fn watch(
-    channel: Channel,
+    (channel, patient): (Channel, Patient),
     (queue, bound): (String, Option<ShortString>),
     now: Arc<Notify>,
     teller: Teller,
 ) {
     loop {
         let is_time = tokio::time::timeout(LOOK, now.notified()).await.is_err();
+        let was_blocked = patient.is_blocked();
         let looked = async {
             if let Some(bound) = bound.as_ref().filter(|_| is_time) {
                 bind_fanout(&channel, CONTROL_EXCHANGE, bound).await?;
@@ -176,6 +155,8 @@ async fn watch(
             Ok((ready, consumers)) => {
                 teller.tell(Input::Looked { life: teller.life, ready, consumers });
             }
+            // It had read nothing of what was asked.
+            Err(_) if was_blocked || patient.is_blocked() => {}
             Err(why) => return teller.lost(why),
         }
     }
@@ -195,7 +176,13 @@ pub(super) fn consumer_tag(line: u64) -> ShortString {
 }
 
 /// Has the broker send messages of a queue on a line: so many, until some of them are settled.
-pub(super) fn consume(channel: &Channel, queue: &str, line: u64, room: usize, teller: &Teller) {
+pub(super) fn consume(
+    (channel, patient): (&Channel, Patient),
+    queue: &str,
+    line: u64,
+    room: usize,
+    teller: &Teller,
+) {
     let room = u16::try_from(room).unwrap_or(u16::MAX);
     // It is for the consumers that begin after it.
     begin(channel.basic_qos(room, BasicQosOptions::default()));
@@ -215,7 +202,7 @@ pub(super) fn consume(channel: &Channel, queue: &str, line: u64, room: usize, te
                 Poll::Pending => asked.await,
             }
         };
-        match answered(begun).await {
+        match patient.answered(begun).await {
             Ok(stream) => teller.tell(Input::Consumes { life: teller.life, line, stream }),
             // The queue is gone, or its reading not allowed: a new connection makes it anew, or
             // finds the same, and takes its time.
@@ -285,6 +272,12 @@ impl Press {
             Poll::Pending => true,
         });
         known
+    }
+
+    /// Gives each confirm its time anew: the broker took nothing meanwhile.
+    pub(super) fn prolong(&mut self) {
+        let until = Instant::now() + CONFIRM;
+        self.all.iter_mut().for_each(|one| one.until = until);
     }
 
     /// Returns until when the next confirm may take.

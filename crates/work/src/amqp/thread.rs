@@ -6,7 +6,8 @@ use super::early::Early;
 use super::flow::Flow;
 use super::lines::Lines;
 use super::link::Link;
-use super::tasks::{Kept, Life, Nudge, Parts, Press, Teller};
+use super::nudge::Nudge;
+use super::tasks::{Kept, Life, Parts, Press, Teller};
 use crate::bell::Bell;
 use crate::broker::{Event, Then, Wish};
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, TakerId};
@@ -16,6 +17,7 @@ use crate::name;
 use crate::outbox::Outbox;
 use crate::store::Store;
 use crate::trouble::Trouble;
+use crate::troubled::Troubled;
 use machine::time::{Mono, earlier};
 use machine::work::{Backoff, Fault};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -90,6 +92,11 @@ pub(super) enum Input {
         life: Life,
         number: u64,
     },
+    /// Why the broker takes nothing; `None` = it does again.
+    Blocked {
+        life: Life,
+        why: Option<String>,
+    },
     /// There is something to look at: messages, or confirms.
     Nudged,
     Consumes {
@@ -125,6 +132,8 @@ pub(super) enum Input {
 pub(super) struct Hand {
     pub(super) wfid: String,
     pub(super) rest: String,
+    /// Bytes of its item, where that is large.
+    pub(super) large: usize,
     pub(super) since: Mono,
     /// A cancel was told.
     pub(super) told: Option<Fault>,
@@ -202,6 +211,12 @@ pub(super) struct Thread {
     pub(super) early: Early,
     /// When a message may be had again that nobody asked for, in case it is a cancel.
     pub(super) peek_at: Mono,
+    /// When one may be had again at all: the last was too large beside what is here.
+    pub(super) full_until: Mono,
+    /// When a large one came last, if not long ago.
+    pub(super) large_at: Option<Mono>,
+    /// Told that so many rest that no other is had.
+    pub(super) is_full: bool,
     /// Messages that came, and how many had at the last look at the queue, where somebody waited.
     pub(super) came: u64,
     pub(super) came_before: Option<u64>,
@@ -211,8 +226,8 @@ pub(super) struct Thread {
     pub(super) retention: Retention,
     pub(super) again_at: Option<Mono>,
     pub(super) lasting: bool,
-    /// Told of trouble with the store, and with the broker.
-    pub(super) troubled: [bool; 2],
+    /// What was told of each [`Part`].
+    pub(super) troubled: Troubled,
     /// Told that nobody tells us of cancels.
     pub(super) is_unheard: bool,
     /// Told that cancels are not passed on.
@@ -227,6 +242,8 @@ pub(super) struct Thread {
 pub(super) enum Part {
     Store,
     Broker,
+    /// So many items rest that no other is had.
+    Rest,
 }
 
 /// What is given back here goes back to the broker.
@@ -282,6 +299,9 @@ impl Thread {
             flow: Flow::default(),
             early: Early::default(),
             peek_at: Mono(0),
+            full_until: Mono(0),
+            large_at: None,
+            is_full: false,
             came: 0,
             came_before: None,
             sweep: false,
@@ -290,7 +310,7 @@ impl Thread {
             retention,
             again_at: None,
             lasting: false,
-            troubled: [false; 2],
+            troubled: Troubled::default(),
             is_unheard: false,
             is_not_passed: false,
             is_crowded: false,
@@ -339,7 +359,8 @@ impl Thread {
         self.nudge.heard();
         let waker = Waker::from(Arc::clone(&self.nudge));
         let mut context = Context::from_waker(&waker);
-        for came in self.lines.look(&mut context) {
+        // One by one: what is given back is not in memory beside the next.
+        while let Some(came) = self.lines.next(&mut context) {
             self.came(came);
         }
         self.confirmed(&mut context);
@@ -368,6 +389,7 @@ impl Thread {
             let parked = self.lines.next_due().filter(|_| !self.asks.is_empty());
             let renew = self.renew_at.filter(|_| !self.held.is_empty());
             let peek = Some(self.peek_at).filter(|at| *at > now && self.may_peek());
+            let peek = earlier(peek, Some(self.full_until).filter(|at| *at > now));
             let parked = earlier(parked, peek);
             let kept = earlier(self.retention.deadline().into(), self.flow.end(now));
             earlier(earlier(parked, renew), kept)
@@ -387,6 +409,7 @@ impl Thread {
             Input::Unheard { life: of, why } if of == life => self.unheard(why),
             Input::NotPassed { life: of, why } if of == life => self.not_passed(why),
             Input::PassedOn { life: of, number } if of == life => self.acknowledge_message(number),
+            Input::Blocked { life: of, why } if of == life => self.blocked(why),
             Input::Nudged => self.look(),
             Input::Consumes { life: of, line, stream } if of == life => {
                 self.lines.consumes(line, stream);
@@ -505,16 +528,10 @@ impl Thread {
     }
 
     pub(super) fn trouble(&mut self, part: Part, what: String) {
-        let told = std::mem::replace(&mut self.troubled[part as usize], true);
-        if !told {
-            self.news.push(Event::Trouble { what, lasting: self.lasting });
-        }
+        self.news.extend(self.troubled.trouble(part as usize, what, self.lasting));
     }
 
     pub(super) fn well(&mut self, part: Part) {
-        let was = std::mem::take(&mut self.troubled[part as usize]);
-        if was && self.troubled == [false; 2] {
-            self.news.push(Event::Well);
-        }
+        self.news.extend(self.troubled.well(part as usize));
     }
 }

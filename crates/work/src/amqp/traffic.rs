@@ -1,13 +1,13 @@
 //! What comes over the connection and what goes, and the connection itself.
 
-use super::lines::{Came, Of};
+use super::lines::{Came, MOST_PARKED, Of, SMALL};
 use super::link::{Link, words};
 use super::tasks::{self, Parts, Publication, Published, Teller};
 use super::thread::{
     Answer, Connected, For, GOOD, Hand, Input, Marks, Outgoing, Part, RECONNECT, Thread,
 };
 use crate::broker::Event;
-use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, Steer, Subject};
+use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, Steer, Subject, TOGETHER};
 use crate::wire::{self, Cancel, Incoming};
 use machine::work::Fault;
 use std::future::pending;
@@ -20,7 +20,14 @@ const PEEK: Duration = Duration::from_secs(1);
 /// What is in hand for less than this when a cancel comes that somebody found in a queue may have
 /// stood behind it there: handed out anew, and not meant.
 const YOUNG: Duration = Duration::from_secs(1);
+/// A message that is had in vain is had again so much later for each of these bytes.
+const DEAR: usize = 64 << 10;
 const UNCONFIRMED: &str = "what was published is not confirmed";
+
+/// Returns when a message of so many bytes that was given back may be had again.
+fn pause(bytes: usize) -> Duration {
+    PEEK * u32::try_from(1 + bytes / DEAR).unwrap_or(u32::MAX).min(60)
+}
 
 impl Thread {
     /// Begins to connect, after a while where the last times were in vain.
@@ -68,6 +75,31 @@ impl Thread {
         self.trouble(Part::Broker, what);
     }
 
+    /// The broker takes nothing, or does again. What it sends is worked on meanwhile, and no confirm
+    /// is late.
+    pub(super) fn blocked(&mut self, why: Option<String>) {
+        let Some(connected) = &mut self.connected else { return };
+        connected.press.prolong();
+        match why {
+            Some(why) => self.trouble(Part::Broker, format!("RabbitMQ takes no answers: {why}")),
+            None => self.well(Part::Broker),
+        }
+    }
+
+    /// Says that so many items rest that no other is had, and when that is over.
+    fn tell_of_rest(&mut self) {
+        let is_full = self.lines.is_full_of_parked();
+        if std::mem::replace(&mut self.is_full, is_full) == is_full {
+            return;
+        }
+        if is_full {
+            let what = format!("{MOST_PARKED} items wait to be tried again: no other is taken");
+            self.trouble(Part::Rest, what);
+        } else {
+            self.well(Part::Rest);
+        }
+    }
+
     /// Says once that no cancel reaches us but by the queue.
     pub(super) fn unheard(&mut self, why: String) {
         if !std::mem::replace(&mut self.is_unheard, true) {
@@ -96,6 +128,9 @@ impl Thread {
     }
 
     pub(super) fn looked(&mut self, ready: u32, consumers: u32) {
+        if self.large_at.take_if(|at| at.after(tasks::LOOK) <= self.store.now().mono).is_some() {
+            self.nudge.be_careful(false);
+        }
         let settled = self.lines.looked(self.store.now().mono);
         if !settled.is_empty() {
             self.changes.push_back((Change::Settled(settled), Answer::Settled));
@@ -111,6 +146,7 @@ impl Thread {
     pub(super) fn came(&mut self, came: Came) {
         match came {
             Came::Message(number, body) => self.message(number, body),
+            Came::Ended => {}
             Came::Unwanted => self.lost("the broker ended the consumer: the queue was deleted"),
             Came::Gone => self.reopen_reader(),
         }
@@ -134,14 +170,17 @@ impl Thread {
         let new = self.lines.unrecorded();
         for number in new.iter().skip(self.asks.len() + self.spare()) {
             if !self.is_in_hand(*number) {
+                let bytes = self.lines.unrecorded_job(*number).map_or(0, |job| job.item.len());
                 self.lines.give_back(*number);
-                self.peek_at = self.store.now().mono.after(PEEK);
+                self.peek_at = self.store.now().mono.after(pause(bytes));
             }
         }
         let (wanted, most, broad) = (self.wanted(), self.most(), self.spare());
-        if let Some(Connected { teller, .. }) = &self.connected {
-            self.lines.wait_for((wanted, most), broad, &self.settings.queue, teller);
+        if let Some(Connected { link, teller, .. }) = &self.connected {
+            let queue = &self.settings.queue;
+            self.lines.wait_for((wanted, most), broad, queue, (link.patient(), teller));
         }
+        self.tell_of_rest();
         self.lines.flush();
         if let Some(Connected { look_now, .. }) = &self.connected
             && self.lines.wants_look()
@@ -163,10 +202,10 @@ impl Thread {
     /// Returns how many lines have to wait for a message.
     fn wanted(&self) -> usize {
         // While nothing can be recorded nothing is wanted.
-        if self.again_at.is_some() || self.lasting {
+        let now = self.store.now().mono;
+        if self.again_at.is_some() || self.lasting || self.full_until > now {
             return 0;
         }
-        let now = self.store.now().mono;
         let ahead = self.asks.iter().filter(|(ask, _)| *ask == Ask::Ahead).count();
         let asked = self.asks.len() - ahead + self.flow.ahead(now).min(ahead);
         asked.max(usize::from(self.may_peek() && self.peek_at <= now))
@@ -182,7 +221,9 @@ impl Thread {
 
     /// Returns how many messages may be here that nobody has asked for yet.
     fn spare(&self) -> usize {
-        let is_at_work = self.closing.is_none() && self.again_at.is_none() && !self.lasting;
+        let has_room = self.full_until <= self.store.now().mono;
+        let is_at_work =
+            self.closing.is_none() && self.again_at.is_none() && !self.lasting && has_room;
         if is_at_work { self.flow.spare(self.store.now().mono) } else { 0 }
     }
 
@@ -192,9 +233,27 @@ impl Thread {
         self.wanted() + self.spare().saturating_sub(unasked)
     }
 
+    /// Tells whether an item may be in memory beside what is there. Where the queue counts deliveries
+    /// it may in any case: to give it back would count.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        if bytes <= SMALL || self.settings.queue.is_quorum {
+            return true;
+        }
+        self.flow.narrow();
+        self.nudge.be_careful(true);
+        self.large_at = Some(self.store.now().mono);
+        let in_hand: usize = self.held.values().map(|hand| hand.large).sum();
+        let others = in_hand + self.lines.large();
+        others == 0 || others + bytes <= TOGETHER as usize
+    }
+
     fn message(&mut self, number: u64, body: Vec<u8>) {
         self.came += 1;
         let queue = self.settings.queue.name.clone();
+        if !self.has_room(body.len()) {
+            self.full_until = self.store.now().mono.after(pause(body.len()));
+            return self.lines.give_back(number);
+        }
         match wire::read(&body, self.settings.item_limit) {
             Ok(Incoming::Item(named)) => {
                 let job = NewJob {
@@ -316,7 +375,8 @@ impl Thread {
 
     /// Returns how long a confirm is still waited for.
     pub(super) fn patience(&self) -> Duration {
-        let until = self.connected.as_ref().and_then(|connected| connected.press.until());
+        let waits = self.connected.as_ref().filter(|one| !one.link.patient().is_blocked());
+        let until = waits.and_then(|connected| connected.press.until());
         until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
     }
 

@@ -10,6 +10,7 @@ use crate::open::Safety;
 use crate::outbox::Outbox;
 use crate::store::Store;
 use crate::trouble::Trouble;
+use crate::troubled::Troubled;
 use machine::time::{Mono, earlier};
 use machine::work::Fault;
 use std::collections::{HashMap, VecDeque};
@@ -95,7 +96,7 @@ pub(super) struct Thread {
     /// Not before this: the last time it could not be done.
     collect_at: Option<Mono>,
     /// Of each [`Part`].
-    troubled: [bool; 2],
+    troubled: Troubled,
     /// Told that dead items went for others.
     is_crowded: bool,
     /// The queue may be looked at again.
@@ -134,7 +135,7 @@ impl Thread {
             held: HashMap::new(),
             collect: true,
             collect_at: None,
-            troubled: [false; 2],
+            troubled: Troubled::default(),
             is_crowded: false,
             look: true,
             next_look: None,
@@ -517,17 +518,12 @@ impl Thread {
     }
 
     fn trouble(&mut self, part: Part, trouble: &Trouble) {
-        let told = std::mem::replace(&mut self.troubled[part as usize], true);
-        if !told {
-            self.tell(Event::Trouble { what: trouble.to_string(), lasting: self.lasting });
-        }
+        let what = trouble.to_string();
+        self.news.extend(self.troubled.trouble(part as usize, what, self.lasting));
     }
 
     fn well(&mut self, part: Part) {
-        let was = std::mem::take(&mut self.troubled[part as usize]);
-        if was && self.troubled == [false; 2] {
-            self.tell(Event::Well);
-        }
+        self.news.extend(self.troubled.well(part as usize));
     }
 
     fn tell(&mut self, event: Event) {

@@ -414,6 +414,7 @@ fn what_is_requeued_by_hand_is_sent_to_the_queue_and_done_again() {
 #[test]
 fn a_quorum_queue_is_declared_as_one_and_nothing_is_looked_ahead_at() {
     let rig = Remote::new();
+    rig.client().announce("dead", b"made").unwrap();
     let queue = Queue {
         name: "quorum".to_owned(),
         is_quorum: true,
