@@ -204,3 +204,51 @@ fn whoever_sees_what_follows_from_an_end_finds_the_end_on_record() {
     let first = &site.attempts("w3")[0];
     assert!(first.ended.is_some() && first.how.as_deref() == Some("lost"), "{first:?}");
 }
+
+/// Says when it began and ended, in microseconds by the clock of the machine.
+const STAMPS: &str = r#"#!/usr/bin/env python3
+import json, os, socket, time
+now = lambda: time.time_ns() // 1000
+def work():
+    begun = now()
+    time.sleep(0.005)
+    print("stamps", begun, now(), flush=True)
+if "SKYNET_WFID" in os.environ:
+    work()
+    os._exit(0)
+host = socket.socket(fileno=3)
+host.sendall(b'{"type":"hello","protocol":1}\n')
+for line in host.makefile("rb"):
+    said = json.loads(line)
+    if said["type"] == "work":
+        work()
+        host.sendall(b'{"type":"result","id":%d}\n' % said["id"])
+"#;
+
+#[test]
+fn an_attempt_is_on_record_from_before_its_participant_began_until_after_it_was_done() {
+    const ITEMS: usize = 20;
+    for mode in ["persistent", "per-item"] {
+        let site = Site::per_item(STAMPS, &format!("mode: {mode}\n"));
+        let _exo = site.exo();
+        let names: Vec<_> = (0..ITEMS).map(|n| format!("w{n}")).collect();
+        for name in &names {
+            site.submit(name, "{}");
+        }
+        let mut all = Vec::new();
+        for name in &names {
+            let attempt = site.stopped(name).1.remove(0);
+            let (begun, ended) = (attempt.begun.0, attempt.ended.unwrap().0);
+            let log = site.log();
+            let said = log.split(&format!("{name}/1: stamps ")).nth(1).expect("its stamps");
+            let mut said = said.lines().next().unwrap().split(' ').map(|at| at.parse().unwrap());
+            let (first, last): (i64, i64) = (said.next().unwrap(), said.next().unwrap());
+            assert!(begun <= first && last <= ended, "{mode} {name}: {first} {last} {attempt:?}");
+            all.push((begun, last));
+        }
+        // One instance does one after the other.
+        all.sort_unstable();
+        let in_turn = all.windows(2).all(|two| two[0].1 <= two[1].0);
+        assert!(in_turn, "{mode}: {all:?}");
+    }
+}

@@ -168,7 +168,7 @@ fn queue(folder: &Path, safety: Safety, instances: usize, count: u64) {
             // The work is done at once, also while the last outcome is being made safe.
             Event::Arrived(mut delivery) => {
                 let instance = delivery.job().instance.clone();
-                broker.begin(&mut delivery, &instance);
+                broker.begin(&mut delivery, &instance, Clocks.now().wall);
                 broker.finish(delivery, done());
                 broker.ask(Ask::Ahead, &instance);
             }

@@ -3,6 +3,7 @@
 use crate::change::{
     Applied, Ask, Asked, By, Change, DeadId, Ended, JobId, Lease, NewJob, Refused, Taken,
 };
+use crate::clock::Wall;
 use machine::time::Mono;
 use machine::work::Fault;
 use serde_json::Value;
@@ -44,13 +45,13 @@ pub trait Broker {
         self.wish(Wish::Withdraw(ask, instance.to_owned()));
     }
 
-    /// Says that a delivery which was only asked for ahead is worked on from now. Refused by
-    /// [`Event::Overtaken`].
-    fn begin(&mut self, delivery: &mut Delivery, instance: &str) {
+    /// Says that a delivery which was only asked for ahead is worked on, since when and by which
+    /// instance. Refused by [`Event::Overtaken`].
+    fn begin(&mut self, delivery: &mut Delivery, instance: &str, at: Wall) {
         if !delivery.taken.begun {
             delivery.taken.begun = true;
             let lease = delivery.key();
-            let begin = Change::Begin { lease, instance: instance.to_owned() };
+            let begin = Change::Begin { lease, instance: instance.to_owned(), at };
             self.wish(Wish::Change(begin, Then::Begin(lease)));
         }
     }

@@ -177,6 +177,15 @@ pub enum Ask {
     Ahead,
 }
 
+/// From when to when an item was worked on, as whoever did so says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lasted {
+    /// When it was handed over.
+    pub begun: Wall,
+    /// When it was known how that ended.
+    pub ended: Wall,
+}
+
 /// How an attempt ended, as whoever worked on it says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
@@ -192,6 +201,8 @@ pub struct Ended {
     pub signature: Option<String>,
     /// Where the attempt begins in the log.
     pub log: Option<String>,
+    /// When it was; `None` = from when its begin was recorded until its end is.
+    pub lasted: Option<Lasted>,
     /// Processor time, in microseconds.
     pub cpu_us: Option<i64>,
     /// Largest memory, in KiB.
@@ -283,12 +294,14 @@ pub enum Change {
         /// Which instance will work on it.
         instance: String,
     },
-    /// Records that a job which was only taken is worked on from now. [`Applied::Begun`].
+    /// Records that a job which was only taken is worked on. [`Applied::Begun`].
     Begin {
         /// Which.
         lease: Lease,
         /// By which instance.
         instance: String,
+        /// When it began.
+        at: Wall,
     },
     /// Gives a job back that was not begun.
     GiveBack(Lease),

@@ -1,13 +1,14 @@
 //! What the machines decided, done.
 
 use super::settle::{self, Form};
-use super::{Worker, now, usage};
+use super::{Worker, moments, now, usage};
 use crate::flags;
 use crate::lines::Lines;
 use crate::order::Signal;
 use ::log::warn;
 use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Why};
 use participant::protocol::{Flavour, ToParticipant};
+use sys::linux::time;
 use work::Ended as Outcome;
 
 const fn ask_of(ask: Ask) -> work::Ask {
@@ -38,7 +39,7 @@ impl Worker {
                 let slot = &mut self.slots[slot];
                 let name = slot.name.clone();
                 if let Some(delivery) = slot.delivery(key) {
-                    self.broker.begin(delivery, &name);
+                    self.broker.begin(delivery, &name, moments::wall(time::wall()));
                 }
             }
             Action::Start(item) => self.start(slot, item),
@@ -173,6 +174,7 @@ impl Worker {
             outcome.cpu_us = outcome.cpu_us.or_else(|| usage::cpu_us(slot, &work, now));
             outcome.peak_kib = outcome.peak_kib.or_else(|| usage::peak_kib(slot, now));
         }
+        outcome.lasted = Some(moments::until_now(&work));
         slot.work = Some(work);
         outcome
     }

@@ -8,6 +8,7 @@ mod hear;
 mod large;
 mod link;
 mod log;
+mod moments;
 mod one_item;
 mod refusal;
 mod settle;
@@ -40,7 +41,7 @@ use sys::program::TROUBLE;
 use troubles::Troubles;
 use work::amqp::{self, Rabbit};
 use work::embedded::{self, Keep};
-use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy, Wall};
+use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy};
 
 /// The clocks of this machine.
 pub struct Clocks {
@@ -71,9 +72,7 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 impl Clock for Clocks {
     fn now(&self) -> Now {
-        let (seconds, nanos) = time::wall();
-        let wall = Wall(seconds * 1_000_000 + i64::from(nanos / 1000));
-        Now { mono: now(), wall }
+        Now { mono: now(), wall: moments::wall(time::wall()) }
     }
 
     fn boot(&self) -> String {

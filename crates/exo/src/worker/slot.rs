@@ -70,6 +70,8 @@ pub(super) struct Work {
     pub(super) flags: Flags,
     /// When it was handed over, by the wall clock: seconds and nanoseconds.
     pub(super) begun: (i64, u32),
+    /// The same by the clock that nobody sets, not later.
+    pub(super) since: Mono,
     /// Processor time of the process then, in nanoseconds.
     pub(super) cpu_before: u64,
     /// That of the children which the process had waited for a moment before.
@@ -206,6 +208,7 @@ impl Slot {
             flags: flags(&item),
             item: Rc::new(item),
             begun: time::wall(),
+            since: now,
             cpu_before,
             children_before,
             flavour: Flavour::Cancel,

@@ -3,7 +3,8 @@
 
 use super::row::{Job, step};
 use super::tx::{Stop, Tx};
-use super::{Applied, Ended, Lease, TakerId, blob};
+use super::{Applied, Ended, Lasted, Lease, TakerId, blob};
+use crate::clock::Wall;
 use crate::item;
 use machine::work::{Event, Fault};
 use rusqlite::{ToSql, params};
@@ -12,10 +13,23 @@ use rusqlite::{ToSql, params};
 pub(super) struct Beginner {
     pub(super) taker: TakerId,
     pub(super) instance: String,
+    pub(super) at: Wall,
+}
+
+impl Ended {
+    /// Returns when it was; what nobody told ends as it is recorded.
+    pub(super) fn at(&self, now: Wall) -> Wall {
+        self.lasted.map_or(now, |Lasted { ended, .. }| ended)
+    }
 }
 
 impl Tx<'_> {
-    pub(super) fn begin(&mut self, lease: Lease, instance: &str) -> Result<Applied, Stop> {
+    pub(super) fn begin(
+        &mut self,
+        lease: Lease,
+        instance: &str,
+        at: Wall,
+    ) -> Result<Applied, Stop> {
         if self.begun.iter().any(|(begun, _)| *begun == lease) {
             // What is begun again is refused by what is written.
             self.write_begun()?;
@@ -24,7 +38,7 @@ impl Tx<'_> {
         let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::Begun, policy.limit)?;
         job.subject = next.subject().unwrap_or(job.subject);
-        job.start(lease.taker, instance);
+        job.start(lease.taker, instance, at);
         let begun = Applied::Begun(job.tries);
         self.begun.push((lease, job));
         Ok(begun)
@@ -54,11 +68,11 @@ impl Tx<'_> {
 
     /// Records an attempt that was started; the job is to be written with it.
     pub(super) fn open_attempt(&self, job: &mut Job) -> Result<(), Stop> {
-        let Some(Beginner { taker, instance }) = job.beginner.take() else { return Ok(()) };
+        let Some(Beginner { taker, instance, at }) = job.beginner.take() else { return Ok(()) };
         self.execute(
             "INSERT INTO attempt (job, number, taker, instance, begun_at, queue)
                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![job.id.0, job.tries, taker.0, instance, self.now.wall.0, job.queue],
+            params![job.id.0, job.tries, taker.0, instance, at.0, job.queue],
         )?;
         job.attempt = Some(self.conn.last_insert_rowid());
         self.note_stage(job)
@@ -83,27 +97,34 @@ impl Tx<'_> {
     ) -> Result<(), Stop> {
         let output = ended.output.as_deref();
         let (sum, room) = (output.map(item::checksum), output.map(blob::room).transpose()?);
-        let now = self.now.wall.0;
-        let mut values: Vec<&dyn ToSql> = vec![&now, &how, &fault, &ended.code, &ended.signal];
+        let told = ended.lasted.map(|Lasted { begun, .. }| begun);
+        let Wall(end) = ended.at(self.now.wall);
+        job.ended = Some(Wall(end));
+        // Whoever sets a clock back makes nothing end before it began.
+        let earlier = |at: Wall| told.unwrap_or(at).0.min(end);
+        let begun = job.beginner.as_ref().map(|beginner| earlier(beginner.at));
+        let told = told.map(|Wall(told)| told);
+        let mut values: Vec<&dyn ToSql> = vec![&end, &how, &fault, &ended.code, &ended.signal];
         values.extend([&ended.text as &dyn ToSql, &ended.signature, &ended.log]);
         values.extend([&ended.cpu_us as &dyn ToSql, &ended.peak_kib, &sum, &room]);
-        if let Some(Beginner { taker, instance }) = &job.beginner {
+        if let Some(Beginner { taker, instance, .. }) = &job.beginner {
             values.extend([&job.id.0 as &dyn ToSql, &job.tries, &taker.0, instance, &job.queue]);
+            values.push(&begun);
             self.execute(
                 "INSERT INTO attempt (ended_at, how, fault, code, signal, text, signature, log,
                     cpu_us, peak_kib, sum, output, job, number, taker, instance, queue, begun_at)
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                    ?17, ?1)",
+                    ?17, ?18)",
                 values.as_slice(),
             )?;
             (job.attempt, job.beginner) = (Some(self.conn.last_insert_rowid()), None);
             self.note_stage(job)?;
         } else {
-            values.push(&job.attempt);
+            values.extend([&job.attempt as &dyn ToSql, &told]);
             self.execute(
                 "UPDATE attempt SET ended_at = ?1, how = ?2, fault = ?3, code = ?4, signal = ?5,
                     text = ?6, signature = ?7, log = ?8, cpu_us = ?9, peak_kib = ?10, sum = ?11,
-                    output = ?12 WHERE id = ?13",
+                    output = ?12, begun_at = min(ifnull(?14, begun_at), ?1) WHERE id = ?13",
                 values.as_slice(),
             )?;
         }

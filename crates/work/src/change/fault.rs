@@ -25,20 +25,23 @@ pub(super) fn signature(ended: &Ended) -> String {
 }
 
 impl Tx<'_> {
-    /// Counts a fault in its class.
+    /// Counts a fault in its class, which is from the end of the first of its attempts to that of the
+    /// last.
     pub(super) fn note_fault(&mut self, queue: &str, ended: &Ended) -> Result<(), Stop> {
+        let Wall(at) = ended.at(self.now.wall);
         let signature = self.class(queue, signature(ended))?;
         let text = ended.text.as_deref().unwrap_or("");
         self.execute(
             "INSERT INTO fault (queue, signature, code, text, count, first_at, last_at)
                 VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5) ON CONFLICT (queue, signature) DO UPDATE
-                SET count = count + 1, last_at = ?5, text = ?4, code = ?3",
-            params![queue, signature, ended.fault.0, text, self.now.wall.0],
+                SET count = count + 1, first_at = min(first_at, ?5), last_at = max(last_at, ?5),
+                text = ?4, code = ?3",
+            params![queue, signature, ended.fault.0, text, at],
         )?;
         self.execute(
             "INSERT INTO fault_day (queue, signature, day, count) VALUES (?1, ?2, ?3, 1)
                 ON CONFLICT (queue, signature, day) DO UPDATE SET count = count + 1",
-            params![queue, signature, self.now.wall.0.div_euclid(DAY_US)],
+            params![queue, signature, at.div_euclid(DAY_US)],
         )?;
         Ok(())
     }

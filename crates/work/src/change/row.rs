@@ -3,6 +3,7 @@
 use super::attempt::Beginner;
 use super::tx::{Ring, Stop, Tx};
 use super::{JobId, Lease, Policy, Refused, TakerId};
+use crate::clock::Wall;
 use machine::time::Mono;
 use machine::work::{Backoff, Event, Fault, Limit, Next, State, Subject};
 use rusqlite::{Row, ToSql, params};
@@ -30,6 +31,8 @@ pub(super) struct Job {
     pub(super) label: i64,
     /// Of an attempt that is to be written.
     pub(super) beginner: Option<Beginner>,
+    /// When its attempt ended, where that is what changes it.
+    pub(super) ended: Option<Wall>,
     pub(super) written: Written,
 }
 
@@ -46,9 +49,9 @@ pub(super) struct Written {
 
 impl Job {
     /// Counts an attempt, which is to be written.
-    pub(super) fn start(&mut self, taker: TakerId, instance: &str) {
+    pub(super) fn start(&mut self, taker: TakerId, instance: &str, at: Wall) {
         self.tries += 1;
-        self.beginner = Some(Beginner { taker, instance: instance.to_owned() });
+        self.beginner = Some(Beginner { taker, instance: instance.to_owned(), at });
     }
 
     /// Returns what names its answer in the queue that wants it: the attempt is told, too.
@@ -129,6 +132,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         stage: row.get(18)?,
         label: row.get(19)?,
         beginner: None,
+        ended: None,
         written,
     })
 }
@@ -202,7 +206,9 @@ impl Tx<'_> {
             ("attempt", job.attempt != was.attempt, &job.attempt),
         ];
         let mut sql = "UPDATE job SET changed_at = ?2".to_owned();
-        let mut values: Vec<&dyn ToSql> = vec![&job.id.0, &self.now.wall.0];
+        // History tells both as one.
+        let Wall(changed) = job.ended.unwrap_or(self.now.wall);
+        let mut values: Vec<&dyn ToSql> = vec![&job.id.0, &changed];
         for (column, _, value) in columns.into_iter().filter(|(_, changes, _)| *changes) {
             values.push(value);
             // Nothing can fail where it goes into memory.

@@ -262,7 +262,7 @@ impl Tx<'_> {
         let lease = Lease { job: seized.id, taker, number: seized.lease };
         let attempt = seized.tries + 1;
         if ask == Ask::Now {
-            seized.start(taker, instance);
+            seized.start(taker, instance, self.now.wall);
             self.open_attempt(&mut seized)?;
         }
         self.put(&seized, next, policy)?;
@@ -297,7 +297,7 @@ impl Tx<'_> {
         let begun = step(leased.subject().unwrap_or(job.subject), Event::Begun, policy.limit)?;
         let subject = begun.subject().unwrap_or(job.subject);
         let mut job = Job { subject, holder: Some(taker.0), lease: job.lease + 1, ..job };
-        job.start(taker, instance);
+        job.start(taker, instance, self.now.wall);
         let ended = Ended {
             fault: unfit.fault,
             text: Some(unfit.why.clone()),

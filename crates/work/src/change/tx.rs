@@ -127,7 +127,7 @@ impl<'a> Tx<'a> {
             Change::Arrive { job, known, taker, ask, instance } => {
                 self.arrive((job, *known), *taker, *ask, instance)
             }
-            Change::Begin { lease, instance } => self.begin(*lease, instance),
+            Change::Begin { lease, instance, at } => self.begin(*lease, instance, *at),
             Change::GiveBack(lease) => self.give_back(*lease),
             Change::HandBack(lease) => self.hand_back(*lease),
             Change::Interrupt(lease, ended) => self.interrupt(*lease, ended),

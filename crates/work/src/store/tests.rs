@@ -2,7 +2,7 @@
 //! takes.
 
 use super::Store;
-use crate::change::{Applied, Ask, Change, Ended, Lease, NewJob, Policy, TakerId};
+use crate::change::{Applied, Ask, Change, Ended, Lasted, Lease, NewJob, Policy, TakerId};
 use crate::clock::{Clock, Now, Wall};
 use crate::open::Safety;
 use crate::place::Place;
@@ -43,6 +43,7 @@ fn item(number: usize) -> Change {
 fn ended() -> Ended {
     Ended {
         log: Some("@400000006743a5e52f0a1b2c".to_owned()),
+        lasted: Some(Lasted { begun: Wall(999_000), ended: Wall(999_500) }),
         cpu_us: Some(20),
         peak_kib: Some(900),
         output: Some(vec![b'y'; 200]),
@@ -88,7 +89,11 @@ fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
         for _ in 0..TOGETHER {
             let done = at_hand.pop_front().unwrap();
             changes.push(Change::End(done, Box::new(ended())));
-            changes.push(Change::Begin { lease: at_hand[0], instance: "q_0".to_owned() });
+            changes.push(Change::Begin {
+                lease: at_hand[0],
+                instance: "q_0".to_owned(),
+                at: Wall(1_000_000),
+            });
         }
         changes.extend(takes(taker, Ask::Ahead, TOGETHER));
         at_hand.extend(taken(made(&mut store, &changes)));

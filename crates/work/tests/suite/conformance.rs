@@ -4,7 +4,7 @@ use machine::work::Fault;
 use std::collections::HashSet;
 use std::time::Duration;
 use testkit::wait::holds_within;
-use work::{Applied, Ask, Asked, Broker, By, Delivery, Ended, Event, JobId, Lease, NewJob};
+use work::{Applied, Ask, Asked, Broker, By, Delivery, Ended, Event, JobId, Lease, NewJob, Wall};
 
 /// A queue that the suite can be run on.
 pub(crate) trait Rig {
@@ -163,7 +163,7 @@ fn ahead_can_be_given_back_or_begun(rig: &impl Rig) {
     broker.ask(Ask::Ahead, "q_1");
     let mut delivery = arrived(&mut broker);
     assert_eq!(delivery.job().attempt, 1, "giving back is no attempt");
-    broker.begin(&mut delivery, "q_1");
+    broker.begin(&mut delivery, "q_1", Wall(7));
     broker.stage(&delivery, Some("push".to_owned()));
     let key = delivery.key();
     broker.finish(delivery, done());

@@ -6,7 +6,7 @@ use machine::work::{Fault, Limit};
 use std::time::Duration;
 use testkit::Scratch;
 use work::read::Waiting;
-use work::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Refused, Steer, Subject};
+use work::{Applied, Ask, Change, Ended, JobId, NewJob, Policy, Refused, Steer, Subject, Wall};
 
 #[test]
 fn a_taker_that_says_nothing_for_its_lease_is_overtaken_and_what_it_says_later_is_refused() {
@@ -149,7 +149,7 @@ fn a_job_cancelled_in_the_hand_cannot_be_begun() {
     let id = world.submit(job("a"));
     let lease = world.take(Ask::Ahead).unwrap().lease;
     world.apply(&Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED)));
-    let begin = Change::Begin { lease, instance: String::new() };
+    let begin = Change::Begin { lease, instance: String::new(), at: Wall(7) };
     assert_eq!(world.refused(&begin), Refused::Overtaken);
     assert_eq!(world.reader().attempts(id).unwrap(), []);
 }

@@ -12,7 +12,7 @@ use testkit::{Disk, Scratch, until};
 use work::embedded::{Keep, Settings};
 use work::{
     Applied, Ask, Broker, Change, Clock, DropFolder, Embedded, Ended, Event, JobId, NewJob, Place,
-    Policy, Reader, Safety, Steer, Store, Subject,
+    Policy, Reader, Safety, Steer, Store, Subject, Wall,
 };
 
 pub(crate) fn settings(scratch: &Scratch, clock: &Arc<Moved>) -> Settings {
@@ -180,7 +180,7 @@ fn a_taker_that_is_silent_is_overtaken_by_one_that_asks_and_hears_of_it() {
     let mut broker = rig.open();
     broker.ask(Ask::Now, "q_0");
     let delivery = arrived(&mut broker);
-    let begin = Change::Begin { lease: taken.lease, instance: String::new() };
+    let begin = Change::Begin { lease: taken.lease, instance: String::new(), at: Wall(7) };
     stuck.apply(&begin).unwrap_err();
     broker.finish(delivery, done());
     settled(&mut broker);

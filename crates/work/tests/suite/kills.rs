@@ -15,7 +15,7 @@ use testkit::Scratch;
 use testkit::wait::holds_within;
 use work::{
     Applied, Ask, Asked, Broker, Change, Clock, Embedded, Ended, Error, Event, JobId, Lease,
-    NewJob, Place, Policy, Reader, Safety, Store, Taken,
+    NewJob, Place, Policy, Reader, Safety, Store, Taken, Wall,
 };
 
 /// Runs a test of this program as a process of its own.
@@ -93,7 +93,7 @@ impl Life {
         let b = self.take(taker, Ask::Ahead);
         let cancelled = self.submit("f");
         self.end(a.lease, 0);
-        self.apply(&Change::Begin { lease: b.lease, instance: String::new() });
+        self.apply(&Change::Begin { lease: b.lease, instance: String::new(), at: Wall(7) });
         self.apply(&Change::Stage { lease: b.lease, stage: Some("push".to_owned()) });
         self.end(b.lease, 10);
         self.apply(&Change::Asked(ann(), Asked::Cancel(cancelled, Fault::CANCELLED)));

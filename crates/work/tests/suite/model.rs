@@ -297,7 +297,7 @@ fn a_stage_is_handed_to_the_next_attempt() {
     world.submit(NewJob { stage: Some("half".to_owned()), tries: 6, ..job("b") });
     let taken = world.take(Ask::Ahead).unwrap();
     assert_eq!(taken.attempt, 7);
-    let begin = Change::Begin { lease: taken.lease, instance: "q_0".to_owned() };
+    let begin = Change::Begin { lease: taken.lease, instance: "q_0".to_owned(), at: Wall(7) };
     let end = Change::End(taken.lease, Box::new(fault(2)));
     assert!(world.store.apply_all(&[begin, end]).unwrap().iter().all(Result::is_ok));
     assert_eq!(stage(&world, taken.lease.job, None), (7, Some("half".to_owned())));

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use std::time::Duration;
 use work::read::{Span, Which};
 use work::{
-    Applied, Ask, Change, Ended, JobId, NewJob, NewRequest, Policy, Reader, Steer, Subject,
+    Applied, Ask, Change, Ended, JobId, Lasted, NewJob, NewRequest, Policy, Reader, Steer, Subject,
     TakerId, Wall,
 };
 
@@ -239,4 +239,69 @@ fn a_link_in_place_of_the_store_is_not_followed() {
     let link = world.scratch.join("link");
     std::os::unix::fs::symlink(&folder, &link).unwrap();
     Reader::open(&work::Place::new(link)).unwrap();
+}
+
+#[test]
+fn an_attempt_was_when_whoever_worked_on_it_says_and_never_ends_before_it_began() {
+    let told = |begun, ended| Some(Lasted { begun: Wall(begun), ended: Wall(ended) });
+    for ahead in [false, true] {
+        // As it was begun, as it is told with its end, and as it is on record then.
+        for (at, lasted, expected) in [
+            (5, told(100, 120), (100, 120)),
+            (100, told(7, 120), (7, 120)),
+            (100, told(130, 120), (120, 120)),
+            (i64::MAX, None, (0, 0)),
+            (100, None, (100, 0)),
+        ] {
+            let mut world = World::new();
+            world.submit(job("a"));
+            let ask = if ahead { Ask::Ahead } else { Ask::Now };
+            let taken = world.take(ask).unwrap();
+            let (lease, instance) = (taken.lease, String::new());
+            let mut changes = vec![Change::End(lease, Box::new(Ended { lasted, ..fault(10) }))];
+            if ahead {
+                changes.insert(0, Change::Begin { lease, instance, at: Wall(at) });
+            }
+            // Both in one commit, and each in its own.
+            for change in &changes {
+                world.apply(change);
+            }
+            let mut together = World::new();
+            together.submit(job("a"));
+            together.take(ask).unwrap();
+            for made in together.store.apply_all(&changes).unwrap() {
+                made.unwrap();
+            }
+            for world in [world, together] {
+                let reader = world.reader();
+                let attempt = reader.attempts(JobId(1)).unwrap().remove(0);
+                let (begun, ended) = (attempt.begun.0, attempt.ended.unwrap().0);
+                assert!(begun <= ended, "{ahead} {at} {lasted:?}: {attempt:?}");
+                if lasted.is_some() {
+                    assert_eq!((begun, ended), expected, "{ahead} {at}: {attempt:?}");
+                } else if ahead && at == 100 {
+                    assert_eq!(begun, expected.0, "{attempt:?}");
+                }
+                let job = reader.job(JobId(1)).unwrap().unwrap();
+                assert_eq!(job.changed.0, ended, "it stopped with it");
+                // Its class is found by the moments of its attempts.
+                let class = reader.classes().unwrap().remove(0);
+                assert_eq!((class.first.0, class.last.0), (ended, ended));
+                assert_eq!(reader.entries_of_class(&class, 9).unwrap().len(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_class_of_faults_is_from_its_first_attempt_to_its_last_in_whatever_order_they_are_recorded() {
+    let mut world = World::new();
+    for (begun, ended) in [(50, 60), (10, 20), (80, 90), (30, 40)] {
+        let lasted = Some(Lasted { begun: Wall(begun), ended: Wall(ended) });
+        world.work(&begun.to_string(), Ended { lasted, ..signed(10, "s") });
+    }
+    let reader = world.reader();
+    let class = reader.classes().unwrap().remove(0);
+    assert_eq!((class.first, class.last, class.count), (Wall(20), Wall(90), 4));
+    assert_eq!(reader.entries_of_class(&class, 9).unwrap().len(), 4);
 }

@@ -6,7 +6,7 @@ use crate::support::{item, job, place};
 use machine::work::{Fault, State};
 use testkit::until;
 use work::amqp::{self, Queue, Settings};
-use work::{Ask, Broker, Ended, Event, NewJob, Reader};
+use work::{Ask, Broker, Ended, Event, NewJob, Reader, Wall};
 
 fn cancel_of(fei: &str) -> Vec<u8> {
     let fei = serde_json::value::RawValue::from_string(fei.to_owned()).unwrap();
@@ -105,7 +105,7 @@ fn a_cancel_that_comes_before_its_item_is_remembered_and_the_item_not_handed_ove
         });
         assert_eq!(unwanted, [("w".to_owned(), format!("{late}!!1"), Fault::CANCELLED)]);
         assert_eq!(next.job().item, item(&format!("next {ask:?}")));
-        broker.begin(&mut next, "q_0");
+        broker.begin(&mut next, "q_0", Wall(7));
         broker.finish(next, done());
         settled(&mut broker);
         until(10, || rig.messages("q") == (0, 0));
@@ -185,7 +185,7 @@ fn a_step_that_is_handed_out_anew_right_behind_its_late_cancel_is_worked_on() {
         broker.ask(ask, "q_0");
         let mut delivery = delivered(&mut broker);
         assert_eq!(delivery.job().item, again);
-        broker.begin(&mut delivery, "q_0");
+        broker.begin(&mut delivery, "q_0", Wall(7));
         committed(&mut broker);
         killed(&mut client, &mut broker);
         broker.finish(delivery, done());

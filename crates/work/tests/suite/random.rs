@@ -122,7 +122,7 @@ pub(crate) fn random_change(
             let ask = if random.below(2) == 0 { Ask::Now } else { Ask::Ahead };
             Change::Take { taker, ask, instance }
         }
-        6 => Change::Begin { lease, instance },
+        6 => Change::Begin { lease, instance, at: Wall(random.below(9) as i64) },
         7 => Change::GiveBack(lease),
         8 => Change::Interrupt(lease, Box::default()),
         9..12 => {

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use testkit::Scratch;
 use work::{
-    Applied, Ask, Change, Clock, Ended, Lease, Now, Policy, Refused, Safety, Store, TakerId, Wall,
+    Applied, Ask, Change, Clock, Ended, Lasted, Lease, Now, Policy, Refused, Safety, Store,
+    TakerId, Wall,
 };
 
 /// Two stores see the same time.
@@ -64,8 +65,15 @@ fn change(random: &mut Random, takers: &[TakerId], leases: &[Lease], jobs: usize
     let late = &leases[leases.len().saturating_sub(6)..];
     let (taker, instance) = (takers[random.below(takers.len())], "i".to_owned());
     match (random.below(12), late.get(random.below(6))) {
-        (0..3, Some(lease)) => Change::Begin { lease: *lease, instance },
-        (3..5, Some(lease)) => Change::End(*lease, Box::default()),
+        (0..3, Some(lease)) => {
+            Change::Begin { lease: *lease, instance, at: Wall(random.below(9) as i64) }
+        }
+        (3..5, Some(lease)) => {
+            let told = (random.below(9) as i64, random.below(9) as i64);
+            let lasted = Some(Lasted { begun: Wall(told.0), ended: Wall(told.1) });
+            let lasted = lasted.filter(|_| random.below(2) == 0);
+            Change::End(*lease, Box::new(Ended { lasted, ..Ended::default() }))
+        }
         (5, Some(lease)) => {
             let (fault, output) = (Fault(900), Some(vec![b'2'; 3]));
             Change::End(*lease, Box::new(Ended { fault, output, ..Ended::default() }))
