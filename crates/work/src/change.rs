@@ -8,6 +8,7 @@ mod fault;
 mod group;
 mod job;
 mod lease;
+mod request;
 mod room;
 mod row;
 mod rule;
@@ -66,6 +67,18 @@ pub struct Lease {
     pub number: i64,
 }
 
+/// Where a job begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Entry {
+    /// To be worked on.
+    #[default]
+    Ready,
+    /// To be accepted first, by [`Steer::Accept`].
+    New,
+    /// Kept back, until [`Steer::Release`].
+    Hold,
+}
+
 /// A job to be recorded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewJob {
@@ -97,6 +110,8 @@ pub struct NewJob {
     pub stage: Option<String>,
     /// How many attempts there were somewhere else: it is told the next number, and counts as untried.
     pub tries: u32,
+    /// Where it begins.
+    pub entry: Entry,
 }
 
 impl NewJob {
@@ -139,11 +154,12 @@ pub struct NewRequest {
     pub label: String,
     /// User id of whoever wants it, as far as known.
     pub owner: Option<u32>,
-    /// What it was made from.
+    /// What it was made from, or is to be.
     pub payload: Option<Vec<u8>>,
-    /// Its jobs. Each has the request's label.
+    /// Its jobs. Each has the request's label. Where there is none it is to be parsed, which is told by
+    /// [`Change::Expand`] or [`Change::Unparsed`].
     pub jobs: Vec<NewJob>,
-    /// To be looked at before its jobs are worked on.
+    /// To be looked at before it is parsed, or its jobs are worked on.
     pub held: bool,
 }
 
@@ -247,6 +263,21 @@ pub enum Change {
     Submit(Box<NewJob>),
     /// Records a group of jobs. [`Applied::Requested`] or [`Applied::RequestKnown`].
     Request(Box<NewRequest>),
+    /// A request that had none has these jobs, all or none of them. [`Applied::Requested`].
+    Expand {
+        /// Which.
+        request: RequestId,
+        /// Each has the request's label.
+        jobs: Vec<NewJob>,
+    },
+    /// A request cannot be parsed: it stays as it is and rests before it is tried again, or it has
+    /// stopped. [`Steer::Requeue`] has it parsed anew.
+    Unparsed {
+        /// Which.
+        request: RequestId,
+        /// How it failed: 1 to 9 to be tried again, 10 and above final.
+        fault: Fault,
+    },
     /// Does something to a subject by hand.
     Steer(Subject, Steer),
     /// Does what somebody asks for, and keeps who it was in the same transaction.
@@ -356,6 +387,9 @@ pub enum Change {
         name: String,
         /// Who has it.
         holder: String,
+        /// It is let go of with this taker's life, or when that is silent for its lease; `None` = only
+        /// by [`Change::Unlock`].
+        life: Option<TakerId>,
     },
     /// Lets go of a lock that `holder` has.
     Unlock {

@@ -25,8 +25,9 @@ pub mod wire;
 
 pub use broker::{Broker, Delivery, Event, Then, Wish};
 pub use change::{
-    Applied, Ask, Asked, By, Change, DeadId, DependencyId, Ended, JobId, Lasted, Lease, NewJob,
-    NewRequest, NewRule, Policy, Refused, RequestId, RuleId, Steer, Subject, Taken, TakerId,
+    Applied, Ask, Asked, By, Change, DeadId, DependencyId, Ended, Entry, JobId, Lasted, Lease,
+    NewJob, NewRequest, NewRule, Policy, Refused, RequestId, RuleId, Steer, Subject, Taken,
+    TakerId,
 };
 pub use clock::{Clock, Now, Wall};
 pub use drop_folder::{Collected, DropFolder, drop_name};

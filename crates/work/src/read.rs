@@ -6,7 +6,7 @@ mod past;
 mod trouble;
 
 pub use acts::{Act, Rule};
-pub use lists::{Details, Request, Which};
+pub use lists::{Dependency, Details, Request, Which};
 pub use past::{Entry, Mark, Past, Portion, Span};
 mod queues;
 pub use queues::{Failure, Oldest, Queue};

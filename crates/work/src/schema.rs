@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE];
 
 /// Version of the tables that this program knows.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -295,6 +295,22 @@ CREATE TABLE stage (
 ) STRICT;
 ";
 
+/// What is not parsed yet, and what others wait for, rests between two tries as jobs do; a lock may be
+/// let go of with a life. A request whose jobs have all stopped has stopped, too.
+const WHOLE: &str = "
+ALTER TABLE request ADD COLUMN due INTEGER;
+ALTER TABLE request ADD COLUMN due_at INTEGER CHECK ((due IS NULL) = (due_at IS NULL));
+ALTER TABLE dependency ADD COLUMN due INTEGER;
+ALTER TABLE dependency ADD COLUMN due_at INTEGER CHECK ((due IS NULL) = (due_at IS NULL));
+ALTER TABLE lock ADD COLUMN life INTEGER;
+CREATE INDEX lock_life ON lock (life) WHERE life IS NOT NULL;
+CREATE INDEX request_past ON request (changed_at) WHERE state = 'stop';
+UPDATE request SET state = 'stop', fault = coalesce((SELECT fault FROM job
+        WHERE request = request.id AND fault <> 0 ORDER BY id LIMIT 1), 0)
+    WHERE state <> 'stop' AND NOT EXISTS (SELECT 1 FROM job
+        WHERE request = request.id AND state <> 'stop');
+";
+
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.
 pub(crate) fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -391,6 +407,38 @@ mod tests {
         migrate(&mut conn, MIGRATIONS).unwrap();
         assert_eq!((version(&conn), rows(&conn)), (VERSION, before));
         assert_eq!(definitions(&conn).unwrap(), definitions_of(VERSION).unwrap());
+        let whole: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(whole, "ok");
+    }
+
+    #[test]
+    fn a_request_that_was_left_ready_though_its_jobs_have_stopped_has_stopped_and_others_stay() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &MIGRATIONS[..7]).unwrap();
+        let rows =
+            "INSERT INTO job (id, queue, wfid, identity, label, priority, state, fault, count,
+                wary, lease, tries, answered, submitted_at, changed_at, request)
+                VALUES (1, 'q', 'w', 'a', 1, 0, 'stop', 0, 0, 0, 1, 1, 0, 1, 1, 1),
+                    (2, 'q', 'w', 'b', 1, 0, 'stop', 12, 1, 0, 1, 1, 0, 1, 1, 1),
+                    (3, 'q', 'w', 'c', 1, 0, 'ready', 0, 0, 0, 0, 0, 0, 1, 1, 2),
+                    (4, 'q', 'w', 'd', 1, 0, 'stop', 0, 0, 0, 1, 1, 0, 1, 1, 3);";
+        let others = "INSERT INTO request VALUES (1, 'r1', '', 1, NULL, NULL, 'ready', 0, 0, 1, 1),
+                    (2, 'r2', '', 1, NULL, NULL, 'hold', 0, 0, 1, 1),
+                    (3, 'r3', '', 1, NULL, NULL, 'stop', 900, 0, 1, 1);
+            INSERT INTO dependency VALUES (1, 'k', 'n', 'c', 'q', 'new', 0, 0, 1);
+            INSERT INTO lock VALUES ('l', NULL, 'ann', 1);";
+        conn.execute_batch(&format!("{others}{rows}")).unwrap();
+        migrate(&mut conn, MIGRATIONS).unwrap();
+        let sql =
+            "SELECT name || ' ' || state || ' ' || fault || ' ' || ifnull(due, '-') FROM request
+            UNION ALL SELECT name || ' ' || state || ' ' || fault || ' ' || ifnull(due_at, '-')
+                FROM dependency
+            UNION ALL SELECT name || ' ' || holder || ' ' || ifnull(life, '-') FROM lock";
+        let mut statement = conn.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        let rows: Vec<_> = rows.map(Result::unwrap).collect();
+        let expected = ["r1 stop 12 -", "r2 hold 0 -", "r3 stop 900 -", "n new 0 -", "l ann -"];
+        assert_eq!((version(&conn), rows), (VERSION, expected.map(str::to_owned).to_vec()));
         let whole: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(whole, "ok");
     }

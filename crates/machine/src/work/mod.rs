@@ -99,6 +99,12 @@ impl State {
 pub enum Event {
     /// It is complete and may be worked on.
     Accepted,
+    /// It cannot be made complete, like this: what it was made from is not to be had, or not to be
+    /// understood.
+    Unaccepted(Fault),
+    /// It is to be made complete anew, with its count forgotten; or at once, where it rests between two
+    /// tries at that.
+    Renewed(Reach),
     /// It is to be kept back.
     Held,
     /// It is to be kept back no longer.
@@ -120,6 +126,8 @@ pub enum Event {
     CancelAsked(Fault),
     /// Who was asked to stop did not within the time it has, and was ended.
     CancelOverdue,
+    /// All that it consists of has stopped; like this, what failed first of it.
+    Closed(Fault),
     /// It is to be tried again from the start, with its count forgotten; or at once, where it rests
     /// between two tries.
     Requeued(Reach),
@@ -159,7 +167,7 @@ pub enum Next {
     /// This.
     Keep(Subject),
     /// This, and it may not be taken before the delay after its `count`-th try is over; where that is
-    /// none, before the rule's.
+    /// none, before the rule's. What is not accepted yet may not be tried before.
     Retry(Subject),
     /// This, and what it carried goes to the dead items: it was tried as often as it may.
     Bury(Subject),
@@ -218,9 +226,14 @@ impl Subject {
         let keep = |subject| Ok(Next::Keep(subject));
         match event {
             Event::Accepted => match self.state {
-                State::New => keep(self.with(State::Ready { leased: false })),
+                // Why it was not at once is no fault of it any more.
+                State::New => {
+                    keep(Self { fault: Fault::NONE, ..self.with(State::Ready { leased: false }) })
+                }
                 _ => refused,
             },
+            Event::Unaccepted(fault) => self.unaccepted(fault, limit),
+            Event::Renewed(reach) => self.renewed(reach),
             Event::Held => match self.state {
                 State::New => keep(self.with(State::Hold)),
                 _ => refused,
@@ -253,6 +266,7 @@ impl Subject {
                 State::Cancelling => keep(self.counted(1).stopped(self.fault)),
                 _ => refused,
             },
+            Event::Closed(fault) => self.closed(fault),
             Event::Requeued(reach) => self.requeued(reach),
             Event::Reverted => match self.state {
                 State::Stop if self.fault.kind() == Kind::Final => Ok(Next::Retry(Self::ready())),
@@ -278,6 +292,42 @@ impl Subject {
 
     const fn counted(self, tries: u32) -> Self {
         Self { count: self.count.saturating_add(tries), ..self }
+    }
+
+    fn unaccepted(self, fault: Fault, limit: Limit) -> Result<Next, Refusal> {
+        let after = self.counted(1);
+        match (self.state, fault.kind()) {
+            (State::New, Kind::Done | Kind::Cancelled) => Err(Refusal::WrongFault),
+            (State::New, Kind::Retryable) if after.count < limit.tries => {
+                Ok(Next::Retry(Self { fault, ..after }))
+            }
+            (State::New, Kind::Retryable) => Ok(Next::Keep(after.stopped(limit.exhausted))),
+            (State::New, Kind::Final) => Ok(Next::Keep(after.stopped(fault))),
+            _ => Err(Refusal::NotNow(self.state)),
+        }
+    }
+
+    fn renewed(self, reach: Reach) -> Result<Next, Refusal> {
+        match self.state {
+            State::Stop if self.fault.kind() == Kind::Done && reach == Reach::Failed => {
+                Err(Refusal::Done)
+            }
+            State::Stop => Ok(Next::Keep(Self::new())),
+            State::New if self.count > 0 => Ok(Next::Keep(Self::new())),
+            _ => Err(Refusal::NotNow(self.state)),
+        }
+    }
+
+    fn closed(self, fault: Fault) -> Result<Next, Refusal> {
+        match self.state {
+            State::Stop | State::Ready { leased: true } => Err(Refusal::NotNow(self.state)),
+            _ if fault.kind() == Kind::Retryable => Err(Refusal::WrongFault),
+            // As of one job: where all of it was done nevertheless, it happened.
+            State::Cancelling if fault.kind() != Kind::Done => {
+                Ok(Next::Keep(self.stopped(self.fault)))
+            }
+            _ => Ok(Next::Keep(self.stopped(fault))),
+        }
     }
 
     fn ended(self, fault: Fault, limit: Limit) -> Result<Next, Refusal> {

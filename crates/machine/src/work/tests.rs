@@ -1,7 +1,7 @@
 //! All states and events there are, and all histories of some length, against the rules in words.
 
 use super::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::vec::Vec;
 
 const LIMIT: Limit = Limit { tries: 3, exhausted: Fault::EXHAUSTED };
@@ -19,12 +19,16 @@ fn events() -> Vec<Event> {
         Event::CancelOverdue,
         Event::Requeued(Reach::Failed),
         Event::Requeued(Reach::Any),
+        Event::Renewed(Reach::Failed),
+        Event::Renewed(Reach::Any),
         Event::Reverted,
         Event::Expired,
     ];
     for code in [0, 1, 9, 10, 25, 899, 900, 901, 902, 999, 1000] {
         events.push(Event::Ended(Fault(code)));
         events.push(Event::CancelAsked(Fault(code)));
+        events.push(Event::Unaccepted(Fault(code)));
+        events.push(Event::Closed(Fault(code)));
     }
     events
 }
@@ -62,7 +66,7 @@ fn check_ends(from: Subject, to: Subject, event: Event, next: Next) {
         ),
     }
     if from.state == State::Stop {
-        let is_taken_up = matches!(event, Event::Requeued(_) | Event::Reverted);
+        let is_taken_up = matches!(event, Event::Requeued(_) | Event::Renewed(_) | Event::Reverted);
         assert!(is_taken_up, "the end is the end: {}", context());
         assert_eq!(to.count, 0, "{}", context());
     }
@@ -76,29 +80,34 @@ fn check_ends(from: Subject, to: Subject, event: Event, next: Next) {
         assert_eq!(to, Subject { state: from.state, ..Subject::new() }, "{}", context());
     }
     if from.state.is_running() && !to.state.is_running() {
-        let closes = matches!(
-            event,
-            Event::Ended(_) | Event::Lost | Event::Interrupted | Event::CancelOverdue
-        );
-        assert!(closes, "nobody ended the attempt: {}", context());
-        // Whatever ends it is counted, but for what is nobody's fault and what went well.
-        let free = event == Event::Interrupted || to.fault == Fault::NONE;
+        assert!(ends(event), "nobody ended the attempt: {}", context());
+        // Whatever ends it is counted, but for what is nobody's fault, what went well, and what was no
+        // try of its own.
+        let is_no_try = matches!(event, Event::Interrupted | Event::Closed(_));
+        let free = is_no_try || to.fault == Fault::NONE;
         assert_eq!(to.count == from.count, free, "{}", context());
     }
     if to.state == State::Run {
         assert_eq!(from.state, State::Ready { leased: true }, "begun by nobody: {}", context());
     }
     if from.state == State::Cancelling && to.state == State::Stop {
-        let done = event == Event::Ended(Fault::NONE);
+        let done = matches!(event, Event::Ended(Fault::NONE) | Event::Closed(Fault::NONE));
         let kind = if done { Kind::Done } else { Kind::Cancelled };
         assert_eq!(to.fault.kind(), kind, "{}", context());
     }
     assert_eq!(matches!(next, Next::Bury(_)), to.fault == LIMIT.exhausted && buries(event));
     if matches!(next, Next::Retry(_)) && event != Event::Reverted {
-        assert_eq!(to.state, State::Ready { leased: false }, "{}", context());
+        let is_unaccepted = matches!(event, Event::Unaccepted(_));
+        let rests = if is_unaccepted { State::New } else { State::Ready { leased: false } };
+        assert_eq!(to.state, rests, "{}", context());
         assert_eq!(to.fault.kind(), Kind::Retryable, "nothing without a record: {}", context());
         assert!(to.count > from.count && to.count < LIMIT.tries, "{}", context());
     }
+}
+
+fn ends(event: Event) -> bool {
+    let is_no_try = matches!(event, Event::Interrupted | Event::Closed(_));
+    is_no_try || matches!(event, Event::Ended(_) | Event::Lost | Event::CancelOverdue)
 }
 
 fn buries(event: Event) -> bool {
@@ -120,35 +129,126 @@ fn subjects() -> Vec<Subject> {
     all
 }
 
+/// As the diagram calls it.
+fn called(event: Event) -> &'static str {
+    let one_of = |names: [&'static str; 4], fault: Fault| match fault.kind() {
+        Kind::Done => names[0],
+        Kind::Retryable => names[1],
+        Kind::Final => names[2],
+        Kind::Cancelled => names[3],
+    };
+    match event {
+        Event::Accepted => "accepted",
+        Event::Unaccepted(fault) => {
+            one_of(["not accepted: 0", "not accepted: 1-9", "not accepted: 10-", "?"], fault)
+        }
+        Event::Renewed(_) => "renewed",
+        Event::Held => "held",
+        Event::Released => "released",
+        Event::Leased => "taken",
+        Event::Begun => "begun",
+        Event::GivenBack => "given back",
+        Event::Interrupted => "interrupted",
+        Event::Ended(fault) => one_of(["ended: 0", "ended: 1-9", "ended: 10-", "?"], fault),
+        Event::Lost => "lost",
+        Event::CancelAsked(fault) => one_of(["?", "?", "?", "cancel"], fault),
+        Event::CancelOverdue => "overdue",
+        Event::Closed(fault) => one_of(["closed: 0", "?", "closed: 10-", "closed: 9xx"], fault),
+        Event::Requeued(_) => "requeued",
+        Event::Reverted => "by a rule",
+        Event::Expired => "expired",
+    }
+}
+
+const READY: State = State::Ready { leased: false };
+const IN_HAND: State = State::Ready { leased: true };
+
+/// The diagram: from where, by what, where to; `None` = it is cleaned. What is not here does not happen.
+const DRAWN: &[(State, &str, &[Option<State>])] = &[
+    (State::Hold, "released", &[Some(State::New)]),
+    (State::Hold, "cancel", &[Some(State::Stop)]),
+    (State::Hold, "closed: 0", &[Some(State::Stop)]),
+    (State::Hold, "closed: 10-", &[Some(State::Stop)]),
+    (State::Hold, "closed: 9xx", &[Some(State::Stop)]),
+    (State::New, "held", &[Some(State::Hold)]),
+    (State::New, "accepted", &[Some(READY)]),
+    (State::New, "not accepted: 1-9", &[Some(State::New), Some(State::Stop)]),
+    (State::New, "not accepted: 10-", &[Some(State::Stop)]),
+    (State::New, "renewed", &[Some(State::New)]),
+    (State::New, "cancel", &[Some(State::Stop)]),
+    (State::New, "closed: 0", &[Some(State::Stop)]),
+    (State::New, "closed: 10-", &[Some(State::Stop)]),
+    (State::New, "closed: 9xx", &[Some(State::Stop)]),
+    (READY, "taken", &[Some(IN_HAND)]),
+    (READY, "requeued", &[Some(READY)]),
+    (READY, "cancel", &[Some(State::Stop)]),
+    (READY, "closed: 0", &[Some(State::Stop)]),
+    (READY, "closed: 10-", &[Some(State::Stop)]),
+    (READY, "closed: 9xx", &[Some(State::Stop)]),
+    (IN_HAND, "begun", &[Some(State::Run)]),
+    (IN_HAND, "given back", &[Some(READY)]),
+    (IN_HAND, "lost", &[Some(READY)]),
+    (IN_HAND, "cancel", &[Some(State::Stop)]),
+    (State::Run, "ended: 0", &[Some(State::Stop)]),
+    (State::Run, "ended: 1-9", &[Some(READY), Some(State::Stop)]),
+    (State::Run, "ended: 10-", &[Some(State::Stop)]),
+    (State::Run, "lost", &[Some(READY), Some(State::Stop)]),
+    (State::Run, "interrupted", &[Some(READY)]),
+    (State::Run, "cancel", &[Some(State::Cancelling)]),
+    (State::Run, "closed: 0", &[Some(State::Stop)]),
+    (State::Run, "closed: 10-", &[Some(State::Stop)]),
+    (State::Run, "closed: 9xx", &[Some(State::Stop)]),
+    (State::Cancelling, "ended: 0", &[Some(State::Stop)]),
+    (State::Cancelling, "ended: 1-9", &[Some(State::Stop)]),
+    (State::Cancelling, "ended: 10-", &[Some(State::Stop)]),
+    (State::Cancelling, "lost", &[Some(State::Stop)]),
+    (State::Cancelling, "interrupted", &[Some(State::Stop)]),
+    (State::Cancelling, "overdue", &[Some(State::Stop)]),
+    (State::Cancelling, "cancel", &[Some(State::Cancelling)]),
+    (State::Cancelling, "closed: 0", &[Some(State::Stop)]),
+    (State::Cancelling, "closed: 10-", &[Some(State::Stop)]),
+    (State::Cancelling, "closed: 9xx", &[Some(State::Stop)]),
+    (State::Stop, "requeued", &[Some(READY)]),
+    (State::Stop, "renewed", &[Some(State::New)]),
+    (State::Stop, "by a rule", &[Some(READY)]),
+    (State::Stop, "expired", &[None]),
+];
+
 #[test]
 fn every_pair_of_state_and_event_is_answered_as_the_diagram_says() {
-    use State::{Cancelling, Hold, New, Run, Stop};
-    const READY: State = State::Ready { leased: false };
-    const HELD: State = State::Ready { leased: true };
-    let drawn: &[(State, &[State])] = &[
-        (Hold, &[New, Stop]),
-        (New, &[Hold, READY, Stop]),
-        (READY, &[READY, HELD, Stop]),
-        (HELD, &[READY, Run, Stop]),
-        (Run, &[READY, Cancelling, Stop]),
-        (Cancelling, &[Cancelling, Stop]),
-        (Stop, &[READY]),
-    ];
-    let mut seen: HashMap<State, Vec<State>> = HashMap::new();
+    let mut seen = HashSet::new();
     for subject in subjects() {
         for event in events() {
-            if let Some(to) = subject.step(event, LIMIT).ok().and_then(Next::subject) {
-                let ways = seen.entry(subject.state).or_default();
-                if !ways.contains(&to.state) {
-                    ways.push(to.state);
-                }
+            if let Ok(next) = subject.step(event, LIMIT) {
+                let to = next.subject().map(|to| to.state);
+                seen.insert((subject.state, called(event), to));
             }
         }
     }
-    for (from, ways) in drawn {
-        let found = &seen[from];
-        assert!(ways.iter().all(|way| found.contains(way)), "{from:?} misses one of {ways:?}");
-        assert_eq!(found.len(), ways.len(), "{from:?} goes to {found:?}");
+    let ways = DRAWN.iter().flat_map(|(from, by, to)| to.iter().map(|to| (*from, *by, *to)));
+    let drawn: HashSet<_> = ways.collect();
+    let (missed, invented): (Vec<_>, Vec<_>) =
+        (drawn.difference(&seen).collect(), seen.difference(&drawn).collect());
+    assert!(missed.is_empty() && invented.is_empty(), "missed {missed:?}, made up {invented:?}");
+}
+
+#[test]
+fn what_cannot_be_accepted_is_tried_as_often_as_it_may_and_begins_anew_when_it_is_wanted() {
+    let mut subject = Subject::new();
+    for count in 1..LIMIT.tries {
+        let Ok(Next::Retry(rests)) = subject.step(Event::Unaccepted(Fault(3)), LIMIT) else {
+            panic!("{subject:?}")
+        };
+        assert_eq!((rests.state, rests.fault, rests.count), (State::New, Fault(3), count));
+        let accepted = rests.step(Event::Accepted, LIMIT).unwrap().subject().unwrap();
+        assert_eq!((accepted.state, accepted.fault), (READY, Fault::NONE));
+        subject = rests;
+    }
+    let step = |s: Subject, event| s.step(event, LIMIT).unwrap().subject().unwrap();
+    let over = step(subject, Event::Unaccepted(Fault(3)));
+    assert_eq!((over.state, over.fault), (State::Stop, LIMIT.exhausted));
+    for from in [over, subject] {
+        assert_eq!(step(from, Event::Renewed(Reach::Failed)), Subject::new());
     }
 }
 

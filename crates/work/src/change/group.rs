@@ -1,128 +1,16 @@
-//! Requests, dependencies, labels and locks.
+//! Dependencies, labels and locks.
 
-use super::job::{event, has_names};
-use super::row::{Job, step, subject};
+use super::job::event;
+use super::row::{step, subject};
 use super::tx::{Ring, Stop, Tx};
-use super::{Applied, DependencyId, NewRequest, Policy, Refused, RequestId, Steer};
-use crate::name;
-use machine::work::{Event, Fault, Kind, Next, State, Subject};
+use super::{Applied, DependencyId, Policy, Refused, Steer, TakerId};
+use machine::work::{Event, Fault, Next, State, Subject};
 use rusqlite::params;
 
 /// Labels that are made by submitting to them: each costs every taking a little.
 const LABELS: u32 = 1000;
 
 impl Tx<'_> {
-    /// Records a request with all its jobs.
-    pub(super) fn request(&mut self, new: &NewRequest) -> Result<Applied, Stop> {
-        if new.name.is_empty() || new.jobs.is_empty() {
-            return Err(Refused::Senseless("a request needs a name and a job").into());
-        }
-        let known = "SELECT id FROM request WHERE name = ?1";
-        if let Some(id) = self.first(known, [&new.name], |row| row.get(0))? {
-            return Ok(Applied::RequestKnown(RequestId(id)));
-        }
-        let (label, _) = self.label(&new.label)?;
-        let state = if new.held { "hold" } else { "ready" };
-        self.execute(
-            "INSERT INTO request (name, source, label, owner, payload, state, fault, count,
-                registered_at, changed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?7, ?7)",
-            params![new.name, new.source, label, new.owner, new.payload, state, self.now.wall.0],
-        )?;
-        let id = RequestId(self.conn.last_insert_rowid());
-        for job in &new.jobs {
-            let job = super::NewJob { label: new.label.clone(), ..job.clone() };
-            has_names(&job, name::flaw)?;
-            if let Applied::Known(_) = self.record(&job, Some(id), "ready")? {
-                return Err(Refused::Senseless("one of its jobs is recorded already").into());
-            }
-        }
-        Ok(Applied::Requested(id))
-    }
-
-    fn request_subject(&self, id: i64) -> Result<Subject, Stop> {
-        let sql = "SELECT state, fault, count, 0 FROM request WHERE id = ?1";
-        let found = self.first(sql, [id], |row| subject(row, 0, false))?;
-        Ok(found.ok_or(Refused::Absent("request"))?)
-    }
-
-    fn put_request(&mut self, id: i64, to: Subject) -> Result<(), Stop> {
-        self.execute(
-            "UPDATE request SET state = ?2, fault = ?3, count = ?4, changed_at = ?5 WHERE id = ?1",
-            params![id, to.state.name(), to.fault.0, to.count, self.now.wall.0],
-        )?;
-        let queues = "SELECT DISTINCT queue FROM job WHERE request = ?1";
-        if matches!(to.state, State::Ready { .. }) {
-            for queue in self.all(queues, [id], |row| row.get(0))? {
-                self.ring_later(Ring::Queue(queue));
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn steer_request(&mut self, id: RequestId, steer: Steer) -> Result<Applied, Stop> {
-        let from = self.request_subject(id.0)?;
-        let Some(to) = step(from, event(steer), Policy::default().limit)?.subject() else {
-            return Ok(Applied::Done);
-        };
-        match steer {
-            // Its jobs decide: it stops with the last of them.
-            Steer::Cancel(why) => {
-                self.put_request(id.0, Subject { state: State::Cancelling, fault: why, ..from })?;
-                self.cancel_jobs(id, why)?;
-                self.finish_request(id.0)?;
-            }
-            Steer::Requeue(reach) => {
-                self.put_request(id.0, to)?;
-                let failed = "SELECT id FROM job WHERE request = ?1 AND state = 'stop'
-                    AND (?2 OR fault <> 0)";
-                let all = reach == machine::work::Reach::Any;
-                let read = |row: &rusqlite::Row<'_>| row.get(0).map(super::JobId);
-                for job in self.all(failed, params![id.0, all], read)? {
-                    self.steer(super::Subject::Job(job), steer)?;
-                }
-            }
-            Steer::Accept | Steer::Hold | Steer::Release => self.put_request(id.0, to)?,
-        }
-        Ok(Applied::Done)
-    }
-
-    /// One of its jobs was taken.
-    pub(super) fn run_request(&mut self, job: &Job) -> Result<(), Stop> {
-        let Some(id) = job.request else { return Ok(()) };
-        self.execute(
-            "UPDATE request SET state = 'run', changed_at = ?2 WHERE id = ?1 AND state = 'ready'",
-            params![id, self.now.wall.0],
-        )?;
-        Ok(())
-    }
-
-    /// One of its jobs is to be tried again.
-    pub(super) fn reopen_request(&mut self, job: &Job) -> Result<(), Stop> {
-        let Some(id) = job.request else { return Ok(()) };
-        self.execute(
-            "UPDATE request SET state = 'run', fault = 0, changed_at = ?2
-                WHERE id = ?1 AND state = 'stop'",
-            params![id, self.now.wall.0],
-        )?;
-        Ok(())
-    }
-
-    /// Ends a request whose last job has stopped. Its fault is that of its first job that failed.
-    pub(super) fn finish_request(&mut self, id: i64) -> Result<(), Stop> {
-        let open = "SELECT 1 FROM job WHERE request = ?1 AND state <> 'stop' LIMIT 1";
-        if self.first(open, [id], |_| Ok(()))?.is_some() {
-            return Ok(());
-        }
-        let failed = "SELECT fault FROM job WHERE request = ?1 AND fault <> 0 ORDER BY id LIMIT 1";
-        let fault = self.first(failed, [id], |row| row.get(0).map(Fault))?.unwrap_or(Fault::NONE);
-        let from = self.request_subject(id)?;
-        let to = match from.state {
-            State::Cancelling | State::Stop => Subject { state: State::Stop, ..from },
-            _ => Subject { state: State::Stop, fault, ..from },
-        };
-        self.put_request(id, to)
-    }
-
     /// Returns a label's number, and whether somebody has set its priority. One that nobody has
     /// is made and comes last.
     pub(super) fn label(&mut self, name: &str) -> Result<(i64, bool), Stop> {
@@ -192,10 +80,19 @@ impl Tx<'_> {
 
     fn put_dependency(&mut self, id: i64, next: Next) -> Result<(), Stop> {
         let Some(to) = next.subject() else { return Ok(()) };
+        let due = self.rest(next, id, Policy::default());
         self.execute(
-            "UPDATE dependency SET state = ?2, fault = ?3, count = ?4, changed_at = ?5
-                WHERE id = ?1",
-            params![id, to.state.name(), to.fault.0, to.count, self.now.wall.0],
+            "UPDATE dependency SET state = ?2, fault = ?3, count = ?4, changed_at = ?5, due = ?6,
+                due_at = ?7 WHERE id = ?1",
+            params![
+                id,
+                to.state.name(),
+                to.fault.0,
+                to.count,
+                self.now.wall.0,
+                due.map(|(mono, _)| mono.0.cast_signed()),
+                due.map(|(_, wall)| wall)
+            ],
         )?;
         let waiting = "SELECT DISTINCT queue FROM job WHERE dependency = ?1 AND state = 'ready'";
         for queue in self.all(waiting, [id], |row| row.get(0))? {
@@ -215,28 +112,40 @@ impl Tx<'_> {
         Ok(Applied::Done)
     }
 
-    /// Whoever sees to it says that it is done, or will not be. It may have been at once, without
-    /// anybody taking it first.
+    /// Whoever sees to it says that it is done, or will not be. Nobody need have asked before: what
+    /// comes before the end has happened then.
     pub(super) fn resolve(&mut self, id: DependencyId, fault: Fault) -> Result<Applied, Stop> {
-        let from = self.dependency_subject(id)?;
         let limit = Policy::default().limit;
-        if from.state == State::Stop || fault.kind() == Kind::Cancelled {
-            return Err(Refused::NotNow(machine::work::Refusal::NotNow(from.state)).into());
+        let mut subject = self.dependency_subject(id)?;
+        for event in [Event::Released, Event::Accepted, Event::Leased, Event::Begun] {
+            if let Some(next) = subject.step(event, limit).ok().and_then(Next::subject) {
+                subject = next;
+            }
         }
-        let next = step(Subject { state: State::Run, ..from }, Event::Ended(fault), limit)?;
+        let next = step(subject, Event::Ended(fault), limit)?;
         self.put_dependency(id.0, next)?;
         Ok(Applied::Done)
     }
 
-    pub(super) fn lock(&mut self, name: &str, holder: &str) -> Result<Applied, Stop> {
-        let sql = "SELECT coalesce(holder, 'job ' || job) FROM lock WHERE name = ?1";
-        match self.first(sql, [name], |row| row.get::<_, String>(0))? {
-            Some(by) if by == holder => Ok(Applied::Done),
-            Some(by) => Err(Refused::Locked(by).into()),
+    pub(super) fn lock(
+        &mut self,
+        name: &str,
+        holder: &str,
+        life: Option<TakerId>,
+    ) -> Result<Applied, Stop> {
+        if let Some(taker) = life {
+            self.taker(taker)?;
+        }
+        let sql = "SELECT coalesce(holder, 'job ' || job), life FROM lock WHERE name = ?1";
+        let read =
+            |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?));
+        match self.first(sql, [name], read)? {
+            Some((by, of)) if by == holder && of == life.map(|taker| taker.0) => Ok(Applied::Done),
+            Some((by, _)) => Err(Refused::Locked(by).into()),
             None => {
                 self.execute(
-                    "INSERT INTO lock (name, holder, since_at) VALUES (?1, ?2, ?3)",
-                    params![name, holder, self.now.wall.0],
+                    "INSERT INTO lock (name, holder, since_at, life) VALUES (?1, ?2, ?3, ?4)",
+                    params![name, holder, self.now.wall.0, life.map(|taker| taker.0)],
                 )?;
                 Ok(Applied::Done)
             }
@@ -250,5 +159,14 @@ impl Tx<'_> {
         }
         self.ring_for_key(name)?;
         Ok(Applied::Done)
+    }
+
+    /// Lets go of the locks that somebody took for as long as a taker lives.
+    pub(super) fn let_go_of(&mut self, taker: TakerId) -> Result<(), Stop> {
+        let sql = "DELETE FROM lock WHERE life = ?1 RETURNING name";
+        for name in self.all(sql, [taker.0], |row| row.get::<_, String>(0))? {
+            self.ring_for_key(&name)?;
+        }
+        Ok(())
     }
 }

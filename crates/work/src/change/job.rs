@@ -1,10 +1,11 @@
 //! Recording jobs, and what is done to them by hand.
 
 use super::blob;
+use super::request::begins;
 use super::row::{Job, step};
 use super::tx::{Ring, Stop, Tx};
 use super::{
-    Applied, Ask, Ended, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId,
+    Applied, Ask, Ended, Entry, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId,
 };
 use crate::{item, name};
 use machine::work::{Event, Fault, Kind, Reach, State};
@@ -26,7 +27,7 @@ pub(super) fn has_names(
 impl Tx<'_> {
     pub(super) fn submit(&mut self, job: &NewJob) -> Result<Applied, Stop> {
         has_names(job, name::flaw)?;
-        self.record(job, None, "ready")
+        self.record(job, None)
     }
 
     /// Records a job, unless one of its name is recorded.
@@ -34,7 +35,6 @@ impl Tx<'_> {
         &mut self,
         job: &NewJob,
         request: Option<RequestId>,
-        state: &str,
     ) -> Result<Applied, Stop> {
         if job.identity.is_empty() && job.wfid.is_empty() {
             return Err(Refused::Senseless("a job needs a name").into());
@@ -48,6 +48,11 @@ impl Tx<'_> {
         }
         self.check_references(job)?;
         let (label, known) = self.label(&job.label)?;
+        let begins = begins(match job.entry {
+            Entry::Ready => Some(Event::Accepted),
+            Entry::New => None,
+            Entry::Hold => Some(Event::Held),
+        })?;
         let due = (!job.delay.is_zero()).then(|| self.due(job.delay));
         self.execute(
             "INSERT INTO job (queue, wfid, identity, label, priority, state, fault, count, wary,
@@ -61,7 +66,7 @@ impl Tx<'_> {
                 job.identity,
                 label,
                 job.priority,
-                state,
+                begins.state.name(),
                 due.map(|(mono, _)| mono.0.cast_signed()),
                 due.map(|(_, wall)| wall),
                 request.map(|request| request.0),
@@ -99,9 +104,9 @@ impl Tx<'_> {
     pub(super) fn submit_apart(&mut self, job: &NewJob) -> Result<Applied, Stop> {
         // Its queue is there: one of RabbitMQ may be called as none of ours is.
         has_names(job, name::queue_flaw)?;
-        match self.record(job, None, "ready") {
+        match self.record(job, None) {
             Err(Stop::Refused(Refused::Named(_))) => {
-                self.record(&job.clone().named_apart(""), None, "ready")
+                self.record(&job.clone().named_apart(""), None)
             }
             made => made,
         }

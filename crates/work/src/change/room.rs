@@ -64,6 +64,9 @@ impl Tx<'_> {
                 // There may be more.
                 return Ok(Applied::Cleaned { removed: 0, next: Some(after) });
             }
+            if self.clean_requests(before, at_most)? == at_most as usize {
+                return Ok(Applied::Cleaned { removed: 0, next: Some(after) });
+            }
             self.clean_classes(before)?;
         }
         let is_too_large = self.pages()?.used_bytes() > most;
@@ -103,6 +106,18 @@ impl Tx<'_> {
             )?;
         }
         Ok(removed as u32)
+    }
+
+    /// Removes requests that stopped before a moment and have no job, some of them: what could not be
+    /// parsed never had one. Tells how many.
+    fn clean_requests(&mut self, before: Wall, at_most: u32) -> Result<usize, Stop> {
+        let gone = self.execute(
+            "DELETE FROM request WHERE id IN (SELECT id FROM request WHERE state = 'stop'
+                AND changed_at < ?1 AND NOT EXISTS (SELECT 1 FROM job WHERE request = request.id)
+                ORDER BY changed_at LIMIT ?2)",
+            params![before.0, at_most],
+        )?;
+        Ok(gone)
     }
 
     /// Moves the last pages of the file into room that nothing uses, and cuts it there. In a file that

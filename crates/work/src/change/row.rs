@@ -163,9 +163,7 @@ impl Tx<'_> {
         policy: Policy,
     ) -> Result<Option<Mono>, Stop> {
         let Some(to) = next.subject() else { return Ok(None) };
-        let due = matches!(next, Next::Retry(_))
-            .then(|| policy.backoff.after(to.count, job.id.0.unsigned_abs()))
-            .map(|delay| self.due(delay));
+        let due = self.rest(next, job.id.0, policy);
         let held = to.state.is_running() || to.state.is_leased();
         self.write(job, to, job.holder.filter(|_| held), due)?;
         if !held {
@@ -179,6 +177,12 @@ impl Tx<'_> {
         Ok(due.map(|(mono, _)| mono))
     }
 
+    /// Returns until when something rests that the machine has tried again.
+    pub(super) fn rest(&mut self, next: Next, id: i64, policy: Policy) -> Option<(Mono, i64)> {
+        let Next::Retry(to) = next else { return None };
+        Some(self.due(policy.backoff.after(to.count, id.unsigned_abs())))
+    }
+
     /// Writes what is not so already: each column costs steps, and more with each index and check
     /// that it is part of.
     pub(super) fn write(
@@ -190,7 +194,10 @@ impl Tx<'_> {
     ) -> Result<(), Stop> {
         let was = job.written;
         let from = was.subject;
-        let rests = was.is_resting || due.is_some();
+        // What is kept back, or was until now, keeps the delay that it was submitted with.
+        let is_kept = matches!(to.state, State::Hold | State::New)
+            || from.state == State::New && to.state != State::Stop;
+        let rests = was.is_resting && !is_kept || due.is_some();
         let (state, fault) = (to.state.name(), to.fault.0);
         let (mono, wall) = (due.map(|(mono, _)| mono.0.cast_signed()), due.map(|(_, wall)| wall));
         let columns: [(&str, bool, &dyn ToSql); 10] = [
@@ -247,7 +254,7 @@ impl Tx<'_> {
             }
         }
         if let Some(request) = job.request {
-            self.finish_request(request)?;
+            self.close_request(request)?;
         }
         Ok(())
     }

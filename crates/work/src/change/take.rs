@@ -221,8 +221,9 @@ impl Tx<'_> {
         };
         let due = "SELECT min(due) FROM job WHERE queue = ?1 AND due IS NOT NULL";
         let due = self.first(due, [queue], mono)?.flatten();
-        let lease = "SELECT min(lease_until) FROM taker t WHERE queue = ?1 AND id <> ?2
-            AND EXISTS (SELECT 1 FROM job WHERE holder = t.id)";
+        let lease = "SELECT min(lease_until) FROM taker t WHERE id <> ?2
+            AND (queue = ?1 AND EXISTS (SELECT 1 FROM job WHERE holder = t.id)
+                OR id IN (SELECT life FROM lock WHERE life IS NOT NULL))";
         let lease = self.first(lease, params![queue, taker.0], mono)?.flatten();
         Ok(earlier(due, lease))
     }

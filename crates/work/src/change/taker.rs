@@ -47,10 +47,12 @@ impl Tx<'_> {
         Ok(Applied::Done)
     }
 
-    /// Tries all other takers of a taker's queue.
+    /// Tries all other takers of a taker's queue, and those of other queues that have a lock.
     pub(super) fn sweep(&mut self, taker: TakerId) -> Result<Applied, Stop> {
         let (queue, _) = self.taker(taker)?;
-        let sql = "SELECT id, lease_until FROM taker WHERE queue = ?1 AND id <> ?2";
+        // Who has a lock keeps others waiting, too.
+        let sql = "SELECT id, lease_until FROM taker WHERE id <> ?2
+            AND (queue = ?1 OR id IN (SELECT life FROM lock WHERE life IS NOT NULL))";
         let read = |row: &rusqlite::Row<'_>| Ok((TakerId(row.get(0)?), row.get::<_, i64>(1)?));
         for (other, lease_until) in self.all(sql, params![queue, taker.0], read)? {
             if !self.is_own(other) && matches!(self.bells.ring(other), Rung::Dead) {
@@ -72,6 +74,7 @@ impl Tx<'_> {
     }
 
     fn lose_all(&mut self, taker: TakerId) -> Result<(), Stop> {
+        self.let_go_of(taker)?;
         let jobs = self.jobs_of(taker)?;
         if jobs.is_empty() {
             return Ok(());
@@ -91,10 +94,11 @@ impl Tx<'_> {
             self.end_taker(TakerId(taker))?;
         }
         let now = self.now;
-        self.execute(
-            "UPDATE job SET due = ?1 + 1000 * max(0, due_at - ?2) WHERE due IS NOT NULL",
-            params![now.mono.0.cast_signed(), now.wall.0],
-        )?;
+        for table in ["job", "request", "dependency"] {
+            let sql = "SET due = ?1 + 1000 * max(0, due_at - ?2) WHERE due IS NOT NULL";
+            let now = params![now.mono.0.cast_signed(), now.wall.0];
+            self.execute(&format!("UPDATE {table} {sql}"), now)?;
+        }
         self.execute(
             "INSERT INTO meta VALUES ('boot', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1",
             [boot],

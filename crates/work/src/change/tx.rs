@@ -99,7 +99,11 @@ impl<'a> Tx<'a> {
         }
         match change {
             // Of several steps, of which a later one may be refused. All others check first.
-            Change::Request(_) | Change::Steer(..) | Change::Asked(..) | Change::Arrive { .. } => {
+            Change::Request(_)
+            | Change::Expand { .. }
+            | Change::Steer(..)
+            | Change::Asked(..)
+            | Change::Arrive { .. } => {
                 self.conn.execute_batch("SAVEPOINT change")?;
                 let made = self.make_steps(change);
                 if let Err(Stop::Refused(_)) = made {
@@ -116,6 +120,8 @@ impl<'a> Tx<'a> {
         match change {
             Change::Submit(job) => self.submit(job),
             Change::Request(request) => self.request(request),
+            Change::Expand { request, jobs } => self.expand(*request, jobs),
+            Change::Unparsed { request, fault } => self.unparsed(*request, *fault),
             Change::Steer(subject, steer) => self.steer(*subject, *steer),
             Change::Asked(by, asked) => self.asked(by, asked),
             Change::Prioritise { job, priority } => self.prioritise(*job, *priority),
@@ -141,7 +147,7 @@ impl<'a> Tx<'a> {
                 self.need([kind, name, component], checker.as_deref())
             }
             Change::Resolve(dependency, fault) => self.resolve(*dependency, *fault),
-            Change::Lock { name, holder } => self.lock(name, holder),
+            Change::Lock { name, holder, life } => self.lock(name, holder, *life),
             Change::Unlock { name, holder } => self.unlock(name, holder),
             Change::Bury { queue, owner, fault, reason, bytes } => {
                 self.bury(queue, *owner, None, *fault, reason, bytes)

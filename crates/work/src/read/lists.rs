@@ -1,7 +1,7 @@
 //! Lists for people: jobs in a state, requests, dead items; and what else is known of one job.
 
 use super::{Dead, JOB, Job, Reader, job};
-use crate::change::{DeadId, JobId, RequestId, row_subject};
+use crate::change::{DeadId, DependencyId, JobId, RequestId, row_subject};
 use crate::clock::Wall;
 use crate::trouble::Trouble;
 use machine::work::{Fault, Subject};
@@ -49,6 +49,23 @@ pub struct Request {
     pub registered: Wall,
     /// When it last changed.
     pub changed: Wall,
+    /// When it may be parsed again, where that failed.
+    pub due: Option<Wall>,
+}
+
+/// What jobs wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// Its number.
+    pub id: DependencyId,
+    /// Queue of the participant that sees to it.
+    pub checker: Option<String>,
+    /// Where it stands.
+    pub subject: Subject,
+    /// When it last changed.
+    pub changed: Wall,
+    /// When it may be seen to again, where that failed.
+    pub due: Option<Wall>,
 }
 
 /// What else is known of a job.
@@ -73,7 +90,7 @@ pub struct Details {
 }
 
 const REQUEST: &str = "SELECT r.id, r.name, source, l.name, owner, state, fault, count, 0,
-    registered_at, changed_at FROM request r JOIN label l ON l.id = r.label";
+    registered_at, changed_at, due_at FROM request r JOIN label l ON l.id = r.label";
 
 const DEAD: &str = "SELECT id, queue, owner, job, fault, reason, at, length(bytes)";
 
@@ -129,6 +146,7 @@ fn request(row: &Row<'_>) -> rusqlite::Result<Request> {
         subject: row_subject(row, 5, false)?,
         registered: Wall(row.get(9)?),
         changed: Wall(row.get(10)?),
+        due: row.get::<_, Option<i64>>(11)?.map(Wall),
     })
 }
 
@@ -216,6 +234,24 @@ impl Reader {
         }
         let Ok(id) = name.parse::<i64>() else { return Ok(None) };
         self.first(&format!("{REQUEST} WHERE r.id = ?1"), [id], request)
+    }
+
+    /// Returns what jobs wait for, by its kind, name and component.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn dependency(&self, names: [&str; 3]) -> Result<Option<Dependency>, Trouble> {
+        let sql = "SELECT id, checker, state, fault, count, 0, changed_at, due_at FROM dependency
+            WHERE kind = ?1 AND name = ?2 AND component = ?3";
+        self.first(sql, names, |row| {
+            Ok(Dependency {
+                id: DependencyId(row.get(0)?),
+                checker: row.get(1)?,
+                subject: row_subject(row, 2, false)?,
+                changed: Wall(row.get(6)?),
+                due: row.get::<_, Option<i64>>(7)?.map(Wall),
+            })
+        })
     }
 
     /// Returns jobs of a request in their order, at most `at_most`, numbered above `after`.

@@ -19,6 +19,7 @@ mod rabbit_cancels;
 mod rabbit_faults;
 mod rabbit_kept;
 mod random;
+mod requests;
 mod rights;
 mod room;
 mod support;

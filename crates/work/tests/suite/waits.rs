@@ -1,13 +1,14 @@
 //! What a ready job waits for, and in which order jobs are taken.
 
-use crate::support::{Moved, World, fault, job, open};
+use crate::support::{Moved, World, fault, job, open, opened};
 use machine::work::Fault;
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::Scratch;
 use work::read::Waiting;
 use work::{
-    Applied, Ask, Change, DependencyId, Ended, JobId, NewJob, NewRequest, Refused, Steer, Subject,
+    Applied, Ask, Change, DependencyId, Ended, JobId, NewJob, NewRequest, Policy, Refused, Steer,
+    Subject,
 };
 
 pub(crate) fn why(world: &World, job: JobId) -> Waiting {
@@ -86,7 +87,7 @@ fn a_delay_goes_on_after_a_start_of_the_machine() {
     clock.reboot();
     clock.pass(Duration::from_secs(120));
     let mut store = open(&scratch, &clock);
-    let taker = crate::support::opened(&mut store, "q", work::Policy::default());
+    let taker = opened(&mut store, "q", Policy::default());
     let take = Change::Take { taker, ask: Ask::Now, instance: String::new() };
     let taken = store.apply(&take).unwrap();
     assert!(matches!(&taken, Applied::Taken(t) if t.identity == "a"), "{taken:?}");
@@ -158,7 +159,7 @@ fn two_jobs_of_one_key_are_never_worked_on_at_once() {
 #[test]
 fn a_lock_may_be_somebody_s_who_is_no_job() {
     let mut world = World::new();
-    let lock = |holder: &str| Change::Lock { name: "l".into(), holder: holder.into() };
+    let lock = |holder: &str| Change::Lock { name: "l".into(), holder: holder.into(), life: None };
     let unlock = |holder: &str| Change::Unlock { name: "l".into(), holder: holder.into() };
     world.apply(&lock("ann"));
     world.apply(&lock("ann"));
@@ -168,6 +169,51 @@ fn a_lock_may_be_somebody_s_who_is_no_job() {
     assert_eq!(world.take(Ask::Now), None);
     world.apply(&unlock("ann"));
     assert!(world.take(Ask::Now).is_some());
+}
+
+#[test]
+fn a_lock_that_was_taken_for_a_life_is_let_go_of_with_it_and_wakes_who_waits() {
+    for how in ["closed", "dead", "silent", "boot"] {
+        let mut world = World::new();
+        let other = opened(&mut world.store, "other", Policy::default());
+        let mine = Change::Lock { name: "l".into(), holder: "ann".into(), life: Some(other) };
+        let his = Change::Lock { name: "l".into(), holder: "bob".into(), life: None };
+        world.apply(&mine);
+        world.apply(&mine);
+        assert_eq!(world.refused(&his), Refused::Locked("ann".to_owned()));
+        world.submit(NewJob { key: Some("l".to_owned()), ..job("a") });
+        let (taker, instance) = (world.taker, String::new());
+        let take = Change::Take { taker, ask: Ask::Now, instance };
+        let Applied::Nothing { next: Some(next) } = world.apply(&take) else { panic!("locked") };
+        match how {
+            "closed" => world.apply(&Change::CloseTaker(other)),
+            // Whoever waits looks again by then, and finds it dead, or silent for too long.
+            "dead" => {
+                let socket = format!("store/takers/{}", other.0);
+                std::fs::remove_file(world.scratch.join(&socket)).unwrap();
+                let mut elsewhere = open(&world.scratch, &world.clock);
+                let taker = opened(&mut elsewhere, "third", Policy::default());
+                assert_ne!(taker, other);
+                Applied::Done
+            }
+            "silent" => {
+                world.clock.pass(Duration::from_nanos(next.nanos_from(world.store.now().mono)));
+                world.apply(&Change::Sweep(taker))
+            }
+            _ => {
+                world.clock.reboot();
+                world.store = open(&world.scratch, &world.clock);
+                world.taker = opened(&mut world.store, "q", Policy::default());
+                Applied::Done
+            }
+        };
+        assert_eq!(world.reader().lock_holder("l").unwrap(), None, "{how}");
+        assert!(world.take(Ask::Now).is_some(), "{how}");
+        let gone = Change::Lock { name: "l2".into(), holder: "ann".into(), life: Some(other) };
+        if how != "silent" && how != "dead" {
+            assert_eq!(world.refused(&gone), Refused::Absent("taker"), "{how}");
+        }
+    }
 }
 
 fn request(names: &[&str], held: bool) -> Change {
