@@ -41,8 +41,8 @@ use std::path::PathBuf;
 ///
 /// ```compile_fail
 /// use work::Reader;
-/// fn raw(reader: &Reader) -> usize {
-///     reader.conn.execute("DELETE FROM job", []).unwrap_or(0)
+/// fn raw(reader: &Reader) {
+///     let _ = &reader.conn;
 /// }
 /// ```
 #[derive(Debug)]

@@ -68,8 +68,8 @@ impl From<Trouble> for Error {
 ///
 /// ```compile_fail
 /// use work::Store;
-/// fn raw(store: &mut Store) -> usize {
-///     store.conn.execute("DELETE FROM job", []).unwrap_or(0)
+/// fn raw(store: &mut Store) {
+///     let _ = &mut store.conn;
 /// }
 /// ```
 pub struct Store {

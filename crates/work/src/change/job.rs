@@ -243,10 +243,14 @@ impl Tx<'_> {
         Ok(self.last_output(&job)?.map(|answer| (answer, job.tries)))
     }
 
-    /// Tells whether a job rests, or its lock is somebody's.
+    /// Tells whether a job rests, its lock is somebody's, or its request or what it depends on keeps it.
     fn waits(&self, job: &Job) -> Result<bool, Stop> {
         let sql = "SELECT 1 FROM job j WHERE id = ?1 AND (due > ?2
-            OR EXISTS (SELECT 1 FROM lock WHERE name = j.key))";
+            OR EXISTS (SELECT 1 FROM lock WHERE name = j.key)
+            OR request IS NOT NULL AND NOT EXISTS (SELECT 1 FROM request r
+                WHERE r.id = j.request AND r.fault = 0 AND r.state IN ('ready', 'run'))
+            OR dependency IS NOT NULL AND NOT EXISTS (SELECT 1 FROM dependency d
+                WHERE d.id = j.dependency AND d.fault = 0 AND d.state = 'stop'))";
         let now = self.now.mono.0.cast_signed();
         Ok(self.first(sql, params![job.id.0, now], |_| Ok(()))?.is_some())
     }

@@ -3,10 +3,11 @@
 use crate::support::{World, ann, fault, job, opened};
 use machine::work::{Fault, Limit, Reach};
 use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use work::{
-    Applied, Ask, Asked, Change, DeadId, Ended, Error, JobId, Lease, NewJob, NewRule, Policy,
-    RuleId, Steer, Subject, TakerId, Wall,
+    Applied, Ask, Asked, Change, DeadId, DependencyId, Ended, Entry, Error, JobId, Lease, NewJob,
+    NewRequest, NewRule, Policy, RequestId, RuleId, Steer, Subject, TakerId, Wall,
 };
 
 /// Small, seeded and repeatable; the seed is in the message of whatever fails.
@@ -78,9 +79,46 @@ const RULES: &[(&str, &str)] = &[
     ),
     ("no try above the limit", "SELECT id FROM job WHERE count > 4"),
     (
-        "only what rests has a delay",
+        "only what rests, or is kept back, has a delay",
         "SELECT id FROM job WHERE due IS NOT NULL
-        AND (state <> 'ready' OR holder IS NOT NULL)",
+        AND (state NOT IN ('ready', 'new', 'hold') OR holder IS NOT NULL)",
+    ),
+    (
+        "a request that has jobs has stopped exactly when all of them have",
+        "SELECT id FROM request r WHERE EXISTS (SELECT 1 FROM job WHERE request = r.id)
+        AND (state = 'stop') <> NOT EXISTS (SELECT 1 FROM job WHERE request = r.id
+            AND state <> 'stop')",
+    ),
+    (
+        "what is ready or runs has jobs",
+        "SELECT id FROM request r WHERE state IN ('ready', 'run', 'cancelling')
+        AND NOT EXISTS (SELECT 1 FROM job WHERE request = r.id)",
+    ),
+    (
+        "a request runs while a job of it is in somebody's hand",
+        "SELECT j.id FROM job j JOIN request r ON r.id = j.request
+        WHERE j.holder IS NOT NULL AND r.state NOT IN ('run', 'cancelling')",
+    ),
+    (
+        "a request is there while a job of it is",
+        "SELECT id FROM job WHERE request IS NOT NULL
+        AND request NOT IN (SELECT id FROM request)",
+    ),
+    (
+        "what is to be parsed, or seen to, rests after a try in vain, and nothing else does",
+        "SELECT id FROM request WHERE due IS NOT NULL AND (state <> 'new' OR fault = 0)
+        UNION ALL SELECT id FROM dependency WHERE due IS NOT NULL AND (state <> 'ready' OR fault = 0)",
+    ),
+    (
+        "of requests and dependencies what stopped is done, failed or cancelled, and nothing else is",
+        "SELECT id FROM request WHERE state = 'stop' AND fault BETWEEN 1 AND 9
+            OR state NOT IN ('stop', 'cancelling') AND fault >= 10
+        UNION ALL SELECT id FROM dependency WHERE state = 'stop' AND fault BETWEEN 1 AND 9
+            OR state NOT IN ('stop', 'cancelling') AND fault >= 10",
+    ),
+    (
+        "who has a lock for as long as it lives, lives",
+        "SELECT life FROM lock WHERE life IS NOT NULL AND life NOT IN (SELECT id FROM taker)",
     ),
 ];
 
@@ -107,17 +145,15 @@ pub(crate) fn random_change(
     jobs: usize,
 ) -> Change {
     let id = JobId(1 + random.below(jobs.max(1)) as i64);
-    let lease = leases.get(random.below(leases.len().max(1))).copied();
+    // One that was given lately may still hold.
+    let some =
+        if random.below(4) == 0 { leases } else { &leases[leases.len().saturating_sub(5)..] };
+    let lease = some.get(random.below(some.len().max(1))).copied();
     let lease = lease.unwrap_or(Lease { job: id, taker: takers[0], number: 1 });
     let taker = takers[random.below(takers.len())];
     let instance = "i".to_owned();
-    match random.below(20) {
-        0..3 => {
-            let key = (random.below(3) == 0).then(|| "k".to_owned());
-            let delay = Duration::from_secs(random.below(2) as u64 * 5);
-            let identity = random.below(60).to_string();
-            Change::Submit(Box::new(NewJob { key, delay, ..job(&identity) }))
-        }
+    match random.below(40) {
+        0..3 => Change::Submit(Box::new(random_job(random, id))),
         3..6 => {
             let ask = if random.below(2) == 0 { Ask::Now } else { Ask::Ahead };
             Change::Take { taker, ask, instance }
@@ -125,16 +161,19 @@ pub(crate) fn random_change(
         6 => Change::Begin { lease, instance, at: Wall(random.below(9) as i64) },
         7 => Change::GiveBack(lease),
         8 => Change::Interrupt(lease, Box::default()),
-        9..12 => {
+        9..12 | 24..28 => {
             let code = [0, 0, 1, 7, 10, 42, 900][random.below(7)];
             Change::End(lease, Box::new(Ended { output: Some(vec![b'1']), ..fault(code) }))
         }
-        12 => Change::Asked(ann(), Asked::Cancel(id, Fault::CANCELLED)),
+        12 => {
+            let job = if random.below(2) == 0 { id } else { lease.job };
+            Change::Asked(ann(), Asked::Cancel(job, Fault::CANCELLED))
+        }
         13 => {
             let priority = (random.below(2) == 0).then_some(3);
             Change::Asked(ann(), Asked::Requeue { job: id, reach: Reach::Failed, priority })
         }
-        14 => Change::CancelOverdue(lease, Box::default()),
+        14 | 28..30 => Change::CancelOverdue(lease, Box::default()),
         15 => Change::Sweep(taker),
         16 => {
             let (queue, signature) = ("q".to_owned(), "fault 10".to_owned());
@@ -144,14 +183,95 @@ pub(crate) fn random_change(
         }
         17 => Change::Asked(ann(), Asked::DropRule(RuleId(1 + random.below(9) as i64))),
         18 => Change::Asked(ann(), Asked::Revive(DeadId(1 + random.below(9) as i64))),
-        _ => Change::Asked(ann(), Asked::Exhume(DeadId(1 + random.below(9) as i64))),
+        19 => Change::Asked(ann(), Asked::Exhume(DeadId(1 + random.below(9) as i64))),
+        20 => Change::Stage { lease, stage: (random.below(2) == 0).then(|| "half".to_owned()) },
+        21..23 => {
+            let job = Box::new(random_job(random, id));
+            let ask = if random.below(2) == 0 { Ask::Now } else { Ask::Ahead };
+            Change::Arrive { job, known: None, taker, ask, instance }
+        }
+        23 => {
+            let before = Wall(if random.below(4) == 0 { i64::MAX } else { 0 });
+            Change::Clean { before, most: u64::MAX, after: JobId(0), at_most: 20 }
+        }
+        _ => random_group(random, taker, id),
+    }
+}
+
+fn random_job(random: &mut Random, parent: JobId) -> NewJob {
+    let identity = random.below(60).to_string();
+    NewJob {
+        key: (random.below(3) == 0).then(|| "k".to_owned()),
+        delay: Duration::from_secs(random.below(2) as u64 * 5),
+        parent: (random.below(6) == 0).then_some(parent),
+        dependency: (random.below(6) == 0).then(|| DependencyId(1 + random.below(3) as i64)),
+        label: ["", "", "l", "m"][random.below(4)].to_owned(),
+        entry: [Entry::Ready, Entry::Ready, Entry::New, Entry::Hold][random.below(4)],
+        ..job(&identity)
+    }
+}
+
+fn random_jobs(random: &mut Random, parent: JobId) -> Vec<NewJob> {
+    (0..random.below(3)).map(|_| random_job(random, parent)).collect()
+}
+
+/// What is done to requests, dependencies, labels and locks.
+fn random_group(random: &mut Random, taker: TakerId, job: JobId) -> Change {
+    let request = RequestId(1 + random.below(6) as i64);
+    let dependency = DependencyId(1 + random.below(3) as i64);
+    let (name, holder) = ("k".to_owned(), ["ann", "bob"][random.below(2)].to_owned());
+    match random.below(12) {
+        0..2 => Change::Request(Box::new(NewRequest {
+            name: random.below(12).to_string(),
+            label: ["", "l"][random.below(2)].to_owned(),
+            jobs: random_jobs(random, job),
+            held: random.below(3) == 0,
+            ..NewRequest::default()
+        })),
+        2 => Change::Expand { request, jobs: random_jobs(random, job) },
+        3 => Change::Unparsed { request, fault: Fault([3, 3, 3, 12, 0][random.below(5)]) },
+        4..7 => {
+            let subject = match random.below(4) {
+                0 => Subject::Job(job),
+                1 => Subject::Dependency(dependency),
+                _ => Subject::Request(request),
+            };
+            Change::Steer(subject, random_steer(random))
+        }
+        7 => Change::Need {
+            kind: "kind".to_owned(),
+            name: random.below(3).to_string(),
+            component: String::new(),
+            checker: None,
+        },
+        8 => Change::Resolve(dependency, Fault([0, 0, 3, 3, 12, 900][random.below(6)])),
+        9 => {
+            let name = ["l", "m"][random.below(2)].to_owned();
+            Change::SetLabel { name, priority: random.below(3) as i32, active: random.below(3) > 0 }
+        }
+        10 => Change::Lock { name, holder, life: (random.below(2) == 0).then_some(taker) },
+        _ => Change::Unlock { name, holder },
+    }
+}
+
+fn random_steer(random: &mut Random) -> Steer {
+    match random.below(8) {
+        0 => Steer::Accept,
+        1 => Steer::Hold,
+        2 => Steer::Release,
+        3 => Steer::Cancel(Fault::CANCELLED),
+        4 => Steer::Cancel(Fault::KILLED),
+        5 => Steer::Cancel(Fault(3)),
+        6 => Steer::Requeue(Reach::Any),
+        _ => Steer::Requeue(Reach::Failed),
     }
 }
 
 #[test]
 fn random_histories_keep_the_rules_and_every_job_can_be_brought_to_an_end() {
     let long = std::env::var_os("SKYNET_LONG").is_some();
-    let (seeds, steps) = if long { (1..=200, 2000) } else { (1..=6, 300) };
+    let (seeds, steps) = if long { (1..=200, 2000) } else { (1..=10, 600) };
+    let mut made = BTreeMap::new();
     for seed in seeds {
         let mut random = Random(seed * 0x9e37_79b9);
         let policy = Policy { limit: Limit::default(), ..Policy::default() };
@@ -162,9 +282,11 @@ fn random_histories_keep_the_rules_and_every_job_can_be_brought_to_an_end() {
         let (mut leases, mut jobs) = (Vec::new(), 0);
         for step in 0..steps {
             let change = random_change(&mut random, &takers, &leases, jobs);
-            match world.store.apply(&change) {
+            let applied = world.store.apply(&change);
+            *made.entry(kind(&change)).or_insert(0) += u32::from(applied.is_ok());
+            match applied {
                 Ok(Applied::Taken(taken)) => leases.push(taken.lease),
-                Ok(Applied::Submitted { .. }) => jobs += 1,
+                Ok(Applied::Submitted { .. } | Applied::Requested(_)) => jobs += 1,
                 Ok(_) | Err(Error::Refused(_)) => {}
                 Err(Error::Trouble(trouble)) => panic!("seed {seed}: {change:?}: {trouble}"),
             }
@@ -174,11 +296,58 @@ fn random_histories_keep_the_rules_and_every_job_can_be_brought_to_an_end() {
             check(&raw, &format!("seed {seed}, step {step}: {change:?}"));
         }
         finish(&mut world, &takers);
-        let open: u32 = raw
-            .query_row("SELECT count(*) FROM job WHERE state <> 'stop'", [], |row| row.get(0))
-            .unwrap();
-        assert_eq!(open, 0, "seed {seed}");
+        for table in ["job", "request", "dependency"] {
+            let open = format!("SELECT count(*) FROM {table} WHERE state <> 'stop'");
+            let open: u32 = raw.query_row(&open, [], |row| row.get(0)).unwrap();
+            assert_eq!(open, 0, "{table}, seed {seed}");
+        }
+        let (before, after) = (Wall(i64::MAX), JobId(0));
+        for _ in 0..3 {
+            world.apply(&Change::Clean { before, most: u64::MAX, after, at_most: 100_000 });
+        }
+        let left = "SELECT (SELECT count(*) FROM job) + (SELECT count(*) FROM request)";
+        let left: u32 = raw.query_row(left, [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0, "seed {seed}");
     }
+    assert!(made.len() == KINDS && made.values().all(|n| *n > 0), "each happens: {made:?}");
+}
+
+/// Kinds of changes that are made at random.
+const KINDS: usize = 21;
+
+fn kind(change: &Change) -> String {
+    let text = format!("{change:?}");
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("").to_owned()
+}
+
+/// What keeps jobs back goes: what is held is accepted, what is waited for comes, what is to be parsed
+/// is nothing.
+fn release(world: &mut World) {
+    let mut changes = Vec::new();
+    for name in ["l", "m"] {
+        changes.push(Change::SetLabel { name: name.to_owned(), priority: 0, active: true });
+    }
+    for holder in ["ann", "bob"] {
+        changes.push(Change::Unlock { name: "k".to_owned(), holder: holder.to_owned() });
+    }
+    for id in 1..4 {
+        let subject = Subject::Dependency(DependencyId(id));
+        changes.push(Change::Steer(subject, Steer::Requeue(Reach::Failed)));
+        changes.push(Change::Resolve(DependencyId(id), Fault::NONE));
+    }
+    let reader = world.reader();
+    let requests = reader.requests(9999).unwrap().into_iter().map(|request| request.id);
+    let jobs = reader.jobs(None, None, 9999).unwrap().into_iter().map(|job| job.id);
+    let subjects = requests.map(Subject::Request).chain(jobs.map(Subject::Job));
+    for subject in subjects {
+        changes.push(Change::Steer(subject, Steer::Release));
+        changes.push(Change::Steer(subject, Steer::Accept));
+        if let Subject::Request(request) = subject {
+            changes.push(Change::Expand { request, jobs: Vec::new() });
+        }
+    }
+    // Many of them need nothing of that.
+    let _ = world.store.apply_all(&changes).unwrap();
 }
 
 /// All takers die; a new one does all there is.
@@ -187,6 +356,7 @@ fn finish(world: &mut World, takers: &[TakerId]) {
         world.apply(&Change::CloseTaker(*taker));
     }
     world.taker = opened(&mut world.store, "q", Policy::default());
+    release(world);
     for _ in 0..5 {
         world.clock.pass(Duration::from_secs(3601));
         while let Some(taken) = world.take(Ask::Now) {

@@ -34,7 +34,7 @@ impl Clock for Still {
 }
 
 /// All that is recorded, but for the numbers of attempts' rows, which nobody is told.
-const RECORDED: [&str; 7] = [
+const RECORDED: [&str; 11] = [
     "SELECT id || '|' || queue || '|' || wfid || '|' || identity || '|' || priority || '|' || state
         || '|' || fault || '|' || count || '|' || wary || '|' || ifnull(due, '-') || '|'
         || ifnull(due_at, '-') || '|' || ifnull(holder, '-') || '|' || lease || '|' || tries || '|'
@@ -45,8 +45,15 @@ const RECORDED: [&str; 7] = [
         || ifnull(fault, '-') || '|' || ifnull(text, '-') || '|' || ifnull(sum, '-') || '|'
         || ifnull(hex(output), '-') FROM attempt ORDER BY job, number",
     "SELECT id || '|' || lease_until FROM taker ORDER BY id",
-    "SELECT name || '|' || job FROM lock ORDER BY name",
-    "SELECT id || '|' || job || '|' || fault || '|' || at FROM dead ORDER BY id",
+    "SELECT name || '|' || ifnull(job, '-') || '|' || ifnull(holder, '-') || '|' || ifnull(life, '-')
+        FROM lock ORDER BY name",
+    "SELECT id || '|' || name || '|' || state || '|' || fault || '|' || count || '|'
+        || ifnull(due, '-') || '|' || changed_at FROM request ORDER BY id",
+    "SELECT id || '|' || state || '|' || fault || '|' || count || '|' || ifnull(due, '-')
+        FROM dependency ORDER BY id",
+    "SELECT name || '|' || priority || '|' || active || '|' || known FROM label ORDER BY name",
+    "SELECT job || '|' FROM owed ORDER BY job",
+    "SELECT id || '|' || ifnull(job, '-') || '|' || fault || '|' || at FROM dead ORDER BY id",
     "SELECT id || '|' || what || '|' || ifnull(job, '-') || '|' || at FROM act ORDER BY id",
     "SELECT signature || '|' || count FROM fault ORDER BY signature",
 ];
@@ -136,7 +143,7 @@ fn what_is_changed_together_stands_as_if_it_were_changed_one_by_one() {
             for (change, made) in changes.iter().zip(&one_by_one) {
                 match (change, made) {
                     (_, Ok(Applied::Taken(taken))) => leases.push(taken.lease),
-                    (_, Ok(Applied::Submitted { .. })) => jobs += 1,
+                    (_, Ok(Applied::Submitted { .. } | Applied::Requested(_))) => jobs += 1,
                     (_, Ok(Applied::Opened(taker))) => {
                         takers.remove(0);
                         takers.push(*taker);
