@@ -14,8 +14,8 @@ use std::time::Duration;
 use testkit::Scratch;
 use testkit::wait::holds_within;
 use work::{
-    Applied, Ask, Asked, Broker, Change, Clock, Embedded, Ended, Error, Event, JobId, Lease,
-    NewJob, Place, Policy, Reader, Safety, Store, Taken, Wall,
+    Applied, Ask, Asked, Broker, Change, Clock, Embedded, Ended, Entry, Error, Event, JobId, Lease,
+    NewJob, NewRequest, Place, Policy, Reader, Safety, Steer, Store, Subject, Taken, TakerId, Wall,
 };
 
 /// Runs a test of this program as a process of its own.
@@ -71,7 +71,7 @@ impl Life {
         job
     }
 
-    fn take(&mut self, taker: work::TakerId, ask: Ask) -> Taken {
+    fn take(&mut self, taker: TakerId, ask: Ask) -> Taken {
         let take = Change::Take { taker, ask, instance: String::new() };
         let Applied::Taken(taken) = self.apply(&take) else { panic!("nothing") };
         *taken
@@ -83,9 +83,56 @@ impl Life {
         self.tell(&format!("ended {} {code}", lease.job.0));
     }
 
+    /// Requests, what they wait for, labels and locks; of all that nothing is left in the end.
+    fn live_in_groups(&mut self, taker: TakerId) {
+        let label = |active| Change::SetLabel { name: "l".to_owned(), priority: 5, active };
+        self.apply(&label(false));
+        let Applied::Needed { dependency, .. } = self.apply(&need()) else { panic!("not needed") };
+        let (name, label_of) = ("r".to_owned(), "l".to_owned());
+        let new = NewRequest { name, label: label_of, ..NewRequest::default() };
+        let Applied::Requested(request) = self.apply(&Change::Request(Box::new(new))) else {
+            panic!("not requested")
+        };
+        self.apply(&Change::Unparsed { request, fault: Fault(3) });
+        self.tell("unparsed");
+        let waits = NewJob { dependency: Some(dependency), ..job("waits") };
+        self.apply(&Change::Expand { request, jobs: vec![waits, job("free")] });
+        self.tell("expanded");
+        let child = NewJob { parent: Some(JobId(1)), entry: Entry::New, ..job("child") };
+        let Applied::Submitted { job: child, .. } = self.apply(&Change::Submit(Box::new(child)))
+        else {
+            panic!("not submitted")
+        };
+        self.apply(&Change::Steer(Subject::Job(child), Steer::Accept));
+        let (name, holder) = ("k".to_owned(), "life".to_owned());
+        let life = Some(taker);
+        self.apply(&Change::Lock { name: name.clone(), holder: holder.clone(), life });
+        self.apply(&Change::Resolve(dependency, Fault(3)));
+        self.apply(&Change::Resolve(dependency, Fault::NONE));
+        self.tell("resolved");
+        self.apply(&label(true));
+        for name in ["free", "child", "waits"] {
+            let taken = self.take(taker, Ask::Now);
+            assert_eq!(taken.identity, name);
+            self.apply(&Change::End(taken.lease, Box::default()));
+        }
+        self.tell("done");
+        self.apply(&Change::Unlock { name, holder });
+        let (job, known, instance) = (Box::new(job("arrives")), None, String::new());
+        let arrive = Change::Arrive { job, known, taker, ask: Ask::Now, instance };
+        let Applied::Taken(taken) = self.apply(&arrive) else { panic!("it does not arrive") };
+        self.apply(&Change::End(taken.lease, Box::default()));
+        self.apply(&Change::Settled(vec![taken.lease.job]));
+        self.tell("cleaning");
+        let (before, after) = (Wall(i64::MAX), JobId(0));
+        self.apply(&Change::Clean { before, most: u64::MAX, after, at_most: 99 });
+        self.tell("cleaned");
+    }
+
     fn live(&mut self) {
         let opening = Change::OpenTaker { queue: "q".to_owned(), policy: policy() };
         let Applied::Opened(taker) = self.apply(&opening) else { panic!("not opened") };
+        self.live_in_groups(taker);
         for name in ["a", "b", "c", "d", "e"] {
             self.submit(name);
         }
@@ -165,6 +212,43 @@ fn told(scratch: &Scratch) -> Vec<String> {
     whole.lines().map(str::to_owned).collect()
 }
 
+fn need() -> Change {
+    let (kind, name) = ("kind".to_owned(), "name".to_owned());
+    Change::Need { kind, name, component: String::new(), checker: None }
+}
+
+/// The same of requests, what they wait for, labels and locks. All of it can go on then.
+fn examine_groups(store: &mut Store, reader: &Reader, told: &[String], context: &str) {
+    let has = |line: &str| told.iter().any(|told| told == line);
+    let request = reader.request_called("r").unwrap();
+    assert!(!has("cleaned") || request.is_none(), "{context}: {request:?}");
+    assert!(!has("unparsed") || has("cleaning") || request.is_some(), "{context}");
+    if let Some(request) = request {
+        let [jobs, stopped, failed] = reader.sums_of_request(request.id).unwrap();
+        let state = request.subject.state.name();
+        // All of them, or none; and it stands as they do.
+        assert_eq!(jobs, if state == "new" { 0 } else { 2 }, "{context}: {request:?}");
+        assert_eq!(stopped == 2, state == "stop", "{context}: {request:?}");
+        assert_eq!(request.due.is_some(), state == "new" && request.subject.count == 1);
+        assert!(!has("expanded") || jobs == 2, "{context}");
+        assert!(!has("done") || state == "stop", "{context}: {request:?}");
+        assert_eq!(failed, 0, "{context}");
+    }
+    // Its life is over, whatever came of the rest.
+    assert_eq!(reader.lock_holder("k").unwrap(), None, "{context}");
+    let dependency = reader.dependency(["kind", "name", ""]).unwrap();
+    let state = dependency.as_ref().map(|found| found.subject.state.name());
+    assert!(!has("resolved") || state == Some("stop"), "{context}: {dependency:?}");
+    if let Some(found) = dependency.filter(|_| state != Some("stop")) {
+        store.apply(&Change::Resolve(found.id, Fault::NONE)).unwrap();
+    }
+    store.apply(&Change::SetLabel { name: "l".to_owned(), priority: 5, active: true }).unwrap();
+    if let Some(child) = reader.named("q", "w", "child").unwrap() {
+        // It may have been accepted.
+        let _ = store.apply(&Change::Steer(Subject::Job(child), Steer::Accept));
+    }
+}
+
 /// What was answered is so, nothing else is half so, and everything can be brought to an end.
 fn examine(scratch: &Scratch, context: &str) {
     let clock = Moved::new();
@@ -174,6 +258,7 @@ fn examine(scratch: &Scratch, context: &str) {
     check(&raw, context);
     let reader = Reader::open(&place(scratch)).unwrap();
     let told = told(scratch);
+    examine_groups(&mut store, &reader, &told, context);
     let ids = |verb: &str| -> Vec<JobId> {
         let lines = told.iter().filter_map(|line| line.strip_prefix(verb));
         lines.map(|rest| JobId(rest.split(' ').next().unwrap().parse().unwrap())).collect()
