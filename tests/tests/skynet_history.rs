@@ -202,6 +202,37 @@ fn failures_are_told_by_their_cause_with_the_trace_of_the_last() {
 }
 
 #[test]
+fn an_answer_is_shown_with_the_job_and_the_attempt_that_it_is_of() {
+    Site::each(|kind| {
+        let again = "#!/bin/sh\ncat >/dev/null\n[ $SKYNET_ATTEMPT = 2 ]\n";
+        let site = working(kind, &[("again", "retry: {first: 10ms}\n", again)]);
+        let asks = item("again", "asks");
+        site.submit_text(
+            "again",
+            &format!("{{\"skynet\":1,\"item\":{asks},\"reply-to\":\"later\"}}"),
+        );
+        stopped(&site, "again", 1);
+        let jobs = objects(&site.well(&["job", "list", "--json"]));
+        let of = |name: &str| {
+            let of = jobs.iter().find(|job| job["participant"] == name).expect("its job");
+            number(of, "job")
+        };
+        let (asked, answer) = (of("again"), of("later").to_string());
+        let told = format!("job {asked}, attempt 2");
+        stands(&site.well(&["job", "show", &answer]), &["answer of", &told]);
+        let [shown] = &objects(&site.well(&["job", "show", "--json", &answer]))[..] else {
+            panic!()
+        };
+        assert_eq!(shown["answer-of"], serde_json::json!({ "job": asked, "attempt": 2 }));
+        assert_eq!(
+            site.well(&["job", "show", "--item", &answer]),
+            asks,
+            "its bytes are the answer's"
+        );
+    });
+}
+
+#[test]
 fn jobs_are_listed_by_state_and_shown_with_what_they_wait_for() {
     Site::each(|kind| {
         let slow = "#!/bin/sh\ncat >/dev/null\nwhile ! [ -e go ]; do sleep 0.05; done\n";

@@ -44,11 +44,19 @@ pub struct WholeObject<'a> {
     locked_by: Option<&'a str>,
     reply_to: Option<&'a str>,
     answered: bool,
+    answer_of: Option<AnswerOf>,
     size: u64,
     attempts: Vec<AttemptObject<'a>>,
     acts: Vec<ActObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     item: Option<Box<RawValue>>,
+}
+
+/// What an item is the answer of.
+#[derive(Serialize)]
+pub struct AnswerOf {
+    job: i64,
+    attempt: u32,
 }
 
 /// What somebody asked for.
@@ -147,6 +155,7 @@ pub fn of_whole(whole: &Whole) -> WholeObject<'_> {
         locked_by: details.locked_by.as_deref(),
         reply_to: details.reply_to.as_deref(),
         answered: details.answered,
+        answer_of: whole.answer_of.map(|(job, attempt)| AnswerOf { job: job.0, attempt }),
         size: details.size,
         attempts: whole.attempts.iter().map(of_attempt).collect(),
         acts: whole.acts.iter().map(of_act).collect(),

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::moment;
 use std::collections::BTreeMap;
 use work::read::{Act, Attempt, Details, Job, Waiting};
-use work::{Reader, Trouble, Wall};
+use work::{JobId, Reader, Trouble, Wall};
 
 /// All of a job.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Whole {
     pub acts: Vec<Act>,
     /// What keeps it from being taken, if it is ready.
     pub waits_for: Option<String>,
+    /// The job and the attempt that it is the answer of, where it is one.
+    pub answer_of: Option<(JobId, u32)>,
     /// Its item, where that was asked for.
     pub item: Option<Vec<u8>>,
     /// What of it is damaged.
@@ -51,7 +53,8 @@ pub fn read(reader: &Reader, job: Job, items: Items) -> Result<Option<Whole>, Fa
     }
     let acts = reader.acts(job.id)?;
     let waits_for = waiting(reader, &job, &details)?;
-    Ok(Some(Whole { job, details, attempts, acts, waits_for, item, flaws }))
+    let answer_of = reader.answer_of(&job)?;
+    Ok(Some(Whole { job, details, attempts, acts, waits_for, answer_of, item, flaws }))
 }
 
 /// One item that is damaged is told, and all others are shown.
@@ -126,6 +129,7 @@ impl Whole {
         let answer = details.reply_to.as_ref().map(|queue| {
             format!("to {queue}, {}", if details.answered { "sent" } else { "not sent" })
         });
+        let answer_of = self.answer_of.map(|(job, n)| format!("job {}, attempt {n}", job.0));
         let known = [
             ("job", Some(job.id.0.to_string())),
             ("participant", Some(job.queue.clone())),
@@ -141,6 +145,7 @@ impl Whole {
             ("stage", job.stage.clone()),
             ("lock", details.key.clone()),
             ("request", details.request.clone()),
+            ("answer of", answer_of),
             ("child of", details.parent.map(|parent| format!("job {}", parent.0))),
             ("depends on", details.dependency.as_ref().map(|names| names.join(" "))),
             ("item", Some(format!("{} bytes", details.size))),

@@ -179,6 +179,8 @@ fn the_answer_is_an_item_of_the_queue_that_wants_it_and_says_which_attempt() {
             assert_eq!(replies, []);
         } else {
             assert_eq!((&*replies[0].wfid, &*replies[0].identity), ("w", "a#2"));
+            let of = world.reader().answer_of(&replies[0]).unwrap();
+            assert_eq!(of, Some((lease.job, 2)), "its bytes say nothing of it");
             assert_eq!(world.reader().item(replies[0].id).unwrap().unwrap(), b"{\"y\":2}");
         }
     }
@@ -508,6 +510,12 @@ fn an_item_that_names_no_process_goes_by_the_number_of_its_job() {
     }
     world.end(taken.lease, Ended::default());
     assert_eq!(ids("job-2").len(), 2, "its answer is of the same process");
+    let reader = world.reader();
+    let answer = reader.jobs(Some("replies"), None, 9).unwrap().remove(0);
+    assert_eq!(reader.answer_of(&answer).unwrap(), Some((id, 1)));
+    let lookalike = world.submit(NewJob { queue: "replies".to_owned(), ..job("dropped#1") });
+    let lookalike = reader.job(lookalike).unwrap().unwrap();
+    assert_eq!(reader.answer_of(&lookalike).unwrap(), None, "it is nobody's answer");
 }
 
 #[test]
