@@ -294,6 +294,13 @@ fn random_histories_keep_the_rules_and_every_job_can_be_brought_to_an_end() {
                 world.clock.pass(Duration::from_secs(random.below(40) as u64));
             }
             check(&raw, &format!("seed {seed}, step {step}: {change:?}"));
+            if random.below(60) == 0 {
+                // A life ends with all that it has, and another begins.
+                let taker = random.below(takers.len());
+                world.apply(&Change::CloseTaker(takers[taker]));
+                check(&raw, &format!("seed {seed}, step {step}: a life ended"));
+                takers[taker] = opened(&mut world.store, "q", policy);
+            }
         }
         finish(&mut world, &takers);
         for table in ["job", "request", "dependency"] {

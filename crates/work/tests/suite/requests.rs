@@ -1,6 +1,6 @@
 //! Requests and what else waits to be seen to: from their record to their end.
 
-use crate::support::{World, fault, job};
+use crate::support::{World, fault, job, open};
 use crate::waits::why;
 use machine::work::{Fault, Reach, Refusal, State};
 use std::time::Duration;
@@ -280,4 +280,27 @@ fn what_is_held_back_is_taken_up_when_it_is_needed_and_may_be_done_all_the_same(
     world.apply(&hold);
     world.apply(&Change::Resolve(id, Fault::NONE));
     assert_eq!(state(&world), State::Stop);
+}
+
+#[test]
+fn what_rests_between_two_tries_goes_on_resting_after_a_start_of_the_machine() {
+    let mut world = World::new();
+    let (request, dependency) = (world.request(&[]), need(&mut world));
+    world.apply(&Change::Unparsed { request, fault: Fault(3) });
+    world.apply(&Change::Resolve(dependency, Fault(3)));
+    let conn = crate::random::raw(&world.scratch);
+    let rests = |table: &str| -> (i64, i64) {
+        let sql = format!("SELECT due, due_at FROM {table}");
+        conn.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+    };
+    let before = ["request", "dependency"].map(rests);
+    world.clock.reboot();
+    world.store = open(&world.scratch, &world.clock);
+    let now = world.store.now();
+    for ((due, at), before) in ["request", "dependency"].map(rests).into_iter().zip(before) {
+        assert_eq!(at, before.1, "the moment by the wall clock is as it was");
+        // The other clock has begun anew: what is left of the rest is five to ten seconds at most.
+        let left = due - now.mono.0.cast_signed();
+        assert!(left <= 10_000_000_000, "{due} at {now:?}, {before:?} before");
+    }
 }
