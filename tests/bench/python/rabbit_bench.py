@@ -6,6 +6,8 @@ rabbit_bench.py work PORT VHOST QUEUE COUNT AHEAD     answers each, with so many
                                                       them, and the last: seconds, a line each
 rabbit_bench.py publish PORT VHOST QUEUE COUNT        publishes so many, a confirm for each; likewise
 rabbit_bench.py ask PORT VHOST QUEUE COUNT            says how long each answer took, milliseconds
+rabbit_bench.py cancel PORT VHOST QUEUE NUMBER        cancels the item of this number; says when:
+                                                      microseconds since 1970
 rabbit_bench.py clear PORT VHOST QUEUE                removes the queue and that of its answers
 
 The password is on standard input. Answers go to QUEUE.answers. Whoever starts `work` ends it.
@@ -84,6 +86,13 @@ def ask(channel, queue, count):
         print((came[-1] - begun) * 1000)
 
 
+def cancel(channel, _queue, number):
+    channel.confirm_delivery()
+    message = {"cancel": True, "fei": {"wfid": f"new-{number}"}, "flavour": None}
+    print(time.time_ns() // 1000)
+    channel.basic_publish("skynet-control", "", json.dumps(message).encode(), PERSISTENT)
+
+
 def clear(channel, queue):
     channel.queue_delete(queue)
     channel.queue_delete(answers(queue))
@@ -100,7 +109,8 @@ def main(mode, port, vhost, queue, *numbers):
     channel = pika.BlockingConnection(where).channel()
     for name in (queue, answers(queue)):
         channel.queue_declare(name, durable=True)
-    modes = {"fill": fill, "work": work, "publish": publish, "ask": ask, "clear": clear}
+    modes = {"fill": fill, "work": work, "publish": publish, "ask": ask}
+    modes |= {"cancel": cancel, "clear": clear}
     modes[mode](channel, queue, *map(int, numbers))
 
 

@@ -31,6 +31,8 @@ pub(crate) enum Mode {
     Persistent,
     /// One for each: a program that ends at once.
     PerItem,
+    /// One for each that does not end by itself.
+    Sleeper,
     /// One for all items, in Python by the package `skynet`.
     Kit,
     /// Likewise, written for `SkyNET`.
@@ -111,6 +113,7 @@ impl<'a> Exo<'a> {
         let (mode, command) = match mode {
             Mode::Persistent => ("persistent", format!("{memory}/{NOOP}")),
             Mode::PerItem => ("per-item", self.nothing.display().to_string()),
+            Mode::Sleeper => ("per-item", "sleep 1000".to_owned()),
             Mode::Kit => ("persistent", format!("python3 {memory}/python/noop_kit.py")),
             Mode::Older => {
                 ("persistent", format!("python3 -m SkyNET {memory}/python/noop_older.py"))
@@ -216,6 +219,29 @@ impl<'a> Exo<'a> {
             WHERE j.wfid LIKE 'new-%' AND how = 'ended' AND a.fault = 0 ORDER BY 2";
         let ends = || -> rusqlite::Result<Vec<_>> {
             conn.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        ends().unable(|| "read the store".into())
+    }
+
+    /// Waits until the item of this try was begun; returns the number in its name. A look for a cancel may
+    /// have put it behind another.
+    pub(crate) fn begun(&self, r#try: u64) -> Result<u64> {
+        self.wait_for_tries(r#try)?;
+        let sql = "SELECT CAST(substr(j.wfid, 5) AS INTEGER) FROM attempt a
+            JOIN job j ON j.id = a.job WHERE a.id = ?1";
+        let number = self.open()?.query_row(sql, [r#try.cast_signed()], |row| row.get::<_, i64>(0));
+        number.map(i64::cast_unsigned).unable(|| "read the store".into())
+    }
+
+    /// Waits until all of `count` items are cancelled; returns when each had ended, in microseconds since
+    /// 1970, in the order in which they were begun.
+    pub(crate) fn cancelled(&self, count: u64) -> Result<Vec<i64>> {
+        self.wait_for_end(count)?;
+        let conn = self.open()?;
+        let sql = "SELECT a.ended_at FROM attempt a JOIN job j ON j.id = a.job
+            WHERE j.fault = 900 ORDER BY a.id";
+        let ends = || -> rusqlite::Result<Vec<_>> {
+            conn.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
         };
         ends().unable(|| "read the store".into())
     }

@@ -109,6 +109,12 @@ impl Queue {
         rate(count, &mut self.run(PIKA, "publish", &[count])?.as_bytes())
     }
 
+    /// Cancels an item; returns when that was, in microseconds since 1970.
+    pub(crate) fn cancel(&self, number: u64) -> Result<i64> {
+        let said = self.run(PIKA, "cancel", &[number])?;
+        said.trim().parse().map_err(|_| Trouble::new(format!("it was cancelled at {said}")))
+    }
+
     /// Asks so often; returns how long each answer took, in milliseconds.
     pub(crate) fn ask(&self, count: u64) -> Result<Vec<f64>> {
         let said = self.run(PIKA, "ask", &[count])?;

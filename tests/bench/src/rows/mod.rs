@@ -362,6 +362,14 @@ pub(crate) const RABBIT: &[Row] = &[
         run: rabbit::latency,
     },
     Row {
+        name: "rabbit-cancel",
+        measures: &[
+            measure("cancel to the end of the work, median, ms", Goal::None),
+            measure("cancel to the end of the work, longest, ms", Goal::AtMost(1000.0)),
+        ],
+        run: rabbit::cancel,
+    },
+    Row {
         name: "rabbit-many",
         measures: &[measure("private memory of 20 exos, MiB", Goal::AtMost(120.0))],
         run: rabbit::many,

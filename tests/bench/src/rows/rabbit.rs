@@ -7,12 +7,14 @@ use crate::queue::exo::{Exo, Mode};
 use crate::queue::rabbit::{self, AtWork, Queue};
 use crate::rabbits::{EXO, OLDER, PIKA, rival};
 use crate::stage::Lab;
-use crate::trouble::Result;
+use crate::trouble::{Result, Trouble};
 
 /// Items of one measurement.
 const COUNT: u64 = 5_000;
 /// Questions of one.
 const QUESTIONS: u64 = 300;
+/// Items that are cancelled.
+const CANCELS: u64 = 50;
 /// Messages that are published one by one.
 const MESSAGES: u64 = 2_000;
 /// Participants that are several, and those that are many.
@@ -67,6 +69,29 @@ pub(super) fn latency(lab: &Lab, peer: &Peer) -> Result<Figures> {
     let mut times = times;
     times.sort_by(f64::total_cmp);
     Ok(vec![median(&times), times.get(times.len() * 99 / 100).copied()])
+}
+
+/// From a cancel by the control exchange to the end of the work, while others wait in the queue.
+pub(super) fn cancel(lab: &Lab, peer: &Peer) -> Result<Figures> {
+    if peer.name != EXO {
+        return Ok(vec![None; 2]);
+    }
+    let queue = Queue::new(lab)?;
+    let exo = Exo::of_broker(lab, peer, Safe::Power, &queue)?;
+    queue.fill(CANCELS)?;
+    exo.start(&queue.name, &queue.name, Mode::Sleeper, 1)?;
+    let mut told = Vec::new();
+    for r#try in 1..=CANCELS {
+        told.push(queue.cancel(exo.begun(r#try)?)?);
+    }
+    let ended = exo.cancelled(CANCELS)?;
+    if told.len() != ended.len() {
+        return Err(Trouble::new(format!("{} of {} were cancelled", ended.len(), told.len())));
+    }
+    let took = |(told, ended): (&i64, &i64)| (ended - told) as f64 / 1000.0;
+    let mut times: Vec<f64> = told.iter().zip(&ended).map(took).collect();
+    times.sort_by(f64::total_cmp);
+    Ok(vec![median(&times), times.last().copied()])
 }
 
 /// What many exos on one machine need, each with a participant that has worked.
