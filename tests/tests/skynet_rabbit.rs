@@ -374,6 +374,11 @@ fn the_password_stands_in_no_process_log_or_file_of_an_engine() {
             }
         }
         assert!(!site.own_log().contains(PASSWORD));
+        for args in [&["doctor"][..], &["status"], &["status", "--json"], &["cat", "a"], &["check"]]
+        {
+            let said = site.skynet(args);
+            assert!(!(said.out() + &said.err()).contains(PASSWORD), "{args:?}");
+        }
         let folder = site.at(Place::Store).join("engine");
         let files: Vec<_> =
             fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
