@@ -214,16 +214,17 @@ impl Lines {
         }
     }
 
-    /// Returns what came next. Where there is nothing more, whoever is in `context` is woken when there
-    /// is.
-    pub(super) fn next(&mut self, context: &mut Context<'_>) -> Option<Came> {
-        let next = self.all.iter_mut().find_map(|(&number, line)| {
+    /// Returns what came next on the lines from `from` on, which becomes the one where that was. Where
+    /// there is nothing more on one, whoever is in `context` is woken when there is.
+    pub(super) fn next(&mut self, from: &mut u64, context: &mut Context<'_>) -> Option<Came> {
+        let next = self.all.range_mut(*from..).find_map(|(&number, line)| {
             let Poll::Ready(came) = Pin::new(line.stream.as_mut()?).poll_next(context) else {
                 return None;
             };
             Some((number, came))
         });
         let (number, came) = next?;
+        *from = number;
         if let Some(Ok(delivery)) = came {
             self.all.entry(number).and_modify(|line| line.here += 1);
             self.last += 1;

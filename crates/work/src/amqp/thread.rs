@@ -360,7 +360,8 @@ impl Thread {
         let waker = Waker::from(Arc::clone(&self.nudge));
         let mut context = Context::from_waker(&waker);
         // One by one: what is given back is not in memory beside the next.
-        while let Some(came) = self.lines.next(&mut context) {
+        let mut from = 0;
+        while let Some(came) = self.lines.next(&mut from, &mut context) {
             self.came(came);
         }
         self.confirmed(&mut context);
