@@ -66,10 +66,20 @@ fn silent(socket: &Path, why: &std::io::Error) -> Finding {
     Finding::error(what).because("it can be neither drained nor told to cancel an item")
 }
 
+/// How exo says that the broker has an alarm.
+const ALARM: &str = "RabbitMQ takes no answers";
+
 /// Returns what mends a connection to RabbitMQ: exo tries again by itself, so a restart does not.
 fn mend_of(trouble: &str, broker: &Broker) -> String {
+    if trouble.contains(ALARM) {
+        return "room for RabbitMQ: rabbitmq-diagnostics alarms".to_owned();
+    }
     if !trouble.contains("not connected to RabbitMQ") {
         return String::new();
+    }
+    if let Some((_, named)) = trouble.split_once("unable to use dead-letter-exchange ") {
+        let name = named.split(':').next().unwrap_or_default();
+        return format!("make the exchange {name} in RabbitMQ, with a queue bound to it");
     }
     let file = broker.password_file.as_deref().unwrap_or(Path::new("password-file")).display();
     let user = &broker.user;
@@ -92,8 +102,13 @@ fn troubles(answer: &Value, broker: &Broker) -> Vec<Finding> {
     let status = &answer["status"];
     let mut found = Vec::new();
     if let Some(trouble) = status["trouble"].as_str() {
-        let what = format!("exo is cut off from its queue: {trouble}");
-        let one = Finding::error(what).because("it takes no items until that is over");
+        let (what, why) = if trouble.contains(ALARM) {
+            (trouble.to_owned(), "its answers wait until that is over")
+        } else {
+            let what = format!("exo is cut off from its queue: {trouble}");
+            (what, "it takes no items until that is over")
+        };
+        let one = Finding::error(what).because(why);
         found.push(one.mended_by(mend_of(trouble, broker)));
     }
     let instances = status["instances"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -180,6 +195,10 @@ mod tests {
         assert!(queue.starts_with("quorum, delivery-limit and dead-letter-exchange"), "{queue}");
         let away = "RabbitMQ at rabbit:5672, or broker in skynet.yaml";
         assert_eq!(at("Connection refused (os error 111)"), away);
+        let away = at("unable to use dead-letter-exchange dead: NOT_FOUND");
+        assert_eq!(away, "make the exchange dead in RabbitMQ, with a queue bound to it");
+        let alarm = mend("RabbitMQ takes no answers: low on disk");
+        assert_eq!(alarm, "room for RabbitMQ: rabbitmq-diagnostics alarms");
         assert_eq!(mend("disk is full"), "", "what else is wrong is for the usual one");
     }
 }
