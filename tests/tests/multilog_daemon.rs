@@ -213,6 +213,8 @@ fn hup_replaces_a_logger_at_full_speed_and_loses_no_line() {
     let scan = Svscan::start(&scratch, "service");
     scan.until(|| daemons.iter().all(|daemon| daemon.log.join("current").exists()));
     let pid = |daemon: &Daemon| pid_in_status(&daemon.dir.join("log"));
+    // It may write before its supervise has said that it runs.
+    scan.until(|| daemons.iter().all(|daemon| pid(daemon).is_some()));
     let before: Vec<_> = daemons.iter().map(pid).collect();
     let mut checkers = [Checker::new(Stamp::None), Checker::new(Stamp::Tai64n)];
     for _ in 0..if std::env::var_os("SKYNET_LONG").is_some() { 300 } else { 25 } {
