@@ -79,21 +79,9 @@ impl Tx<'_> {
     }
 
     fn put_dependency(&mut self, id: i64, next: Next) -> Result<(), Stop> {
-        let Some(to) = next.subject() else { return Ok(()) };
-        let due = self.rest(next, id, Policy::default());
-        self.execute(
-            "UPDATE dependency SET state = ?2, fault = ?3, count = ?4, changed_at = ?5, due = ?6,
-                due_at = ?7 WHERE id = ?1",
-            params![
-                id,
-                to.state.name(),
-                to.fault.0,
-                to.count,
-                self.now.wall.0,
-                due.map(|(mono, _)| mono.0.cast_signed()),
-                due.map(|(_, wall)| wall)
-            ],
-        )?;
+        if self.put_subject("dependency", id, next)?.is_none() {
+            return Ok(());
+        }
         let waiting = "SELECT DISTINCT queue FROM job WHERE dependency = ?1 AND state = 'ready'";
         for queue in self.all(waiting, [id], |row| row.get(0))? {
             self.ring_later(Ring::Queue(queue));

@@ -95,21 +95,7 @@ impl Tx<'_> {
     }
 
     fn put_request(&mut self, id: i64, next: Next) -> Result<(), Stop> {
-        let Some(to) = next.subject() else { return Ok(()) };
-        let due = self.rest(next, id, Policy::default());
-        self.execute(
-            "UPDATE request SET state = ?2, fault = ?3, count = ?4, changed_at = ?5, due = ?6,
-                due_at = ?7 WHERE id = ?1",
-            params![
-                id,
-                to.state.name(),
-                to.fault.0,
-                to.count,
-                self.now.wall.0,
-                due.map(|(mono, _)| mono.0.cast_signed()),
-                due.map(|(_, wall)| wall)
-            ],
-        )?;
+        let Some(to) = self.put_subject("request", id, next)? else { return Ok(()) };
         let queues = "SELECT DISTINCT queue FROM job WHERE request = ?1";
         if matches!(to.state, State::Ready { .. }) {
             for queue in self.all(queues, [id], |row| row.get(0))? {

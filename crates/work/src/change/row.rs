@@ -183,6 +183,26 @@ impl Tx<'_> {
         Some(self.due(policy.backoff.after(to.count, id.unsigned_abs())))
     }
 
+    /// Writes what becomes of a request or of a dependency, as the table is called; `None` = it is as
+    /// it was.
+    pub(super) fn put_subject(
+        &mut self,
+        table: &str,
+        id: i64,
+        next: Next,
+    ) -> Result<Option<Subject>, Stop> {
+        let Some(to) = next.subject() else { return Ok(None) };
+        let due = self.rest(next, id, Policy::default());
+        let (mono, wall) = (due.map(|(mono, _)| mono.0.cast_signed()), due.map(|(_, wall)| wall));
+        let sql = format!(
+            "UPDATE {table} SET state = ?2, fault = ?3, count = ?4, changed_at = ?5, due = ?6,
+                due_at = ?7 WHERE id = ?1"
+        );
+        let (state, now) = (to.state.name(), self.now.wall.0);
+        self.execute(&sql, params![id, state, to.fault.0, to.count, now, mono, wall])?;
+        Ok(Some(to))
+    }
+
     /// Writes what is not so already: each column costs steps, and more with each index and check
     /// that it is part of.
     pub(super) fn write(
