@@ -100,6 +100,7 @@ fn set(settings: &mut Settings, key: &str, value: &str) {
         "directory" => settings.directory = value.into(),
         "user" => settings.user = Some(value.to_owned()),
         "worker" => settings.worker_user = Some(value.to_owned()),
+        "mode" if value == "persistent" => settings.mode = Mode::Persistent,
         "instances" => settings.instances = number() as u16,
         "shutdown" => settings.times.shutdown = Duration::from_millis(number()),
         "path" => value.clone_into(&mut settings.path),

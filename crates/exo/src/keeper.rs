@@ -16,6 +16,7 @@ mod status;
 use crate::accounts::Person;
 use crate::settings::{Life, Settings};
 use cgroups::{Cgroups, Missing};
+pub(crate) use descriptors::are_plenty;
 use launch::Launcher;
 use people::People;
 use places::Control;

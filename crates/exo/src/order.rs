@@ -142,7 +142,8 @@ pub enum Report {
         /// Why.
         errno: i32,
     },
-    /// An instance is dead, and its process group with it.
+    /// An instance is dead, and its process group with it. Nothing was said of its start where it ended
+    /// at once.
     Ended {
         /// Which instance.
         instance: u16,

@@ -207,9 +207,14 @@ impl Room {
 
 /// Reads `cgroup.events`.
 fn is_empty(events: &Fd) -> bool {
+    const WORDS: &[u8] = b"populated 0";
     let mut text = [0; 256];
-    let len = fd::read_at(events.raw(), &mut text, 0).unwrap_or(0);
-    text[..len].windows(11).any(|words| words == b"populated 0")
+    let holds = |text: &mut [u8]| {
+        let len = fd::read_at(events.raw(), text, 0).unwrap_or(0);
+        text[..len].windows(WORDS.len()).any(|words| words == WORDS)
+    };
+    // They come first so far, and room that is full is read into once.
+    holds(&mut text[..WORDS.len()]) || holds(&mut text)
 }
 
 fn kill(to: &Fd) -> Result<()> {

@@ -30,6 +30,13 @@ pub(super) fn raise(instances: u16) -> Result<Limit, Trouble> {
     Ok(before)
 }
 
+/// Tells whether each instance may also have what a start needs that is yet to come, both ends of it.
+#[must_use]
+pub(crate) fn are_plenty(instances: u16) -> bool {
+    let needed = OWN + 3 * EACH * u64::from(instances);
+    limit::get(Resource::OpenFiles).is_ok_and(|limit| needed <= limit.soft)
+}
+
 /// Sets what this process may have open, and what it will run.
 ///
 /// # Errors

@@ -24,8 +24,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const LEFTOVERS: Duration = Duration::from_secs(2);
 /// For a start, from the fork until the program runs.
 const START: Duration = Duration::from_secs(10);
-/// A process for one item that ends within this is told to have started when it ends: to hear of its
-/// start costs as much as a brisk one takes.
+/// Of a process for one item that ends within this only the end is told: to hear of its start costs
+/// as much as a brisk one takes.
 const BRISK: Duration = Duration::from_millis(2);
 /// Orders that are read and children that are reaped in one go: signals and orders have their turns,
 /// whatever the worker sends and participants leave behind.
@@ -200,7 +200,8 @@ impl Keeper {
     }
 
     fn take_signals(&mut self) {
-        while let Some(number) = signal::next(&self.signals) {
+        // What more there is wakes us again.
+        if let Some(number) = signal::next(&self.signals) {
             self.heed(number);
         }
         self.bury_all();
@@ -241,9 +242,9 @@ impl Keeper {
     fn bury(&mut self, pid: i32) -> bool {
         let is_it = |place: &Option<Running>| place.as_ref().is_some_and(|one| one.pid == pid);
         let instance = self.instances.iter().position(is_it);
-        // How its start went comes before its end, and may be all that there is to tell.
+        // How its start went may be all that there is to tell.
         if let Some(instance) = instance {
-            self.settle(instance);
+            self.settle(instance, true);
         }
         let place = instance.and_then(|i| Some((i as u16, self.instances[i].take()?)));
         let mut left_nobody = false;
@@ -275,23 +276,28 @@ impl Keeper {
     }
 
     fn settle_all(&mut self) {
-        (0..self.instances.len()).for_each(|instance| self.settle(instance));
+        (0..self.instances.len()).for_each(|instance| self.settle(instance, false));
     }
 
     /// Tells how a start went, if it is over, and gives it up where it takes too long: others may
-    /// have stopped it, or what it waits for does not answer.
-    fn settle(&mut self, instance: usize) {
+    /// have stopped it, or what it waits for does not answer. Of a brisk one that `is_dead` its end
+    /// will tell that it ran.
+    fn settle(&mut self, instance: usize, is_dead: bool) {
         let place = &mut self.instances[instance];
         let Some(running) = place else { return };
-        let Some(Starting { status, deadline, .. }) = &mut running.start else { return };
+        let Some(Starting { status, heard_at, deadline }) = &mut running.start else { return };
         let (instance, pid, serial) = (instance as u16, running.pid, running.serial);
         let (step, Errno(errno)) = match status.progress() {
             Progress::At(_) if !is_over(Some(*deadline)) => return,
             Progress::At(step) => (step, Errno(ETIMEDOUT)),
             Progress::Failed(step, why) => (step, why),
             Progress::Over => {
+                let is_brisk = !is_over(Some(*heard_at));
                 running.start = None;
-                return self.report(&Report::Started { instance, serial, pid });
+                if !(is_brisk && is_dead) {
+                    self.report(&Report::Started { instance, serial, pid });
+                }
+                return;
             }
         };
         running.signal(numbers::SIGKILL);

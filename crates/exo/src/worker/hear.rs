@@ -213,11 +213,7 @@ impl Worker {
         match report {
             Report::Started { pid, .. } => {
                 process.pid = Some(pid);
-                (slot.peak, slot.children, slot.computed) = (None, None, None);
-                slot.start_failure.take_if(|_| !slot.is_unheard);
-                if let Some(work) = &mut slot.work {
-                    (work.cpu_before, work.children_before) = (0, 0);
-                }
+                slot.started();
             }
             Report::NotStarted { step, errno, .. } => {
                 let why = format!("{}: {}", step.words(), Errno(errno));
@@ -226,6 +222,9 @@ impl Worker {
             Report::Ended { how, cpu_us, peak_kib, .. } => {
                 process.ended = Some(how);
                 process.used = Some(Used { cpu_us, peak_kib });
+                if process.pid.is_none() {
+                    slot.started();
+                }
                 self.ended(instance, how, cpu_us, peak_kib);
                 // Its successor may have been started by now.
                 let slot = &mut self.slots[instance];

@@ -3,6 +3,7 @@
 use super::large::LEAST;
 use super::one_item::OneItem;
 use crate::lines::Lines;
+use machine::exo::Mode;
 use participant::protocol::ToParticipant;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -87,7 +88,8 @@ impl Printed {
 
     /// Tells whether there may be more.
     pub(super) fn has_more(&self) -> bool {
-        fd::poll(&mut [self.interest()], Some(0)).is_ok_and(|ready| ready > 0)
+        let is_ready = || fd::poll(&mut [self.interest()], Some(0)).is_ok_and(|ready| ready > 0);
+        self.from.is_some() && is_ready()
     }
 
     /// Returns what to wait for.
@@ -161,28 +163,27 @@ fn printed(line_limit: usize) -> Result<(Printed, Fd)> {
     Ok((Printed { from: Some(from), lines: Lines::new(line_limit) }, to))
 }
 
-/// Makes all ends. `item`: the item of a process for one. An answer has `item_limit` bytes at most.
+/// Makes all ends. An answer has `item_limit` bytes at most.
 ///
 /// # Errors
 /// As pipe2(2), socketpair(2), open(2).
-pub(super) fn make(
-    line_limit: usize,
-    item_limit: usize,
-    item: Option<Rc<Vec<u8>>>,
-) -> Result<(Ends, Others)> {
+pub(super) fn make(line_limit: usize, item_limit: usize, mode: Mode) -> Result<(Ends, Others)> {
     let (out, out_end) = printed(line_limit)?;
     let (err, err_end) = printed(line_limit)?;
-    let (link, stdin, three) = if let Some(item) = item {
-        let (stdin, ours) = fd::pipe()?;
-        fd::set_nonblock(ours.raw(), true)?;
-        let (answer, three) = fd::pipe()?;
-        fd::set_nonblock(answer.raw(), true)?;
-        (Link::PerItem(OneItem::new(item, item_limit, ours, answer)), stdin, three)
-    } else {
-        let (ours, three) = socket::pair(Kind::Stream)?;
-        fd::set_nonblock(ours.raw(), true)?;
-        let null = file::open(file::HERE, c"/dev/null", flags::O_RDONLY, 0)?;
-        (Link::Persistent(Talk::new(ours, item_limit)), fd::beyond_standard(null)?, three)
+    let (link, stdin, three) = match mode {
+        Mode::PerItem => {
+            let (stdin, ours) = fd::pipe()?;
+            fd::set_nonblock(ours.raw(), true)?;
+            let (answer, three) = fd::pipe()?;
+            fd::set_nonblock(answer.raw(), true)?;
+            (Link::PerItem(OneItem::new(item_limit, ours, answer)), stdin, three)
+        }
+        Mode::Persistent => {
+            let (ours, three) = socket::pair(Kind::Stream)?;
+            fd::set_nonblock(ours.raw(), true)?;
+            let null = file::open(file::HERE, c"/dev/null", flags::O_RDONLY, 0)?;
+            (Link::Persistent(Talk::new(ours, item_limit)), fd::beyond_standard(null)?, three)
+        }
     };
     Ok((Ends { out, err, link }, [stdin, out_end, err_end, three]))
 }
@@ -569,7 +570,7 @@ mod tests {
 
     #[test]
     fn output_is_taken_up_to_what_it_becomes() {
-        let (mut ends, others) = make(100, 100, None).unwrap();
+        let (mut ends, others) = make(100, 100, Mode::Persistent).unwrap();
         fd::write_all(others[1].raw(), &vec![b'\n'; 60 << 10]).unwrap();
         let (mut room, mut out) = (vec![0; AT_ONCE], Vec::new());
         let tag = "t".repeat(98);

@@ -17,7 +17,7 @@ mod troubles;
 mod usage;
 mod wait;
 
-use crate::keeper::WorkerEnds;
+use crate::keeper::{self, WorkerEnds};
 use crate::order::{DRAINED, Order};
 use crate::settings::{self, BrokerKind, Life, Settings};
 use ::log::{error, info, warn};
@@ -130,6 +130,8 @@ struct Worker {
     over: Option<i32>,
     /// Another exo takes our place, once nothing is in hand.
     is_replaced: bool,
+    /// There are descriptors for what starts need that are yet to come.
+    is_roomy: bool,
     /// Exit code where it ends in good order.
     code: i32,
     begun: Mono,
@@ -178,6 +180,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         room: vec![0; AT_ONCE],
         over: None,
         is_replaced: false,
+        is_roomy: keeper::are_plenty(settings.instances),
         code: 0,
         begun: now(),
         settings,
@@ -313,7 +316,16 @@ impl Worker {
             self.share_out();
             self.decide();
             self.broker.flush();
+            self.make_ahead();
             self.wait();
+        }
+    }
+
+    /// Makes what the next starts need, where descriptors are plenty.
+    fn make_ahead(&mut self) {
+        if self.is_roomy {
+            let Settings { line_limit, item_limit, .. } = self.settings;
+            self.slots.iter_mut().for_each(|slot| slot.make_ahead(line_limit, item_limit));
         }
     }
 

@@ -24,25 +24,32 @@ pub(super) struct OneItem {
 }
 
 impl OneItem {
-    pub(super) fn new(item: Rc<Vec<u8>>, limit: usize, stdin: Fd, answer: Fd) -> Self {
+    /// Makes the ways of an item that is not known yet.
+    pub(super) fn new(limit: usize, stdin: Fd, answer: Fd) -> Self {
         let (stdin, answer) = (Some(stdin), Some(answer));
-        let (is_deaf, leave) = (false, LEAST);
+        let (item, is_deaf, leave) = (Rc::default(), false, LEAST);
         Self { item, written: 0, stdin, answer, limit, is_deaf, leave, bytes: Vec::new() }
+    }
+
+    /// Takes the item that is to go this way, before anything is written.
+    pub(super) fn carry(&mut self, item: Rc<Vec<u8>>) {
+        self.item = item;
     }
 
     /// Writes what can be written of the item, then closes its way.
     pub(super) fn write(&mut self) {
-        while let Some(to) = &self.stdin {
-            let rest = &self.item[self.written..];
+        while let Some(to) = &self.stdin
+            && let rest @ [_, ..] = &self.item[self.written..]
+        {
             match fd::write(to.raw(), rest) {
-                _ if rest.is_empty() => self.stdin = None,
                 Ok(n) => self.written += n,
                 // It does not want to know.
-                Err(Errno(flags::EPIPE)) => self.stdin = None,
+                Err(Errno(flags::EPIPE)) => break,
                 // No room in the pipe, or no memory for it: poll says when it is worth another try.
                 Err(_) => return,
             }
         }
+        self.stdin = None;
     }
 
     /// Reads what is there of the answer, about `most` bytes at once; where it is too long, only
@@ -99,11 +106,13 @@ impl OneItem {
 mod tests {
     use super::super::link::{self, Link};
     use super::*;
+    use machine::exo::Mode;
 
     #[test]
     fn an_answer_is_read_to_the_limit_and_one_byte_more() {
-        let (ends, others) = link::make(100, 100, Some(Rc::new(b"item".to_vec()))).unwrap();
+        let (ends, others) = link::make(100, 100, Mode::PerItem).unwrap();
         let Link::PerItem(mut one) = ends.link else { panic!("per item") };
+        one.carry(Rc::new(b"item".to_vec()));
         one.write();
         let mut room = [0; 64];
         assert_eq!(fd::read(others[0].raw(), &mut room), Ok(4));
@@ -116,7 +125,7 @@ mod tests {
     #[test]
     fn a_large_answer_waits_for_leave() {
         let limit = 4 << 20;
-        let (ends, others) = link::make(100, limit, Some(Rc::default())).unwrap();
+        let (ends, others) = link::make(100, limit, Mode::PerItem).unwrap();
         let Link::PerItem(mut one) = ends.link else { panic!("per item") };
         fd::set_nonblock(others[3].raw(), true).unwrap();
         let (mut room, piece) = (vec![0; 64 << 10], [b'y'; 4 << 10]);

@@ -7,7 +7,7 @@ use crate::lines::{Lines, tag};
 use crate::order::{Order, Signal, Start, is_text};
 use crate::settings::Settings;
 use ::log::warn;
-use machine::exo::{Instance, Key, Rules};
+use machine::exo::{Instance, Key, Mode, Rules};
 use machine::time::Mono;
 use participant::protocol::{Flavour, ToParticipant};
 use std::rc::Rc;
@@ -130,6 +130,8 @@ pub(super) struct Slot {
     pub(super) computed: Known,
     /// Job whose item the last process did not read.
     unread: Option<i64>,
+    /// What the next process for one item will have, both ends.
+    made_ahead: Option<(Ends, link::Others)>,
 }
 
 impl Slot {
@@ -152,6 +154,7 @@ impl Slot {
             children: None,
             computed: None,
             unread: None,
+            made_ahead: None,
         }
     }
 
@@ -185,8 +188,10 @@ impl Slot {
 
     /// Begins the work on a delivery.
     pub(super) fn begin(&mut self, key: Key, now: Mono, flags: fn(&[u8]) -> Flags) {
-        let (children_before, cpu_before) =
-            (usage::of_children(self, now), usage::computed(self, now));
+        let (children_before, cpu_before) = match self.machine.mode() {
+            Mode::PerItem => (0, 0),
+            Mode::Persistent => (usage::of_children(self, now), usage::computed(self, now)),
+        };
         let Some(delivery) = self.delivery(key) else { return };
         let mut item = delivery.take_item();
         // A line break in it stands between words: inside them it would be escaped.
@@ -243,11 +248,11 @@ impl Slot {
         line_limit: usize,
         item_limit: usize,
     ) -> Result<(Order, link::Others)> {
-        let item = match self.machine.mode() {
-            machine::exo::Mode::PerItem => self.work.as_ref().map(|work| Rc::clone(&work.item)),
-            machine::exo::Mode::Persistent => None,
-        };
-        let (ends, others) = link::make(line_limit, item_limit, item)?;
+        let make = || link::make(line_limit, item_limit, self.machine.mode());
+        let (mut ends, others) = self.made_ahead.take().map_or_else(make, Ok)?;
+        if let (Link::PerItem(one), Some(work)) = (&mut ends.link, &self.work) {
+            one.carry(Rc::clone(&work.item));
+        }
         self.serial = self.serial.wrapping_add(1);
         self.process = Some(Process {
             serial: self.serial,
@@ -269,6 +274,25 @@ impl Slot {
             }
         }
         Ok((Order::Start(start), others))
+    }
+
+    /// Its process runs: nothing of what was known of the last one holds.
+    pub(super) fn started(&mut self) {
+        (self.peak, self.children, self.computed) = (None, None, None);
+        self.start_failure.take_if(|_| !self.is_unheard);
+        if let Some(work) = &mut self.work {
+            (work.cpu_before, work.children_before) = (0, 0);
+        }
+    }
+
+    /// Makes the ends of the next process for one item, where such a one is at work and the next item
+    /// at hand: nobody waits for that now, and somebody would between the two.
+    pub(super) fn make_ahead(&mut self, line_limit: usize, item_limit: usize) {
+        let is_next = self.process.is_some() && self.deliveries.len() > 1;
+        if is_next && self.made_ahead.is_none() && self.machine.mode() == Mode::PerItem {
+            // Where they cannot be made, the start itself says so.
+            self.made_ahead = link::make(line_limit, item_limit, Mode::PerItem).ok();
+        }
     }
 
     /// Says the first words to a persistent participant.

@@ -36,7 +36,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Begins with one instance, in a folder of its own that everybody can enter.
+    /// Begins with one instance, which is told to have started however soon it ends, in a folder of its
+    /// own that everybody can enter.
     pub(crate) fn new() -> Self {
         Self::within(Scratch::new())
     }
@@ -49,8 +50,16 @@ impl Plan {
             format!("worker={WORKER}"),
             format!("user={PARTICIPANT}"),
             format!("directory={}", base.path().display()),
+            "mode=persistent".to_owned(),
         ];
         Self { base, command: Command::new(program()), settings, wraps: Vec::new() }
+    }
+
+    /// Begins with one of which nothing is heard in the first moment after its start.
+    pub(crate) fn per_item() -> Self {
+        let mut plan = Self::new();
+        plan.settings.retain(|setting| setting != "mode=persistent");
+        plan
     }
 
     /// Sets a key of the example's; the last value counts.
@@ -156,15 +165,20 @@ impl Exo {
         pid.trim_end_matches(" }").parse().unwrap()
     }
 
+    /// Waits for the end of an instance of a [`Plan::per_item`]; returns how, and whether its start was
+    /// told.
+    #[track_caller]
+    pub(crate) fn ended_soon(&self, instance: u16, serial: u32) -> (String, bool) {
+        let line = self.line();
+        let was_told = line.starts_with("Started");
+        let line = if was_told { self.line() } else { line };
+        (end(&line, instance, serial).0, was_told)
+    }
+
     /// Waits for the end of an instance; returns how, and processor time and memory.
     #[track_caller]
     pub(crate) fn ended(&self, instance: u16, serial: u32) -> (String, u64, u64) {
-        let line = self.line();
-        let head = format!("Ended {{ instance: {instance}, serial: {serial}, how: ");
-        let rest = line.strip_prefix(&head).unwrap_or_else(|| panic!("{line}"));
-        let (how, rest) = rest.split_once(", cpu_us: ").unwrap();
-        let (cpu, peak) = rest.trim_end_matches(" }").split_once(", peak_kib: ").unwrap();
-        (how.to_owned(), cpu.parse().unwrap(), peak.parse().unwrap())
+        end(&self.line(), instance, serial)
     }
 
     /// Returns what an instance has written so far.
@@ -230,6 +244,16 @@ impl Drop for Exo {
             }
         }
     }
+}
+
+/// Reads the end of an instance.
+#[track_caller]
+fn end(line: &str, instance: u16, serial: u32) -> (String, u64, u64) {
+    let head = format!("Ended {{ instance: {instance}, serial: {serial}, how: ");
+    let rest = line.strip_prefix(&head).unwrap_or_else(|| panic!("{line}"));
+    let (how, rest) = rest.split_once(", cpu_us: ").unwrap();
+    let (cpu, peak) = rest.trim_end_matches(" }").split_once(", peak_kib: ").unwrap();
+    (how.to_owned(), cpu.parse().unwrap(), peak.parse().unwrap())
 }
 
 fn is_keepers(pid: i32) -> bool {

@@ -80,7 +80,8 @@ fn a_start_that_hangs_keeps_nobody_waiting_and_is_given_up_at_its_step() {
         exo.tell("start 1 2");
         exo.tell("signal 1 2 kill");
         // It can be killed on its way like any other,
-        assert!(exo.line().starts_with("Started { instance: 1, serial: 2"));
+        let line = exo.line();
+        assert!(line.starts_with("Started { instance: 1, serial: 2"), "{line}");
         assert_eq!(exo.ended(1, 2).0, "Signal(9)");
         // and the other one is not forgotten.
         let wanted = format!("NotStarted {{ instance: 0, serial: 1, step: {step}, errno: 110 }}");

@@ -89,7 +89,7 @@ fn limits_and_umask_are_those_of_the_settings() {
 
 #[test]
 fn the_environment_is_the_list_whatever_exo_has_in_its_own() {
-    let mut plan = Plan::new().with("GREETING=good day=").with("LANG=C.UTF-8");
+    let mut plan = Plan::per_item().with("GREETING=good day=").with("LANG=C.UTF-8");
     plan.command.env_clear().envs([
         ("LD_PRELOAD", ""),
         ("LD_LIBRARY_PATH", "/tmp"),
@@ -103,8 +103,7 @@ fn the_environment_is_the_list_whatever_exo_has_in_its_own() {
     ]);
     let mut exo = plan.with("instances=2").start(&["env"]);
     exo.tell("start 1 1 20260101-x 2 half way");
-    assert!(exo.line().starts_with("Started"));
-    assert_eq!(exo.ended(1, 1).0, "Code(0)");
+    assert_eq!(exo.ended_soon(1, 1).0, "Code(0)");
     let mut lines: Vec<_> = exo.out(1).lines().map(str::to_owned).collect();
     lines.sort_unstable();
     let wanted = [
@@ -135,8 +134,7 @@ fn the_environment_is_the_list_whatever_exo_has_in_its_own() {
         assert!(is_told || name == "GREETING", "{name} is not in {told}");
     }
     exo.tell("start 0 2");
-    assert!(exo.line().starts_with("Started"));
-    assert_eq!(exo.ended(0, 2).0, "Code(0)");
+    assert_eq!(exo.ended_soon(0, 2).0, "Code(0)");
     let said = exo.out(0);
     let ours: Vec<_> = said.lines().filter(|line| line.starts_with("SKYNET_")).collect();
     assert_eq!(ours.len(), 3, "{ours:?}");

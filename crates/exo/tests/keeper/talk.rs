@@ -39,6 +39,25 @@ fn the_step_that_failed_is_told() {
 }
 
 #[test]
+fn of_a_process_for_one_item_that_ends_at_once_only_the_end_is_told() {
+    let mut exo = Plan::per_item().start(&["true"]);
+    let was_told = |serial| {
+        exo.tell(&format!("start 0 {serial}"));
+        let (how, was_told) = exo.ended_soon(0, serial);
+        assert_eq!(how, "Code(0)");
+        was_told
+    };
+    // One may be kept from its end by whoever else is busy.
+    assert!(!(1..100).all(was_told));
+    exo.end();
+    let mut exo = Plan::per_item().start(SLEEPER);
+    exo.start(0, 1);
+    exo.tell("signal 0 1 kill");
+    assert_eq!(exo.ended(0, 1).0, "Signal(9)");
+    exo.end();
+}
+
+#[test]
 fn a_start_for_which_there_is_no_process_fails_and_the_next_one_does_not() {
     let mut exo = Plan::new().start(SLEEPER);
     let trace = exo.base.join("trace");
