@@ -8,28 +8,35 @@ mod host;
 use history::{Sender, adds_up, progress};
 use host::{SOON, Site};
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
+use std::process::Command;
 use testkit::scratch::{is_supervised, pid_in_status, script};
-use testkit::svscan::{Svscan, kill9, svc};
-use testkit::until;
+use testkit::svscan::{self, Svscan, kill9, svc};
+use testkit::{program, until};
 
 /// Prints one line for each item and is done with it.
 const PRINTS: &str = "#!/bin/sh\necho \"line of $SKYNET_WFID\"\n";
 
-/// Makes the service directory what the examples are, and scans it.
+/// What runs svscan where another file is /etc/passwd.
+const WITH_ACCOUNTS: [&str; 6] =
+    ["unshare", "-m", "sh", "-c", "mount --bind \"$0\" /etc/passwd && exec \"$@\"", ""];
+
+/// A user whom no machine has.
+const SOMEBODY: u32 = 54_321;
+
+/// Makes the service directory what the examples are, and scans it by `svscan`.
 #[track_caller]
-fn scan(site: &Site, exo: &str) -> Svscan {
+fn scan(site: &Site, run: &str, svscan: impl FnOnce() -> Command) -> Svscan {
     let dir = site.join("p");
-    let etc = site.join("etc").display().to_string();
-    let run = format!("#!/bin/sh\nexec 2>&1\nexport SKYNET_CONFIG={etc}\nexec {exo}\n");
-    script(&dir.join("run"), &run);
+    script(&dir.join("run"), &format!("#!/bin/sh\nexec 2>&1\n{run}\n"));
     fs::create_dir(dir.join("log")).unwrap();
     script(&dir.join("log/run"), "#!/bin/sh\nexec multilog t ./main\n");
     fs::create_dir(site.join("service")).unwrap();
     symlink(&dir, site.join("service/p")).unwrap();
-    let svscan = Svscan::start(site.scratch(), "service");
+    let svscan = Svscan::spawn(&site.join("service"), &mut svscan());
     until(SOON, || is_supervised(&dir));
     site.until(|| site.status().is_some());
     svscan
@@ -97,25 +104,53 @@ fn does_its_items_through_kills(site: &Site, svscan: Svscan) {
 #[test]
 fn as_a_service_it_does_every_item_whoever_of_it_is_killed() {
     let site = Site::per_item(PRINTS, "instances: 2\n");
-    let svscan = scan(&site, "exo");
+    let etc = site.join("etc").display().to_string();
+    let run = format!("export SKYNET_CONFIG={etc}\nexec exo");
+    let svscan = scan(&site, &run, || svscan::svscan(site.scratch(), &[], &[], "service"));
+    does_its_items_through_kills(&site, svscan);
+}
+
+/// The directory is one as setuidgid(8) has had them for long, its svscan root's, with root's `HOME`;
+/// nothing is configured or made for exo.
+#[test]
+fn by_setuidgid_as_a_service_it_does_every_item_whoever_of_it_is_killed() {
+    let site = Site::per_item(PRINTS, "instances: 2\n");
+    let home = site.join("home");
+    fs::create_dir(&home).unwrap();
+    chown(&home, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    for (name, place) in [("store", ""), ("run", "/run"), ("spool", "/spool")] {
+        let place = format!("{}/.local/state/skynet{place}", home.display());
+        symlink(place, site.join(name)).unwrap();
+    }
+    let account = format!("somebody:x:{SOMEBODY}:{SOMEBODY}::{}:/bin/sh\n", home.display());
+    let accounts = site.join("passwd");
+    fs::write(&accounts, fs::read_to_string("/etc/passwd").unwrap() + &account).unwrap();
+    let svscan = scan(&site, "exec setuidgid somebody exo", || {
+        let mut wrapper = WITH_ACCOUNTS;
+        let accounts = accounts.display().to_string();
+        wrapper[5] = &accounts;
+        let mut command = svscan::svscan(site.scratch(), &wrapper, &[], "service");
+        for name in ["SKYNET_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"] {
+            command.env_remove(name);
+        }
+        command.env("HOME", "/root");
+        command
+    });
     does_its_items_through_kills(&site, svscan);
 }
 
 #[test]
-fn by_setuidgid_as_a_service_it_does_every_item_whoever_of_it_is_killed() {
-    let site = Site::per_item(PRINTS, "instances: 2\n");
-    for name in ["store", "run", "spool"] {
-        fs::create_dir(site.join(name)).unwrap();
+fn a_user_without_a_home_is_told_what_to_set() {
+    let site = Site::per_item(PRINTS, "");
+    for home in [Some("/root"), None] {
+        let mut command = Command::new(program("setuidgid"));
+        command.args([OsStr::new("nobody"), program("exo").as_os_str()]);
+        command.current_dir(site.join("p")).env_clear().envs(home.map(|home| ("HOME", home)));
+        let out = command.output().unwrap();
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert_eq!(out.status.code(), Some(111), "{said}");
+        for words in ["store: is not known", "set HOME or XDG_STATE_HOME, or store in"] {
+            assert!(said.contains(words), "{said}");
+        }
     }
-    // The store is the worker's, who is `daemon` in a site.
-    let chown = std::process::Command::new("chown")
-        .args(["-R", "daemon:"])
-        .arg(site.scratch().path())
-        .status();
-    assert!(chown.unwrap().success());
-    let own = fs::read_to_string(site.join("etc/skynet.yaml")).unwrap();
-    let text = own.replace("user: nobody", "user: daemon");
-    fs::write(site.join("etc/skynet.yaml"), text).unwrap();
-    let svscan = scan(&site, "setuidgid daemon exo");
-    does_its_items_through_kills(&site, svscan);
 }

@@ -417,12 +417,16 @@ impl Draft {
 }
 
 fn unknown_folders(s: &Settings) -> Vec<Problem> {
-    let why = "is not known: neither it, nor HOME, nor the XDG variables are set";
-    [("store", &s.store), ("spool", &s.spool), ("run", &s.run)]
-        .into_iter()
-        .filter(|(_, folder)| folder.as_os_str().is_empty())
-        .map(|(key, _)| Problem::missing(key, why))
-        .collect()
+    let problem = |key: &str| {
+        let why = format!(
+            "is not known: HOME is no folder of this user's own, and the account has none; set HOME or \
+             XDG_STATE_HOME, or {key} in a skynet.yaml, whose folder SKYNET_CONFIG names"
+        );
+        Problem::missing(key, why)
+    };
+    let all = [("store", &s.store), ("spool", &s.spool), ("run", &s.run)];
+    let unknown = all.iter().filter(|(_, folder)| folder.as_os_str().is_empty());
+    unknown.map(|(key, _)| problem(key)).collect()
 }
 
 /// What does not fit into a variable of the participant, which could never be started.

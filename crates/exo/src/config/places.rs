@@ -2,8 +2,11 @@
 
 use super::problem::Trouble;
 use std::env;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use sys::account;
 use sys::linux::process::euid;
 
 /// Whose instance is meant.
@@ -51,7 +54,11 @@ impl Places {
             // What a user has set is for an instance of their own.
             return Ok(Self::of_system());
         }
-        let mut places = if euid() == 0 { Self::of_system() } else { Self::of_user(variable) };
+        let mut places = if euid() == 0 {
+            Self::of_system()
+        } else {
+            Self::of_user(variable, own_home().as_deref())
+        };
         if let Some(named) = variable("SKYNET_CONFIG") {
             if !named.is_absolute() {
                 let why = format!("SKYNET_CONFIG, {}, must begin with a slash", named.display());
@@ -80,11 +87,10 @@ impl Places {
     }
 
     /// Source: the XDG base directory specification; a folder that is not absolute counts as none.
-    fn of_user(variable: impl Fn(&str) -> Option<PathBuf>) -> Self {
-        let home = variable("HOME").filter(|home| home.is_absolute());
+    fn of_user(variable: impl Fn(&str) -> Option<PathBuf>, home: Option<&Path>) -> Self {
         let base = |name: &str, below: &str| {
             let set = variable(name).filter(|folder| folder.is_absolute());
-            set.or_else(|| Some(home.as_ref()?.join(below))).map(|base| base.join("skynet"))
+            set.or_else(|| Some(home?.join(below))).map(|base| base.join("skynet"))
         };
         let state = base("XDG_STATE_HOME", ".local/state");
         let run = variable("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
@@ -110,6 +116,22 @@ impl Places {
 
 fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The caller's home: what `HOME` says where that is a folder of their own, or what their account
+/// says. A service that `setuidgid` starts has the `HOME` of root's svscan.
+fn own_home() -> Option<PathBuf> {
+    variable("HOME").filter(|home| is_own(home)).or_else(|| {
+        let name = account::name_of(euid())?;
+        let (_, login) = account::find_login(&name)?;
+        let home = PathBuf::from(OsString::from_vec(login.home.into_bytes()));
+        is_own(&home).then_some(home)
+    })
+}
+
+/// Tells whether a folder is the caller's, who may also enter it.
+fn is_own(folder: &Path) -> bool {
+    folder.is_absolute() && folder.join(".").metadata().is_ok_and(|stat| stat.uid() == euid())
 }
 
 /// What a session manager makes for this user, also where the variable did not come through.
@@ -141,19 +163,20 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn user(set: &'static [(&str, &str)]) -> Places {
-        Places::of_user(|name| set.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()))
+    fn user(home: Option<&str>, set: &'static [(&str, &str)]) -> Places {
+        let variable = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
+        Places::of_user(variable, home.map(Path::new))
     }
 
     #[test]
     fn a_user_s_folders_are_where_xdg_says() {
-        let places = user(&[
-            ("HOME", "/u"),
+        let set = &[
             ("XDG_CONFIG_HOME", "/c"),
             ("XDG_STATE_HOME", "/s"),
             ("XDG_DATA_HOME", "/d"),
             ("XDG_RUNTIME_DIR", "/r"),
-        ]);
+        ];
+        let places = user(Some("/u"), set);
         let more = ["/d/skynet/participants", "", "/s/skynet/service", "/s/skynet/log"];
         let have = [&places.participants, &places.packaged, &places.service, &places.logs];
         assert_eq!(have, more.map(Path::new));
@@ -164,14 +187,14 @@ mod tests {
 
     #[test]
     fn without_xdg_they_are_below_home_and_relative_ones_do_not_count() {
-        let places = user(&[("HOME", "/u"), ("XDG_STATE_HOME", "s"), ("XDG_RUNTIME_DIR", "/r")]);
+        let places = user(Some("/u"), &[("XDG_STATE_HOME", "s"), ("XDG_RUNTIME_DIR", "/r")]);
         assert_eq!(places.config, Some("/u/.config/skynet".into()));
         assert_eq!(places.store, Path::new("/u/.local/state/skynet"));
     }
 
     #[test]
     fn without_a_home_nothing_is_guessed() {
-        let places = user(&[("XDG_RUNTIME_DIR", "/r")]);
+        let places = user(None, &[("XDG_RUNTIME_DIR", "/r")]);
         assert_eq!((places.config, places.store), (None, PathBuf::new()));
         assert_eq!(places.run, Path::new("/r/skynet"));
     }
