@@ -360,6 +360,16 @@ fn one_that_is_killed_for_want_of_a_hello_is_told_with_the_reason_until_one_says
 }
 
 #[test]
+fn one_that_closes_its_socket_with_nothing_in_hand_may_end_by_itself_first() {
+    let site = Site::persistent("exec 3>&-\nsleep 0.3\necho bye\nexit 111\n", "");
+    let exo = site.exo();
+    site.until(|| site.log().contains("p_0 -: ended: "));
+    let log = site.log();
+    assert!(log.contains("p_0 -: bye\n") && log.contains("p_0 -: ended: exit 111\n"), "{log}");
+    assert!(exo.end().success());
+}
+
+#[test]
 fn what_it_started_ends_with_it() {
     let work = "sleep 1000 & echo $! >&2\n".to_owned() + ECHO;
     let site = Site::persistent(&work, "");

@@ -52,6 +52,10 @@ enum Process {
         until: Mono,
     },
     Up,
+    /// Its socket is closed, and nothing is in hand: KILL is sent then.
+    Closed {
+        until: Mono,
+    },
     /// KILL was sent, and no item depends on it.
     Dying,
 }
@@ -148,7 +152,7 @@ impl Instance {
     pub fn deadline(&self) -> Option<Mono> {
         let process = match self.process {
             Process::Absent { until } => until.filter(|_| !self.is_stopping()),
-            Process::Starting { until } => Some(until),
+            Process::Starting { until } | Process::Closed { until } => Some(until),
             Process::Up | Process::Dying => None,
         };
         let hand = self.hand.and_then(|hand| match hand.stop {
@@ -179,7 +183,7 @@ impl Instance {
             Process::Absent { until: Some(until) } => Standing::Resting { until },
             Process::Absent { until: None } if self.is_persistent() => Standing::Starting,
             Process::Starting { .. } => Standing::Starting,
-            Process::Dying => Standing::Ending,
+            Process::Closed { .. } | Process::Dying => Standing::Ending,
             Process::Up if self.is_stopping() => Standing::Ending,
             Process::Absent { until: None } | Process::Up => Standing::Idle,
         }
@@ -200,7 +204,7 @@ impl Instance {
     /// Tells whether there is a process that was not killed.
     fn can_hear(&self) -> bool {
         let stop = self.hand.and_then(|hand| hand.stop);
-        let is_alive = matches!(self.process, Process::Starting { .. } | Process::Up);
+        let is_alive = !matches!(self.process, Process::Absent { .. } | Process::Dying);
         is_alive && !stop.is_some_and(|stop| stop.killed)
     }
 
@@ -211,7 +215,7 @@ impl Instance {
             && match self.process {
                 Process::Up => true,
                 Process::Absent { until } => !self.is_persistent() && until.is_none(),
-                Process::Starting { .. } | Process::Dying => false,
+                Process::Starting { .. } | Process::Closed { .. } | Process::Dying => false,
             }
     }
 
@@ -330,11 +334,16 @@ impl Instance {
             self.asked_ahead.withdraw(Ask::Ahead, out);
             self.give_back_ahead(out);
         }
-        if let Process::Starting { until } = self.process
-            && until <= now
-        {
-            self.process = Process::Dying;
-            out.push(Action::GiveUp);
+        match self.process {
+            Process::Starting { until } if until <= now => {
+                self.process = Process::Dying;
+                out.push(Action::GiveUp);
+            }
+            Process::Closed { until } if until <= now => {
+                self.process = Process::Dying;
+                out.push(Action::Kill);
+            }
+            _ => {}
         }
         if let Some(hand) = self.hand
             && hand.stop.is_none()
@@ -432,14 +441,14 @@ impl Instance {
     }
 
     fn broken(&mut self, now: Mono, out: &mut Actions) {
+        // A process that ends closes its socket first: how it dies says more than that.
+        let until = now.after(CLOSED);
         if self.hand.is_some() {
-            // A process that crashes closes its socket first: how it dies says more than that.
-            self.stop(Why::Broken, now.after(CLOSED), out);
+            self.stop(Why::Broken, until, out);
         } else if let Process::Starting { .. } | Process::Up = self.process {
             // Told to end, it may close its socket first.
             if !self.is_stopping() {
-                self.process = Process::Dying;
-                out.push(Action::Kill);
+                self.process = Process::Closed { until };
             }
         }
     }
@@ -553,7 +562,7 @@ impl Instance {
             Process::Up if self.is_persistent() && self.can_hear() => {
                 out.push(Action::TellShutdown);
             }
-            Process::Up | Process::Dying => {}
+            Process::Up | Process::Closed { .. } | Process::Dying => {}
         }
     }
 }

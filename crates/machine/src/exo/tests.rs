@@ -266,7 +266,9 @@ impl World {
             *at = Mono(now.nanos_from(*at).min(most.as_nanos() as u64));
         };
         match &mut instance.process {
-            Process::Absent { until: Some(at) } | Process::Starting { until: at } => future(at),
+            Process::Absent { until: Some(at) }
+            | Process::Starting { until: at }
+            | Process::Closed { until: at } => future(at),
             _ => {}
         }
         if let Phase::Stopping { notice, end } = &mut instance.phase {

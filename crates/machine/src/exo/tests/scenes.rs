@@ -183,6 +183,28 @@ fn a_crash_is_told_as_a_crash_even_where_the_socket_closes_first() {
 }
 
 #[test]
+fn one_that_closes_its_socket_with_nothing_in_hand_may_end_by_itself_first() {
+    for hello in [false, true] {
+        let mut world = World::new(rules(Mode::Persistent));
+        if hello {
+            world.step(Event::Hello);
+        }
+        let told = world.step(Event::Broken);
+        assert_eq!(told, if hello { vec![Action::Withdraw(Ask::Now)] } else { vec![] });
+        let until = world.now.after(CLOSED);
+        // That it is still closed gives it no more time, and it is ready for nothing.
+        world.now = world.now.after(CLOSED / 2);
+        assert_eq!(world.step(Event::Broken), []);
+        assert_eq!(world.step(Event::Hello), []);
+        assert_eq!(world.instance.deadline(), Some(until));
+        let mut quick = world.clone();
+        assert!(!quick.step(Event::Died { well: false, unread: false }).contains(&Action::Kill));
+        world.now = until;
+        assert_eq!(world.step(Event::Tick), [Action::Kill]);
+    }
+}
+
+#[test]
 fn work_that_a_shutdown_cuts_short_is_interrupted_and_what_ends_in_time_counts() {
     for mode in [Mode::PerItem, Mode::Persistent] {
         let mut world = working(mode);
