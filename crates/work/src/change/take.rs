@@ -123,15 +123,10 @@ impl Tx<'_> {
         }
         let (queue, policy) = self.taker(taker)?;
         self.rouse(&queue)?;
+        // The first one waits for room. It gets the next room there is, so that only small ones pass.
+        let mut waits = false;
         for &label in &*self.labels(&queue)? {
-            while let Some(found) = self.first_of(FIRST, &queue, label, ask)? {
-                let found = if self.has_room(&found, taker, ask)? {
-                    found
-                } else if let Some(small) = self.first_small(&queue, label, ask)? {
-                    small
-                } else {
-                    return self.nothing(&queue, taker, ask);
-                };
+            while let Some(found) = self.first_with_room(&queue, label, taker, ask, &mut waits)? {
                 let stored = self.whole(found.job.id, found.sum, found.given)?;
                 if let Some(taken) = self.seize(found.job, stored, taker, ask, instance, policy)? {
                     return Ok(taken);
@@ -189,6 +184,24 @@ impl Tx<'_> {
         let next = self.next_change(queue, taker)?;
         self.looked.dry = Some((taker, ask, next));
         Ok(Applied::Nothing { next })
+    }
+
+    /// Returns the first job of a label that a taker has room for: a small one where another waits.
+    fn first_with_room(
+        &self,
+        queue: &str,
+        label: i64,
+        taker: TakerId,
+        ask: Ask,
+        waits: &mut bool,
+    ) -> Result<Option<Found>, Stop> {
+        if !*waits {
+            match self.first_of(FIRST, queue, label, ask)? {
+                Some(found) if !self.has_room(&found, taker, ask)? => *waits = true,
+                first => return Ok(first),
+            }
+        }
+        self.first_small(queue, label, ask)
     }
 
     /// Returns what may be taken while the first job waits for room: it is the next one as soon as

@@ -192,13 +192,32 @@ fn several_changes_are_one_commit_and_a_refused_one_spares_the_others() {
     assert_eq!(world.state(first), ("stop", 11, 1));
 }
 
+fn of(name: &str, bytes: usize) -> NewJob {
+    let item = format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes)).into_bytes();
+    NewJob { item, ..job(name) }
+}
+
+#[test]
+fn while_a_large_item_waits_for_room_small_ones_of_every_label_pass() {
+    let mut world = World::new();
+    let low = |job: NewJob| NewJob { label: "low".to_owned(), ..job };
+    for job in [of("a", 9 << 20), of("b", 9 << 20), low(of("c", 2 << 20)), low(job("d"))] {
+        world.submit(job);
+    }
+    let first = world.take(Ask::Now).expect("the first");
+    assert_eq!(first.identity, "a");
+    assert_eq!(world.take(Ask::Ahead), None, "whoever has it may never come to what waits");
+    let small = world.take(Ask::Now).map(|taken| taken.identity);
+    assert_eq!(small.as_deref(), Some("d"), "of another label");
+    assert_eq!(world.take(Ask::Now), None, "a larger one would take the room");
+    world.end(first.lease, Ended::default());
+    let next = world.take(Ask::Now).map(|taken| taken.identity);
+    assert_eq!(next.as_deref(), Some("b"), "which waited for the room");
+}
+
 #[test]
 fn large_items_in_hand_have_a_limit_together_and_small_ones_pass() {
     let mut world = World::new();
-    let of = |name: &str, bytes: usize| {
-        let item = format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes)).into_bytes();
-        NewJob { item, ..job(name) }
-    };
     let large = |name: &str| of(name, 9 << 20);
     for job in [large("a"), large("b"), job("c")] {
         world.submit(job);
