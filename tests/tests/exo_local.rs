@@ -473,7 +473,7 @@ fn watched_a_participant_that_does_not_come_up_is_told_and_runs_once_it_is_mende
     says(&["exit code 0; waiting for a change"]);
     // A mistake before it says hello, as in a script that cannot be read.
     script(&work, "#!/bin/sh\nif\n");
-    says(&["exo: fatal: the participant ends before it has done anything", "exit code 111; "]);
+    says(&["exo: fatal: unable to start the participant: no hello: exit 2", "exit code 111; "]);
     script(&work, &whole);
     says(&["exit code 0; waiting for a change"]);
     fs::rename(&work, out.join("work")).unwrap();

@@ -360,6 +360,33 @@ fn one_that_is_killed_for_want_of_a_hello_is_told_with_the_reason_until_one_says
 }
 
 #[test]
+fn one_that_ends_without_a_hello_is_told_as_not_started_whatever_its_code() {
+    for (text, why) in [
+        ("exit 0", "no hello: exit 0; is mode: per-item meant?"),
+        ("exit 3", "no hello: exit 3"),
+        ("kill -9 $$", "no hello: signal 9"),
+        ("exec 3>&-; sleep 0.05; exit 111", "no hello: exit 111"),
+    ] {
+        let more = "mode: persistent\nrestart: {first: 20ms, longest: 50ms}\n";
+        let site = Site::per_item(&format!("#!/bin/sh\n{text}\n"), more);
+        let exo = site.exo();
+        // Whether its death is heard of before the end of its socket or behind it.
+        site.until(|| site.status().unwrap()["troubles"].as_u64() > Some(8));
+        for trouble in site.status().unwrap()["last_troubles"].as_array().unwrap() {
+            assert_eq!((&trouble["kind"], &trouble["how"]), (&json!("not-started"), &json!(why)));
+        }
+        // While the next is on its way, too.
+        for _ in 0..10 {
+            assert_eq!(site.instance()["start_failure"], why);
+        }
+        site.script("work", &format!("{}{}", host::WORDS, ECHO));
+        site.until(|| site.instance()["state"] == "idle");
+        assert!(site.instance()["start_failure"].is_null());
+        assert!(exo.end().success());
+    }
+}
+
+#[test]
 fn one_that_closes_its_socket_with_nothing_in_hand_may_end_by_itself_first() {
     let site = Site::persistent("exec 3>&-\nsleep 0.3\necho bye\nexit 111\n", "");
     let exo = site.exo();

@@ -267,27 +267,35 @@ impl Worker {
 
     /// Says how a persistent participant ended that was not told to.
     fn ended_by_itself(&mut self, slot: usize, how: Ended) {
+        let words = match how {
+            Ended::Code(code) => format!("exit {code}"),
+            Ended::Signal(signal) => format!("signal {signal}"),
+        };
         let slot_ref = &mut self.slots[slot];
-        slot_ref.is_unheard = slot_ref.process.as_ref().is_some_and(|process| process.is_given_up);
+        // It is heard of the end of its socket before its death, as a rule: how the machine stands by
+        // now says nothing of the hello.
+        let process = slot_ref.process.as_ref();
+        slot_ref.is_unheard = process.is_some_and(|process| !process.said_hello);
         if slot_ref.is_unheard {
             let limit = Span(self.settings.times.start);
-            let why = format!("no hello within {limit}: killed; is mode: per-item meant?");
+            let why = match how {
+                _ if process.is_some_and(|process| process.is_given_up) => {
+                    format!("no hello within {limit}: killed; is mode: per-item meant?")
+                }
+                // As one does that reads an item and answers.
+                Ended::Code(0) => format!("no hello: {words}; is mode: per-item meant?"),
+                _ => format!("no hello: {words}"),
+            };
             warn!("{}: {why}", slot_ref.tag);
             self.troubles.of(slot_ref, "not-started", &why);
             slot_ref.start_failure = Some(why);
             return;
         }
         slot_ref.start_failure = None;
-        let words = match how {
-            Ended::Code(code) => format!("exit {code}"),
-            Ended::Signal(signal) => format!("signal {signal}"),
-        };
         warn!("{}: ended: {words}", slot_ref.tag);
         // One that has nothing in hand may leave when it likes.
         if how != Ended::Code(0) || slot_ref.work.is_some() {
-            let is_starting = slot_ref.machine.standing() == Standing::Starting;
-            let kind = if is_starting { "not-started" } else { "ended" };
-            self.troubles.of(slot_ref, kind, &words);
+            self.troubles.of(slot_ref, "ended", &words);
         }
     }
 
@@ -358,6 +366,9 @@ impl Worker {
         match &message {
             FromParticipant::Hello { protocol: protocol::VERSION } => {
                 let slot_ref = &mut self.slots[slot];
+                if let Some(process) = &mut slot_ref.process {
+                    process.said_hello = true;
+                }
                 if slot_ref.machine.standing() == Standing::Starting {
                     slot_ref.start_failure = None;
                 }

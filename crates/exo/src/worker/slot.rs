@@ -48,6 +48,8 @@ pub(super) struct Process {
     pub(super) strays: u32,
     /// How it broke the protocol, where it did.
     pub(super) broke: Option<String>,
+    /// It said hello.
+    pub(super) said_hello: bool,
     /// It is killed because it said no hello in its time.
     pub(super) is_given_up: bool,
 }
@@ -120,7 +122,7 @@ pub(super) struct Slot {
     pub(super) tag: String,
     /// Why the last start failed, where it did.
     pub(super) start_failure: Option<String>,
-    /// That one said no hello in its time: it stands until another has said one, or ended otherwise.
+    /// That one said no hello: it stands until another has said one.
     pub(super) is_unheard: bool,
     /// Resident peak as it was read last, and when.
     pub(super) peak: Known,
@@ -262,6 +264,7 @@ impl Slot {
             used: None,
             strays: 0,
             broke: None,
+            said_hello: false,
             is_given_up: false,
         });
         let mut start = Start { instance: self.number, serial: self.serial, ..Start::default() };
