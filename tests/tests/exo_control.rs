@@ -350,3 +350,33 @@ while (1) {
     syswrite($s, "{\"type\":\"$type\",\"id\":$id}\n");
 }
 "#;
+
+#[test]
+fn a_second_exo_of_a_participant_is_refused_and_takes_nothing_from_the_first() {
+    let site = Site::per_item(DONE, "instances: 2\n");
+    let exo = site.exo();
+    let second = site.command(&[]).output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let pid = exo.pid();
+    let wanted =
+        format!("exo: fatal: unable to run participant p: an exo runs it already, pid {pid}\n");
+    assert_eq!((second.status.code(), said), (Some(111), wanted));
+    site.work("w", "{}");
+    assert!(site.status().is_some(), "the first is asked as before");
+    assert_eq!(exo.end().code(), Some(0));
+    assert_eq!(fs::read_dir(site.join("run")).unwrap().count(), 0, "something is left");
+}
+
+#[test]
+fn an_exo_starts_right_behind_one_that_was_killed() {
+    let site = Site::persistent(ECHO, "instances: 4\n");
+    for _ in 0..10 {
+        let exo = site.exo();
+        site.until(|| exo.participants().len() == 4);
+        exo.signal(9);
+        let mut next = site.spawn(&mut site.command(&[]));
+        site.until(|| site.status().is_some() || !next.is_running());
+        assert!(next.is_running(), "{}", site.log());
+        next.kill9();
+    }
+}

@@ -291,3 +291,23 @@ fn under_supervise_hup_is_no_restart_and_no_line_is_lost() {
     svc(svscan.folder(), &["-d", "p"]);
     until(SOON, || pid_in_status(&dir).is_none());
 }
+
+#[test]
+fn at_no_moment_of_a_replacement_does_a_second_exo_begin() {
+    let site = Site::per_item(host::DONE, "");
+    let exo = start(&site);
+    for _ in 0..5 {
+        install(&site);
+        exo.signal(HUP);
+        let is_replaced = || is_new(exo.pid()) && name_of(exo.pid()) == "exo-keeper";
+        site.until(|| {
+            let mut second = Command::new("timeout");
+            second.arg("20").arg(program("exo"));
+            site.prepare(&mut second);
+            let second = second.output().unwrap();
+            assert_eq!(second.status.code(), Some(111), "{second:?}");
+            is_replaced() && site.status().is_some()
+        });
+    }
+    assert_eq!(exo.end().code(), Some(0));
+}

@@ -91,6 +91,7 @@ fn set(settings: &mut Settings, key: &str, value: &str) {
     let number = || value.parse::<u64>().expect("a number");
     let limits = &mut settings.limits;
     match key {
+        "run" => settings.run = value.into(),
         "base" => {
             settings.store = Path::new(value).join("store");
             settings.spool = Path::new(value).join("spool");

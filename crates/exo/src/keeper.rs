@@ -3,6 +3,7 @@
 //! It reads no byte that a participant or a sender wrote.
 
 mod cgroups;
+mod claim;
 mod descriptors;
 mod environment;
 mod launch;
@@ -16,6 +17,7 @@ mod status;
 use crate::accounts::Person;
 use crate::settings::{Life, Settings};
 use cgroups::{Cgroups, Missing};
+use claim::Claim;
 pub(crate) use descriptors::are_plenty;
 use launch::Launcher;
 use people::People;
@@ -119,21 +121,21 @@ pub(crate) fn make_store(path: &Path, worker: &Person) -> Result<(), String> {
 }
 
 fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<i32, Trouble> {
-    let ready = Ready::new(tidy_up(settings.ready_fd)?);
+    let (ready, kept) = tidy_up(settings.ready_fd, claim::kept(&settings))?;
+    let ready = Ready::new(ready);
     let descriptors = descriptors::raise(settings.instances)?;
     let people = People::find(&settings)?;
+    // Before anything that another exo may be using.
+    let claim = Claim::take(&settings, kept)?;
     places::make_folders(&settings, &people)?;
-    let (control, listening) = match Control::make(&settings, &people) {
-        Ok((control, listening)) => (Some(control), Some(listening)),
-        Err(trouble) => {
-            trouble.warn();
-            (None, None)
-        }
-    };
+    let (claim, control, listening) = make_socket(claim, &settings, &people);
     let confinement = confine(&settings, &people)?;
     let People { worker: person, participant, are_become } = people;
     let participant_uid = participant.uid;
-    let launcher = Launcher::new(&settings, participant, are_become, confinement, descriptors)?;
+    let launcher = {
+        let lock = claim.as_ref().map(Claim::lock);
+        Launcher::new(&settings, participant, are_become, confinement, descriptors, lock)?
+    };
     let cgroups = if are_become { make_cgroups(&settings, participant_uid != 0) } else { None };
     look_for_children();
     let (ours, theirs) = socket_pair().map_err(unable("make a socket for the worker"))?;
@@ -143,7 +145,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     let pid = match process::fork().map_err(unable("start the worker"))? {
         Fork::Child => {
             become_worker(are_become.then_some(&person));
-            drop((ready, control, cgroups, launcher, ours, signals));
+            drop((ready, claim, control, cgroups, launcher, ours, signals));
             let ends =
                 WorkerEnds { keeper: theirs, control: listening, keeper_pid, participant_uid };
             std::process::exit(worker(settings, ends))
@@ -155,16 +157,38 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     process::set_name(c"exo-keeper");
     let (next, ready) =
         Keeper::new((launcher, cgroups), ready, signals, (pid, ours), of_keeper).serve();
-    if let Some(control) = control {
-        control.remove();
+    if let (Some(control), Some(claim)) = (&control, &claim) {
+        control.remove(&claim.folder);
     }
     match next {
-        Next::End(code) => Ok(code),
+        Next::End(code) => {
+            claim.into_iter().for_each(Claim::release);
+            Ok(code)
+        }
         Next::Exo { is_drained } => {
             ready.pass_on();
+            claim.iter().for_each(Claim::hand_on);
             descriptors::set(descriptors)?;
             Ok(replace::become_next(is_drained))
         }
+    }
+}
+
+/// Makes the control socket, or says why there is none: all else goes on without.
+fn make_socket(
+    claim: Result<Claim, Trouble>,
+    settings: &Settings,
+    people: &People,
+) -> (Option<Claim>, Option<Control>, Option<Fd>) {
+    let claim = claim.inspect_err(Trouble::warn).ok();
+    let made = claim.as_ref().map(|claim| Control::make(&claim.folder, settings, people));
+    match made {
+        Some(Ok((control, listening))) => (claim, Some(control), Some(listening)),
+        Some(Err(trouble)) => {
+            trouble.warn();
+            (claim, None, None)
+        }
+        None => (None, None, None),
     }
 }
 
@@ -172,24 +196,32 @@ fn unable(what: &'static str) -> impl Fn(Errno) -> Trouble {
     move |why| Trouble::of(format!("unable to {what}"), why)
 }
 
-/// Leaves behind what whoever started us may have left open or set. Returns the descriptor that is
-/// told when we are ready.
-fn tidy_up(ready_fd: Option<i32>) -> Result<Option<Fd>, Trouble> {
+/// Leaves behind what whoever started us may have left open or set, but for these: the descriptor that
+/// is told when we are ready, and the lock that the exo before us had. Returns both.
+fn tidy_up(ready: Option<i32>, lock: Option<i32>) -> Result<(Option<Fd>, Option<Fd>), Trouble> {
     fd::fill_standard();
     // Nobody may be reading what we say.
     signal::ignore(numbers::SIGPIPE);
     file::set_umask(0o022);
     // What is in our memory is nobody's business, one of our own user included.
     process::forbid_tracing();
-    let Some(ready) = ready_fd else {
-        fd::close_between(3, u32::MAX);
-        return Ok(None);
-    };
-    let why = if ready > 2 { fd::set_cloexec(ready, true) } else { Err(Errno(EBADF)) };
-    why.map_err(|why| Trouble::of(format!("unable to use descriptor {ready} for readiness"), why))?;
-    fd::close_between(3, ready as u32 - 1);
-    fd::close_between(ready as u32 + 1, u32::MAX);
-    Ok(Some(Fd::from_raw(ready)))
+    if let Some(ready) = ready {
+        let why = if ready > 2 { fd::set_cloexec(ready, true) } else { Err(Errno(EBADF)) };
+        let what = || format!("unable to use descriptor {ready} for readiness");
+        why.map_err(|why| Trouble::of(what(), why))?;
+    }
+    let lock = lock.filter(|lock| ready != Some(*lock) && fd::set_cloexec(*lock, true).is_ok());
+    let mut kept: Vec<i32> = ready.into_iter().chain(lock).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for one in kept {
+        if first < one as u32 {
+            fd::close_between(first, one as u32 - 1);
+        }
+        first = one as u32 + 1;
+    }
+    fd::close_between(first, u32::MAX);
+    Ok((ready.map(Fd::from_raw), lock.map(Fd::from_raw)))
 }
 
 fn socket_pair() -> sys::linux::errno::Result<(Fd, Fd)> {

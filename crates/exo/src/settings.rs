@@ -275,4 +275,9 @@ impl Settings {
     pub(crate) fn socket_name(&self) -> String {
         format!("{}.sock", self.participant)
     }
+
+    /// Returns the name of the lock beside it, of the exo that runs.
+    pub(crate) fn lock_name(&self) -> String {
+        format!("{}.lock", self.participant)
+    }
 }

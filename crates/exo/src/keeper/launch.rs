@@ -37,6 +37,8 @@ pub(super) struct Launcher {
     person: Option<(Person, Vec<u32>)>,
     confinement: Option<Confinement>,
     keeper: i32,
+    /// The descriptor of the keeper's claim.
+    claim: Option<i32>,
     /// What the keeper ignores, as whoever started it may have wanted.
     ignored: Ignored,
 }
@@ -49,6 +51,7 @@ impl Launcher {
         is_become: bool,
         confinement: Option<Confinement>,
         descriptors: Limit,
+        claim: Option<i32>,
     ) -> std::result::Result<Self, Trouble> {
         let nothing = || Trouble::plain("unable to run the participant: no command".to_owned());
         let first = settings.command.first().ok_or_else(nothing)?;
@@ -67,6 +70,7 @@ impl Launcher {
             person: is_become.then_some((participant, room)),
             confinement,
             keeper: process::pid(),
+            claim,
             ignored: Ignored::now(),
         })
     }
@@ -98,7 +102,7 @@ impl Launcher {
             keeper: self.keeper,
             ignored: self.ignored,
             descriptors,
-            lock: cgroups.as_ref().map(|cgroups| cgroups.lock()),
+            locks: [cgroups.as_ref().map(|cgroups| cgroups.lock()), self.claim],
             door: None,
         };
         child.launch(|| match cgroups {
@@ -121,8 +125,8 @@ struct Child<'a> {
     keeper: i32,
     ignored: Ignored,
     descriptors: [i32; DESCRIPTORS],
-    /// What it must not keep for a moment: the next keeper waits for it.
-    lock: Option<i32>,
+    /// What it must not keep for a moment: the next keeper waits for them.
+    locks: [Option<i32>; 2],
     /// By which it enters its cgroup, where it was not made in it.
     door: Option<Fd>,
 }
@@ -152,7 +156,7 @@ impl Child<'_> {
         // A fresh child leads no group, so this cannot fail.
         let _ = process::setsid();
         self.ignored.reset();
-        if let Some(lock) = self.lock {
+        for lock in self.locks.into_iter().flatten() {
             fd::close_between(lock as u32, lock as u32);
         }
         if let Some(door) = &self.door {

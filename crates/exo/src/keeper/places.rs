@@ -136,39 +136,48 @@ pub(super) fn c_string(bytes: &[u8]) -> Result<CString> {
 /// The control socket by its name, to be taken away at the end.
 #[derive(Debug)]
 pub(super) struct Control {
-    folder: Fd,
     name: CString,
     id: (u64, u64),
 }
 
+/// Why there is no control socket.
+pub(super) fn no_socket(settings: &Settings, why: Errno) -> Trouble {
+    Trouble::about("unable to make control socket", &settings.socket(), why)
+}
+
+/// Makes the folder of the control sockets, where it is missing, and opens it.
+pub(super) fn run_folder(settings: &Settings) -> Result<Fd> {
+    make(&settings.run, None, OPEN)?;
+    let (above, name) = step_down(&settings.run)?.ok_or(Errno(EINVAL))?;
+    let folder = folder::open(above.raw(), &name, Absent::Refuse);
+    let folder = folder.map_err(folder::Trouble::errno)?;
+    let stat = file::stat_fd(folder.raw())?;
+    if ![0, process::euid()].contains(&stat.uid()) || stat.mode() & 0o022 != 0 {
+        // Others could put their own socket in the place of ours.
+        return Err(Errno(EPERM));
+    }
+    Ok(folder)
+}
+
 impl Control {
-    /// Makes the folder of the control sockets, where it is missing, and ours in it, in the place of
-    /// one that an earlier exo left. Returns it and the socket, which listens.
+    /// Makes ours in their folder, in the place of one that an earlier exo left. Returns it and the
+    /// socket, which listens.
     pub(super) fn make(
+        folder: &Fd,
         settings: &Settings,
         people: &People,
     ) -> std::result::Result<(Self, Fd), Trouble> {
-        Self::try_make(settings, people)
-            .map_err(|why| Trouble::about("unable to make control socket", &settings.socket(), why))
+        Self::try_make(folder, settings, people).map_err(|why| no_socket(settings, why))
     }
 
-    fn try_make(settings: &Settings, people: &People) -> Result<(Self, Fd)> {
-        make(&settings.run, None, OPEN)?;
-        let (above, name) = step_down(&settings.run)?.ok_or(Errno(EINVAL))?;
-        let folder = folder::open(above.raw(), &name, Absent::Refuse);
-        let folder = folder.map_err(folder::Trouble::errno)?;
-        let stat = file::stat_fd(folder.raw())?;
-        if ![0, process::euid()].contains(&stat.uid()) || stat.mode() & 0o022 != 0 {
-            // Others could put their own socket in the place of ours.
-            return Err(Errno(EPERM));
-        }
+    fn try_make(folder: &Fd, settings: &Settings, people: &People) -> Result<(Self, Fd)> {
         let name = settings.socket_name();
         let new = c_string(format!(".{name}").as_bytes())?;
         let name = c_string(name.as_bytes())?;
-        remove(&folder, &new)?;
+        remove(folder, &new)?;
         let is_theirs = people.are_become || is_group_ours();
         let umask = if is_theirs { SOCKET_UMASK } else { OWN_SOCKET_UMASK };
-        let socket = listen(&folder, &new, umask)?;
+        let socket = listen(folder, &new, umask)?;
         if people.are_become {
             let gid = account::find_group(GROUP).unwrap_or(people.worker.gid);
             file::set_owner_of(folder.raw(), &new, people.worker.uid, gid)?;
@@ -179,14 +188,14 @@ impl Control {
             Ok(_) | Err(Errno(ENOENT)) => file::rename(folder.raw(), &new, &name)?,
             Err(why) => return Err(why),
         }
-        Ok((Self { folder, name, id }, socket))
+        Ok((Self { name, id }, socket))
     }
 
     /// Takes the socket's name away, if it is still that of our socket.
-    pub(super) fn remove(&self) {
-        let there = file::stat(self.folder.raw(), &self.name, false);
+    pub(super) fn remove(&self, folder: &Fd) {
+        let there = file::stat(folder.raw(), &self.name, false);
         if there.is_ok_and(|there| there.id() == self.id) {
-            let _ = file::unlink(self.folder.raw(), &self.name);
+            let _ = file::unlink(folder.raw(), &self.name);
         }
     }
 }

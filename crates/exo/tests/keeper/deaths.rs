@@ -176,7 +176,12 @@ fn a_second_exo_of_the_same_store_kills_nothing_of_the_first() {
     let mut exo = Plan::new().start(SLEEPER);
     let pid = exo.start(0, 1);
     let base = exo.base.path().display().to_string();
-    let second = Plan::new().with(&format!("base={base}")).start(SLEEPER);
+    let same = || Plan::new().with(&format!("base={base}"));
+    let mut second = same().start_only(SLEEPER);
+    assert_eq!(second.code(), Some(111));
+    assert!(second.said().contains(" runs it already, pid "), "{}", second.said());
+    // Nor one whose control sockets are elsewhere.
+    let second = same().with(&format!("run={base}/other")).start(SLEEPER);
     assert!(second.said().contains("no cgroups"), "{}", second.said());
     second.end();
     assert!(is_alive(pid));

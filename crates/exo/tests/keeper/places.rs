@@ -23,8 +23,9 @@ fn folders_and_socket_are_made_for_the_worker_and_the_socket_goes_at_the_end() {
     let socket = base.join("run/echo.sock");
     assert_eq!(owner_and_mode(&socket), (1, 0o660));
     UnixStream::connect(&socket).unwrap();
+    assert_eq!(owner_and_mode(&base.join("run/echo.lock")), (0, 0o600));
     let names = fs::read_dir(base.join("run")).unwrap().count();
-    assert_eq!(names, 1);
+    assert_eq!(names, 2);
     assert_eq!(exo.said(), "");
     exo.end_and(|| assert_eq!(fs::read_dir(base.join("run")).unwrap().count(), 0));
 }
