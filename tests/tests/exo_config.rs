@@ -179,6 +179,13 @@ fn wrong_usage_is_100_and_help_and_version_are_0() {
         assert!(err.contains("nonsense") && err.ends_with("; see exo --help\n"), "{told:?}");
         assert_eq!((told.code, told.out()), (Some(100), String::new()));
     }
+    for (words, wanted) in [
+        (&["control", "requeue"][..], "missing: <JOB>..."),
+        (&["control", "cancel", "w", "--flavour", "foo"], ", but one of cancel, kill, timeout"),
+    ] {
+        let told = exo(&scratch, words);
+        assert!(told.code == Some(100) && told.err().contains(wanted), "{told:?}");
+    }
     let told = exo(&scratch, &["--help"]);
     assert!(told.code == Some(0) && told.out().contains("check"), "{told:?}");
     let told = exo(&scratch, &["--version"]);

@@ -5,6 +5,7 @@ use crate::config::{self, Loaded, Trouble};
 use crate::local::{self, Local};
 use crate::say::{self, EXO};
 use crate::settings::{Life, Settings};
+use crate::usage;
 use clap::{CommandFactory, Parser, Subcommand};
 use log::LevelFilter;
 use std::ffi::OsStr;
@@ -102,9 +103,7 @@ fn answer(why: &clap::Error) -> i32 {
     if !why.use_stderr() {
         return print(&text);
     }
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let first = first.trim_start_matches("error: ");
-    log::error!("{first}; see exo --help");
+    log::error!("{}; see exo --help", usage::words(why));
     USAGE
 }
 

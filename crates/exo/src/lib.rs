@@ -16,6 +16,7 @@ pub mod other;
 pub mod say;
 pub mod settings;
 pub mod signature;
+pub mod usage;
 pub mod worker;
 pub mod writer;
 

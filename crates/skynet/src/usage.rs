@@ -2,7 +2,7 @@
 
 use crate::failure::{Answer, Failure};
 use crate::wrap::wrapped;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use std::ffi::OsStr;
 use sys::linux::{fd, terminal};
 use sys::program::USAGE;
@@ -25,11 +25,7 @@ pub fn explain(why: &clap::Error, command: &clap::Command, arguments: &[&OsStr])
     if !why.use_stderr() {
         return put(1, &text).map(|()| 0);
     }
-    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let first = first.trim_start_matches("error: ");
-    let first = first.replace("invalid digit found in string", "not a number");
-    let first = missing(why).unwrap_or(first);
-    let line = format!("{first}{}; see {} --help", near(why), verb(command, arguments));
+    let line = format!("{}; see {} --help", exo::usage::words(why), verb(command, arguments));
     Err(Failure { code: USAGE, lines: vec![line] })
 }
 
@@ -38,17 +34,6 @@ fn put(descriptor: i32, text: &str) -> Result<(), Failure> {
     let text = folded(text, columns.map_or(USUAL, usize::from));
     let written = fd::write_all(descriptor, text.as_bytes());
     written.map_err(|why| Failure::errno("write", "output", why))
-}
-
-/// Returns what has to be there and is not.
-fn missing(why: &clap::Error) -> Option<String> {
-    if why.kind() != ErrorKind::MissingRequiredArgument {
-        return None;
-    }
-    match why.get(ContextKind::InvalidArg)? {
-        ContextValue::Strings(all) => Some(format!("missing: {}", all.join(", "))),
-        _ => None,
-    }
 }
 
 /// Returns the verb that was meant, as it is typed.
@@ -60,25 +45,6 @@ fn verb(command: &clap::Command, arguments: &[&OsStr]) -> String {
         at = found;
     }
     typed
-}
-
-/// Returns what may have been meant, or else what there is.
-fn near(why: &clap::Error) -> String {
-    const SUGGESTED: [ContextKind; 3] =
-        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    let nearest = |kind: &ContextKind| match why.get(*kind)? {
-        ContextValue::String(word) => Some(word.clone()),
-        // The nearest is the last of them.
-        ContextValue::Strings(words) => words.last().cloned(),
-        _ => None,
-    };
-    if let Some(word) = SUGGESTED.iter().find_map(nearest) {
-        return format!("; did you mean {word}?");
-    }
-    match why.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(words)) => format!(", but one of {}", words.join(", ")),
-        _ => String::new(),
-    }
 }
 
 /// Returns help in lines of at most `columns`: what is too long goes on below where its text begins.
