@@ -139,6 +139,22 @@ fn a_result_that_is_an_error_is_a_failure_with_its_words() {
 }
 
 #[test]
+fn an_error_that_came_with_an_item_and_is_as_it_was_does_not_go_back() {
+    let echo = Site::per_item("#!/bin/sh\ncat >&3\n", "");
+    for site in [Site::persistent(ECHO, ""), echo, Site::per_item("#!/bin/sh\n", "")] {
+        let _exo = site.exo();
+        let sent = item("w", "{\"n\":1.0}");
+        site.drop_into("p", sent.replacen('{', "{\"error\":{\"message\":\"old\"},", 1).as_bytes());
+        let (job, attempts) = site.stopped("w");
+        assert_eq!(job.subject.fault, Fault::NONE, "{attempts:?}");
+        let output = String::from_utf8(attempts[0].output.clone().unwrap()).unwrap();
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&output), value(&sent));
+        assert!(output.contains("\"n\":1.0"), "{output}");
+    }
+}
+
+#[test]
 fn who_asks_to_be_forgotten_and_then_says_a_fault_is_answered_by_nobody() {
     let left = item("w", "{\"params\":{\"forget\":true}}");
     let work = each(&format!(

@@ -144,6 +144,15 @@ pub fn error(item: &[u8]) -> Option<&RawValue> {
     whole.get("error").copied().filter(|error| !matches!(error.get(), "null" | "false"))
 }
 
+/// Returns an item without the error in it; the rest is kept byte for byte. What is no object has none:
+/// `None`.
+#[must_use]
+pub fn without_error(item: &[u8]) -> Option<Vec<u8>> {
+    let mut whole: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(item).ok()?;
+    whole.remove("error")?;
+    serde_json::to_vec(&whole).ok()
+}
+
 /// Returns the item with `error` in it, as its sender expects one that failed; the rest is kept
 /// byte for byte. What is no object cannot be answered: `None`.
 ///
@@ -288,6 +297,15 @@ mod tests {
             "the item has 13 bytes; 5 are allowed"
         );
         assert_eq!(identity(b"{\"fields\":{}}", 13), Ok(None));
+    }
+
+    #[test]
+    fn without_its_error_every_number_of_an_item_stays_as_it_was() {
+        let with = ITEM.replacen('{', "{\"error\": {\"message\":\"old\"},", 1);
+        let text = String::from_utf8(without_error(with.as_bytes()).unwrap()).unwrap();
+        assert!(text.contains("12345678901234567890123") && text.contains("\"x\":1.0"), "{text}");
+        assert!(!text.contains("error"), "{text}");
+        assert_eq!((without_error(ITEM.as_bytes()), without_error(b"[]")), (None, None));
     }
 
     #[test]

@@ -25,12 +25,18 @@ struct Words<'a> {
     trace: Option<&'a RawValue>,
 }
 
-/// Returns the error that an answer has and its item had not; `None` where there is none. One that
-/// came with the item is its sender's, and no failure of this attempt. `usual`: the class that says
-/// no more than that something failed.
+/// Tells whether the error in an answer is the one that came with its item: the sender's, and no
+/// failure of this attempt.
+pub(super) fn is_old(answer: &[u8], asked: &[u8]) -> bool {
+    item::error(answer)
+        .is_some_and(|error| item::error(asked).is_some_and(|before| is_same(before, error)))
+}
+
+/// Returns the error that an answer has and its item had not; `None` where there is none. `usual`: the
+/// class that says no more than that something failed.
 pub(super) fn of_answer(answer: &[u8], asked: &[u8], usual: &str) -> Option<Refusal> {
     let error = item::error(answer)?;
-    if item::error(asked).is_some_and(|before| is_same(before, error)) {
+    if is_old(answer, asked) {
         return None;
     }
     let text = serde_json::from_str::<Cow<'_, str>>(error.get()).ok();

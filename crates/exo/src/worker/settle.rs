@@ -109,7 +109,8 @@ fn mistake(answer: &[u8], work: &Work, limit: usize) -> Option<(Fault, String)> 
 }
 
 /// Returns what is recorded where the participant says that all went well, and the answer in it as
-/// far as it is another than the item: whoever has the bytes puts them there without a copy.
+/// far as it is another than the item: whoever has the bytes puts them there without a copy. An error
+/// that came with the item does not go back.
 fn done<'a>(
     answer: Option<&'a [u8]>,
     forget: bool,
@@ -118,6 +119,12 @@ fn done<'a>(
 ) -> (Outcome, Option<&'a [u8]>) {
     let asked = answer.map(crate::flags::flags).unwrap_or_default();
     let forget = forget || asked.forget || work.flags.forget;
+    let whole = answer.unwrap_or(&work.item);
+    if refusal::is_old(whole, &work.item) {
+        // An engine would take it for one of this step.
+        let output = item::without_error(whole);
+        return (Outcome { forget, output, ..Outcome::default() }, None);
+    }
     let answer = answer.filter(|answer| *answer != work.item.as_slice());
     let refusal = answer.and_then(|answer| refusal::of_answer(answer, &work.item, class));
     let Some(refusal) = refusal else {
@@ -184,7 +191,8 @@ pub(super) fn of_exit(
             } else {
                 let (outcome, answer) = done(answer, false, work, form.class);
                 let place = answer.map(|answer| place_in(&said, answer));
-                Outcome { output: place.map(|place| carve(said, place)), ..outcome }
+                let output = place.map(|place| carve(said, place)).or(outcome.output);
+                Outcome { output, ..outcome }
             }
         }
         Ended::Code(code) => {

@@ -1,5 +1,6 @@
 """Runs a Participant by exo: its work in a thread of its own, all else in the main thread."""
 
+import copy
 import os
 import sys
 from typing import Any, Callable, Optional, Tuple
@@ -59,7 +60,8 @@ class Host(skynet.Participant):
 
     def work(self, item: skynet.Item) -> None:
         workitem = Workitem(dict(item.data))
-        before = workitem.error
+        # A handler may change it in its place.
+        before = copy.deepcopy(workitem.error)
         self._in_hand = (item, workitem)
         try:
             self._participant._consume(workitem)

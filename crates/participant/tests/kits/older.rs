@@ -134,6 +134,10 @@ fn an_error_that_is_put_into_the_item_is_a_fault_and_no_part_of_it() {
         let item = plain("nothing").replace("{\"fei\"", "{\"error\":\"old\",\"fei\"");
         exo.work(3, &item);
         assert_eq!(exo.hear(), json!({"type":"result","id":3}));
+        // Changed in its place it is the handler's.
+        let came = "{\"error\":{\"message\":\"old\"},\"fei\"";
+        exo.work(5, &plain("change_error").replace("{\"fei\"", came));
+        assert_eq!(exo.hear()["text"], json!("another"));
         end_well(exo);
     }
 }

@@ -124,6 +124,9 @@ class ParticipantHandler(object):
     def do_set_text(self, wid):
         wid.error = "only a text"
 
+    def do_change_error(self, wid):
+        wid.error["message"] = "another"
+
     def do_set_empty(self, wid):
         wid.error = {}
 
