@@ -149,6 +149,32 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
 }
 
 #[test]
+fn what_supervisor_was_told_of_a_participant_s_starts_is_told_where_it_is_not_the_usual() {
+    let site = Site::new(Kind::Private);
+    let import = |keys: &str| {
+        let text = PARTICIPANT.replace("numprocs = 2\n", keys);
+        let dir = site.on_desk("old", &[("doubler.conf", &text), ("doubler.py", HANDLER)]);
+        site.well(&["import", "--dry-run", dir.to_str().unwrap()])
+    };
+    let said = import("autostart = false\nautorestart = false\nstartsecs = 10\nstartretries = 9\n");
+    for note in [
+        "doubler.conf:3: autostart: it stays disabled",
+        "doubler.conf:4: autorestart: exo is started again whenever it ends",
+        "doubler.conf:5: startsecs: not carried over",
+        "doubler.conf:6: startretries: not carried over",
+    ] {
+        assert!(said.contains(note), "{note}\n{said}");
+    }
+    assert!(!said.contains("skynet enable"), "{said}");
+    let said =
+        import("autostart = true\nautorestart = unexpected\nstartsecs = 1\nstartretries = 3\n");
+    assert!(said.contains("autostart: nothing is enabled yet: skynet enable"), "{said}");
+    for key in ["autorestart", "startsecs", "startretries"] {
+        assert!(!said.contains(key), "{said}");
+    }
+}
+
+#[test]
 fn what_is_said_of_the_older_broker_is_what_holds_for_the_instance() {
     Site::each(|kind| {
         let site = Site::new(kind);
@@ -194,7 +220,7 @@ fn a_program_of_supervisor_s_becomes_a_service_with_a_log() {
         for note in [
             "ticker: made from ",
             "all.conf:1: [supervisord]: not carried over",
-            "all.conf:9: autostart: nothing is enabled yet",
+            "all.conf:9: autostart: it stays disabled",
             "all.conf:10: stopsignal: not carried over",
             "all.conf:11: stdout_logfile: not carried over: its log is kept by multilog",
             "all.conf:12: priority: not carried over",

@@ -71,6 +71,15 @@ impl Note {
     }
 }
 
+/// Says what becomes of `autostart`.
+fn autostart(value: &str) -> &'static str {
+    if ["false", "no", "off", "0"].contains(&value.to_ascii_lowercase().as_str()) {
+        "it stays disabled, as all that is made here"
+    } else {
+        "nothing is enabled yet: skynet enable"
+    }
+}
+
 /// Returns how a key is called, with its section.
 fn place(key: &ini::Key) -> String {
     match key.section.as_str() {

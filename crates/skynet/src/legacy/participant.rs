@@ -16,8 +16,7 @@ use std::path::Path;
 /// What the code was called where nothing else was said.
 const USUAL_CODE: &str = "participant_logic.py";
 /// Keys of no use here: exo does it by itself.
-const UNNEEDED: [&str; 6] =
-    ["autorestart", "startsecs", "startretries", "redirect_stderr", "process_name", "user_managed"];
+const UNNEEDED: [&str; 3] = ["redirect_stderr", "process_name", "user_managed"];
 
 pub(super) fn directory(
     found: &Found,
@@ -156,7 +155,16 @@ fn setting(name: &str, key: &Key, broker: BrokerKind) -> Carried {
         "umask" => Carried::As(format!("umask: {}\n", yaml(&format!("{value:0>3}")))),
         "log_level" => Carried::To("skynet", None),
         "environment" => variables(value),
-        "autostart" => Carried::Not("nothing is enabled yet: skynet enable".to_owned()),
+        "autostart" => Carried::Not(super::autostart(value).to_owned()),
+        // As supervisor has it where nothing is said: what is started again there is so here.
+        "autorestart" if ["unexpected", "true"].contains(&value) => Carried::Silently,
+        "autorestart" => Carried::Not("exo is started again whenever it ends".to_owned()),
+        "startsecs" if value == "1" => Carried::Silently,
+        "startretries" if value == "3" => Carried::Silently,
+        "startsecs" | "startretries" => Carried::Not(
+            "not carried over: it is started again without end, see restart in exo.yaml(5)"
+                .to_owned(),
+        ),
         unneeded if UNNEEDED.contains(&unneeded) => Carried::Silently,
         logs if logs.starts_with("stdout_") || logs.starts_with("stderr_") => {
             Carried::Not("not carried over: its log is kept by multilog, see log/run".to_owned())

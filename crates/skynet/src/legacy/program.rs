@@ -116,7 +116,7 @@ fn prepare(key: &Key, run: &mut String, notes: &mut Vec<Note>) {
             }
             Err(why) => not(notes, why),
         },
-        "autostart" => not(notes, "nothing is enabled yet: skynet enable"),
+        "autostart" => not(notes, super::autostart(value)),
         "autorestart" if value != "true" => {
             not(notes, "it is started again whenever it ends; svc -o starts it once");
         }
