@@ -95,11 +95,19 @@ fn a_certificate_that_somebody_else_signed_or_for_another_host_is_refused_in_wor
     let port = authority.serve();
     let said = refused("localhost", port, &other.file("ca.pem"));
     assert!(said.contains("invalid peer certificate") && said.contains("broker.ca"), "{said}");
+    assert!(!said.contains("the port"), "{said}");
     let said = refused("127.0.0.1", port, &authority.file("ca.pem"));
     assert!(said.contains("not valid for name") && said.contains("must name the host"), "{said}");
     fs::write(authority.file("none.pem"), "nothing\n").unwrap();
     let said = refused("localhost", port, &authority.file("none.pem"));
     assert!(said.contains("there are none"), "{said}");
+}
+
+#[test]
+fn a_port_that_may_not_be_one_for_tls_is_told_as_such() {
+    let authority = Authority::new();
+    let said = refused("localhost", Rabbit::shared().port(), &authority.file("ca.pem"));
+    assert!(said.contains("the port may not be one for TLS, as 5671 is"), "{said}");
 }
 
 #[test]

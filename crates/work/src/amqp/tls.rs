@@ -34,7 +34,14 @@ where
     S: futures_io::AsyncRead + futures_io::AsyncWrite + Send + Unpin + 'static,
 {
     plain.into_rustls(connector, host).await.map_err(|why| {
+        let why_said = why.to_string();
         let hint = "broker.ca must have who signed its certificate, which must name the host";
-        io::Error::new(why.kind(), format!("no encrypted connection: {why}; {hint}"))
+        // Somebody who has a certificate speaks TLS.
+        let port = if why_said.contains("certificate") {
+            ""
+        } else {
+            "the port may not be one for TLS, as 5671 is; "
+        };
+        io::Error::new(why.kind(), format!("no encrypted connection: {why_said}; {port}{hint}"))
     })
 }
