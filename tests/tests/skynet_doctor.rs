@@ -200,6 +200,13 @@ fn services_that_do_not_stay_up_are_found() {
         assert_eq!(one["mend"], "skynet check loops; skynet status loops shows what it said");
         assert_eq!(finds(&site, "error", "it cannot run: unable to run run")["service"], "cannot");
         assert_eq!(finds(&site, "error", "it has failed")["service"], "failed");
+        site.sleeper("wanted");
+        site.well(&["enable", "--now", "wanted"]);
+        for _ in 0..4 {
+            site.well(&["restart", "wanted"]);
+        }
+        let is_wanted = |one: &Value| one["service"] == "wanted" && one["severity"] == "error";
+        assert!(!found(&site).iter().any(is_wanted));
     });
 }
 
@@ -332,7 +339,12 @@ fn a_store_that_cannot_be_used_and_dead_items_are_found() {
         site.well(&["enable", "--now", "sizer"]);
         site.submit("sizer", "dies");
         site.until(|| found(&site).iter().any(|one| says(one, "there are dead items: 1")));
-        assert_eq!(finds(&site, "warning", "there are dead items")["mend"], "skynet dead list");
+        let dead = finds(&site, "warning", "there are dead items");
+        assert_eq!(dead["mend"], "skynet dead list");
+        assert!(
+            dead.to_string().contains("or is none, of which over RabbitMQ nobody was"),
+            "{dead}"
+        );
         site.well(&["halt"]);
         let store = site.at(Place::Store).join("work.db");
         // What was written ahead goes into the file itself.

@@ -106,7 +106,8 @@ fn stays(patient: &Patient) -> Option<Finding> {
     let name = &patient.service.name;
     let (now, _) = time::wall();
     let age = now.saturating_sub(record.since.unix_seconds());
-    let is_young = age < YOUNG && record.restarts >= STARTS;
+    // Who restarts it on purpose wants it to end.
+    let is_young = age < YOUNG && record.restarts >= STARTS && !record.asked;
     let what = match record.phase {
         Phase::Failed => format!("it has failed and is not started again: {how}"),
         Phase::Due if matches!(record.last_exit, Exit::NotRun(_)) => {

@@ -50,7 +50,8 @@ pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
             let more = if dead.len() > MOST_DEAD as usize { "more than " } else { "" };
             let count = dead.len().min(MOST_DEAD as usize);
             let what = format!("there are dead items: {more}{count}");
-            let why = "each was tried as often as it may be, or is none; its sender was told";
+            let why = "each was tried as often as it may be, of which its sender was told, or is none, of \
+                       which over RabbitMQ nobody was";
             findings.push(Finding::warning(what).because(why).mended_by("skynet dead list"));
         }
         Err(why) => findings.push(unusable(&why)),

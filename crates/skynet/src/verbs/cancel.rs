@@ -28,7 +28,7 @@ const STOPS: &str =
 ///
 /// What waits is cancelled at once; who works on a job is told to stop, and ended where it does not.
 /// What was told to stop and does not is killed at once by --flavour kill.
-/// A job that is done before it hears of it stays done, which is said, and counts as failed.
+/// A job that is done before it hears of it, or in spite of it, stays done, which is said, and counts as failed.
 /// Where items come from RabbitMQ every machine hears of a process, or a place in it, that the owner of
 /// this instance cancels; what still waits in RabbitMQ is not reached.
 #[derive(Debug, Args)]
@@ -187,7 +187,7 @@ fn look(
         match stands {
             Some(stands) if stands.state != State::Stop => continue,
             Some(stands) if stands.fault.kind() != Kind::Cancelled => {
-                report.failed(&(*job).into(), "done before it heard of it");
+                report.failed(&(*job).into(), "done before it heard of it, or in spite of it");
             }
             // Cleaned away meanwhile, or as was asked.
             _ => report.done(&(*job).into(), "cancelled", "cancelled"),
