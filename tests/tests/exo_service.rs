@@ -154,3 +154,22 @@ fn a_user_without_a_home_is_told_what_to_set() {
         }
     }
 }
+
+#[test]
+fn a_store_of_another_user_is_told_with_whose_it_is_and_whose_it_must_be() {
+    let site = Site::per_item(PRINTS, "");
+    let store = site.join("store");
+    fs::create_dir(&store).unwrap();
+    chown(&store, Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    let mut command = Command::new("timeout");
+    command.arg("20").arg(program("exo"));
+    site.prepare(&mut command);
+    let out = command.output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr).into_owned();
+    let store = store.display();
+    let wanted = format!(
+        "unable to make {store}/takers: permission denied; {store} belongs to user {SOMEBODY}, and \
+         must belong to exo's worker, user 1"
+    );
+    assert!(out.status.code() == Some(111) && said.contains(&wanted), "{said}");
+}

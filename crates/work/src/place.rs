@@ -1,10 +1,11 @@
 //! The folder that a store lives in: names and modes.
 
 use crate::trouble::Trouble;
+use linux::process;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Group `skynet` reads, nobody else does anything.
@@ -70,7 +71,25 @@ impl Place {
     /// Makes what is missing, with its modes whatever the umask. What is there keeps its own.
     pub(crate) fn make(&self) -> Result<(), Trouble> {
         make_folder(&self.folder, FOLDER_MODE)?;
-        make_folder(&self.takers(), TAKERS_MODE)
+        make_folder(&self.takers(), TAKERS_MODE).map_err(|why| self.tell_owner(why))
+    }
+
+    /// Adds whose the folder is, where that is why nothing may be made in it.
+    fn tell_owner(&self, why: Trouble) -> Trouble {
+        let owner = fs::metadata(&self.folder).map(|folder| folder.uid());
+        match (why, owner) {
+            (Trouble::Io { verb, path, source }, Ok(owner))
+                if source.kind() == ErrorKind::PermissionDenied && owner != process::euid() =>
+            {
+                let text = format!(
+                    "permission denied; {} belongs to user {owner}, and must belong to exo's worker, user {}",
+                    self.folder.display(),
+                    process::euid()
+                );
+                Trouble::Io { verb, path, source: io::Error::new(source.kind(), text) }
+            }
+            (why, _) => why,
+        }
     }
 }
 

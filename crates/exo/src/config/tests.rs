@@ -228,6 +228,8 @@ const BROKEN: &[(&str, &str)] = &[
     ("config: {a: b", "line 2, column 9: config: unclosed bracket"),
     ("config: 'x", "line 2, column 9: config: unclosed quote"),
     ("config:\n\ta: 1", "line 3, column 2: config: tabs"),
+    ("user: x\n\ttries: 3", "line 3, column 1: user: a tab; only blanks"),
+    ("config:\n  a: 1\n \tb: 2", "line 4, column 2: config.a: a tab; only blanks"),
     ("config: a: b", "line 2, column 10: mapping values"),
     ("config: @x", "line 2, column 9: config"),
     ("- tries", "line 2, column 3: "),

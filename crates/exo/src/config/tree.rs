@@ -97,6 +97,15 @@ fn at(mark: &Marker) -> At {
     At { line: mark.line(), column: mark.col() + 1 }
 }
 
+/// Finds the first tab before a key behind `line`: the parser tells where the text before that begins.
+fn tab_behind(text: &str, line: usize) -> Option<At> {
+    let mut lines = text.lines().enumerate().skip(line);
+    lines.find_map(|(number, text)| {
+        let margin = &text[..text.len() - text.trim_start().len()];
+        Some(At { line: number + 1, column: margin.find('\t')? + 1 })
+    })
+}
+
 /// A list or mapping that is not closed yet.
 enum Open {
     List(At, Vec<Node>),
@@ -111,9 +120,15 @@ struct Builder {
 
 impl Builder {
     fn read(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        for step in Parser::new_from_str_with_options(utf8(bytes)?, options()) {
+        let text = utf8(bytes)?;
+        for step in Parser::new_from_str_with_options(text, options()) {
             match step {
                 Ok((event, span)) => self.take(event, span)?,
+                Err(why) if why.info().ends_with("found a tab") => {
+                    let begin = at(why.marker());
+                    let found = tab_behind(text, begin.line).unwrap_or(begin);
+                    return Err(self.problem(found, "a tab; only blanks may stand before a key"));
+                }
                 Err(why) => {
                     let why_text = why.info().replace('\n', " ");
                     return Err(self.problem(at(why.marker()), why_text));
