@@ -1,5 +1,6 @@
 //! A folder with service directories that leaves nothing behind.
 
+use crate::cgroups;
 use crate::suite::Suite;
 use crate::wait::{holds_within, until};
 use std::fs;
@@ -147,6 +148,7 @@ impl Default for Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let gone = self.kill_all();
+        cgroups::remove_of(&self.path);
         let removed = fs::remove_dir_all(&self.path);
         if !std::thread::panicking() {
             assert!(gone, "processes are left in {}", self.path.display());
