@@ -169,7 +169,13 @@ fn an_answer_that_is_an_error_is_a_failure_and_goes_back_as_it_was_written() {
         assert_eq!(attempt.text.as_deref().unwrap_or_default(), *text);
         let class = attempt.signature.unwrap_or_default();
         assert!(signature.is_empty() || class == *signature, "{class}");
-        assert_eq!(String::from_utf8(attempt.output.unwrap()).unwrap(), answer(at));
+        let output = String::from_utf8(attempt.output.unwrap()).unwrap();
+        if rows[at].0.contains("{}") {
+            let classed = r#""error":{"class":"Ruote::Amqp::RemoteError"}"#;
+            assert!(output.contains(classed), "an object gets a class: {output}");
+        } else {
+            assert_eq!(output, answer(at));
+        }
     }
 }
 

@@ -139,6 +139,32 @@ fn a_result_that_is_an_error_is_a_failure_with_its_words() {
 }
 
 #[test]
+fn an_error_of_a_participant_s_own_goes_back_as_it_was_set_and_gets_a_class_where_it_has_none() {
+    for (set, gets) in [
+        (
+            r#"{"class":"My::Err","message":"no","extra":1}"#,
+            r#"{"class":"My::Err","message":"no","extra":1}"#,
+        ),
+        (r#"{"message":"no"}"#, r#"{"class":"Usual","message":"no"}"#),
+        (r#""no""#, r#""no""#),
+    ] {
+        let answer = item("w", "{}").replacen('{', &format!("{{\"error\":{set},"), 1);
+        let as_result = format!("{{\"type\":\"result\",\"id\":'$id',\"item\":{answer}}}");
+        let as_fault = format!(
+            "{{\"type\":\"fault\",\"id\":'$id',\"code\":12,\"text\":\"no\",\"item\":{answer}}}"
+        );
+        for (said, code) in [(as_result, 10), (as_fault, 12)] {
+            let site = Site::persistent(&each(&format!("say '{said}'")), "error-class: Usual\n");
+            let _exo = site.exo();
+            let attempt = site.work("w", "{}");
+            assert_eq!(attempt.fault, Some(Fault(code)), "{said}");
+            let output = String::from_utf8(attempt.output.unwrap()).unwrap();
+            assert!(output.contains(&format!("\"error\":{gets}")), "{output}");
+        }
+    }
+}
+
+#[test]
 fn an_error_that_came_with_an_item_and_is_as_it_was_does_not_go_back() {
     let echo = Site::per_item("#!/bin/sh\ncat >&3\n", "");
     for site in [Site::persistent(ECHO, ""), echo, Site::per_item("#!/bin/sh\n", "")] {

@@ -153,6 +153,23 @@ pub fn without_error(item: &[u8]) -> Option<Vec<u8>> {
     serde_json::to_vec(&whole).ok()
 }
 
+/// Returns an item with this class in its error, the rest byte for byte; `None` where the error has a
+/// class already, or is no object that could have one.
+#[must_use]
+pub fn with_class(item: &[u8], class: &str) -> Option<Vec<u8>> {
+    let error = error(item)?.get();
+    let mut words: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(error).ok()?;
+    if !matches!(words.get("class").map(|class| class.get()), None | Some("null" | "\"\"")) {
+        return None;
+    }
+    let class = serde_json::value::to_raw_value(class).ok()?;
+    words.insert(Cow::Borrowed("class"), &class);
+    let error = serde_json::value::to_raw_value(&words).ok()?;
+    let mut whole: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(item).ok()?;
+    whole.insert(Cow::Borrowed("error"), &error);
+    serde_json::to_vec(&whole).ok()
+}
+
 /// Returns the item with `error` in it, as its sender expects one that failed; the rest is kept
 /// byte for byte. What is no object cannot be answered: `None`.
 ///
@@ -306,6 +323,22 @@ mod tests {
         assert!(text.contains("12345678901234567890123") && text.contains("\"x\":1.0"), "{text}");
         assert!(!text.contains("error"), "{text}");
         assert_eq!((without_error(ITEM.as_bytes()), without_error(b"[]")), (None, None));
+    }
+
+    #[test]
+    fn an_error_without_a_class_gets_one_and_any_other_stays() {
+        let with = |error: &str| {
+            let item = ITEM.replacen('{', &format!("{{\"error\":{error},"), 1);
+            with_class(item.as_bytes(), "C").map(|text| String::from_utf8(text).unwrap())
+        };
+        for error in [r#"{"message":"no","n":1.0}"#, r#"{"class":null,"message":"no","n":1.0}"#] {
+            let text = with(error).unwrap();
+            assert!(text.contains(r#""error":{"class":"C","message":"no","n":1.0}"#), "{text}");
+            assert!(text.contains("12345678901234567890123"), "{text}");
+        }
+        for error in [r#"{"class":"D"}"#, r#""text""#, "[]", "0", "null"] {
+            assert_eq!(with(error), None, "{error}");
+        }
     }
 
     #[test]

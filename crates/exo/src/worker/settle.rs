@@ -59,7 +59,12 @@ impl Failure<'_> {
         let is_plain =
             fits && item.is_none() && trace.is_empty() && form.class == item::ERROR_CLASS;
         let error = ErrorReply { class: form.class, message: &text, trace };
-        let answer = || item::with_error(item.unwrap_or(&work.item), error, form.limit);
+        // An error of the participant's own is what its sender gets.
+        let is_own = |item: &&[u8]| refusal::of_answer(item, &work.item, form.class).is_some();
+        let answer = || match item.filter(is_own) {
+            Some(own) => classed(own, form).or_else(|| Some(own.to_vec())),
+            None => item::with_error(item.unwrap_or(&work.item), error, form.limit),
+        };
         let left = item.map(crate::flags::flags).unwrap_or_default();
         Outcome {
             fault,
@@ -70,6 +75,11 @@ impl Failure<'_> {
             ..Outcome::default()
         }
     }
+}
+
+/// Returns an answer whose error named no class with the usual one in it; `None` where it stays as it is.
+fn classed(answer: &[u8], form: Form<'_>) -> Option<Vec<u8>> {
+    item::with_class(answer, form.class).filter(|answer| answer.len() <= form.limit)
 }
 
 /// Returns the last lines of a trace, which tell most; what was left out is told by a mark.
@@ -115,7 +125,7 @@ fn done<'a>(
     answer: Option<&'a [u8]>,
     forget: bool,
     work: &Work,
-    class: &str,
+    form: Form<'_>,
 ) -> (Outcome, Option<&'a [u8]>) {
     let asked = answer.map(crate::flags::flags).unwrap_or_default();
     let forget = forget || asked.forget || work.flags.forget;
@@ -126,7 +136,7 @@ fn done<'a>(
         return (Outcome { forget, output, ..Outcome::default() }, None);
     }
     let answer = answer.filter(|answer| *answer != work.item.as_slice());
-    let refusal = answer.and_then(|answer| refusal::of_answer(answer, &work.item, class));
+    let refusal = answer.and_then(|answer| refusal::of_answer(answer, &work.item, form.class));
     let Some(refusal) = refusal else {
         return (Outcome { forget, ..Outcome::default() }, answer);
     };
@@ -134,7 +144,10 @@ fn done<'a>(
     let text = item::cut(&refusal.text, TEXT).into_owned();
     let trace = cut_trace(&refusal.trace);
     let signature = Some(signature("", &trace, &text));
-    (Outcome { fault: REFUSED, signature, text: Some(text), forget, ..Outcome::default() }, answer)
+    let output = answer.and_then(|answer| classed(answer, form));
+    let answer = answer.filter(|_| output.is_none());
+    let text = Some(text);
+    (Outcome { fault: REFUSED, signature, text, output, forget, ..Outcome::default() }, answer)
 }
 
 /// Returns where in bytes a part of them is.
@@ -189,7 +202,7 @@ pub(super) fn of_exit(
             if let Some(why) = answer.and_then(|answer| mistake(answer, work, form.limit)) {
                 bad_answer(why, work, form)
             } else {
-                let (outcome, answer) = done(answer, false, work, form.class);
+                let (outcome, answer) = done(answer, false, work, form);
                 let place = answer.map(|answer| place_in(&said, answer));
                 let output = place.map(|place| carve(said, place)).or(outcome.output);
                 Outcome { output, ..outcome }
@@ -254,7 +267,7 @@ pub(super) fn of_message<'a>(
             let answer = item.map(bytes);
             Some(match answer.and_then(|answer| mistake(answer, work, form.limit)) {
                 Some(why) => (bad_answer(why, work, form), None),
-                None => done(answer, *forget, work, form.class),
+                None => done(answer, *forget, work, form),
             })
         }
         FromParticipant::Fault { code, text, trace, item, .. } => {

@@ -63,8 +63,10 @@ class Host(skynet.Participant):
         # A handler may change it in its place.
         before = copy.deepcopy(workitem.error)
         self._in_hand = (item, workitem)
+        is_raised = True
         try:
             self._participant._consume(workitem)
+            is_raised = False
         except (Exception, skynet.Cancelled):
             raise
         except BaseException as ended:
@@ -73,10 +75,15 @@ class Host(skynet.Participant):
             raise error.with_traceback(ended.__traceback__) from None
         finally:
             self._in_hand = None
-            answer = self._participant.workitem or workitem
-            item.data = answer.to_h()  # type: ignore[assignment]
-        if _is_error(answer.error) and answer.error != before:
-            raise ProcessError(answer.to_h().pop("error"))
+            answer = (self._participant.workitem or workitem).to_h()
+            item.data = answer  # type: ignore[assignment]
+            error_of = answer.get("error")
+            is_set = _is_error(error_of) and error_of != before
+            if is_raised and is_set:
+                # The engine is told of the exception.
+                del answer["error"]
+        if is_set:
+            raise ProcessError(error_of)
 
     def cancel(self, item: skynet.Item) -> None:
         if self._is_dying:

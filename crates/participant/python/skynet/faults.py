@@ -86,7 +86,7 @@ def trace_of(error: BaseException) -> List[str]:
 
 def _authors_part(error: BaseException) -> Optional[TracebackType]:
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
         file = trace.tb_frame.f_code.co_filename
         if os.path.dirname(os.path.abspath(file)) not in _OURS:
             break
@@ -96,9 +96,12 @@ def _authors_part(error: BaseException) -> Optional[TracebackType]:
 
 def log(error: BaseException, text: Optional[str] = None) -> None:
     """Writes it to the log, its text last: in per-item mode exo takes the last line for it."""
-    told = traceback.format_exception(type(error), error, _authors_part(error))
-    lines = "".join(told).splitlines()
+    part = _authors_part(error)
     text = text_of(error) if text is None else text
+    # Where all of it is the kit's own, the text says what there is to say.
+    is_alone = part is None and error.__cause__ is None and error.__context__ is None
+    told = [] if is_alone else traceback.format_exception(type(error), error, part)
+    lines = "".join(told).splitlines()
     if lines[-1:] != [text]:
         lines.append(text)
     say("\n".join(lines))

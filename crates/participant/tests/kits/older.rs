@@ -118,15 +118,26 @@ fn an_exception_is_a_final_fault_with_the_text_and_the_trace_that_an_engine_expe
 }
 
 #[test]
-fn an_error_that_is_put_into_the_item_is_a_fault_and_no_part_of_it() {
+fn an_error_that_is_put_into_the_item_is_a_fault_and_goes_back_as_it_was_set() {
     for kit in handlers("quirks.py") {
         let mut exo = quirks(&kit);
         exo.work(1, &plain("set_error"));
         let fault = exo.hear();
         assert_eq!((&fault["code"], &fault["text"]), (&json!(10), &json!("not like this")));
         assert_eq!(fault["trace"], json!(["a:1: in `b c'"]));
+        let set = json!({"class":"My::Err","message":"not like this","trace":["a:1: in `b c'"],"extra":1});
+        assert_eq!(fault["item"]["error"], set);
         exo.work(2, &plain("set_text"));
-        assert_eq!(exo.hear()["text"], json!("only a text"));
+        let fault = exo.hear();
+        assert_eq!(
+            (&fault["text"], &fault["item"]["error"]),
+            (&json!("only a text"), &json!("only a text"))
+        );
+        // Of what is raised behind it the engine is told.
+        exo.work(6, &plain("set_and_raise"));
+        let fault = exo.hear();
+        assert_eq!(fault["text"], json!("RuntimeError: raised"), "{fault}");
+        assert!(fault["item"].get("error").is_none(), "{fault}");
         // An engine, which is Ruby, takes it for an error.
         exo.work(4, &plain("set_empty"));
         assert_eq!(exo.hear()["text"], json!("the item has an error without a text: {}"));
@@ -138,7 +149,10 @@ fn an_error_that_is_put_into_the_item_is_a_fault_and_no_part_of_it() {
         let came = "{\"error\":{\"message\":\"old\"},\"fei\"";
         exo.work(5, &plain("change_error").replace("{\"fei\"", came));
         assert_eq!(exo.hear()["text"], json!("another"));
-        end_well(exo);
+        let log = end_well(exo);
+        // What was put into the item has no trace but its own; what was raised has.
+        assert!(!log.contains("host.py") && !log.contains("ProcessError"), "{log}");
+        assert_eq!(log.matches("Traceback").count(), 1, "{log}");
     }
 }
 

@@ -119,13 +119,17 @@ class ParticipantHandler(object):
         sys.exit(5)
 
     def do_set_error(self, wid):
-        wid.error = {"class": "Ruote::Amqp::RemoteError", "message": "not like this", "trace": ["a:1: in `b c'"]}
+        wid.error = {"class": "My::Err", "message": "not like this", "trace": ["a:1: in `b c'"], "extra": 1}
 
     def do_set_text(self, wid):
         wid.error = "only a text"
 
     def do_change_error(self, wid):
         wid.error["message"] = "another"
+
+    def do_set_and_raise(self, wid):
+        wid.error = "set"
+        raise RuntimeError("raised")
 
     def do_set_empty(self, wid):
         wid.error = {}
