@@ -458,13 +458,13 @@ fn instances_that_do_not_start_are_told_one_by_one() {
         says(
             &out,
             &[
-                &["bad_0: FAILED: its program ended; next start in "],
-                &["bad_1: FAILED: its program ended; next start in "],
+                &["bad_0: FAILED: no hello: exit 7"],
+                &["bad_1: FAILED: no hello: exit 7"],
                 &["bad: FAILED: 2 of 2 instances did not start; log: "],
             ],
         );
         // Between two starts that is its trouble, though its exo is up.
-        site.until(|| site.well(&["status"]).contains("bad_0: its program ended"));
+        site.until(|| site.well(&["status"]).contains("bad_0: no hello: exit 7"));
     });
 }
 
