@@ -5,8 +5,9 @@ use super::take::Stored;
 use super::tx::{Ring, Stop, Tx};
 use super::{Applied, Ended, JobId, Lease, Policy, Refused};
 use crate::item::{self, ErrorReply};
-use machine::work::{Event, Fault, Kind, Next, State};
+use machine::work::{Event, Fault, Kind, Next, State, Subject};
 use rusqlite::params;
+use std::borrow::Cow;
 
 /// What is said of an item that does not have its sum any more.
 pub(super) const SPOILT_ITEM: &str = "the store's copy of the item is damaged";
@@ -61,11 +62,22 @@ impl Tx<'_> {
         self.close(&mut job, "ended", ended, next, policy)
     }
 
+    /// Whatever ends an attempt of what was being cancelled and is not done, the cancel is its outcome,
+    /// as it is the job's.
+    fn as_cancelled<'a>(job: &Job, ended: &'a Ended) -> Cow<'a, Ended> {
+        let Subject { state, fault, .. } = job.subject;
+        if state != State::Cancelling || ended.fault.kind() == Kind::Done {
+            return Cow::Borrowed(ended);
+        }
+        Cow::Owned(Ended { fault, signature: None, ..ended.clone() })
+    }
+
     pub(super) fn cancel_overdue(&mut self, lease: Lease, ended: &Ended) -> Result<Applied, Stop> {
         let mut job = self.held(lease)?;
         let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::CancelOverdue, policy.limit)?;
-        let ended = Ended { fault: job.subject.fault, ..ended.clone() };
+        // How its process was ended is not how the work did.
+        let ended = Ended { fault: job.subject.fault, signature: None, ..ended.clone() };
         self.close(&mut job, "overdue", &ended, next, policy)
     }
 
@@ -97,8 +109,9 @@ impl Tx<'_> {
         next: Next,
         policy: Policy,
     ) -> Result<Applied, Stop> {
+        let ended = &*Self::as_cancelled(job, ended);
         self.close_attempt(job, how, ended.fault, ended)?;
-        if ended.fault.kind() != Kind::Done {
+        if !matches!(ended.fault.kind(), Kind::Done | Kind::Cancelled) {
             self.note_fault(&job.queue, ended)?;
         }
         if let Next::Bury(_) = next {

@@ -257,6 +257,33 @@ fn cancel_ends_what_waits_at_once_and_asks_who_works_to_stop() {
 }
 
 #[test]
+fn however_an_attempt_ends_whose_job_was_being_cancelled_the_cancel_is_its_outcome() {
+    for (how, expected) in [
+        ("done", Fault::NONE),
+        ("ended", Fault::KILLED),
+        ("overdue", Fault::KILLED),
+        ("lost", Fault::KILLED),
+    ] {
+        let mut world = World::new();
+        let id = world.submit(job("a"));
+        let lease = world.taken();
+        world.apply(&Change::Steer(Subject::Job(id), Steer::Cancel(Fault::KILLED)));
+        let failed = Ended { signature: Some("given up".to_owned()), ..fault(1) };
+        match how {
+            "done" => drop(world.end(lease, Ended::default())),
+            "ended" => drop(world.end(lease, failed)),
+            "overdue" => drop(world.apply(&Change::CancelOverdue(lease, Box::new(failed)))),
+            _ => drop(world.apply(&Change::CloseTaker(lease.taker))),
+        }
+        let attempt = world.reader().attempts(id).unwrap().swap_remove(0);
+        assert_eq!(attempt.fault, Some(expected), "{how}");
+        assert_eq!(world.state(id).1, expected.0, "{how}");
+        assert_eq!(attempt.signature, None, "{how}");
+        assert_eq!(world.reader().classes().unwrap().len(), 0, "no failure: {how}");
+    }
+}
+
+#[test]
 fn a_requeue_begins_anew_and_the_second_answer_is_told_from_the_first() {
     let mut world = World::new();
     let id = world.submit(NewJob { reply_to: Some("replies".into()), ..job("a") });
