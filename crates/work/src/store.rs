@@ -4,7 +4,7 @@
 mod tests;
 
 use crate::bell::{Bell, Bells};
-use crate::change::tx::{Own, Stop, Tx};
+use crate::change::tx::{Care, Own, Stop, Tx};
 use crate::change::{Applied, Change, JobId, Lease, Refused, TakerId};
 use crate::clock::{Clock, Now};
 use crate::gate::Gate;
@@ -160,26 +160,16 @@ impl Store {
             Some(conn) => conn,
             None => conn.insert(open::writer(place, *safety, &clock.boot())?),
         };
-        let sql = |error: rusqlite::Error| Trouble::database(path, &error);
-        let stop = |stop| match stop {
-            Stop::Sql(error) => sql(error),
-            Stop::Trouble(trouble) => trouble,
-            Stop::Refused(refused) => {
-                Trouble::Database { path: path.clone(), what: refused.to_string() }
-            }
+        let takers = own.len();
+        let mut make_all = |care| {
+            own.truncate(takers);
+            make_all(conn, (clock.now(), bells, own), changes, care)
         };
-        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
-        let mut within = Tx::new(&tx, clock.now(), bells, own);
-        let mut answers = Vec::with_capacity(changes.len());
-        for change in changes {
-            answers.push(match within.make(change) {
-                Ok(applied) => Ok(applied),
-                Err(Stop::Refused(refused)) => Err(refused),
-                Err(other) => return Err(stop(other)),
-            });
+        let mut made = make_all(Care::Less);
+        if let Err(Stop::Halfway) = made {
+            made = make_all(Care::More);
         }
-        within.complete().map_err(stop)?;
-        tx.commit().map_err(sql)?;
+        let answers = made.map_err(|stop| trouble(path, stop))?;
         if answers.iter().any(|came| matches!(came, Ok(Applied::Compacted { has_more: false }))) {
             shorten(conn, path);
         }
@@ -237,8 +227,7 @@ impl Store {
         match at(&Tx::new(conn, clock.now(), bells, own)) {
             Ok(found) => Ok(found),
             Err(Stop::Refused(_)) => Ok(None),
-            Err(Stop::Trouble(trouble)) => Err(trouble),
-            Err(Stop::Sql(error)) => Err(Trouble::database(path, &error)),
+            Err(stop) => Err(trouble(path, stop)),
         }
     }
 
@@ -246,6 +235,43 @@ impl Store {
     #[must_use]
     pub fn now(&self) -> Now {
         self.clock.now()
+    }
+}
+
+/// Makes changes in one transaction; of one that stops nothing is left, but for takers in `own`.
+fn make_all(
+    conn: &mut Connection,
+    (now, bells, own): (Now, &Bells, &mut Vec<Own>),
+    changes: &[Change],
+    care: Care,
+) -> Result<Vec<Result<Applied, Refused>>, Stop> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut within = Tx::new(&tx, now, bells, own).with(care);
+    let mut answers = Vec::with_capacity(changes.len());
+    for change in changes {
+        answers.push(match within.make(change) {
+            Ok(applied) => Ok(applied),
+            Err(Stop::Refused(refused)) => Err(refused),
+            Err(other) => return Err(other),
+        });
+    }
+    within.complete()?;
+    tx.commit()?;
+    Ok(answers)
+}
+
+/// Says what a transaction was stopped by.
+fn trouble(path: &Path, stop: Stop) -> Trouble {
+    match stop {
+        Stop::Sql(error) => Trouble::database(path, &error),
+        Stop::Trouble(trouble) => trouble,
+        Stop::Refused(refused) => {
+            Trouble::Database { path: path.to_owned(), what: refused.to_string() }
+        }
+        Stop::Halfway => {
+            let what = "a change was refused when part of it was made".to_owned();
+            Trouble::Database { path: path.to_owned(), what }
+        }
     }
 }
 
@@ -270,13 +296,7 @@ fn first_in_boot(
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
     let mut within = Tx::new(&tx, now, bells, own);
-    within.new_boot(boot).map_err(|stop| match stop {
-        Stop::Sql(error) => sql(error),
-        Stop::Trouble(trouble) => trouble,
-        Stop::Refused(refused) => {
-            Trouble::Database { path: path.to_owned(), what: refused.to_string() }
-        }
-    })?;
+    within.new_boot(boot).map_err(|stop| trouble(path, stop))?;
     tx.commit().map_err(sql)
 }
 

@@ -5,7 +5,7 @@ use super::lines::{Of, SMALL};
 use super::thread::{Answer, For, Hand, Marks, Part, Thread, ring};
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
-    Applied, Ask, Asked, Change, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
+    Applied, Ask, Asked, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
 };
 use crate::embedded::open_taker;
 use crate::embedded::thread::{AGAIN, AT_ONCE};
@@ -107,9 +107,11 @@ impl Thread {
                 self.arrived(line, (job, known), (ask, instance), applied);
             }
             (Answer::Wished(Then::Settle(key)), Ok(Applied::Ended { fault, retry })) => {
-                let forget = matches!(&change, Change::End(_, ended) | Change::CancelOverdue(_, ended)
-                    if ended.forget);
-                self.ended(key, fault, retry, forget)?;
+                let ended = match change {
+                    Change::End(_, ended) | Change::CancelOverdue(_, ended) => ended,
+                    _ => Box::default(),
+                };
+                self.ended(key, (fault, retry), *ended)?;
             }
             (Answer::Wished(Then::Settle(key) | Then::Return(key)), Err(_)) => {
                 self.let_go(key);
@@ -225,7 +227,8 @@ impl Thread {
         self.lines.is(line, Of::Job(taken.lease.job));
         let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());
         let large = Some(taken.item.len()).filter(|bytes| *bytes > SMALL).unwrap_or_default();
-        self.hold(taken.lease, Hand { wfid, rest, large, since: now, told: None });
+        let attempt = taken.attempt;
+        self.hold(taken.lease, Hand { wfid, rest, attempt, large, since: now, told: None });
         self.renew_at = Some(now.after(self.settings.policy.lease / 3));
         self.news.push(Event::Arrived(Delivery { taken }));
     }
@@ -286,14 +289,14 @@ impl Thread {
     }
 
     /// The end of an attempt is on record.
-    pub(super) fn ended(
+    fn ended(
         &mut self,
         key: Lease,
-        fault: Fault,
-        retry: Option<Mono>,
-        forget: bool,
+        (fault, retry): (Fault, Option<Mono>),
+        ended: Ended,
     ) -> Result<(), Trouble> {
         let hand = self.let_loose(key);
+        let attempt = hand.as_ref().map(|hand| hand.attempt);
         let settled = Event::Settled { key, fault, retry };
         if let (Some(at), Some(hand)) = (retry, hand) {
             let queue = self.settings.queue.name.clone();
@@ -305,8 +308,13 @@ impl Thread {
             self.news.push(settled);
             return Ok(());
         }
-        let is_answered = forget || fault.kind() == Kind::Cancelled;
-        let answer = if is_answered { None } else { self.store.answer(key.job)? };
+        let is_answered = ended.forget || fault.kind() == Kind::Cancelled;
+        let answer = match (ended.output, attempt) {
+            _ if is_answered => None,
+            // What was recorded just now need not be read.
+            (Some(output), Some(attempt)) => Some((output, attempt)),
+            _ => self.store.answer(key.job)?,
+        };
         if let Some(answer) = answer {
             self.send_answer(key.job, answer, Some((key, fault)));
         } else {

@@ -132,6 +132,8 @@ pub(super) enum Input {
 pub(super) struct Hand {
     pub(super) wfid: String,
     pub(super) rest: String,
+    /// Number of the attempt.
+    pub(super) attempt: u32,
     /// Bytes of its item, where that is large.
     pub(super) large: usize,
     pub(super) since: Mono,

@@ -20,6 +20,8 @@ pub(crate) enum Stop {
     Trouble(Trouble),
     /// The same, in the database's words.
     Sql(rusqlite::Error),
+    /// It may not be, and part of it is made: the transaction is to be made anew, with care.
+    Halfway,
 }
 
 impl From<Refused> for Stop {
@@ -59,6 +61,15 @@ pub(crate) struct Own {
     pub(crate) policy: Policy,
 }
 
+/// What is done for a change of several steps, of which a later one may be refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Nothing: hardly any is refused. One that is, and has changed something, stops the transaction.
+    Less,
+    /// What it changes is kept apart until it is whole, which costs a copy of each page.
+    More,
+}
+
 /// What the functions of all changes work with.
 pub(crate) struct Tx<'a> {
     pub(super) conn: &'a Connection,
@@ -66,6 +77,7 @@ pub(crate) struct Tx<'a> {
     pub(super) bells: &'a Bells,
     pub(super) own: &'a mut Vec<Own>,
     rings: BTreeSet<Ring>,
+    care: Care,
     pub(super) looked: Looked,
     /// What was begun and is not written yet: with its end, where that comes soon.
     pub(super) begun: Vec<(Lease, Job)>,
@@ -84,9 +96,15 @@ impl<'a> Tx<'a> {
             bells,
             own,
             rings: BTreeSet::new(),
+            care: Care::More,
             looked: Looked::default(),
             begun: Vec::new(),
         }
+    }
+
+    /// Sets what is done for changes of several steps.
+    pub(crate) fn with(self, care: Care) -> Self {
+        Self { care, ..self }
     }
 
     /// Makes one change. A refused one has changed nothing.
@@ -103,17 +121,30 @@ impl<'a> Tx<'a> {
             | Change::Expand { .. }
             | Change::Steer(..)
             | Change::Asked(..)
-            | Change::Arrive { .. } => {
-                self.conn.execute_batch("SAVEPOINT change")?;
-                let made = self.make_steps(change);
-                if let Err(Stop::Refused(_)) = made {
-                    self.conn.execute_batch("ROLLBACK TO change")?;
-                }
-                self.conn.execute_batch("RELEASE change")?;
-                made
-            }
+            | Change::Arrive { .. } => match self.care {
+                Care::Less => self.make_or_stop(change),
+                Care::More => self.make_apart(change),
+            },
             _ => self.make_steps(change),
         }
+    }
+
+    fn make_or_stop(&mut self, change: &Change) -> Result<Applied, Stop> {
+        let before = self.conn.total_changes();
+        match self.make_steps(change) {
+            Err(Stop::Refused(_)) if self.conn.total_changes() != before => Err(Stop::Halfway),
+            made => made,
+        }
+    }
+
+    fn make_apart(&mut self, change: &Change) -> Result<Applied, Stop> {
+        self.conn.execute_batch("SAVEPOINT change")?;
+        let made = self.make_steps(change);
+        if let Err(Stop::Refused(_)) = made {
+            self.conn.execute_batch("ROLLBACK TO change")?;
+        }
+        self.conn.execute_batch("RELEASE change")?;
+        made
     }
 
     pub(super) fn make_steps(&mut self, change: &Change) -> Result<Applied, Stop> {
