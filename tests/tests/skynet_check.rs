@@ -349,6 +349,18 @@ fn accounts_and_what_they_can_change_matter_to_the_system() {
 }
 
 #[test]
+fn a_password_file_that_is_not_there_is_told() {
+    let site = Site::new(Kind::Private);
+    let config = site.at(Place::Config);
+    site.folder(&config);
+    let broker = "broker: {kind: rabbitmq, password-file: /nowhere/password}\n";
+    write(&site, &config.join("skynet.yaml"), broker);
+    let all = found(&site, 1, &[]);
+    let what = "broker.password-file: there is no file /nowhere/password";
+    assert!(all.iter().any(|found| found["what"] == what), "{all:#?}");
+}
+
+#[test]
 fn what_is_found_cannot_command_a_terminal() {
     let site = Site::new(Kind::Private);
     site.participant("sizer", "\"\\e[2J\": 1\n", "#!/bin/sh\n");

@@ -100,6 +100,29 @@ fn one_command_makes_a_handler_a_service_that_sees_what_it_always_saw() {
 }
 
 #[test]
+fn a_handler_s_own_configuration_names_it_its_queue_and_its_pattern_unless_the_command_does() {
+    let site = Site::new(Kind::Private);
+    let own = "[participant]\nname=named\nqueue=jobs\nregexp=do_.*\n[quirks]\ngreeting=hi\n";
+    let (file, conf) = (code(&site, "quirks.py", QUIRKS), code(&site, "own.conf", own));
+    let lines = |name: &str| fs::read_to_string(site.dir(name).join("exo.yaml")).unwrap();
+    site.well(&["install", &file, "-c", &conf]);
+    let text = lines("named");
+    assert!(text.contains("queue: \"jobs\"") && text.contains("regexp: \"do_.*\""), "{text}");
+    assert!(!site.well(&["check", "named"]).contains("counts"));
+    site.well(&["install", &file, "-c", &conf, "-n", "doer", "-q", "others", "-r", "x_.*"]);
+    let text = lines("doer");
+    assert!(text.contains("queue: \"others\"") && text.contains("regexp: \"x_.*\""), "{text}");
+    let said = site.well(&["check", "doer"]);
+    for words in [
+        "doer.conf:2: [participant] name is named, and doer counts",
+        "doer.conf:3: [participant] queue is jobs, and others counts",
+        "doer.conf:4: [participant] regexp is do_.*, and x_.* counts",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
 fn an_interpreter_that_dies_is_a_failure_of_its_item_alone() {
     Site::each(|kind| {
         let site = Site::booted(kind);

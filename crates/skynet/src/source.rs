@@ -25,6 +25,8 @@ use sys::linux::file::flags::O_RDONLY;
 const LARGEST: usize = 1 << 20;
 /// The section of an older participant's configuration that is about the broker.
 const BROKER: &str = "boss";
+/// The one about the participant itself.
+const PARTICIPANT: &str = "participant";
 /// Folders of a handler's directory that are ours to make.
 const PACKAGES: [&str; 3] = ["SkyNET", "RuoteAMQP", "skynet"];
 
@@ -131,6 +133,7 @@ impl Source {
         shown: &Path,
         said: &Said,
     ) -> Result<Filled, Failure> {
+        let said = &said.with_config(name);
         let mut own = Vec::new();
         let code = match self {
             Self::Code { name, text, kind } => {
@@ -194,6 +197,31 @@ fn own_config(path: &Path, name: &str) -> Result<Made, Failure> {
 }
 
 impl Said {
+    /// Returns what the handler's own configuration says it is called, if that is given.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        self.key("name")
+    }
+
+    /// Returns a value of what the handler's own configuration says of it.
+    fn key(&self, name: &str) -> Option<String> {
+        // What is wrong with the file is told when it is copied.
+        let text = std::fs::read_to_string(self.config.as_ref()?).ok()?;
+        let sections = ini::parse(&text).ok()?;
+        let ours = sections.iter().rev().filter(|section| section.name == PARTICIPANT);
+        let value = ours.filter_map(|section| section.key(name)).next()?.value.trim().to_owned();
+        Some(value).filter(|value| !value.is_empty())
+    }
+
+    /// Returns it with the queue and the pattern that the handler's own configuration names, where
+    /// nothing else is said.
+    fn with_config(&self, name: &str) -> Self {
+        let other = |value: &String| value != name;
+        let queue = self.queue.clone().or_else(|| self.key("queue").filter(other));
+        let regexp = self.regexp.clone().or_else(|| self.key("regexp").filter(other));
+        Self { queue, regexp, ..self.clone() }
+    }
+
     /// Refuses what is said where there is no handler that it could be about.
     fn is_of_none(&self, shown: &Path) -> Result<(), Failure> {
         let is_said = self.queue.is_some()

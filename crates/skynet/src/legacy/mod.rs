@@ -13,6 +13,8 @@ use crate::here::Here;
 use crate::screen::clean;
 use crate::tree::{Made, Readers};
 use exo::config::OWN_FILE;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +71,22 @@ impl Note {
     fn secret(line: usize, what: &str, instead: &str) -> Self {
         Self { line, text: format!("{what} was not carried over: {instead}") }
     }
+}
+
+/// Returns the pattern that a participant was installed or imported with.
+pub(crate) fn pattern(config: &RawValue) -> Option<String> {
+    #[derive(Default, Deserialize)]
+    struct Config {
+        #[serde(default)]
+        participant: Participant,
+    }
+    #[derive(Default, Deserialize)]
+    struct Participant {
+        regexp: Option<String>,
+    }
+    // What has another form is the participant's own affair.
+    let config: Config = serde_json::from_str(config.get()).unwrap_or_default();
+    config.participant.regexp.filter(|pattern| !pattern.is_empty())
 }
 
 /// Says what becomes of `autostart`.

@@ -2,6 +2,8 @@
 
 use crate::finding::Finding;
 use crate::here::Here;
+use crate::legacy::ini;
+use crate::legacy::pattern;
 use crate::service::Service;
 use exo::config::{self, Loaded};
 use exo::settings::Settings;
@@ -12,6 +14,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use sys::account;
 
+/// The section of an older handler's configuration that says what it is called.
+const OWN_SECTION: &str = "participant";
 /// Permission bits that let the group and others write.
 const WRITE: [u32; 2] = [0o020, 0o002];
 /// What runs scripts, whatever version stands behind the name.
@@ -46,7 +50,34 @@ pub fn look(here: &Here, service: &Service) -> (Option<Loaded>, Vec<Finding>) {
             findings.push(found.set_at(origin));
         }
     }
+    findings.extend(disagreements(service, &loaded.settings));
     (Some(loaded), findings)
+}
+
+/// Says where the configuration of an older handler, beside its code, names another queue or pattern
+/// than its exo.yaml, which counts.
+fn disagreements(service: &Service, settings: &Settings) -> Vec<Finding> {
+    let name = &settings.participant;
+    let path = service.dir.join(format!("{name}.conf"));
+    let Some(own) = fs::read_to_string(&path).ok().and_then(|text| ini::parse(&text).ok()) else {
+        return Vec::new();
+    };
+    let pattern = pattern(&settings.config).unwrap_or_else(|| name.clone());
+    let ours = [("name", name), ("queue", &settings.queue), ("regexp", &pattern)];
+    let keys = own.iter().filter(|section| section.name == OWN_SECTION);
+    let keys: Vec<_> = keys.flat_map(|section| section.keys.iter().cloned()).collect();
+    let differs = ours.into_iter().filter_map(|(key, ours)| {
+        let theirs = ini::find(&keys, key)?;
+        (theirs.value.trim() != ours).then(|| {
+            let what =
+                format!("[{OWN_SECTION}] {key} is {}, and {ours} counts", theirs.value.trim());
+            let place = format!("{}:{}", path.display(), theirs.line);
+            Finding::warning(format!("{place}: {what}"))
+                .of(&service.name)
+                .mended_by("say the same there and in exo.yaml")
+        })
+    });
+    differs.collect()
 }
 
 /// Returns why a participant cannot work: its program, or the code that this is given, is not there.

@@ -5,6 +5,8 @@ use crate::here::Here;
 use crate::names::nearest;
 use crate::service::Service;
 use exo::config;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Looks at one file as at one of the site's.
@@ -31,4 +33,16 @@ pub fn services(here: &Here, all: &[Service]) -> Vec<Finding> {
         found.set_at(Some(&wanted.origin))
     });
     found.collect()
+}
+
+/// Looks whether the password of the broker is where it is said to be. Who may not look there learns
+/// nothing.
+#[must_use]
+pub fn password(here: &Here) -> Option<Finding> {
+    let file = here.site.broker.password_file.as_deref()?;
+    let is_missing = fs::metadata(file).is_err_and(|why| why.kind() == ErrorKind::NotFound);
+    is_missing.then(|| {
+        Finding::error(format!("broker.password-file: there is no file {}", file.display()))
+            .because("no exo connects to RabbitMQ")
+    })
 }

@@ -64,7 +64,7 @@ pub fn run(args: &Install, here: &Here) -> Answer {
     };
     let source = Source::open(path, here)?;
     let name = args.name.as_ref().or(args.named.as_ref()).cloned();
-    let name = name.unwrap_or_else(|| source.name());
+    let name = name.or_else(|| args.said.name()).unwrap_or_else(|| source.name());
     if let Some(flaw) = work::name::flaw(&name) {
         return Err(Failure::usage(format!("the name \"{}\" {flaw}", clean(&name))));
     }

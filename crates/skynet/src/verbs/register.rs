@@ -5,11 +5,10 @@ use crate::engine::send;
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::items::report::{About, Report};
+use crate::legacy::pattern;
 use crate::names::Names;
 use crate::service;
 use clap::Args;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use work::wire;
 
 /// Tells the engine which steps of processes go to which participant.
@@ -106,27 +105,11 @@ fn pairs(args: &Which, here: &Here) -> Result<(Vec<(String, String)>, bool), Fai
     let mut pairs = Vec::new();
     for service in participants {
         let settings = service.load()?.settings;
-        let pattern = args.pattern.clone().or_else(|| installed_with(&settings.config));
+        let pattern = args.pattern.clone().or_else(|| pattern(&settings.config));
         pairs.push((pattern.unwrap_or_else(|| service.name.clone()), settings.queue));
     }
     match (&args.pattern, pairs.len()) {
         (Some(_), 2..) => Err(Failure::usage("a pattern is for one participant")),
         _ => Ok((pairs, picked.some_are_unknown)),
     }
-}
-
-/// Returns the pattern that a participant was installed or imported with.
-fn installed_with(config: &RawValue) -> Option<String> {
-    #[derive(Default, Deserialize)]
-    struct Config {
-        #[serde(default)]
-        participant: Participant,
-    }
-    #[derive(Default, Deserialize)]
-    struct Participant {
-        regexp: Option<String>,
-    }
-    // What has another form is the participant's own affair.
-    let config: Config = serde_json::from_str(config.get()).unwrap_or_default();
-    config.participant.regexp.filter(|pattern| !pattern.is_empty())
 }
