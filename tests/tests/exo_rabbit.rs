@@ -5,7 +5,7 @@
 mod host;
 mod remote;
 
-use host::{Exo, item, private_kib};
+use host::{ECHO, Exo, WORDS, item, private_kib};
 use machine::work::{Fault, State};
 use remote::{Remote, trouble};
 use serde_json::Value;
@@ -410,6 +410,27 @@ fn of_two_exos_one_that_is_stuck_keeps_no_item_from_the_other() {
     stuck.go();
     assert_eq!(stuck.answers(41).values().filter(|all| all.len() != 1).count(), 0);
     drop((exo, another));
+}
+
+#[test]
+fn of_items_of_20_ms_few_are_kept_from_a_consumer_that_is_idle() {
+    let remote = Remote::new("mode: persistent\n");
+    let work = ECHO.replace("work) ", "work) sleep 0.02; ");
+    remote.site.script("work", &format!("{WORDS}{work}"));
+    let mut client = remote.client();
+    for n in 0..60 {
+        client.publish("p", item(&format!("w{n}"), "{}").as_bytes()).unwrap();
+    }
+    let exo = remote.site.exo();
+    let mut most = 0;
+    remote.site.until(|| {
+        let (ready, kept) = remote.messages("p").unwrap();
+        most = most.max(kept);
+        ready == 0
+    });
+    // One in hand, 100 ms of work at hand, and less than that unasked.
+    assert!(most <= 16, "{most}");
+    drop(exo);
 }
 
 #[test]

@@ -11,6 +11,11 @@ use std::time::Duration;
 const BRISK: Duration = Duration::from_millis(100);
 /// Most messages that are fetched before anybody asks for them.
 const SPARE: usize = 32;
+/// They are no more than would be worked on in so long, as what exo has at hand: others are idle.
+const WORTH: Duration = Duration::from_millis(100);
+/// How long ends are counted at least before they say how fast items are worked on: those of one
+/// commit come together.
+const COUNTED: Duration = Duration::from_millis(10);
 /// Most asks of an instance for items ahead; of several there are more.
 const MOST: usize = 256;
 
@@ -21,6 +26,10 @@ pub(super) struct Flow {
     /// Lines for items ahead: twice as many with each that comes, or an item that comes alone would
     /// have many of them opened in vain.
     ahead: usize,
+    /// Since when ends are counted, and how many came since.
+    counted: Option<(Mono, u64)>,
+    /// How many items are worked on within [`WORTH`], by those counted last.
+    worth: usize,
 }
 
 impl Flow {
@@ -28,6 +37,20 @@ impl Flow {
     pub(super) fn granted(&mut self, now: Mono) {
         self.ahead = (2 * self.ahead(now)).min(MOST);
         self.until = Some(now.after(BRISK));
+    }
+
+    /// An item in hand has ended.
+    pub(super) fn ended(&mut self, now: Mono) {
+        let Some((since, ends)) = &mut self.counted else {
+            self.counted = Some((now, 0));
+            return;
+        };
+        *ends += 1;
+        let took = now.nanos_from(*since);
+        if took >= COUNTED.as_nanos() as u64 {
+            self.worth = (WORTH.as_nanos() as u64 * *ends / took) as usize;
+            self.counted = Some((now, 0));
+        }
     }
 
     /// What comes is large: none is to come before it is asked for.
@@ -40,9 +63,14 @@ impl Flow {
         if self.end(now).is_some() { self.ahead.max(1) } else { 1 }
     }
 
-    /// Returns how many messages may be here that nobody has asked for.
+    /// Returns how many messages may be here that nobody has asked for: none where an item takes more
+    /// than half of [`WORTH`].
     pub(super) fn spare(&self, now: Mono) -> usize {
-        if self.end(now).is_some() { SPARE } else { 0 }
+        match self.worth.min(SPARE) {
+            // In steps, or lines would end and begin with each small change.
+            worth @ 2.. if self.end(now).is_some() => 1 << worth.ilog2(),
+            _ => 0,
+        }
     }
 
     /// Returns until when it lasts, where it has not ended.
@@ -55,19 +83,59 @@ impl Flow {
 mod tests {
     use super::*;
 
+    /// Has `ends` items end after each `pause`, asked for ahead, for as long as it takes to see it.
+    fn worked(flow: &mut Flow, now: &mut Mono, ends: usize, pause: Duration) {
+        for _ in 0..24 {
+            *now = now.after(pause);
+            for _ in 0..ends {
+                flow.ended(*now);
+                flow.granted(*now);
+            }
+        }
+    }
+
     #[test]
     fn twice_as_many_lines_are_opened_with_each_item_that_comes_soon_and_one_after_a_rest() {
         let mut flow = Flow::default();
         let mut now = Mono(1_000_000_000);
-        assert_eq!((flow.ahead(now), flow.spare(now), flow.end(now)), (1, 0, None));
+        assert_eq!((flow.ahead(now), flow.end(now)), (1, None));
         for lines in [2, 4, 8] {
             now = now.after(BRISK / 2);
             flow.granted(now);
-            assert_eq!((flow.ahead(now), flow.spare(now)), (lines, SPARE));
+            assert_eq!(flow.ahead(now), lines);
         }
         let end = flow.end(now).unwrap();
-        assert_eq!((flow.ahead(end), flow.spare(end), flow.end(end)), (1, 0, None));
+        assert_eq!((flow.ahead(end), flow.end(end)), (1, None));
         flow.granted(end);
         assert_eq!(flow.ahead(end), 2);
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_no_more_than_is_worked_on_in_a_tenth_of_a_second() {
+        let mut now = Mono(1_000_000_000);
+        let mut flow = Flow::default();
+        flow.granted(now);
+        assert_eq!(flow.spare(now), 0, "nobody knows how long they take");
+        for (ends, millis, spare) in [
+            (1, 1, SPARE),
+            (1, 80, 0),
+            (16, 20, SPARE),
+            (1, 51, 0),
+            (1, 20, 4),
+            (4, 80, 4),
+            (1, 6, 16),
+        ] {
+            worked(&mut flow, &mut now, ends, Duration::from_millis(millis));
+            assert_eq!(flow.spare(now), spare, "{ends} each {millis} ms");
+        }
+        assert_eq!(flow.spare(now.after(BRISK)), 0, "none is asked for any more");
+        // The first long one after quick ones, and the second.
+        worked(&mut flow, &mut now, 10, Duration::from_millis(3));
+        for _ in 0..2 {
+            now = now.after(Duration::from_millis(80));
+            flow.ended(now);
+            flow.granted(now);
+        }
+        assert_eq!(flow.spare(now), 0);
     }
 }

@@ -297,6 +297,7 @@ impl Thread {
     ) -> Result<(), Trouble> {
         let hand = self.let_loose(key);
         let attempt = hand.as_ref().map(|hand| hand.attempt);
+        self.flow.ended(self.store.now().mono);
         let settled = Event::Settled { key, fault, retry };
         if let (Some(at), Some(hand)) = (retry, hand) {
             let queue = self.settings.queue.name.clone();
