@@ -208,8 +208,8 @@ impl Said {
         // What is wrong with the file is told when it is copied.
         let text = std::fs::read_to_string(self.config.as_ref()?).ok()?;
         let sections = ini::parse(&text).ok()?;
-        let ours = sections.iter().rev().filter(|section| section.name == PARTICIPANT);
-        let value = ours.filter_map(|section| section.key(name)).next()?.value.trim().to_owned();
+        let mut ours = sections.iter().rev().filter(|section| section.name == PARTICIPANT);
+        let value = ours.find_map(|section| section.key(name))?.value.trim().to_owned();
         Some(value).filter(|value| !value.is_empty())
     }
 
