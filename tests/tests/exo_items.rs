@@ -10,7 +10,7 @@ use host::{DONE, Exo, Site, item, private_kib};
 use machine::work::{Fault, State};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
@@ -222,6 +222,27 @@ fn a_drop_folder_that_was_away_is_watched_again_when_it_is_back() {
     for wfid in ["after", "later"] {
         assert_eq!(site.work(wfid, "{}").fault, Some(Fault::NONE));
     }
+}
+
+#[test]
+fn a_dropped_file_that_cannot_be_read_waits_is_told_once_and_is_taken_when_it_can_be() {
+    let site = Site::per_item(DONE, "");
+    let _exo = site.exo();
+    assert_eq!(site.work("before", "{}").fault, Some(Fault::NONE));
+    let file = site.join("spool/p/secret");
+    let mut secret =
+        fs::File::options().write(true).create_new(true).mode(0o000).open(&file).unwrap();
+    secret.write_all(item("secret", "{}").as_bytes()).unwrap();
+    let path = file.display();
+    site.until(|| site.log().contains(&format!("read: chmod g+r {path}\n")));
+    assert_eq!(site.work("after", "{}").fault, Some(Fault::NONE));
+    let log = site.log();
+    let told = log.matches(&format!("exo: warning: unable to read {path}, which user ")).count();
+    assert_eq!((told, site.dead().len()), (1, 0), "{log}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let (job, _) = site.stopped("secret");
+    assert_eq!(job.subject.fault, Fault::NONE);
+    site.until(|| !file.exists());
 }
 
 #[test]

@@ -8,6 +8,8 @@ use core::ffi::CStr;
 pub const APPEARED: u32 = libc::IN_CREATE | libc::IN_MOVED_TO;
 /// A file was removed or renamed away from the directory.
 pub const VANISHED: u32 = libc::IN_DELETE | libc::IN_MOVED_FROM;
+/// A file's owner or mode changed, or what else is known of it without a look into it.
+pub const ATTRIBUTES: u32 = libc::IN_ATTRIB;
 /// A file's content changed.
 pub const CHANGED: u32 = libc::IN_MODIFY;
 /// Somebody opened a file.

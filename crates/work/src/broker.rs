@@ -4,6 +4,7 @@ use crate::change::{
     Applied, Ask, Asked, By, Change, DeadId, Ended, JobId, Lease, NewJob, Refused, Taken,
 };
 use crate::clock::Wall;
+use crate::drop_folder::Unread;
 use machine::time::Mono;
 use machine::work::Fault;
 use serde_json::Value;
@@ -286,6 +287,8 @@ pub enum Event {
     Well,
     /// So many files of the drop folder are no items, and dead items now.
     Buried(usize),
+    /// A file of the drop folder cannot be read, and waits there. Told once of each.
+    Unread(Unread),
     /// A message was refused: it is no item, or one that cannot be recorded. It is a dead item now.
     Rejected {
         /// Which.

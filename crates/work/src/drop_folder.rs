@@ -1,5 +1,7 @@
 //! The folder in which everybody may leave an item for a queue.
 
+mod unread;
+
 use crate::change::{Applied, Change, NewJob};
 use crate::envelope;
 use crate::item::{self, Invalid};
@@ -8,12 +10,15 @@ use crate::store::{Error, Store};
 use crate::trouble::Trouble;
 use machine::work::Fault;
 use std::ffi::OsStr;
-use std::fs::{self, DirEntry, Metadata, OpenOptions, ReadDir};
+use std::fs::{self, DirEntry, File, Metadata, OpenOptions, ReadDir};
 use std::io::{self, ErrorKind, Read};
 use std::iter::Chain;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use unread::Unreads;
+
+pub use unread::Unread;
 
 /// Everybody may put a file there; only the folder's owner can list it or take another's away;
 /// the files' group is the folder's.
@@ -34,6 +39,7 @@ pub struct DropFolder {
     is_made: bool,
     /// What is left of the look that is under way: what is in `.taken`, then what is in the folder.
     rest: Option<Chain<ReadDir, ReadDir>>,
+    unreads: Unreads,
 }
 
 impl Clone for DropFolder {
@@ -41,7 +47,8 @@ impl Clone for DropFolder {
     fn clone(&self) -> Self {
         let Self { path, queue, limit, is_made, .. } = self;
         let (path, queue) = (path.clone(), queue.clone());
-        Self { path, queue, limit: *limit, is_made: *is_made, rest: None }
+        let (limit, is_made) = (*limit, *is_made);
+        Self { path, queue, limit, is_made, rest: None, unreads: Unreads::default() }
     }
 }
 
@@ -52,13 +59,14 @@ pub struct Collected {
     pub submitted: usize,
     /// Items that had been jobs before.
     pub known: usize,
-    /// What is no item, too long, not to be read, no plain file, or has a second name: dead items
-    /// now.
+    /// What is no item, too long, no plain file, or has a second name: dead items now.
     pub buried: usize,
     /// Older dead items of the same owners that went for those.
     pub gone: usize,
     /// What cannot be taken away, such as folders with something in them: left where it is.
     pub odd: usize,
+    /// Files that cannot be read: left where they are until they can.
+    pub unread: usize,
     /// The look at the folder is not over: the next call goes on with it.
     pub more: bool,
 }
@@ -76,7 +84,8 @@ impl DropFolder {
     #[must_use]
     pub fn open(path: &Path, queue: &str, limit: usize) -> Self {
         let (path, queue) = (path.to_owned(), queue.to_owned());
-        let mut folder = Self { path, queue, limit, is_made: false, rest: None };
+        let unreads = Unreads::default();
+        let mut folder = Self { path, queue, limit, is_made: false, rest: None, unreads };
         // The first look says why not.
         let _ = folder.make();
         folder
@@ -126,7 +135,10 @@ impl DropFolder {
         // What cannot be taken away stands before the others each time, so a look goes on where
         // the last portion ended.
         for _ in 0..AT_ONCE {
-            let Some(entry) = rest.next() else { return Ok(collected) };
+            let Some(entry) = rest.next() else {
+                self.unreads.end_look();
+                return Ok(collected);
+            };
             let entry = entry.map_err(|e| self.trouble("read", &self.path, e))?;
             self.look_at(&entry, store, &mut collected)?;
         }
@@ -134,8 +146,13 @@ impl DropFolder {
         Ok(Collected { more: true, ..collected })
     }
 
+    /// Returns the files that cannot be read and of which that was not told before.
+    pub fn unread(&mut self) -> Vec<Unread> {
+        self.unreads.news()
+    }
+
     fn look_at(
-        &self,
+        &mut self,
         entry: &DirEntry,
         store: &mut Store,
         collected: &mut Collected,
@@ -154,7 +171,7 @@ impl DropFolder {
 
     /// Moves a file to where nobody else can touch its name. `None` = there is nothing to record.
     fn take_away(
-        &self,
+        &mut self,
         entry: &DirEntry,
         store: &mut Store,
         collected: &mut Collected,
@@ -168,6 +185,12 @@ impl DropFolder {
                 Ok(()) => self.note(&path, &found, store, collected)?,
                 Err(_) => collected.odd += 1,
             }
+            return Ok(None);
+        }
+        // Where it is, its owner can let us read it.
+        if let Err(why) = open(&path)
+            && self.is_unread(&path, &found, why, collected)?
+        {
             return Ok(None);
         }
         let written = (found.mtime(), found.mtime_nsec());
@@ -197,8 +220,28 @@ impl DropFolder {
         }
     }
 
+    /// Notes that a file cannot be read; `false` = it is gone.
+    fn is_unread(
+        &mut self,
+        path: &Path,
+        found: &Metadata,
+        why: io::Error,
+        collected: &mut Collected,
+    ) -> Result<bool, Trouble> {
+        if why.kind() == ErrorKind::NotFound {
+            return Ok(false);
+        }
+        if is_of_machine(&why) {
+            return Err(self.trouble("read", path, why));
+        }
+        let group = fs::metadata(&self.path).map(|folder| folder.gid()).ok();
+        self.unreads.meet(path, found, group, &why);
+        collected.unread += 1;
+        Ok(true)
+    }
+
     fn record(
-        &self,
+        &mut self,
         path: &Path,
         store: &mut Store,
         collected: &mut Collected,
@@ -212,9 +255,10 @@ impl DropFolder {
         if self.keep(path, &found, store, collected)? { self.remove(path) } else { Ok(()) }
     }
 
-    /// Records what a file is, unless that was done. Tells whether it was there.
+    /// Records what a file is, unless that was done. Tells whether it is to be removed: it was there,
+    /// and could be read.
     fn keep(
-        &self,
+        &mut self,
         path: &Path,
         found: &Metadata,
         store: &mut Store,
@@ -223,9 +267,8 @@ impl DropFolder {
         let once = |change| Change::Dropped { file: sum_of(path, found), change: Box::new(change) };
         let change = match read(path, self.limit) {
             Ok(bytes) => self.change(path, found, bytes),
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(e) if is_of_machine(&e) => return Err(self.trouble("read", path, e)),
-            Err(e) => self.burial(found, format!("unable to read it: {e}"), &[]),
+            // Its owner changed it while we took it.
+            Err(why) => return self.is_unread(path, found, why, collected).map(|_| false),
         };
         let change = once(change);
         let mut made = store.apply(&change);
@@ -369,11 +412,15 @@ pub fn drop_name(inode: u64, written: (i64, i64), name: &OsStr) -> String {
     job_name(&taken_name(inode, written, name))
 }
 
-/// Reads a file, at most one byte more than an item in its envelope may have.
-fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+fn open(path: &Path) -> io::Result<File> {
     // Its owner could have us wait: by a lease on it, which must not be waited for.
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Reads a file, at most one byte more than an item in its envelope may have.
+fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
     let mut bytes = Vec::new();
     let most = limit.saturating_add(envelope::AROUND + 1);
     file.take(most as u64).read_to_end(&mut bytes)?;

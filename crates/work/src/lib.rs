@@ -30,7 +30,7 @@ pub use change::{
     TakerId,
 };
 pub use clock::{Clock, Now, Wall};
-pub use drop_folder::{Collected, DropFolder, drop_name};
+pub use drop_folder::{Collected, DropFolder, Unread, drop_name};
 pub use embedded::Embedded;
 pub use machine::work::{Fault, Kind, State};
 pub use open::Safety;

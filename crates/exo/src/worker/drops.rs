@@ -88,7 +88,8 @@ impl Drops {
         // A path of the configuration has no NUL in it; one that had would be no folder.
         let path = CString::new(self.folder.as_os_str().as_encoded_bytes()).unwrap_or_default();
         let watcher = Watcher::new()?;
-        let own = watcher.add(&path, watch::APPEARED)?;
+        // A file that could not be read may be by now.
+        let own = watcher.add(&path, watch::APPEARED | watch::ATTRIBUTES)?;
         Ok((watcher, own))
     }
 }

@@ -10,13 +10,14 @@ use ::log::{error, info, warn};
 use machine::exo::{Ask, Event, Mode, Standing, Word};
 use machine::work::{Fault, Kind};
 use participant::protocol::{self, Flavour, FromParticipant, ToParticipant};
+use sys::account;
 use sys::linux::errno::Errno;
 use sys::linux::file::flags::EAGAIN;
 use sys::linux::process::Ended;
 use sys::linux::socket;
 use sys::program::TROUBLE;
 use work::units::Span;
-use work::{Event as Heard, Lease, NewJob, Refused};
+use work::{Event as Heard, Lease, NewJob, Refused, Unread};
 
 /// The other end is gone, and with it what was not read.
 const ECONNRESET: i32 = 104;
@@ -50,6 +51,16 @@ fn unheard(why: &str) {
 
 fn not_passed(why: &str) {
     warn!("unable to pass a cancel on to whoever has its item, here and from now on: {why}");
+}
+
+fn unread(file: &Unread) {
+    let owner = account::listed_name_of(file.owner);
+    let owner = owner.map_or(file.owner.to_string(), |name| String::from_utf8_lossy(&name).into());
+    let (path, why, mode) = (file.path.display(), &file.why, file.mode);
+    warn!(
+        "unable to read {path}, which user {owner} dropped: {why}; it waits there until it can be \
+         read: chmod {mode} {path}"
+    );
 }
 
 fn rejected(dead: i64, reason: &str, bytes: usize) {
@@ -103,6 +114,7 @@ impl Worker {
                 Heard::Buried(count) => {
                     warn!("dropped, and no item: {count}; kept as dead items, with the reason");
                 }
+                Heard::Unread(file) => unread(&file),
                 Heard::Rejected { dead, reason, bytes } => rejected(dead.0, &reason, bytes),
                 Heard::Unheard { why } => unheard(&why),
                 Heard::NotPassed { why } => not_passed(&why),

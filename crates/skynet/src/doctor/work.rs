@@ -144,7 +144,7 @@ fn drop_folders(
         let (why, mend) = match takers.get(&queue) {
             Some((name, false)) => ("who takes them does not run", format!("skynet start {name}")),
             Some((name, true)) => {
-                ("who takes them runs and does not", format!("skynet restart {name}"))
+                ("who takes them runs and does not; its log says why", format!("skynet log {name}"))
             }
             None => (
                 "no participant takes from this queue",

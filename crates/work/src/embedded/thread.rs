@@ -356,7 +356,9 @@ impl Thread {
         let Some(folder) = &mut self.settings.drop_folder else { return Ok(()) };
         // What is wished while a look is under way is for the one after it.
         self.collect &= folder.is_under_way();
-        match folder.collect(&mut self.store) {
+        let collected = folder.collect(&mut self.store);
+        self.news.extend(folder.unread().into_iter().map(Event::Unread));
+        match collected {
             Ok(found) => {
                 if found.buried > 0 {
                     self.news.push(Event::Buried(found.buried));
