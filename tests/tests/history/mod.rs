@@ -163,6 +163,8 @@ pub(crate) struct Sums {
     pub(crate) lost: usize,
     /// Those that an orderly end gave back.
     pub(crate) interrupted: usize,
+    /// Those that a cancel ended.
+    pub(crate) stopped: usize,
 }
 
 /// Returns how many items of the queue `p` have stopped, and how many have not.
@@ -211,7 +213,7 @@ pub(crate) fn adds_up(sender: &Sender, store: &Path, tries: usize, context: &str
     assert_eq!(settled, sender.jobs.len(), "{context}: {sums:?}");
     // Each attempt but an item's last failed, or met somebody's death or end.
     let last = sums.done + sums.failed;
-    let told = last + sums.faults + sums.lost + sums.interrupted;
+    let told = last + sums.faults + sums.lost + sums.interrupted + sums.stopped;
     assert_eq!(sums.attempts, told, "{context}: {sums:?}");
     sums
 }
@@ -252,15 +254,21 @@ impl Sums {
                 Some("ended") if (1..10).contains(&fault.0) => {
                     (self.faults, counted) = (self.faults + 1, counted + 1);
                 }
-                Some("ended" | "overdue") if is_last => counted += 1,
+                Some("ended" | "overdue") if is_last => {
+                    counted += 1;
+                    self.stopped += usize::from(fault.kind() == Kind::Cancelled);
+                }
                 _ => panic!("ended before its end: {}", context()),
             }
         }
         assert!(counted <= tries, "tried {counted} times: {}", context());
         self.attempts += attempts.len();
         let last = attempts.last().and_then(|last| last.fault);
-        if fault.kind() == Kind::Cancelled && last != Some(fault) {
+        if fault.kind() == Kind::Cancelled {
             self.cancelled += 1;
+            // One that was given back, or not even begun, has no end of its own.
+            let is_told = attempts.last().is_none_or(|last| last.how.as_deref() != Some("ended"));
+            assert!(is_told || last == Some(fault), "{}", context());
             return;
         }
         match fault {

@@ -419,7 +419,7 @@ impl Draft {
 fn unknown_folders(s: &Settings) -> Vec<Problem> {
     let problem = |key: &str| {
         let why = format!(
-            "is not known: HOME is no folder of this user's own, and the account has none; set HOME or \
+            "is not known: HOME is no folder that this user may enter, and the account has none; set HOME or \
              XDG_STATE_HOME, or {key} in a skynet.yaml, whose folder SKYNET_CONFIG names"
         );
         Problem::missing(key, why)

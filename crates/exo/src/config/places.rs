@@ -3,6 +3,7 @@
 use super::problem::Trouble;
 use std::env;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -119,19 +120,28 @@ fn variable(name: &str) -> Option<PathBuf> {
 }
 
 /// The caller's home: what `HOME` says where that is a folder of their own, or what their account
-/// says. A service that `setuidgid` starts has the `HOME` of root's svscan.
+/// says. A service that `setuidgid` starts has the `HOME` of root's svscan. Who has no folder of their
+/// own has what `HOME` says, unless they may not even enter it.
 fn own_home() -> Option<PathBuf> {
-    variable("HOME").filter(|home| is_own(home)).or_else(|| {
-        let name = account::name_of(euid())?;
-        let (_, login) = account::find_login(&name)?;
-        let home = PathBuf::from(OsString::from_vec(login.home.into_bytes()));
-        is_own(&home).then_some(home)
-    })
+    let named = variable("HOME").filter(|home| home.is_absolute());
+    let own = named.clone().filter(|home| is_own(home)).or_else(home_of_account);
+    own.or_else(|| named.filter(|home| !is_closed(home)))
+}
+
+fn home_of_account() -> Option<PathBuf> {
+    let name = account::name_of(euid())?;
+    let (_, login) = account::find_login(&name)?;
+    Some(PathBuf::from(OsString::from_vec(login.home.into_bytes()))).filter(|home| is_own(home))
 }
 
 /// Tells whether a folder is the caller's, who may also enter it.
 fn is_own(folder: &Path) -> bool {
     folder.is_absolute() && folder.join(".").metadata().is_ok_and(|stat| stat.uid() == euid())
+}
+
+fn is_closed(folder: &Path) -> bool {
+    let why = folder.join(".").metadata().err();
+    why.is_some_and(|why| why.kind() == ErrorKind::PermissionDenied)
 }
 
 /// What a session manager makes for this user, also where the variable did not come through.
