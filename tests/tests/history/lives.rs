@@ -290,5 +290,10 @@ fn thread(worker: i32) -> i32 {
 /// Returns the processes whose current directory is this one.
 pub(crate) fn processes(site: &Site, dir: &PathBuf) -> Vec<i32> {
     let here = |pid: &i32| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == *dir);
-    site.scratch().processes().into_iter().filter(here).collect()
+    // Whoever looks on ends a moment after what it saw end.
+    let is_strace = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "strace")
+    };
+    let all = site.scratch().processes().into_iter();
+    all.filter(|pid| here(pid) && !is_strace(pid)).collect()
 }
