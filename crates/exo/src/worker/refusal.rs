@@ -6,6 +6,17 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use work::item;
 
+/// The error in an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// There is none.
+    Nothing,
+    /// It came with the item: its sender's, and no failure of this attempt.
+    Old,
+    /// The item had another, or none.
+    New(Refusal),
+}
+
 /// What an error in an answer says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -25,20 +36,17 @@ struct Words<'a> {
     trace: Option<&'a RawValue>,
 }
 
-/// Tells whether the error in an answer is the one that came with its item: the sender's, and no
-/// failure of this attempt.
-pub(super) fn is_old(answer: &[u8], asked: &[u8]) -> bool {
-    item::error(answer)
-        .is_some_and(|error| item::error(asked).is_some_and(|before| is_same(before, error)))
+/// Looks for the error in an answer. `asked`: the item; `usual`: the class that says no more than that
+/// something failed.
+pub(super) fn of_answer(answer: &[u8], asked: &[u8], usual: &str) -> Found {
+    let Some(error) = item::error(answer) else { return Found::Nothing };
+    if item::error(asked).is_some_and(|before| is_same(before, error)) {
+        return Found::Old;
+    }
+    Found::New(of_error(error, usual))
 }
 
-/// Returns the error that an answer has and its item had not; `None` where there is none. `usual`: the
-/// class that says no more than that something failed.
-pub(super) fn of_answer(answer: &[u8], asked: &[u8], usual: &str) -> Option<Refusal> {
-    let error = item::error(answer)?;
-    if is_old(answer, asked) {
-        return None;
-    }
+fn of_error(error: &RawValue, usual: &str) -> Refusal {
     let text = serde_json::from_str::<Cow<'_, str>>(error.get()).ok();
     let words = match text {
         Some(text) => Words { message: Some(text), ..Words::default() },
@@ -57,7 +65,7 @@ pub(super) fn of_answer(answer: &[u8], asked: &[u8], usual: &str) -> Option<Refu
         (None, None) => format!("the answer has an error without a text: {}", error.get()),
     };
     let trace = words.trace.and_then(|trace| serde_json::from_str(trace.get()).ok());
-    Some(Refusal { text, trace: trace.unwrap_or_default() })
+    Refusal { text, trace: trace.unwrap_or_default() }
 }
 
 /// Tells whether two texts of JSON mean the same: whoever reads and writes it changes the spaces.
@@ -72,8 +80,10 @@ mod tests {
 
     fn of(answered: &str, asked: &str) -> Option<(String, Vec<String>)> {
         let item = |error: &str| format!("{{\"fields\":{{}}{error}}}");
-        let refusal = of_answer(item(answered).as_bytes(), item(asked).as_bytes(), "Usual");
-        refusal.map(|Refusal { text, trace }| (text, trace))
+        match of_answer(item(answered).as_bytes(), item(asked).as_bytes(), "Usual") {
+            Found::New(Refusal { text, trace }) => Some((text, trace)),
+            Found::Nothing | Found::Old => None,
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is recorded of the end of an attempt.
 
-use super::refusal;
+use super::refusal::{self, Found};
 use super::slot::{Slot, Work};
 use crate::signature::signature;
 use machine::exo::How;
@@ -60,7 +60,9 @@ impl Failure<'_> {
             fits && item.is_none() && trace.is_empty() && form.class == item::ERROR_CLASS;
         let error = ErrorReply { class: form.class, message: &text, trace };
         // An error of the participant's own is what its sender gets.
-        let is_own = |item: &&[u8]| refusal::of_answer(item, &work.item, form.class).is_some();
+        let is_own = |item: &&[u8]| {
+            matches!(refusal::of_answer(item, &work.item, form.class), Found::New(_))
+        };
         let answer = || match item.filter(is_own) {
             Some(own) => classed(own, form).or_else(|| Some(own.to_vec())),
             None => item::with_error(item.unwrap_or(&work.item), error, form.limit),
@@ -130,15 +132,15 @@ fn done<'a>(
     let asked = answer.map(crate::flags::flags).unwrap_or_default();
     let forget = forget || asked.forget || work.flags.forget;
     let whole = answer.unwrap_or(&work.item);
-    if refusal::is_old(whole, &work.item) {
-        // An engine would take it for one of this step.
-        let output = item::without_error(whole);
-        return (Outcome { forget, output, ..Outcome::default() }, None);
-    }
     let answer = answer.filter(|answer| *answer != work.item.as_slice());
-    let refusal = answer.and_then(|answer| refusal::of_answer(answer, &work.item, form.class));
-    let Some(refusal) = refusal else {
-        return (Outcome { forget, ..Outcome::default() }, answer);
+    let refusal = match refusal::of_answer(whole, &work.item, form.class) {
+        Found::Nothing => return (Outcome { forget, ..Outcome::default() }, answer),
+        Found::Old => {
+            // An engine would take it for one of this step.
+            let output = item::without_error(whole);
+            return (Outcome { forget, output, ..Outcome::default() }, None);
+        }
+        Found::New(refusal) => refusal,
     };
     // The sender takes it for an error whatever is recorded here: so that history says the same.
     let text = item::cut(&refusal.text, TEXT).into_owned();
