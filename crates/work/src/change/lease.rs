@@ -5,12 +5,26 @@ use super::take::Stored;
 use super::tx::{Ring, Stop, Tx};
 use super::{Applied, Ended, JobId, Lease, Policy, Refused};
 use crate::item::{self, ErrorReply};
-use machine::work::{Event, Fault, Kind, Next, State, Subject};
+use machine::work::{Event, Fault, Kind, Next, State};
 use rusqlite::params;
 use std::borrow::Cow;
 
 /// What is said of an item that does not have its sum any more.
 pub(super) const SPOILT_ITEM: &str = "the store's copy of the item is damaged";
+
+/// Returns what is recorded where the cancel of a job ended its attempt: the cancel is the outcome, as
+/// it is the job's, and how a process was ended is not how the work did.
+fn cancelled(job: &Job, ended: &Ended) -> Ended {
+    Ended { fault: job.subject.fault, signature: None, ..ended.clone() }
+}
+
+/// The same of whatever ended an attempt: what was being cancelled and is not done ended by the cancel.
+fn as_cancelled<'a>(job: &Job, ended: &'a Ended) -> Cow<'a, Ended> {
+    if job.subject.state != State::Cancelling || ended.fault.kind() == Kind::Done {
+        return Cow::Borrowed(ended);
+    }
+    Cow::Owned(cancelled(job, ended))
+}
 
 impl Tx<'_> {
     pub(super) fn give_back(&mut self, lease: Lease) -> Result<Applied, Stop> {
@@ -59,25 +73,15 @@ impl Tx<'_> {
             }
         };
         let (next, policy) = self.by_rule(&job, ended, next, policy)?;
-        self.close(&mut job, "ended", ended, next, policy)
-    }
-
-    /// Whatever ends an attempt of what was being cancelled and is not done, the cancel is its outcome,
-    /// as it is the job's.
-    fn as_cancelled<'a>(job: &Job, ended: &'a Ended) -> Cow<'a, Ended> {
-        let Subject { state, fault, .. } = job.subject;
-        if state != State::Cancelling || ended.fault.kind() == Kind::Done {
-            return Cow::Borrowed(ended);
-        }
-        Cow::Owned(Ended { fault, signature: None, ..ended.clone() })
+        let ended = as_cancelled(&job, ended);
+        self.close(&mut job, "ended", &ended, next, policy)
     }
 
     pub(super) fn cancel_overdue(&mut self, lease: Lease, ended: &Ended) -> Result<Applied, Stop> {
         let mut job = self.held(lease)?;
         let policy = self.policy(lease.taker)?;
         let next = step(job.subject, Event::CancelOverdue, policy.limit)?;
-        // How its process was ended is not how the work did.
-        let ended = Ended { fault: job.subject.fault, signature: None, ..ended.clone() };
+        let ended = cancelled(&job, ended);
         self.close(&mut job, "overdue", &ended, next, policy)
     }
 
@@ -96,6 +100,7 @@ impl Tx<'_> {
             ..Ended::default()
         };
         let (next, policy) = self.by_rule(job, &ended, next, policy)?;
+        let ended = as_cancelled(job, &ended);
         self.close(job, "lost", &ended, next, policy)?;
         Ok(())
     }
@@ -109,7 +114,6 @@ impl Tx<'_> {
         next: Next,
         policy: Policy,
     ) -> Result<Applied, Stop> {
-        let ended = &*Self::as_cancelled(job, ended);
         self.close_attempt(job, how, ended.fault, ended)?;
         if !matches!(ended.fault.kind(), Kind::Done | Kind::Cancelled) {
             self.note_fault(&job.queue, ended)?;
