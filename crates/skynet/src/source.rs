@@ -25,8 +25,6 @@ use sys::linux::file::flags::O_RDONLY;
 const LARGEST: usize = 1 << 20;
 /// The section of an older participant's configuration that is about the broker.
 const BROKER: &str = "boss";
-/// The one about the participant itself.
-const PARTICIPANT: &str = "participant";
 /// Folders of a handler's directory that are ours to make.
 const PACKAGES: [&str; 3] = ["SkyNET", "RuoteAMQP", "skynet"];
 
@@ -200,25 +198,28 @@ impl Said {
     /// Returns what the handler's own configuration says it is called, if that is given.
     #[must_use]
     pub fn name(&self) -> Option<String> {
-        self.key("name")
+        let [name] = self.keys(["name"]);
+        name
     }
 
-    /// Returns a value of what the handler's own configuration says of it.
-    fn key(&self, name: &str) -> Option<String> {
+    /// Returns values of what the handler's own configuration says of it.
+    fn keys<const N: usize>(&self, names: [&str; N]) -> [Option<String>; N] {
         // What is wrong with the file is told when it is copied.
-        let text = std::fs::read_to_string(self.config.as_ref()?).ok()?;
-        let sections = ini::parse(&text).ok()?;
-        let mut ours = sections.iter().rev().filter(|section| section.name == PARTICIPANT);
-        let value = ours.find_map(|section| section.key(name))?.value.trim().to_owned();
-        Some(value).filter(|value| !value.is_empty())
+        let text = self.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        let sections = text.and_then(|text| ini::parse(&text).ok()).unwrap_or_default();
+        names.map(|name| {
+            let value = ini::of_participant(&sections, name)?.value.trim();
+            (!value.is_empty()).then(|| value.to_owned())
+        })
     }
 
     /// Returns it with the queue and the pattern that the handler's own configuration names, where
     /// nothing else is said.
     fn with_config(&self, name: &str) -> Self {
         let other = |value: &String| value != name;
-        let queue = self.queue.clone().or_else(|| self.key("queue").filter(other));
-        let regexp = self.regexp.clone().or_else(|| self.key("regexp").filter(other));
+        let [queue, regexp] = self.keys(["queue", "regexp"]).map(|value| value.filter(other));
+        let queue = self.queue.clone().or(queue);
+        let regexp = self.regexp.clone().or(regexp);
         Self { queue, regexp, ..self.clone() }
     }
 

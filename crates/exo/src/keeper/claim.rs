@@ -30,6 +30,20 @@ pub(super) struct Claim {
     lock: Fd,
 }
 
+/// Why it could not be taken.
+enum Failed {
+    /// Another exo has it, whose pid this is, if it lives.
+    Taken(Option<i32>),
+    /// There can be none.
+    Unable(Errno),
+}
+
+impl From<Errno> for Failed {
+    fn from(why: Errno) -> Self {
+        Self::Unable(why)
+    }
+}
+
 impl Claim {
     /// Takes it, or goes on with the lock `kept` that we had before HUP. The inner error is why there
     /// can be none, nor a control socket.
@@ -41,23 +55,19 @@ impl Claim {
         kept: Option<Fd>,
     ) -> std::result::Result<std::result::Result<Self, Trouble>, Trouble> {
         match Self::try_take(settings, kept) {
-            Ok(Ok(claim)) => Ok(Ok(claim)),
-            Ok(Err(pid)) => {
+            Ok(claim) => Ok(Ok(claim)),
+            Err(Failed::Taken(pid)) => {
                 let whose = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
                 let name = &settings.participant;
                 let what =
                     format!("unable to run participant {name}: an exo runs it already{whose}");
                 Err(Trouble::plain(what))
             }
-            Err(why) => Ok(Err(places::no_socket(settings, why))),
+            Err(Failed::Unable(why)) => Ok(Err(places::no_socket(settings, why))),
         }
     }
 
-    /// The inner error: another has it, whose pid this is.
-    fn try_take(
-        settings: &Settings,
-        kept: Option<Fd>,
-    ) -> Result<std::result::Result<Self, Option<i32>>> {
+    fn try_take(settings: &Settings, kept: Option<Fd>) -> std::result::Result<Self, Failed> {
         let folder = places::run_folder(settings)?;
         let name = c_string(settings.lock_name().as_bytes())?;
         let (mut kept, mut holder) = (kept, None);
@@ -72,16 +82,16 @@ impl Claim {
                     let text = format!("{}\n", process::pid());
                     let _ = file::cut(lock.raw(), 0)
                         .and_then(|()| fd::write_at(lock.raw(), text.as_bytes(), 0));
-                    return Ok(Ok(Self { folder, name, lock }));
+                    return Ok(Self { folder, name, lock });
                 }
                 // Its holder ended in order meanwhile.
                 Ok(()) => continue,
                 Err(Errno(EAGAIN)) => holder = read_holder(&lock),
-                Err(why) => return Err(why),
+                Err(why) => return Err(why.into()),
             }
             let _ = fd::poll(&mut [], Some(BETWEEN.as_nanos() as u64));
         }
-        Ok(Err(holder))
+        Err(Failed::Taken(holder))
     }
 
     /// The descriptor of the lock, which no child may keep.

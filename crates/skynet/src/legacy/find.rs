@@ -121,7 +121,7 @@ fn of_sections(path: &Path, sections: Vec<Section>, broker: &Broker) -> Vec<Foun
         let kind = section.name.split(':').next().unwrap_or_default();
         if let Some(name) = section.name.strip_prefix("program:") {
             programs.push((name.trim().to_owned(), section.keys));
-        } else if section.name == "participant" {
+        } else if section.name == ini::PARTICIPANT {
             participant = Some(section);
         } else if SYSTEM.contains(&kind) || ["eventlistener", "fcgi-program"].contains(&kind) {
             log_level = section.key("log_level").cloned().or(log_level);

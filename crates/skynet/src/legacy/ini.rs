@@ -38,6 +38,16 @@ pub fn find<'a>(keys: &'a [Key], name: &str) -> Option<&'a Key> {
     keys.iter().rev().find(|key| key.name == name)
 }
 
+/// The section that says what an older participant is called and takes.
+pub const PARTICIPANT: &str = "participant";
+
+/// Returns the last key of a name that is about the participant.
+#[must_use]
+pub fn of_participant<'a>(sections: &'a [Section], name: &str) -> Option<&'a Key> {
+    let mut ours = sections.iter().rev().filter(|section| section.name == PARTICIPANT);
+    ours.find_map(|section| section.key(name))
+}
+
 /// Reads a file.
 ///
 /// # Errors

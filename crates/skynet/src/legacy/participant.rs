@@ -138,7 +138,7 @@ fn setting(name: &str, key: &Key, broker: BrokerKind) -> Carried {
         },
         "regexp" if value == name => Carried::Silently,
         "regexp" => Carried::To(
-            "participant",
+            ini::PARTICIPANT,
             Some(format!(
                 "{value} is kept, and not registered with an engine: skynet register {name}"
             )),

@@ -14,8 +14,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use sys::account;
 
-/// The section of an older handler's configuration that says what it is called.
-const OWN_SECTION: &str = "participant";
 /// Permission bits that let the group and others write.
 const WRITE: [u32; 2] = [0o020, 0o002];
 /// What runs scripts, whatever version stands behind the name.
@@ -64,13 +62,11 @@ fn disagreements(service: &Service, settings: &Settings) -> Vec<Finding> {
     };
     let pattern = pattern(&settings.config).unwrap_or_else(|| name.clone());
     let ours = [("name", name), ("queue", &settings.queue), ("regexp", &pattern)];
-    let keys = own.iter().filter(|section| section.name == OWN_SECTION);
-    let keys: Vec<_> = keys.flat_map(|section| section.keys.iter().cloned()).collect();
     let differs = ours.into_iter().filter_map(|(key, ours)| {
-        let theirs = ini::find(&keys, key)?;
-        (theirs.value.trim() != ours).then(|| {
-            let what =
-                format!("[{OWN_SECTION}] {key} is {}, and {ours} counts", theirs.value.trim());
+        let theirs = ini::of_participant(&own, key)?;
+        let value = theirs.value.trim();
+        (value != ours).then(|| {
+            let what = format!("[{}] {key} is {value}, and {ours} counts", theirs.section);
             let place = format!("{}:{}", path.display(), theirs.line);
             Finding::warning(format!("{place}: {what}"))
                 .of(&service.name)
