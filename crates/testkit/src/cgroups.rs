@@ -30,7 +30,8 @@ fn name_of(path: &Path) -> String {
 }
 
 /// Finds the folder of the cgroup v2 in which this process is, and what it starts.
-fn own() -> Option<PathBuf> {
+#[must_use]
+pub fn own() -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
     let mounts = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];

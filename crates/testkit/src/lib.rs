@@ -24,7 +24,7 @@
 #![allow(clippy::must_use_candidate, clippy::naive_bytecount)]
 
 pub mod calls;
-mod cgroups;
+pub mod cgroups;
 pub mod command;
 pub mod crash;
 pub mod disk;
