@@ -33,6 +33,11 @@ impl Participant for Conform {
         println!("{}: {task}", item.wfid().unwrap_or_default());
         match &*task {
             "nothing" => {}
+            "look" => {
+                let seen: (Option<String>, Option<String>) =
+                    (item.param("unit")?, item.field("none")?);
+                println!("{:?} {seen:?}", item.wfid());
+            }
             "answer" => {
                 item.set_field("greeting", &self.greeting)?;
                 item.set_field("attempt", &context.attempt())?;

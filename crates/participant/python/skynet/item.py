@@ -34,6 +34,49 @@ class Fields(dict):
             raise AttributeError(name) from None
 
 
+class Unset(Fields):
+    """What is read where no object is: it is put into that place when something is written into it.
+
+    From then on it is an ordinary one. A look alone must not change an item.
+    """
+
+    def __init__(self, of: Fields, name: str) -> None:
+        super().__init__()
+        # Between underscores, so that each other name can be an entry.
+        object.__setattr__(self, "__place__", (of, name))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        _settle(self)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        value = super().setdefault(key, default)
+        _settle(self)
+        return value
+
+    def update(self, *args: Any, **more: Any) -> None:
+        super().update(*args, **more)
+        _settle(self)
+
+    def __ior__(self, other: Any) -> "Fields":  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> Any:
+        return (Fields, ())
+
+
+def _settle(fields: Unset) -> None:
+    if not fields or type(fields) is not Unset:
+        return
+    of, name = fields.__place__  # type: ignore[attr-defined]
+    object.__delattr__(fields, "__place__")
+    object.__setattr__(fields, "__class__", Fields)
+    # What somebody else has put there meanwhile stays.
+    if of.get(name) is None:
+        of[name] = fields
+
+
 def share(done: Any) -> Optional[float]:
     """Returns a number from 0 to 1; what is none counts as nothing said."""
     try:
@@ -131,6 +174,7 @@ class Item:
         self.done: Optional[float] = None
         self.text: Optional[str] = None
         self._channel = channel or Channel()
+        self._unset: "dict[str, Unset]" = {}
         # Names it in all that is said of it.
         self._id = 0
 
@@ -144,7 +188,10 @@ class Item:
     def _object(self, of: Fields, name: str) -> Fields:
         value = of.get(name)
         if value is None:
-            value = of[name] = Fields()
+            value = self._unset.get(name)
+            # Whoever reads twice has the same both times.
+            if type(value) is not Unset or value.__place__[0] is not of:
+                value = self._unset[name] = Unset(of, name)
         elif not isinstance(value, dict):
             raise ValueError(f"{name} is no object")
         elif not isinstance(value, Fields):

@@ -28,6 +28,9 @@ class Conform(skynet.Participant):
     def do_nothing(self, item, fields):
         pass
 
+    def do_look(self, item, fields):
+        print(item.fei.wfid, item.params.unit, fields.none, item.result)
+
     def do_answer(self, item, fields):
         fields.greeting = self.greeting
         fields.attempt = item.attempt

@@ -99,6 +99,40 @@ class Items(unittest.TestCase):
         self.assertEqual((item.wfid, item.forget, item.params.x, item.lookup("a")), (None, False, None, None))
         self.assertEqual(item.json(), before)
 
+    def test_what_is_missing_reads_as_empty_and_is_put_there_by_writing(self):
+        writes = (
+            lambda fields: fields.__setitem__("x", 1),
+            lambda fields: setattr(fields, "x", 1),
+            lambda fields: fields.setdefault("x", 1),
+            lambda fields: fields.update(x=1),
+            lambda fields: fields.__ior__({"x": 1}),
+        )
+        for text in ('{"fields":{}}', '{"fields":{"params":null},"fei":null}', "{}"):
+            for write in writes:
+                item = skynet.Item(text)
+                params, fei = item.params, item.fei
+                self.assertEqual((fei.wfid, fei.get("wfid"), dict(params), "x" in params), (None, None, {}, False))
+                fei.update({})
+                self.assertEqual(item.json().decode(), text)
+                self.assertIs(item.params, params)
+                write(params)
+                write(fei)
+                self.assertEqual(item.data, {"fields": {"params": {"x": 1}}, "fei": {"x": 1}})
+                params.y = 2
+                self.assertEqual((item.params.y, type(item.params)), (2, skynet.Fields))
+
+    def test_what_was_put_there_meanwhile_stays(self):
+        item = skynet.Item('{"fields":{}}')
+        early = item.params
+        item.fields.params = {"a": 1}
+        early.b = 2
+        self.assertEqual(item.json(), b'{"fields":{"params":{"a":1}}}')
+
+    def test_an_empty_one_that_is_copied_is_an_ordinary_one(self):
+        params = skynet.Item('{"fields":{}}').params
+        for copied in (copy.copy(params), copy.deepcopy(params), pickle.loads(pickle.dumps(params))):
+            self.assertEqual((type(copied), copied), (skynet.Fields, {}))
+
     def test_what_is_no_object_is_no_item(self):
         for data in ("[]", "1", "", b"\xff", [1]):
             with self.assertRaises(ValueError):

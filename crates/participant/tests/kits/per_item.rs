@@ -45,6 +45,14 @@ fn nothing_is_written_where_nothing_was_changed() {
 }
 
 #[test]
+fn nothing_is_written_where_what_the_item_has_not_was_looked_at() {
+    for kit in kits() {
+        let ended = work(&kit, r#"{"fields":{"do":"look"}}"#, &[]);
+        assert_eq!((ended.code, &*ended.answer), (Some(0), ""), "{}", ended.log);
+    }
+}
+
+#[test]
 fn that_nobody_is_answered_stands_in_the_item() {
     for kit in kits() {
         let ended = work(&kit, &odd("forget"), &[]);

@@ -52,6 +52,16 @@ fn an_item_that_is_not_touched_goes_back_as_it_came() {
 }
 
 #[test]
+fn a_look_at_what_the_item_has_not_changes_nothing() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        exo.work(1, r#"{"fields":{"do":"look"}}"#);
+        assert_eq!(exo.hear(), json!({"type":"result","id":1}));
+        end_well(exo);
+    }
+}
+
+#[test]
 fn a_participant_is_told_which_queue_is_the_engine_s() {
     for kit in kits() {
         for (told, engine) in [(r#""engine":"e-2","#, "e-2"), ("", "ruote_workitems")] {
