@@ -1,7 +1,7 @@
 """JSON whose numbers come back as they went in.
 
 A number that Python would write in another way (1.50, 1E400, -0) is kept together with its text:
-it counts as the number that it is, and is written by its text.
+it counts as the number that it is, and is written by its text. Other libraries write the number.
 """
 
 import json
@@ -9,7 +9,22 @@ from json.encoder import encode_basestring
 from typing import Any, Callable, List, Union
 
 
-class KeptFloat(float):
+class _LikeItsBase(type):
+    """A type that equals the one it is made from.
+
+    xmlrpc.client, yaml and others look up how to write a value in a table by its very type, and
+    refuse one that the table has not, subclass or no. So it is found there, whichever of us is
+    imported first, and none of them is imported for it.
+    """
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other or cls.__base__ is other
+
+    def __hash__(cls) -> int:
+        return hash(cls.__base__)
+
+
+class KeptFloat(float, metaclass=_LikeItsBase):
     """A float that remembers its text. What is computed with it is an ordinary one."""
 
     text: str
@@ -23,7 +38,7 @@ class KeptFloat(float):
         return (self.text,)
 
 
-class KeptInt(int):
+class KeptInt(int, metaclass=_LikeItsBase):
     """The same for an integer."""
 
     text: str

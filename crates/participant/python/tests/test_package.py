@@ -1,6 +1,7 @@
 """What the package does without exo; what it does with it is in crates/participant/tests."""
 
 import copy
+import importlib.util
 import os
 import pickle
 import subprocess
@@ -26,6 +27,29 @@ class Numbers(unittest.TestCase):
         self.assertEqual(exact.dumps([value[0] + 1]), b"[2.5]")
         for copied in (copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
             self.assertEqual(exact.dumps(copied), b"[1.50,-0,1E400]")
+
+    def test_other_libraries_take_a_number_that_is_kept_whichever_is_imported_first(self):
+        read = "from skynet import exact; v = exact.loads('[1.50, 1e5, -0, 1E400]')"
+        late = "import sys; assert not {'xmlrpc', 'yaml'} & sys.modules.keys()"
+        marshal = "import xmlrpc.client; write = lambda: xmlrpc.client.dumps((v,))"
+        represent = "import yaml; write = lambda: yaml.safe_dump(v)"
+        for library, said in (
+            (marshal, ["<double>1.5<", "<double>100000.0<", "<int>0<", "<double>inf<"]),
+            (represent, ["- 1.5", "- 100000.0", "- 0", "- .inf"]),
+        ):
+            if library is represent and importlib.util.find_spec("yaml") is None:
+                continue
+            for lines in ((read, late, library), (library, read)):
+                source = "; ".join((*lines, "print(write())"))
+                ended = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+                self.assertEqual(ended.returncode, 0, ended.stderr)
+                for words in said:
+                    self.assertIn(words, ended.stdout)
+
+    def test_the_type_of_a_number_that_is_kept_is_found_in_tables_by_type(self):
+        table = {float: "float", int: "int"}
+        self.assertEqual([table[type(value)] for value in exact.loads("[1.50, -0]")], ["float", "int"])
+        self.assertNotEqual(exact.KeptFloat, exact.KeptInt)
 
     def test_both_ways_to_write_agree(self):
         value = {"a": [1, 2.5, "x\n\u00e9", None, True], 1: {None: {}, True: (), 2.5: "\x7f"}}
