@@ -1,10 +1,12 @@
 """Launches processes."""
 
+import os
 from typing import Any, Dict, Optional
 
 import skynet
 
 from .workitem import DictAttrProxy
+
 
 def send(message: Dict[str, Any]) -> None:
     """Sends a message to the engine; it is safe in the queue when this returns."""
@@ -33,11 +35,18 @@ class Launcher:
     ) -> None:
         """Launches the process of this definition, whose items begin with these fields.
 
-        Raises skynet.Refused where it cannot be sent.
+        Raises skynet.Refused where it cannot be sent, and skynet.Final where no exo is there for it.
         """
         given = [v.as_dict() if isinstance(v, DictAttrProxy) else v for v in (fields, variables)]
         for name, value in zip(("fields", "variables"), given):
             if value and not isinstance(value, dict):
                 raise TypeError(f"{name} should be type dict")
         # An engine takes no fields for none; a queue here takes nothing without them.
-        send({"definition": process, "fields": given[0] or {}, "variables": given[1] or None})
+        message = {"definition": process, "fields": given[0] or {}, "variables": given[1] or None}
+        try:
+            send(message)
+        except skynet.Final as error:
+            if os.environ.get("SKYNET_PARTICIPANT"):
+                raise
+            why = "exo does not run this program: launch a process by the command skynet launch"
+            raise skynet.Final(f"{why}, or in a participant") from error

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 import skynet
 from RuoteAMQP import DictAttrProxy, FlowExpressionId, Launcher, Workitem
@@ -230,8 +231,10 @@ class Launchers(unittest.TestCase):
                 launcher.launch("define x", *given)
 
     def test_without_exo_nothing_can_be_launched(self):
-        with self.assertRaises(skynet.Final):
-            Launcher().launch("define x")
+        for participant, said in (("", "the command skynet launch"), ("p", "in persistent mode only")):
+            with mock.patch.dict(os.environ, SKYNET_PARTICIPANT=participant):
+                with self.assertRaisesRegex(skynet.Final, said):
+                    Launcher().launch("define x")
 
 
 class Layers(unittest.TestCase):
