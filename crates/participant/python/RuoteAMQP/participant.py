@@ -37,6 +37,12 @@ def format_ruby_backtrace(trace: "Sequence[Any]") -> List[str]:
     return [f"{file}:{line}: in `{name} {source}'" for file, line, name, source in trace]
 
 
+def format_block(msg: Any) -> str:
+    """Returns a message between two rulers, for the log."""
+    ruler = "-" * 78
+    return f"\n{ruler}\n{msg}\n{ruler}\n"
+
+
 class Participant:
     """A participant: a subclass has a method consume, which does the work on `workitem`.
 

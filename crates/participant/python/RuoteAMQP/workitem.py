@@ -163,6 +163,10 @@ class Workitem:
     def __hash__(self) -> int:
         return hash(self.sid)
 
+    def hash(self) -> int:
+        """Returns its hash, which is the same for all that were sent from one place."""
+        return hash(self)
+
     def __repr__(self) -> str:
         return f"<Workitem {self.sid}>"
 
@@ -257,6 +261,9 @@ class Workitem:
     def fei(self) -> FlowExpressionId:
         """Where it was sent from."""
         return FlowExpressionId(self._h.get("fei"))
+
+    # Handlers reach for it by the name that it had within the older class, too.
+    _fei = fei
 
     @property
     def sid(self) -> str:

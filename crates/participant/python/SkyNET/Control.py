@@ -34,4 +34,7 @@ class WorkItemCtrl:
 
 
 class ParticipantCtrl(WorkItemCtrl):
-    """The same, by the name that it should have had."""
+    """The same, by the name that it should have had. One without a message is of no kind."""
+
+    def __init__(self, msg: str = "", config: Optional[ConfigParser] = None) -> None:
+        super().__init__(msg, config)

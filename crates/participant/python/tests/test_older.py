@@ -14,8 +14,9 @@ from unittest import mock
 
 import skynet
 from RuoteAMQP import DictAttrProxy, FlowExpressionId, Launcher, Workitem
-from RuoteAMQP.participant import Participant, format_exception, format_ruby_backtrace
+from RuoteAMQP.participant import Participant, format_block, format_exception, format_ruby_backtrace
 from SkyNET import layers
+from SkyNET.Control import ParticipantCtrl
 
 ITEM = (
     '{"fei":{"engine_id":"engine","wfid":"w","subid":"s","expid":"0_1_5"},"participant_name":"sizer",'
@@ -94,6 +95,7 @@ class Items(unittest.TestCase):
         item, other = Workitem(ITEM), Workitem(ITEM)
         other.fields.more = 1
         self.assertTrue(item == other and not item != other and hash(item) == hash(other))
+        self.assertEqual((item._fei, item.hash()), (item.fei, other.hash()))
         other.to_h()["fei"]["expid"] = "0"
         self.assertFalse(item == other)
         self.assertNotEqual(item, ITEM)
@@ -217,6 +219,14 @@ class Errors(unittest.TestCase):
 
         self.assertEqual(format_exception(HTTPError("http://h/x", 404, "Not Found", None, None)), "HTTPError: 404 http://h/x")
         self.assertEqual(format_exception(URLError("refused")), "URLError: <urlopen error refused>")
+
+    def test_a_block_stands_between_rulers(self):
+        self.assertEqual(format_block("a\nb").split("\n"), ["", "-" * 78, "a", "b", "-" * 78, ""])
+
+    def test_a_message_to_a_participant_can_be_made_without_words(self):
+        ctrl = ParticipantCtrl()
+        self.assertEqual((ctrl.start(), ctrl.stop(), ctrl.die(), ctrl.message), (False, False, False, ""))
+        self.assertTrue(ParticipantCtrl("stop").stop())
 
     def test_a_trace_has_the_form_of_ruby(self):
         self.assertEqual(format_ruby_backtrace([("a.py", 1, "f", "x()")]), ["a.py:1: in `f x()'"])
