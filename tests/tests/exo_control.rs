@@ -70,6 +70,23 @@ fn a_persistent_participant_is_told_the_flavour_and_works_on_the_next_item() {
 }
 
 #[test]
+fn who_obeys_a_cancel_is_no_trouble_and_counts_as_cancelled() {
+    for site in [Site::per_item(BUSY, ""), Site::persistent(LISTENS, "")] {
+        let _exo = site.exo();
+        for (flavour, fault) in [("cancel", Fault::CANCELLED), ("timeout", Fault::GIVEN_UP)] {
+            site.submit(flavour, "{}");
+            site.running(flavour);
+            site.ask(&cancel(flavour, flavour));
+            let said = format!("exo: info: p_0 {flavour}/1: cancelled, fault {}: ", fault.0);
+            site.until(|| site.log().lines().any(|line| line.starts_with(&said)));
+        }
+        let count = |how: &str| site.status().unwrap()[how].clone();
+        site.until(|| ["done", "failed", "cancelled"].map(count) == [0, 0, 2]);
+        assert!(!site.log().contains("exo: warning: p_0"), "{}", site.log());
+    }
+}
+
+#[test]
 fn whoever_asks_again_how_it_stands_hears_how_far_the_work_is() {
     let site = Site::persistent(ASKED, "");
     let _exo = site.exo();

@@ -256,7 +256,7 @@ impl Session {
             return Some(format!("unable to start the participant: {why}"));
         }
         // It rests after a death; one that has done something may end, and is started again.
-        let is_new = status["done"] == 0 && status["failed"] == 0;
+        let is_new = ["done", "failed", "cancelled"].iter().all(|ended| status[ended] == 0);
         let is_resting = |instance: &Value| instance["state"] == "resting";
         (self.is_persistent && is_new && instances.iter().all(is_resting))
             .then(|| "the participant ends before it has done anything".to_owned())

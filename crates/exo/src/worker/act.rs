@@ -5,8 +5,9 @@ use super::{Worker, moments, now, usage};
 use crate::flags;
 use crate::lines::Lines;
 use crate::order::Signal;
-use ::log::warn;
+use ::log::{info, warn};
 use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Why};
+use machine::work::Fault;
 use participant::protocol::{Flavour, ToParticipant};
 use sys::linux::time;
 use work::Ended as Outcome;
@@ -15,6 +16,14 @@ const fn ask_of(ask: Ask) -> work::Ask {
     match ask {
         Ask::Now => work::Ask::Now,
         Ask::Ahead => work::Ask::Ahead,
+    }
+}
+
+const fn flavour(why: Fault) -> Flavour {
+    match why {
+        Fault::KILLED => Flavour::Kill,
+        Fault::GIVEN_UP => Flavour::Timeout,
+        _ => Flavour::Cancel,
     }
 }
 
@@ -145,7 +154,7 @@ impl Worker {
         let Some(work) = &slot_ref.work else { return };
         let id = u64::from(work.key.0);
         let flavour = match why {
-            Why::Cancelled => work.flavour,
+            Why::Cancelled => work.cancelled.map_or(Flavour::Cancel, flavour),
             Why::Late => Flavour::Timeout,
             Why::Overtaken => Flavour::Kill,
             // It does not listen, or cannot be understood, or has no time left.
@@ -183,11 +192,15 @@ impl Worker {
         // The last words of what it printed are part of it.
         let outcome = self.outcome(slot, key, Some(how));
         let tag = self.slots[slot].tag.clone();
+        let cancelled = self.slots[slot].work.as_ref().and_then(|work| work.cancelled);
         self.end_work(slot, key);
         // Its own words before ours about them.
         self.log.flush(now());
-        if let Some(text) = &outcome.text {
-            warn!("{tag}: fault {}: {text}", outcome.fault.0);
+        match (&outcome.text, cancelled) {
+            // As it is recorded, however it ended: who obeys is no trouble.
+            (Some(text), Some(why)) => info!("{tag}: cancelled, fault {}: {text}", why.0),
+            (Some(text), None) => warn!("{tag}: fault {}: {text}", outcome.fault.0),
+            (None, _) => {}
         }
         let Some(delivery) = self.slots[slot].take(key) else { return };
         self.large.answers(delivery.key(), outcome.output.as_ref().map_or(0, Vec::len));

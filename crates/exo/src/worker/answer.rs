@@ -189,8 +189,9 @@ impl Worker {
             "life": self.troubles.life(),
             "troubles": self.troubles.count(),
             "last_troubles": self.troubles.last(),
-            "done": self.done,
-            "failed": self.failed,
+            "done": self.settled.done,
+            "failed": self.settled.failed,
+            "cancelled": self.settled.cancelled,
             "seconds": seconds(self.begun),
             "instances": self.slots.iter().map(status_of).collect::<Vec<_>>(),
         })

@@ -8,8 +8,8 @@ use super::{Phase, Worker, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
 use machine::exo::{Ask, Event, Mode, Standing, Word};
-use machine::work::{Fault, Kind};
-use participant::protocol::{self, Flavour, FromParticipant, ToParticipant};
+use machine::work::Fault;
+use participant::protocol::{self, FromParticipant, ToParticipant};
 use sys::account;
 use sys::linux::errno::Errno;
 use sys::linux::file::flags::EAGAIN;
@@ -34,14 +34,6 @@ const fn machine_ask(ask: work::Ask) -> Ask {
     match ask {
         work::Ask::Now => Ask::Now,
         work::Ask::Ahead => Ask::Ahead,
-    }
-}
-
-const fn flavour(why: Fault) -> Flavour {
-    match why {
-        Fault::KILLED => Flavour::Kill,
-        Fault::GIVEN_UP => Flavour::Timeout,
-        _ => Flavour::Cancel,
     }
 }
 
@@ -78,8 +70,7 @@ impl Worker {
                 }
                 Heard::Settled { key, fault, .. } => {
                     self.large.answered(key);
-                    let is_done = fault.kind() == Kind::Done;
-                    *(if is_done { &mut self.done } else { &mut self.failed }) += 1;
+                    *self.settled.of(fault) += 1;
                 }
                 Heard::Staged(lease) => self.staged(lease),
                 Heard::Overtaken(lease) => {
@@ -153,7 +144,7 @@ impl Worker {
         for (number, slot) in self.slots.iter_mut().enumerate() {
             let Some(key) = slot.key_of(lease) else { continue };
             if let Some(work) = slot.work.as_mut().filter(|work| work.key == key) {
-                work.flavour = flavour(why);
+                work.cancelled = Some(why);
                 info!("{}: told to stop", slot.tag);
             }
             let hurry = why == Fault::KILLED;

@@ -28,7 +28,7 @@ use link::AT_ONCE;
 use log::Log;
 use machine::exo::{Event, Key, Mode, Rules};
 use machine::time::{Mono, earlier};
-use machine::work::Limit;
+use machine::work::{Fault, Kind, Limit};
 use slot::Slot;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -100,6 +100,25 @@ enum Phase {
     Stopping,
 }
 
+/// Items that ended since this exo began, as the store has them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Settled {
+    done: u64,
+    failed: u64,
+    cancelled: u64,
+}
+
+impl Settled {
+    /// Returns the number of those that ended like this one.
+    const fn of(&mut self, fault: Fault) -> &mut u64 {
+        match fault.kind() {
+            Kind::Done => &mut self.done,
+            Kind::Retryable | Kind::Final => &mut self.failed,
+            Kind::Cancelled => &mut self.cancelled,
+        }
+    }
+}
+
 struct Worker {
     settings: Settings,
     broker: Box<dyn Broker>,
@@ -121,9 +140,8 @@ struct Worker {
     /// What went wrong so far.
     troubles: Troubles,
     is_ready: bool,
-    /// Items settled as done, and those that were not.
-    done: u64,
-    failed: u64,
+    /// Items settled, by how they ended.
+    settled: Settled,
     /// Where bytes are read to.
     room: Vec<u8>,
     /// Exit code, once all is to end at once.
@@ -175,8 +193,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         trouble: None,
         troubles: Troubles::new(),
         is_ready: false,
-        done: 0,
-        failed: 0,
+        settled: Settled::default(),
         room: vec![0; AT_ONCE],
         over: None,
         is_replaced: false,

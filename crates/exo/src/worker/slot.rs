@@ -9,7 +9,8 @@ use crate::settings::Settings;
 use ::log::warn;
 use machine::exo::{Instance, Key, Mode, Rules};
 use machine::time::Mono;
-use participant::protocol::{Flavour, ToParticipant};
+use machine::work::Fault;
+use participant::protocol::ToParticipant;
 use std::rc::Rc;
 use std::time::Duration;
 use sys::linux::errno::Result;
@@ -78,8 +79,8 @@ pub(super) struct Work {
     pub(super) cpu_before: u64,
     /// That of the children which the process had waited for a moment before.
     pub(super) children_before: u64,
-    /// Why it is not wanted any more, where it was cancelled.
-    pub(super) flavour: Flavour,
+    /// What its job ends with unless it is done nevertheless, where it was cancelled.
+    pub(super) cancelled: Option<Fault>,
     /// How far it is, in the participant's words.
     pub(super) progress: Option<Progress>,
     /// When it was asked how far it is.
@@ -218,7 +219,7 @@ impl Slot {
             since: now,
             cpu_before,
             children_before,
-            flavour: Flavour::Cancel,
+            cancelled: None,
             progress: None,
             asked: None,
             owes_progress: false,

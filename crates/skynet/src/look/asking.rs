@@ -48,6 +48,8 @@ pub struct Status {
     pub done: u64,
     /// Items that failed since then.
     pub failed: u64,
+    /// Items that were cancelled while they were worked on.
+    pub cancelled: u64,
     /// Copies of the participant.
     pub instances: Vec<Instance>,
 }

@@ -1,6 +1,6 @@
 //! What is known of one service, for people.
 
-use super::asking::Exo;
+use super::asking::{Exo, Status};
 use super::depth::{self, Depth, Part};
 use super::lines::Said;
 use super::state::State;
@@ -109,8 +109,9 @@ fn facts(depth: &Depth<'_>) -> Vec<Fact> {
         add("queue", text);
     }
     if let Exo::Told(told) = &seen.exo {
-        let status = &told.status;
-        add("work", format!("{} done, {} failed since it started", status.done, status.failed));
+        let Status { done, failed, cancelled, .. } = &told.status;
+        let counts = format!("{done} done, {failed} failed, {cancelled} cancelled");
+        add("work", format!("{counts} since it started"));
     }
     if seen.pid().is_some() {
         let used = seen.usage;
