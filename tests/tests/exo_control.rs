@@ -21,6 +21,9 @@ const BUSY: &str = "#!/bin/sh\ntrap 'echo told >&2; exit 17' TERM\n\
 const LISTENS: &str = "while hear; do\ncase $type in\nshutdown) exit 0 ;;\n\
     cancel) echo \"$line\"; say \"{\\\"type\\\":\\\"cancelled\\\",\\\"id\\\":$id}\" ;;\nesac\ndone\n";
 
+/// One that hears nothing behind its hello.
+const DEAF: &str = "while :; do sleep 1; done\n";
+
 /// One that says how far it is only where it is asked.
 const ASKED: &str = "while hear; do\ncase $type in\nshutdown) exit 0 ;;\n\
     cancel) say \"{\\\"type\\\":\\\"cancelled\\\",\\\"id\\\":$id}\" ;;\n\
@@ -99,7 +102,7 @@ fn whoever_asks_again_how_it_stands_hears_how_far_the_work_is() {
 
 #[test]
 fn who_does_not_stop_when_it_is_cancelled_is_killed_after_its_grace() {
-    let site = Site::persistent("while :; do sleep 1; done\n", "cancel-grace: 300ms\n");
+    let site = Site::persistent(DEAF, "cancel-grace: 300ms\n");
     let exo = site.exo();
     site.submit("w", "{}");
     // It says hello before it stops listening.
@@ -110,6 +113,24 @@ fn who_does_not_stop_when_it_is_cancelled_is_killed_after_its_grace() {
     assert_eq!(job.subject.fault, Fault::CANCELLED);
     assert_eq!(attempts[0].how.as_deref(), Some("overdue"), "{attempts:?}");
     site.until(|| exo.participants().iter().all(|pid| !before.contains(pid)));
+}
+
+#[test]
+fn who_is_killed_for_a_cancel_is_told_as_no_trouble() {
+    for flavour in ["cancel", "kill"] {
+        let site = Site::persistent(DEAF, "cancel-grace: 100ms\n");
+        let _exo = site.exo();
+        for wfid in ["first", "second"] {
+            site.submit(wfid, "{}");
+            site.running(wfid);
+            site.ask(&cancel(wfid, flavour));
+            site.stopped(wfid);
+        }
+        let ended = |line: &str| line.starts_with("exo: info: p_0 ") && line.contains(": ended: ");
+        site.until(|| site.log().lines().filter(|line| ended(line)).count() == 2);
+        assert_eq!(site.status().unwrap()["troubles"], 0, "{}", site.log());
+        assert!(!site.log().contains("exo: warning: p_0"), "{}", site.log());
+    }
 }
 
 #[test]

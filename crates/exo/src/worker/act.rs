@@ -6,7 +6,7 @@ use crate::flags;
 use crate::lines::Lines;
 use crate::order::Signal;
 use ::log::{info, warn};
-use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Why};
+use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Standing, Why};
 use machine::work::Fault;
 use participant::protocol::{Flavour, ToParticipant};
 use sys::linux::time;
@@ -66,7 +66,7 @@ impl Worker {
                 }
             },
             Action::Terminate => self.signal(slot, Signal::Term),
-            Action::Kill => self.signal(slot, Signal::Kill),
+            Action::Kill => self.kill(slot),
             Action::GiveUp => {
                 if let Some(process) = &mut self.slots[slot].process {
                     process.is_given_up = true;
@@ -75,6 +75,17 @@ impl Worker {
             }
             Action::Finish(key, how) => self.finish(slot, key, how),
         }
+    }
+
+    fn kill(&mut self, slot: usize) {
+        let slot_ref = &mut self.slots[slot];
+        let standing = slot_ref.machine.standing();
+        if let (Some(process), Standing::Working { stopping: Some(Why::Cancelled), .. }) =
+            (&mut slot_ref.process, standing)
+        {
+            process.is_unwanted = true;
+        }
+        self.signal(slot, Signal::Kill);
     }
 
     fn signal(&mut self, slot: usize, signal: Signal) {

@@ -268,7 +268,7 @@ impl Worker {
         self.decide();
     }
 
-    /// Says how a persistent participant ended that was not told to.
+    /// Says how a persistent participant ended while exo goes on.
     fn ended_by_itself(&mut self, slot: usize, how: Ended) {
         let words = match how {
             Ended::Code(code) => format!("exit {code}"),
@@ -295,6 +295,10 @@ impl Worker {
             return;
         }
         slot_ref.start_failure = None;
+        if process.is_some_and(|process| process.is_unwanted) {
+            info!("{}: ended: {words}; killed for a cancel", slot_ref.tag);
+            return;
+        }
         warn!("{}: ended: {words}", slot_ref.tag);
         // One that has nothing in hand may leave when it likes.
         if how != Ended::Code(0) || slot_ref.work.is_some() {

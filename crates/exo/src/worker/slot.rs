@@ -53,6 +53,8 @@ pub(super) struct Process {
     pub(super) said_hello: bool,
     /// It is killed because it said no hello in its time.
     pub(super) is_given_up: bool,
+    /// It is killed because what it had in hand was cancelled.
+    pub(super) is_unwanted: bool,
 }
 
 /// The work on an item.
@@ -267,6 +269,7 @@ impl Slot {
             broke: None,
             said_hello: false,
             is_given_up: false,
+            is_unwanted: false,
         });
         let mut start = Start { instance: self.number, serial: self.serial, ..Start::default() };
         if let Some(key) = self.work.as_ref().map(|work| work.key) {

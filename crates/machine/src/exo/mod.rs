@@ -391,9 +391,18 @@ impl Instance {
             self.process = Process::Dying;
             self.conclude(hand, stop.how(), now, out);
         } else {
-            self.set_stop(Stop { until: now.after(UNDYING), killed: true, ..stop });
-            out.push(Action::Kill);
+            self.kill(stop.why, now, out);
         }
+    }
+
+    /// Kills the process for the sake of what is in hand.
+    fn kill(&mut self, why: Why, now: Mono, out: &mut Actions) {
+        self.set_stop(Stop { why, until: now.after(UNDYING), killed: true });
+        // That others changed their mind is nothing against it: the next start rests no longer.
+        if why == Why::Cancelled {
+            self.vain = 0;
+        }
+        out.push(Action::Kill);
     }
 
     fn set_stop(&mut self, stop: Stop) {
@@ -421,8 +430,7 @@ impl Instance {
             if hurry && !hand.stop.is_some_and(|stop| stop.killed) {
                 // Not asked first: it could answer that.
                 let why = hand.stop.map_or(Why::Cancelled, |stop| stop.why);
-                self.set_stop(Stop { why, until: now.after(UNDYING), killed: true });
-                out.push(Action::Kill);
+                self.kill(why, now, out);
             } else if !hurry {
                 self.stop(Why::Cancelled, now.after(self.rules.cancel), out);
                 self.tick_stop(now, out);

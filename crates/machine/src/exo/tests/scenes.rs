@@ -167,6 +167,31 @@ fn an_item_that_takes_too_long_is_stopped_then_killed_then_settled_in_five_secon
 }
 
 #[test]
+fn a_kill_for_a_cancel_is_no_start_in_vain_and_a_crash_is() {
+    let rules = Rules { cancel: Duration::ZERO, ..rules(Mode::Persistent) };
+    for cancel in [Some(true), Some(false), None] {
+        let mut world = World::new(rules);
+        for n in 0..4 {
+            let begun = world.now;
+            world.step(Event::Hello);
+            world.step(Event::Arrived { key: Key(0), begun: true });
+            // Long enough for no other to be asked for.
+            world.now = begun.after(2 * QUICK);
+            if let Some(hurry) = cancel {
+                let told = world.step(Event::Cancelled { key: Key(0), hurry });
+                assert_eq!(told.last(), Some(&Action::Kill));
+            }
+            world.step(Event::Died { well: false, unread: false });
+            let is_longer = cancel.is_none() && n > 0;
+            let rest = if is_longer { rules.restart_longest } else { rules.restart };
+            assert_eq!(world.instance.deadline(), Some(begun.after(rest)), "{cancel:?} {n}");
+            world.now = begun.after(rest);
+            assert_eq!(world.step(Event::Tick), [Action::Start(None)]);
+        }
+    }
+}
+
+#[test]
 fn a_crash_is_told_as_a_crash_even_where_the_socket_closes_first() {
     let mut world = working(Mode::Persistent);
     assert_eq!(world.step(Event::Broken), [Action::Cancel(Key(0), Why::Broken)]);
