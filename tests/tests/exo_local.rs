@@ -477,7 +477,8 @@ fn watched_a_participant_that_does_not_come_up_is_told_and_runs_once_it_is_mende
     script(&work, &whole);
     says(&["exit code 0; waiting for a change"]);
     fs::rename(&work, out.join("work")).unwrap();
-    says(&["unable to start the participant: unable to run its program: ", "exit code 111; "]);
+    let why = format!("unable to run its program {}: file does not exist", work.display());
+    says(&[&format!("unable to start the participant: {why}"), "exit code 111; "]);
     fs::rename(out.join("work"), &work).unwrap();
     says(&["exit code 0; waiting for a change"]);
     linux::signal::kill(child.id().cast_signed(), 2).unwrap();

@@ -402,6 +402,29 @@ fn one_that_is_killed_for_want_of_a_hello_is_told_with_the_reason_until_one_says
 }
 
 #[test]
+fn what_a_start_failed_of_is_named() {
+    let is_told = |site: &Site, what: &str, why: &str| {
+        site.until(|| {
+            let told = site.instance()["start_failure"].as_str().unwrap_or_default().to_owned();
+            told.starts_with(what) && told.ends_with(why)
+        });
+    };
+    let site = Site::persistent_program(&["./work"], "");
+    let _exo = site.exo();
+    let folder = site.join("p").canonicalize().unwrap().display().to_string();
+    let program = format!("unable to run its program {folder}/work: ");
+    is_told(&site, &program, "file does not exist");
+    site.script("work", "#!/no/such/interpreter\n");
+    is_told(&site, &program, "its interpreter (#!) does not exist");
+    fs::rename(site.join("p"), site.join("away")).unwrap();
+    is_told(&site, &format!("unable to enter directory {folder}: "), "file does not exist");
+
+    let site = Site::persistent_program(&["no-such-program"], "");
+    let _exo = site.exo();
+    is_told(&site, "unable to run its program no-such-program (PATH=/", "): file does not exist");
+}
+
+#[test]
 fn one_that_ends_without_a_hello_is_told_as_not_started_whatever_its_code() {
     for (text, why) in [
         ("exit 0", "no hello: exit 0; is mode: per-item meant?"),

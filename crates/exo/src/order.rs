@@ -85,10 +85,12 @@ pub enum Step {
     Confine,
     /// The program could not be run.
     Run,
+    /// The program is there, and what it is to be run by is not.
+    Interpreter,
 }
 
 impl Step {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Fork,
         Self::Descriptors,
         Self::Directory,
@@ -96,26 +98,13 @@ impl Step {
         Self::User,
         Self::Confine,
         Self::Run,
+        Self::Interpreter,
     ];
 
     /// Returns the step that has this number.
     #[must_use]
     pub fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte)).copied()
-    }
-
-    /// Returns what could not be done, in words.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Fork => "unable to make a process",
-            Self::Descriptors => "unable to put its descriptors in place",
-            Self::Directory => "unable to enter its directory",
-            Self::Limits => "unable to set its limits",
-            Self::User => "unable to become its user",
-            Self::Confine => "unable to confine it",
-            Self::Run => "unable to run its program",
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use sys::confine::Confinement;
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd};
+use sys::linux::file::HERE;
 use sys::linux::file::flags::{EACCES, ENOENT, ENOTDIR, EPERM};
 use sys::linux::limit::{self, Limit, Resource};
 use sys::linux::process::{self, Fork};
@@ -143,7 +144,7 @@ impl Child<'_> {
         }
         self.door = door;
         let why = match self.prepare(&mut teller) {
-            Ok(()) => self.run(),
+            Ok(()) => self.run(&mut teller),
             Err(why) => why,
         };
         teller.fail(why);
@@ -195,14 +196,18 @@ impl Child<'_> {
     }
 
     /// Returns why no program was run: that it may not is worth more than that it is not there.
-    fn run(&self) -> Errno {
-        let mut kept = Errno(ENOENT);
+    fn run(&self, teller: &mut Teller) -> Errno {
+        let (mut kept, mut is_there) = (Errno(ENOENT), false);
         for path in self.programs {
             match process::exec_with(path, self.arguments, self.variables) {
-                Errno(ENOENT | ENOTDIR) => {}
+                // Of what runs it, too; who may look at all of its way is only here.
+                Errno(ENOENT | ENOTDIR) => is_there |= file::stat(HERE, path, true).is_ok(),
                 why @ Errno(EACCES | EPERM) => kept = why,
                 why => return why,
             }
+        }
+        if is_there && kept == Errno(ENOENT) {
+            teller.begin(Step::Interpreter);
         }
         kept
     }

@@ -4,7 +4,7 @@ use super::link::Link;
 use super::settle::{self, Form};
 use super::slot::{PATIENCE, Process, Progress, Slot, at_once};
 use super::usage::Used;
-use super::{Phase, Worker, now};
+use super::{Phase, Worker, not_started, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
 use machine::exo::{Ask, Event, Mode, Standing, Word};
@@ -219,7 +219,8 @@ impl Worker {
                 slot.started();
             }
             Report::NotStarted { step, errno, .. } => {
-                let why = format!("{}: {}", step.words(), Errno(errno));
+                let uid = self.control.participant_uid();
+                let why = not_started::words(step, Errno(errno), &self.settings, uid);
                 self.start_failed(instance, why);
             }
             Report::Ended { how, cpu_us, peak_kib, .. } => {

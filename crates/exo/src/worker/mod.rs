@@ -9,6 +9,7 @@ mod large;
 mod link;
 mod log;
 mod moments;
+mod not_started;
 mod one_item;
 mod refusal;
 mod settle;

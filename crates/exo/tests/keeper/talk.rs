@@ -17,7 +17,7 @@ fn the_step_that_failed_is_told() {
     let rows: [(&[&str], &str, &str, i32); 8] = [
         (&["no-such-program"], "core=0", "Run", 2),
         (&["/no/such/program"], "core=0", "Run", 2),
-        (&["./bad"], "core=0", "Run", 2),
+        (&["./bad"], "core=0", "Interpreter", 2),
         (&["./text"], "core=0", "Run", 8),
         (&["./plain"], "core=0", "Run", 13),
         (SLEEPER, "directory=/no/such/directory", "Directory", 2),
