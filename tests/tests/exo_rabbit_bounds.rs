@@ -128,7 +128,8 @@ fn what_is_in_the_way_is_said_anew_when_it_is_something_else() {
     Rabbit::shared().stop_app();
     let exo = remote.site.exo();
     let says = |what: &str| trouble(&remote.site).as_str().is_some_and(|it| it.contains(what));
-    remote.site.until(|| says("refused (os error"));
+    let away = "Connection refused";
+    remote.site.until(|| trouble(&remote.site).as_str().is_some_and(|it| it.ends_with(away)));
     fs::write(password, "wrong").unwrap();
     Rabbit::shared().start_app();
     remote.site.until_long(|| says("ACCESS_REFUSED"));

@@ -64,7 +64,13 @@ impl Errno {
     /// Returns daemontools' words, `unknown error` where it has none.
     #[must_use]
     pub fn text(self) -> &'static str {
-        TEXTS.iter().find(|(code, _)| *code == self.0).map_or("unknown error", |(_, text)| text)
+        self.known().unwrap_or("unknown error")
+    }
+
+    /// The same, `None` where it has none.
+    #[must_use]
+    pub fn known(self) -> Option<&'static str> {
+        TEXTS.iter().find(|(code, _)| *code == self.0).map(|(_, text)| *text)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why something could not be done that was right to ask for.
 
+use linux::errno::Errno;
 use rusqlite::ErrorCode;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -142,13 +143,14 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { verb, path, source } => {
-                write!(f, "unable to {verb} {}: {source}", path.display())
+                write!(f, "unable to {verb} {}: {}", path.display(), reason(source))
             }
             Self::Drops { folder, verb, path, source } => write!(
                 f,
-                "unable to take what is left in {}: unable to {verb} {}: {source}{}",
+                "unable to take what is left in {}: unable to {verb} {}: {}{}",
                 folder.display(),
                 path.display(),
+                reason(source),
                 remedy(source)
             ),
             Self::Damaged { path, what } => write!(
@@ -192,6 +194,20 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// Returns why not, as all programs of the suite say it; where they have no words for it, in those of the
+/// system.
+pub(crate) fn reason(why: &io::Error) -> String {
+    let known = why.raw_os_error().and_then(|number| Errno(number).known());
+    known.map_or_else(|| without_number(&why.to_string()).to_owned(), str::to_owned)
+}
+
+/// Returns words of the system without the number that the standard library puts behind them.
+pub(crate) fn without_number(words: &str) -> &str {
+    let (before, number) = words.rsplit_once(" (os error ").unwrap_or((words, ""));
+    let number = number.strip_suffix(')').unwrap_or_default();
+    if number.parse::<i32>().is_ok() { before } else { words }
+}
+
 /// Returns what to do about a drop folder, where the reason alone does not say it.
 fn remedy(why: &io::Error) -> &'static str {
     match why.kind() {
@@ -209,6 +225,33 @@ impl std::error::Error for Trouble {
         match self {
             Self::Io { source, .. } | Self::Drops { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_not_is_said_in_the_words_of_the_suite_or_the_system_s_and_without_a_number() {
+        for (number, wanted) in [
+            (libc::ENOENT, "file does not exist"),
+            (libc::EACCES, "access denied"),
+            (libc::ECONNREFUSED, "Connection refused"),
+        ] {
+            let source = io::Error::from_raw_os_error(number);
+            assert_eq!(reason(&source), wanted);
+            let trouble = Trouble::io("open", Path::new("/x"), source);
+            assert_eq!(trouble.to_string(), format!("unable to open /x: {wanted}"));
+        }
+        assert_eq!(reason(&io::Error::other("of our own")), "of our own");
+        for (words, wanted) in [
+            ("IO error: Connection refused (os error 111)", "IO error: Connection refused"),
+            ("no (os error x)", "no (os error x)"),
+            ("no (os error 1) but", "no (os error 1) but"),
+        ] {
+            assert_eq!(without_number(words), wanted);
         }
     }
 }

@@ -194,7 +194,7 @@ mod tests {
         let queue = at("unable to declare the queue p: PRECONDITION_FAILED - inequivalent arg");
         assert!(queue.starts_with("quorum, delivery-limit and dead-letter-exchange"), "{queue}");
         let away = "RabbitMQ at rabbit:5672, or broker in skynet.yaml";
-        assert_eq!(at("Connection refused (os error 111)"), away);
+        assert_eq!(at("IO error: Connection refused"), away);
         let away = at("unable to use dead-letter-exchange dead: NOT_FOUND");
         assert_eq!(away, "make the exchange dead in RabbitMQ, with a queue bound to it");
         let alarm = mend("RabbitMQ takes no answers: low on disk");

@@ -22,6 +22,7 @@
 
 use super::link::{Link, answered, declare_fanout, ensure};
 use super::{Server, runtime};
+use crate::trouble::reason;
 use crate::wire::ATTEMPT;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -72,7 +73,7 @@ impl Client {
     /// # Errors
     /// Why not, in words: after "unable to connect to HOST:PORT: ".
     pub fn connect(server: &Server, name: &str) -> Result<Self, String> {
-        let runtime = runtime().map_err(|why| why.to_string())?;
+        let runtime = runtime().map_err(|why| reason(&why))?;
         let (take, came) = unbounded_channel();
         let (link, publisher, reader) = runtime.block_on(async {
             let link = Link::open(server, name).await?;

@@ -4,6 +4,7 @@
 //! down below the library: whatever it waits for there, it ends.
 
 use super::{Queue, Server, password};
+use crate::trouble::without_number;
 use futures_core::Stream;
 use lapin::auth::AuthProvider;
 use lapin::options::{
@@ -90,7 +91,8 @@ impl Drop for OrEnd {
 
 /// Returns why something went wrong, in words without line breaks.
 pub(super) fn words(why: &dyn std::fmt::Display) -> String {
-    why.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let text = why.to_string();
+    without_number(&text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl Link {

@@ -1,5 +1,6 @@
 //! The password: in a file that nobody but its reader may open.
 
+use crate::trouble::reason;
 use linux::memory::wipe;
 use linux::process;
 use std::fs::{File, OpenOptions};
@@ -48,8 +49,9 @@ pub(super) fn read(path: &Path) -> Result<Password, String> {
     process::forbid_tracing();
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path);
-    let mut file = file.map_err(|why| unable(&why))?;
-    let told = file.metadata().map_err(|why: io::Error| unable(&why))?;
+    let failed = |why: io::Error| unable(&reason(&why));
+    let mut file = file.map_err(failed)?;
+    let told = file.metadata().map_err(failed)?;
     if !told.is_file() {
         return Err(unable(&"it is no file"));
     }
@@ -59,7 +61,7 @@ pub(super) fn read(path: &Path) -> Result<Password, String> {
     }
     // One that grew would leave copies behind.
     let mut password = Password { buffer: vec![0; LONGEST], len: 0 };
-    let read = fill(&mut file, &mut password.buffer).map_err(|why| unable(&why))?;
+    let read = fill(&mut file, &mut password.buffer).map_err(failed)?;
     let text = password.buffer.get(..read).unwrap_or_default();
     let text = std::str::from_utf8(text).map_err(|_| unable(&"it is not UTF-8"))?;
     password.len = text.lines().next().unwrap_or_default().len();

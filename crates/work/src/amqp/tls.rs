@@ -1,5 +1,6 @@
 //! Encrypted connections: whose certificates are trusted.
 
+use crate::trouble::reason;
 use lapin::tcp::{AsyncTcpStream, RustlsConnector, RustlsConnectorConfig};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -13,7 +14,7 @@ const SYSTEM: &str = "/etc/ssl/certs/ca-certificates.crt";
 pub(super) fn connector(file: Option<&PathBuf>) -> Result<RustlsConnector, String> {
     let file = file.map_or(Path::new(SYSTEM), PathBuf::as_path);
     let unable = |why: &str| format!("unable to read certificates in {}: {why}", file.display());
-    let text = std::fs::read(file).map_err(|why| unable(&why.to_string()))?;
+    let text = std::fs::read(file).map_err(|why| unable(&reason(&why)))?;
     let all: Result<Vec<CertificateDer<'static>>, _> =
         CertificateDer::pem_slice_iter(&text).collect();
     let all = all.map_err(|why| unable(&why.to_string()))?;
@@ -34,7 +35,7 @@ where
     S: futures_io::AsyncRead + futures_io::AsyncWrite + Send + Unpin + 'static,
 {
     plain.into_rustls(connector, host).await.map_err(|why| {
-        let why_said = why.to_string();
+        let why_said = reason(&why);
         let hint = "broker.ca must have who signed its certificate, which must name the host";
         // Somebody who has a certificate speaks TLS.
         let port = if why_said.contains("certificate") {

@@ -1,5 +1,6 @@
 //! Files in a drop folder that cannot be read: they wait there, and each is told once.
 
+use crate::trouble::reason;
 use std::collections::HashSet;
 use std::fs::Metadata;
 use std::io;
@@ -55,7 +56,7 @@ impl Unreads {
         self.news.push(Unread {
             path: path.to_owned(),
             owner: found.uid(),
-            why: why.to_string(),
+            why: reason(why),
             mode: if is_of_group { "g+r" } else { "a+r" },
         });
     }

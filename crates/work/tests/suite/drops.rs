@@ -308,7 +308,7 @@ fn works_although_a_file_cannot_be_read() {
         Event::Unread(file) => Some(file),
         _ => None,
     });
-    assert!(std::mem::take(&mut unread.why).contains("Permission denied"));
+    assert!(std::mem::take(&mut unread.why).contains("access denied"));
     let (path, why) = (folder.join("secret"), String::new());
     assert_eq!(unread, Unread { path, owner: 0, why, mode: "g+r" });
     for name in ["good", "next"] {
