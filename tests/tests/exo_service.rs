@@ -10,7 +10,7 @@ use host::{SOON, Site};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use testkit::scratch::{is_supervised, pid_in_status, script};
@@ -110,8 +110,8 @@ fn as_a_service_it_does_every_item_whoever_of_it_is_killed() {
     does_its_items_through_kills(&site, svscan);
 }
 
-/// The directory is one as setuidgid(8) has had them for long, its svscan root's, with root's `HOME`;
-/// nothing is configured or made for exo.
+/// The directory is one as setuidgid(8) has had them for long, its svscan root's, with root's `HOME`
+/// and the folder of root's session; nothing is configured or made for exo.
 #[test]
 fn by_setuidgid_as_a_service_it_does_every_item_whoever_of_it_is_killed() {
     let site = Site::per_item(PRINTS, "instances: 2\n");
@@ -125,15 +125,18 @@ fn by_setuidgid_as_a_service_it_does_every_item_whoever_of_it_is_killed() {
     let account = format!("somebody:x:{SOMEBODY}:{SOMEBODY}::{}:/bin/sh\n", home.display());
     let accounts = site.join("passwd");
     fs::write(&accounts, fs::read_to_string("/etc/passwd").unwrap() + &account).unwrap();
+    let of_root = site.join("session");
+    fs::create_dir(&of_root).unwrap();
+    fs::set_permissions(&of_root, fs::Permissions::from_mode(0o700)).unwrap();
     let svscan = scan(&site, "exec setuidgid somebody exo", || {
         let mut wrapper = WITH_ACCOUNTS;
         let accounts = accounts.display().to_string();
         wrapper[5] = &accounts;
         let mut command = svscan::svscan(site.scratch(), &wrapper, &[], "service");
-        for name in ["SKYNET_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"] {
+        for name in ["SKYNET_CONFIG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"] {
             command.env_remove(name);
         }
-        command.env("HOME", "/root");
+        command.env("HOME", "/root").env("XDG_RUNTIME_DIR", &of_root);
         command
     });
     does_its_items_through_kills(&site, svscan);

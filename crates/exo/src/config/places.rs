@@ -58,7 +58,7 @@ impl Places {
         let mut places = if euid() == 0 {
             Self::of_system()
         } else {
-            Self::of_user(variable, own_home().as_deref())
+            Self::of_user(variable, own_home().as_deref(), runtime(variable("XDG_RUNTIME_DIR")))
         };
         if let Some(named) = variable("SKYNET_CONFIG") {
             if !named.is_absolute() {
@@ -88,14 +88,17 @@ impl Places {
     }
 
     /// Source: the XDG base directory specification; a folder that is not absolute counts as none.
-    fn of_user(variable: impl Fn(&str) -> Option<PathBuf>, home: Option<&Path>) -> Self {
+    fn of_user(
+        variable: impl Fn(&str) -> Option<PathBuf>,
+        home: Option<&Path>,
+        runtime: Option<PathBuf>,
+    ) -> Self {
         let base = |name: &str, below: &str| {
             let set = variable(name).filter(|folder| folder.is_absolute());
             set.or_else(|| Some(home?.join(below))).map(|base| base.join("skynet"))
         };
         let state = base("XDG_STATE_HOME", ".local/state");
-        let run = variable("XDG_RUNTIME_DIR").filter(|folder| folder.is_absolute());
-        let run = run.or_else(session_folder).map(|run| run.join("skynet"));
+        let run = runtime.map(|runtime| runtime.join("skynet"));
         let run = run.or_else(|| Some(state.as_ref()?.join("run")));
         let below = |folder: &Option<PathBuf>, name: &str| {
             folder.as_ref().map(|folder| folder.join(name)).unwrap_or_default()
@@ -144,11 +147,20 @@ fn is_closed(folder: &Path) -> bool {
     why.is_some_and(|why| why.kind() == ErrorKind::PermissionDenied)
 }
 
-/// What a session manager makes for this user, also where the variable did not come through.
-fn session_folder() -> Option<PathBuf> {
-    let folder = Path::new("/run/user").join(euid().to_string());
-    let is_ours = folder.metadata().is_ok_and(|stat| stat.is_dir() && stat.uid() == euid());
-    is_ours.then_some(folder)
+/// The folder for what is gone after a boot: the one that `XDG_RUNTIME_DIR` names, or that a session
+/// manager made for this user, also where the variable did not come through. A service that
+/// `setuidgid` starts has that of root's svscan: what the caller may not enter, or is another user's
+/// session, which may be over, does not count.
+fn runtime(named: Option<PathBuf>) -> Option<PathBuf> {
+    let sessions = Path::new("/run/user");
+    let own = sessions.join(euid().to_string());
+    let is_another_s = |folder: &Path| folder.starts_with(sessions) && !folder.starts_with(&own);
+    let named = named.filter(|folder| folder.is_absolute());
+    let named = named.filter(|folder| !is_another_s(folder) && !is_closed(folder));
+    named.or_else(|| {
+        let is_ours = own.metadata().is_ok_and(|stat| stat.is_dir() && stat.uid() == euid());
+        is_ours.then_some(own)
+    })
 }
 
 #[cfg(test)]
@@ -175,7 +187,7 @@ mod tests {
 
     fn user(home: Option<&str>, set: &'static [(&str, &str)]) -> Places {
         let variable = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
-        Places::of_user(variable, home.map(Path::new))
+        Places::of_user(variable, home.map(Path::new), variable("XDG_RUNTIME_DIR"))
     }
 
     #[test]
@@ -207,5 +219,21 @@ mod tests {
         let places = user(None, &[("XDG_RUNTIME_DIR", "/r")]);
         assert_eq!((places.config, places.store), (None, PathBuf::new()));
         assert_eq!(places.run, Path::new("/r/skynet"));
+    }
+
+    #[test]
+    fn another_user_s_session_is_no_place_to_run_in_even_once_it_is_over() {
+        let another = PathBuf::from(format!("/run/user/{}", euid() + 54_321));
+        let own = PathBuf::from(format!("/run/user/{}", euid()));
+        for (named, is_taken) in [
+            ("/r".into(), true),
+            ("r".into(), false),
+            (another.clone(), false),
+            (another.join("x"), false),
+            (own.join("x"), true),
+        ] {
+            let found = runtime(Some(named.clone()));
+            assert_eq!(found.as_ref() == Some(&named), is_taken, "{}", named.display());
+        }
     }
 }
