@@ -6,15 +6,19 @@ use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use clap::Args;
 use exo::settings::BrokerKind;
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use work::wire;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Has the engine begin a process.
 ///
-/// FILE is a process in YAML, or a definition as the engine itself reads it: JSON, Ruby or XML. The
+/// FILE is a process in YAML, or a definition as the engine itself reads it: JSON, which is sent as the
+/// tree that it is, or Ruby or XML, as text. The
 /// engine that comes with skynet understands YAML, JSON, and Ruby that is no program. What stands in FILE with .conf in the
 /// place of its ending goes into the fields. Over RabbitMQ it may be another engine that reads it, which
 /// gives the process a name of its own.
@@ -70,20 +74,39 @@ pub fn run(args: &Launch, here: &Here) -> Answer {
 pub fn message(start: &Start, wfid: Option<&str>) -> Result<Vec<u8>, Failure> {
     let Start { file, fields } = start;
     let bytes = fs::read(file).map_err(|why| Failure::io("read", file.display(), &why))?;
-    let is_yaml = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-    let (definition, mut all) = if is_yaml {
-        let process = process_file::read_named(file, &bytes)?;
-        (raw(&process.tree), process.fields)
-    } else {
-        let text = String::from_utf8(bytes);
-        let text = text.map_err(|_| {
-            Failure::refused(format!("unable to read {}: it is not UTF-8", file.display()))
-        })?;
-        (raw(&text), Object::new())
-    };
+    let (definition, mut all) = definition(file, bytes)?;
     all.extend(beside(&file.with_extension("conf"))?);
     all.extend(given(fields)?);
     Ok(wire::launch(&definition, Some(&raw(&all)), wfid))
+}
+
+/// Returns what a file defines, and the fields that it sets itself.
+///
+/// Source: wire format of the engine, section 7.
+fn definition(file: &Path, bytes: Vec<u8>) -> Result<(Box<RawValue>, Object), Failure> {
+    let ends = |with: &[&str]| file.extension().is_some_and(|end| with.iter().any(|e| end == *e));
+    let begins = |with: &[u8]| text_of(&bytes).trim_ascii_start().starts_with(with);
+    let is_json = ends(&["json"]);
+    // JSON's objects are YAML's: keys and values, as people write a process.
+    if ends(&["yaml", "yml"]) || is_json && begins(b"{") {
+        let process = process_file::read_named(file, &bytes)?;
+        return Ok((raw(&process.tree), process.fields));
+    }
+    let unable =
+        |why: String| Failure::refused(format!("unable to read {}: {why}", file.display()));
+    // No definition in another language begins like that.
+    if is_json || begins(b"[") {
+        let tree =
+            serde_json::from_slice(text_of(&bytes)).map_err(|why| unable(why.to_string()))?;
+        return Ok((tree, Object::new()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| unable("it is not UTF-8".to_owned()))?;
+    Ok((raw(&text), Object::new()))
+}
+
+/// Returns a text without the mark that some editors write before it.
+fn text_of(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 /// Reads JSON with lines of comments.
@@ -133,7 +156,45 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_goes_as_it_is() {
+    fn json_goes_as_the_tree_that_it_is_with_every_digit() {
+        let dir = testkit::Scratch::new();
+        let tree = "[\"define\", {\"name\": \"p\"},\n [[\"a\", {\"n\": 1.50}, []]]]";
+        let launched = |name: &str, text: &str| {
+            let file = dir.join(name);
+            fs::write(&file, text).unwrap();
+            let message = message(&Start { file, fields: Vec::new() }, None);
+            message.map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        for (name, text) in
+            [("p.json", format!("\u{feff}{tree}\n")), ("p.pdef", format!("\n{tree}\n"))]
+        {
+            let message = launched(name, &text).unwrap();
+            assert!(message.starts_with(&format!("{{\"definition\":{tree},")), "{message}");
+            assert!(message::read(message.as_bytes()).is_ok(), "{message}");
+        }
+        let file = "{\n\t\"process\": \"p\", \"fields\": {\"n\": 1.50},\n\t\"steps\": [{\"do\": \"x\"}]\n}\n";
+        let message = launched("file.json", file).unwrap();
+        assert!(message.starts_with("{\"definition\":[\"define\",{\"name\":\"p\"},"), "{message}");
+        assert!(message.contains("\"fields\":{\"n\":1.50}"), "{message}");
+        for (name, text, said) in [
+            ("a.json", "[\"define\",\n  {\"name\" 1}]", "a.json: expected `:` at line 2 column 11"),
+            ("b.pdef", "[\"define\",\n{},", "b.pdef: EOF while parsing a value at line 2 column 3"),
+            ("c.json", "define", "c.json: expected value at line 1 column 1"),
+            ("d.json", "[]]", "d.json: trailing characters at line 1 column 3"),
+            (
+                "e.json",
+                "{\n  \"process\": p,\n  \"stops\": []}",
+                "e.json: line 3, column 3: stops: ",
+            ),
+        ] {
+            let failure = launched(name, text).unwrap_err();
+            assert_eq!(failure.code, 1, "{failure:?}");
+            assert!(failure.lines[0].contains(said), "{:?}", failure.lines);
+        }
+    }
+
+    #[test]
+    fn what_is_neither_yaml_nor_json_goes_as_it_is() {
         let dir = testkit::Scratch::new();
         let file = dir.join("p.pdef");
         fs::write(&file, "Ruote.process_definition do\nend\n").unwrap();
