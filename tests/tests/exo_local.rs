@@ -99,10 +99,7 @@ fn items_of_a_file_are_all_done_and_the_exit_code_tells_whether_they_are() {
     fs::write(&items, text).unwrap();
     let both = ["-i", "items", "./work"];
     let output = run(local(scratch.path()).args(both));
-    assert_eq!(output.code, Some(0), "{output:?}");
-    let mut answers: Vec<String> = output.out().lines().map(str::to_owned).collect();
-    answers.sort();
-    assert_eq!(answers, ["{\"fields\":{\"n\":2,\"x\":1.0}}", "{\"fields\":{\"n\":2}}"]);
+    done(&output, "{\"fields\":{\"n\":2}}\n{\"fields\":{\"n\":2,\"x\":1.0}}\n");
     fs::write(&items, "{\"fields\":{\"n\":1}}\n{\"fields\":{}}\n").unwrap();
     let output = run(local(scratch.path()).args(both));
     assert_eq!((output.code, &*output.out()), (Some(1), "{\"fields\":{\"n\":2}}\n"));
@@ -114,6 +111,48 @@ fn items_of_a_file_are_all_done_and_the_exit_code_tells_whether_they_are() {
     let said =
         "exo: fatal: items: the item that begins in line 2: expected value at line 2 column ";
     assert!(output.err().contains(said), "{output:?}");
+    nothing_stays(&scratch);
+}
+
+/// Item 1 fails once, and is done when the processes of the others are gone, unless it is to hang.
+const LAST: &str = "#!/bin/sh\nitem=$(cat)\ncase $item in\n\
+    *'\"n\":1'*) [ $SKYNET_ATTEMPT = 1 ] && exit 1\n\
+    for n in 2 3; do until [ -s $n ] && [ ! -e /proc/$(cat $n) ]; do sleep 0.01; done; done\n\
+    >all; until [ ! -e hang ]; do sleep 0.01; done ;;\n\
+    *'\"n\":2'*) echo $$ >2 ;;\n*'\"n\":3'*) echo $$ >3 ;;\nesac\nprintf %s \"$item\" >&3\n";
+
+const ITEMS: &str = "{\"fields\":{\"n\":1}}\n{\"fields\":{\"n\":2}}\n{\"fields\":{\"n\":3}}\n";
+
+/// Gives it the three.
+fn three_items(scratch: &Scratch) -> Command {
+    fs::write(scratch.join("exo.yaml"), "command: ./work\nretry: {first: 10ms, longest: 10ms}\n")
+        .unwrap();
+    fs::write(scratch.join("items"), ITEMS).unwrap();
+    let mut command = local(scratch.path());
+    command.args(["-i", "items", "-n", "3", "--tries", "2"]);
+    command
+}
+
+#[test]
+fn answers_come_in_the_order_of_the_items_whichever_ends_first() {
+    let scratch = folder(LAST);
+    done(&run(&mut three_items(&scratch)), ITEMS);
+    nothing_stays(&scratch);
+}
+
+#[test]
+fn what_is_done_behind_an_item_that_is_not_is_printed_at_an_early_end() {
+    let scratch = folder(LAST);
+    fs::write(scratch.join("hang"), "").unwrap();
+    let mut command = three_items(&scratch);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    testkit::until(SOON, || scratch.join("all").exists());
+    let pid = child.id().cast_signed();
+    linux::signal::kill(pid, 2).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let answers = String::from_utf8(output.stdout).unwrap();
+    let behind = ITEMS.split_once('\n').unwrap().1;
+    assert_eq!((output.status.code(), &*answers), (Some(1), behind));
     nothing_stays(&scratch);
 }
 

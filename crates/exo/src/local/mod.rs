@@ -29,7 +29,7 @@ fn told_to_end() -> Set {
 }
 
 /// Gives a participant items, prints its log (on standard error) and its answers (on standard
-/// output, one a line).
+/// output, one a line, in the order of the items).
 ///
 /// The participant is the one of the service directory that is the current directory, or the
 /// COMMAND. Without items it gets what comes on standard input, or an empty one. Nothing is set up,

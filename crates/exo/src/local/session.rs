@@ -9,8 +9,9 @@ use crate::worker::Clocks;
 use crate::{ask, keeper, worker};
 use log::LevelFilter;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder};
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use sys::linux::process::{self, Fork};
 use sys::linux::signal::{self, numbers};
 use sys::terminal;
 use work::embedded::{self, Keep};
+use work::read::Job;
 use work::units::Span;
 use work::{
     Applied, Ask, Broker, Change, Embedded, Ended, Event, JobId, Place, Policy, Reader, Safety,
@@ -42,8 +44,9 @@ pub(super) struct Session {
     signals: Fd,
     answers: Embedded,
     reader: Reader,
-    /// Those that have not stopped, with their number in the input.
-    open: BTreeMap<JobId, usize>,
+    /// Those that nothing was printed of so far, with their number in the input and in its order. The
+    /// store has the answers of those that have stopped until it is their turn.
+    open: VecDeque<(JobId, usize)>,
     failed: usize,
     socket: PathBuf,
     is_persistent: bool,
@@ -159,6 +162,9 @@ impl Session {
             ready_fd: None,
             life: Life::Session,
             times: Times { shutdown: settings.times.shutdown.min(GRACE), ..settings.times },
+            // An answer may have to wait for its turn.
+            keep: None,
+            keep_size: None,
             ..settings.clone()
         };
         let make = |path: &PathBuf| DirBuilder::new().mode(0o700).create(path);
@@ -196,7 +202,7 @@ impl Session {
         })
     }
 
-    /// Waits for the end of all items, or a change, and prints their answers.
+    /// Waits for the end of all items, or a change, and prints their answers in the order of the items.
     ///
     /// # Errors
     /// What went wrong, or that it was told to end.
@@ -205,8 +211,14 @@ impl Session {
         // Nobody waits for what is in hand then.
         let at_once = outcome.as_ref().is_err_and(|why| !matches!(why, Early::Told));
         let is_told = self.exo.end(&self.signals, at_once, self.grace);
-        match outcome {
+        let outcome = match outcome {
             Ok(_) | Err(Early::Changed) if is_told => Err(Early::Told),
+            outcome => outcome,
+        };
+        match outcome {
+            Err(why @ (Early::Told | Early::Failed(_))) => {
+                Err(self.look_behind().err().unwrap_or(why))
+            }
             outcome => outcome,
         }
     }
@@ -272,44 +284,59 @@ impl Session {
         }
     }
 
-    /// Looks which items have stopped, and prints how.
+    /// Prints how those items stopped whose turn it is.
     fn look(&mut self) -> Result<(), Early> {
-        let open: Vec<(JobId, usize)> = self.open.iter().map(|(job, n)| (*job, *n)).collect();
-        for (id, number) in open {
-            let job = self.reader.job(id)?;
-            let Some(job) = job.filter(|job| job.subject.state == machine::work::State::Stop)
-            else {
-                continue;
-            };
-            self.open.remove(&id);
-            let attempts = self.reader.attempts(id)?;
-            let last = attempts.into_iter().next_back();
-            let fault = last.as_ref().and_then(|last| last.fault).unwrap_or(job.subject.fault);
-            if fault.0 == 0 {
-                let own = last.and_then(|last| last.output);
-                let answer = match own {
-                    Some(answer) => Some(answer),
-                    None => self.reader.item(id)?,
-                };
-                print(&answer.unwrap_or_default())?;
-            } else {
-                self.failed += 1;
-                let text = last.and_then(|last| last.text).unwrap_or_default();
-                log::warn!("item {number} failed: fault {}: {text}", fault.0);
+        while let Some((id, number)) = self.open.front().copied() {
+            let Some(job) = self.stopped(id)? else { break };
+            self.open.pop_front();
+            self.tell(&job, number)?;
+        }
+        Ok(())
+    }
+
+    /// Prints how those items stopped that stand behind one that has not, and now never will.
+    fn look_behind(&mut self) -> Result<(), Early> {
+        for (id, number) in mem::take(&mut self.open) {
+            if let Some(job) = self.stopped(id)? {
+                self.tell(&job, number)?;
             }
         }
+        Ok(())
+    }
+
+    fn stopped(&self, id: JobId) -> Result<Option<Job>, Early> {
+        let job = self.reader.job(id)?;
+        Ok(job.filter(|job| job.subject.state == machine::work::State::Stop))
+    }
+
+    /// Prints how an item stopped.
+    fn tell(&mut self, job: &Job, number: usize) -> Result<(), Early> {
+        let attempts = self.reader.attempts(job.id)?;
+        let last = attempts.into_iter().next_back();
+        let fault = last.as_ref().and_then(|last| last.fault).unwrap_or(job.subject.fault);
+        if fault.0 == 0 {
+            let own = last.and_then(|last| last.output);
+            let answer = match own {
+                Some(answer) => Some(answer),
+                None => self.reader.item(job.id)?,
+            };
+            return print(&answer.unwrap_or_default());
+        }
+        self.failed += 1;
+        let text = last.and_then(|last| last.text).unwrap_or_default();
+        log::warn!("item {number} failed: fault {}: {text}", fault.0);
         Ok(())
     }
 }
 
 /// Submits all items; returns their jobs with their numbers in the input.
-fn submit(place: &Place, input: &Input) -> Result<BTreeMap<JobId, usize>, Early> {
+fn submit(place: &Place, input: &Input) -> Result<VecDeque<(JobId, usize)>, Early> {
     let mut store = Store::open(place, Clocks::of_this_boot()?, Safety::Kill)?;
-    let mut open = BTreeMap::new();
+    let mut open = VecDeque::with_capacity(input.jobs.len());
     for (number, job) in input.jobs.iter().enumerate() {
         let made = store.apply(&Change::Submit(Box::new(job.clone())))?;
         if let Applied::Submitted { job: id, .. } = made {
-            open.insert(id, number + 1);
+            open.push_back((id, number + 1));
         }
     }
     Ok(open)
