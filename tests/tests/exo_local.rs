@@ -561,3 +561,39 @@ fn watched_a_change_ends_the_run_that_is_under_way() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     nothing_stays(&out);
 }
+
+#[test]
+fn watched_it_is_not_begun_anew_by_what_the_participant_itself_writes() {
+    let own = "mkdir -p state && echo x >state/last\necho run >>work.log\n>\"new.$$\"\ncat >&3\n";
+    let scratch = folder(&format!("#!/bin/sh\necho first\n{own}"));
+    let out = Scratch::new();
+    let said = out.join("said");
+    let mut command = local(scratch.path());
+    command.args(["-w", "-i", "{\"fields\":{}}", "./work"]).env("TMPDIR", out.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said).unwrap());
+    let mut child = command.spawn().unwrap();
+    let text = || fs::read_to_string(&said).unwrap_or_default();
+    let waits = |times: usize| {
+        let is_so = || text().matches("exit code 0; waiting for a change\n").count() == times;
+        assert!(holds_within(std::time::Duration::from_secs(SOON), is_so), "{times}: {}", text());
+    };
+    waits(1);
+    let passed =
+        text().lines().find(|line| line.contains("participant's own: ")).unwrap().to_owned();
+    for name in ["new.", "state", "work.log"] {
+        assert!(passed.contains(name), "{name}: {passed}");
+    }
+    // By now there is all that it writes, and it is told once.
+    script(&out.join("work"), &format!("#!/bin/sh\necho second\n{own}"));
+    fs::rename(out.join("work"), scratch.join("work")).unwrap();
+    waits(2);
+    assert_eq!(text().matches("work.log").count(), 1, "{}", text());
+    // Afterwards it counts, whoever changes it.
+    fs::write(scratch.join("state/last"), "y").unwrap();
+    waits(3);
+    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(fs::read_to_string(scratch.join("work.log")).unwrap(), "run\n".repeat(3));
+    assert!(!text().contains("begun anew"), "{}", text());
+    nothing_stays(&out);
+}

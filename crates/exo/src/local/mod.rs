@@ -65,8 +65,9 @@ pub struct Local {
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
     /// Runs again whenever a file of the directory or one with items changes, with the configuration
-    /// and the items as they are then, until Ctrl-C. A run under way is ended by that; a participant
-    /// that cannot be started is said, and waits for the next change.
+    /// and the items as they are then, until Ctrl-C. A run under way is ended by that where the file is
+    /// the program's; what else changes meanwhile may be the participant's doing and is told. A
+    /// participant that cannot be started is said, and waits for the next change.
     #[arg(short, long)]
     watch: bool,
     /// Program and arguments, run without a shell.
@@ -170,10 +171,18 @@ fn watch(args: &Local, dir: &Path, standard: &mut Standard) -> i32 {
             return unable(why);
         }
         let code = match read(args, dir, standard) {
-            Ok((settings, input)) => match once(&settings, &input, Some(&mut changes)) {
-                Ok(code) => code,
-                Err(code) => return code,
-            },
+            Ok((settings, input)) => {
+                changes.begin(&settings);
+                let code = once(&settings, &input, Some(&mut changes));
+                match changes.end() {
+                    Ok(others) => others.iter().for_each(|line| say(line)),
+                    Err(why) => return unable(why),
+                }
+                match code {
+                    Ok(code) => code,
+                    Err(code) => return code,
+                }
+            }
             // No change of a file mends that.
             Err(USAGE) => return USAGE,
             Err(code) => Some(code),
@@ -212,7 +221,7 @@ fn once(
 
 /// Says something to whoever sits there, if anybody does.
 fn say(text: &str) {
-    let _ = sys::linux::fd::write_all(2, format!("{text}\n").as_bytes());
+    let _ = sys::terminal::put_line(2, text.as_bytes());
 }
 
 type Complaint = (Vec<String>, i32);
