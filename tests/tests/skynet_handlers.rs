@@ -112,14 +112,37 @@ fn a_handler_s_own_configuration_names_it_its_queue_and_its_pattern_unless_the_c
     site.well(&["install", &file, "-c", &conf, "-n", "doer", "-q", "others", "-r", "x_.*"]);
     let text = lines("doer");
     assert!(text.contains("queue: \"others\"") && text.contains("regexp: \"x_.*\""), "{text}");
+    let told = |name: &str, end: &str| {
+        let said = site.well(&["check", name]);
+        for words in [
+            format!("{name}.conf:2: [participant] name is named, and {name} counts{end}"),
+            format!("{name}.conf:3: [participant] queue is jobs, and others counts{end}"),
+            format!("{name}.conf:4: [participant] regexp is do_.*, and x_.* counts{end}"),
+        ] {
+            assert!(said.lines().any(|line| line.ends_with(&words)), "{words}: {said}");
+        }
+        said
+    };
+    // What was said is a decision, also where it is what holds without a word.
+    let said = told("doer", ", as exo.yaml says");
+    assert!(said.contains("note: ") && said.ends_with(": 3 notes\n"), "{said}");
+    site.well(&["check", "--strict", "doer"]);
+    site.well(&["install", &file, "-c", &conf, "plain", "-q", "plain", "-r", "plain"]);
+    let said = site.well(&["check", "--strict", "plain"]);
+    assert!(said.ends_with(": 3 notes\n"), "{said}");
+    // It is kept by the next installation.
+    site.well(&["install", &file, "plain"]);
+    assert_eq!(site.well(&["check", "--strict", "plain"]), said);
+    // What nobody decided is a warning.
+    let own = site.dir("doer").join("exo.yaml");
+    let text = fs::read_to_string(&own).unwrap();
+    let is_decided = |line: &&str| line.starts_with("participant:") || line.starts_with("queue:");
+    let rest: Vec<&str> = text.lines().filter(|line| !is_decided(line)).collect();
+    fs::write(&own, rest.join("\n")).unwrap();
     let said = site.well(&["check", "doer"]);
-    for words in [
-        "doer.conf:2: [participant] name is named, and doer counts",
-        "doer.conf:3: [participant] queue is jobs, and others counts",
-        "doer.conf:4: [participant] regexp is do_.*, and x_.* counts",
-    ] {
-        assert!(said.contains(words), "{words}: {said}");
-    }
+    let warned = "doer.conf:3: [participant] queue is jobs, and doer counts\n";
+    assert!(said.contains(warned) && said.ends_with(": 2 warnings, 1 note\n"), "{said}");
+    assert_eq!(site.skynet(&["check", "--strict", "doer"]).code, Some(1));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use unicode_width::UnicodeWidthStr;
 /// How much it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// It is so on purpose, and somebody may wonder.
+    Note,
     /// It works, and is probably not what was meant, or will not work for long.
     Warning,
     /// Something does not work.
@@ -22,6 +24,7 @@ impl Severity {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Note => "note",
             Self::Warning => "warning",
             Self::Error => "error",
         }
@@ -29,6 +32,7 @@ impl Severity {
 
     const fn tone(self) -> Tone {
         match self {
+            Self::Note => Tone::Faint,
             Self::Warning => Tone::Notable,
             Self::Error => Tone::Bad,
         }
@@ -83,6 +87,12 @@ impl Finding {
     #[must_use]
     pub fn warning(what: impl Into<String>) -> Self {
         Self::new(Severity::Warning, what)
+    }
+
+    /// Something is as it was decided, and looks otherwise elsewhere.
+    #[must_use]
+    pub fn note(what: impl Into<String>) -> Self {
+        Self::new(Severity::Note, what)
     }
 
     /// It is about this service.
@@ -200,7 +210,7 @@ fn caret(source: &str, column: usize, screen: &Screen, out: &mut String) {
 }
 
 /// Shows what was found; returns the exit code: 1 where something does not work, and where
-/// `is_strict`, where anything was found.
+/// `is_strict`, where anything but notes was found.
 ///
 /// # Errors
 /// As write(2).
@@ -219,14 +229,18 @@ pub fn show(
             finding.show(screen, &mut text);
         }
     }
-    let errors = findings.iter().filter(|found| found.severity == Severity::Error).count();
+    let all = [Severity::Error, Severity::Warning, Severity::Note].map(|severity| {
+        let number = findings.iter().filter(|found| found.severity == severity).count();
+        (number, severity.word())
+    });
     if !as_json {
-        let counted = counted(&[(errors, "error"), (findings.len() - errors, "warning")]);
+        let counted = counted(&all);
         let counted = if counted.is_empty() { "nothing wrong" } else { &counted };
         let _ = writeln!(text, "{summary}: {counted}");
     }
     screen.put(&text)?;
-    let is_wrong = errors > 0 || is_strict && !findings.is_empty();
+    let [(errors, _), (warnings, _), _] = all;
+    let is_wrong = errors > 0 || is_strict && warnings > 0;
     Ok(if is_wrong { code::FAILED } else { 0 })
 }
 

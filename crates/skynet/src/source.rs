@@ -52,6 +52,9 @@ pub enum Source {
 /// What is said of a handler, as nothing else says it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Said {
+    /// What it is to be called, if that is said.
+    #[arg(skip)]
+    called: Option<String>,
     /// Of a handler: the queue that it takes items from, if it is not called as the participant.
     #[arg(short, long)]
     queue: Option<String>,
@@ -158,7 +161,9 @@ impl Source {
             );
             return Err(Failure::refused(line));
         }
-        let (from, more) = (format!("{code}, by skynet install"), said.lines(name));
+        let conf = said.own_config(stage, name)?;
+        let said = &said.over(conf.as_ref(), stage, name);
+        let (from, more) = (format!("{code}, by skynet install"), said.lines());
         own.extend(handler::files(&Handler { code: &code, kind, from: &from, more: &more }));
         let mut own_file = format!("{OWN_FILE} made for {}", shown.display());
         if let Some(again) = Again::find(&stage.before()) {
@@ -166,7 +171,7 @@ impl Source {
             own.push(again.own_file(&code, kind, said.values())?);
             own_file = again.path.display().to_string();
         }
-        own.extend(said.own_config(stage, name)?);
+        own.extend(conf);
         tree::write(&stage.dir, &own)?;
         Ok(Filled { own_file: Some(own_file), closed: closed(&own) })
     }
@@ -195,6 +200,12 @@ fn own_config(path: &Path, name: &str) -> Result<Made, Failure> {
 }
 
 impl Said {
+    /// Returns it with the name that was said, if one was.
+    #[must_use]
+    pub fn called(&self, called: Option<&String>) -> Self {
+        Self { called: called.cloned(), ..self.clone() }
+    }
+
     /// Returns what the handler's own configuration says it is called, if that is given.
     #[must_use]
     pub fn name(&self) -> Option<String> {
@@ -206,11 +217,22 @@ impl Said {
     fn keys<const N: usize>(&self, names: [&str; N]) -> [Option<String>; N] {
         // What is wrong with the file is told when it is copied.
         let text = self.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
-        let sections = text.and_then(|text| ini::parse(&text).ok()).unwrap_or_default();
-        names.map(|name| {
-            let value = ini::of_participant(&sections, name)?.value.trim();
-            (!value.is_empty()).then(|| value.to_owned())
-        })
+        of_participant(&text.unwrap_or_default(), names)
+    }
+
+    /// Returns it with a name only where the handler's own configuration, as it is installed, has
+    /// another: then exo.yaml has to say which one counts.
+    fn over(&self, conf: Option<&Made>, stage: &Stage<'_>, name: &str) -> Self {
+        let text = match conf {
+            Some(made) => made.text.to_string(),
+            None => {
+                std::fs::read_to_string(stage.dir.join(format!("{name}.conf"))).unwrap_or_default()
+            }
+        };
+        let [other] = of_participant(&text, ["name"]);
+        let called =
+            self.called.clone().filter(|called| other.is_some_and(|other| other != *called));
+        Self { called, ..self.clone() }
     }
 
     /// Returns it with the queue and the pattern that the handler's own configuration names, where
@@ -257,7 +279,8 @@ impl Said {
     fn values(&self) -> Vec<again::Value> {
         let yaml = crate::legacy::yaml;
         let text = |text: &Option<String>| text.as_deref().map(yaml);
-        let all: [(&[&str], Option<String>); 4] = [
+        let all: [(&[&str], Option<String>); 5] = [
+            (&["participant"], text(&self.called)),
             (&["queue"], text(&self.queue)),
             (&["user"], text(&self.user)),
             (&["instances"], self.instances.map(|n| n.to_string())),
@@ -267,18 +290,27 @@ impl Said {
     }
 
     /// Returns it as lines of exo.yaml.
-    fn lines(&self, name: &str) -> String {
+    fn lines(&self) -> String {
         let yaml = crate::legacy::yaml;
         let mut text = String::new();
         let mut add = |line: Option<String>| text.extend(line);
-        let queue = self.queue.as_deref().filter(|queue| *queue != name);
-        add(queue.map(|queue| format!("queue: {}\n", yaml(queue))));
+        add(self.called.as_deref().map(|name| format!("participant: {}\n", yaml(name))));
+        add(self.queue.as_deref().map(|queue| format!("queue: {}\n", yaml(queue))));
         add(self.user.as_deref().map(|user| format!("user: {}\n", yaml(user))));
         add(self.instances.map(|n| format!("instances: {n}\n")));
         let regexp = self.regexp.as_deref();
         add(regexp.map(|p| format!("config:\n  participant:\n    regexp: {}\n", yaml(p))));
         text
     }
+}
+
+/// Returns values of the section about the participant, in the text of a handler's own configuration.
+fn of_participant<const N: usize>(text: &str, names: [&str; N]) -> [Option<String>; N] {
+    let sections = ini::parse(text).unwrap_or_default();
+    names.map(|name| {
+        let value = ini::of_participant(&sections, name)?.value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    })
 }
 
 /// Returns the code of a directory that says nothing else of how it is run.

@@ -5,7 +5,7 @@ use crate::here::Here;
 use crate::legacy::ini;
 use crate::legacy::pattern;
 use crate::service::Service;
-use exo::config::{self, Loaded};
+use exo::config::{self, Loaded, OWN_FILE};
 use exo::settings::Settings;
 use std::ffi::OsStr;
 use std::fs;
@@ -48,29 +48,41 @@ pub fn look(here: &Here, service: &Service) -> (Option<Loaded>, Vec<Finding>) {
             findings.push(found.set_at(origin));
         }
     }
-    findings.extend(disagreements(service, &loaded.settings));
+    findings.extend(disagreements(service, &loaded));
     (Some(loaded), findings)
 }
 
 /// Says where the configuration of an older handler, beside its code, names another queue or pattern
-/// than its exo.yaml, which counts.
-fn disagreements(service: &Service, settings: &Settings) -> Vec<Finding> {
+/// than its exo.yaml, which counts. What exo.yaml says itself was decided, at install or later.
+fn disagreements(service: &Service, loaded: &Loaded) -> Vec<Finding> {
+    let settings = &loaded.settings;
     let name = &settings.participant;
     let path = service.dir.join(format!("{name}.conf"));
     let Some(own) = fs::read_to_string(&path).ok().and_then(|text| ini::parse(&text).ok()) else {
         return Vec::new();
     };
-    let pattern = pattern(&settings.config).unwrap_or_else(|| name.clone());
-    let ours = [("name", name), ("queue", &settings.queue), ("regexp", &pattern)];
-    let differs = ours.into_iter().filter_map(|(key, ours)| {
+    let is_set = |key: &str| loaded.origins.contains_key(key);
+    let pattern = pattern(&settings.config);
+    let is_pattern_set = pattern.is_some();
+    let pattern = pattern.unwrap_or_else(|| name.clone());
+    let ours = [
+        ("name", name, is_set("participant")),
+        ("queue", &settings.queue, is_set("queue")),
+        ("regexp", &pattern, is_pattern_set),
+    ];
+    let differs = ours.into_iter().filter_map(|(key, ours, is_decided)| {
         let theirs = ini::of_participant(&own, key)?;
         let value = theirs.value.trim();
         (value != ours).then(|| {
-            let what = format!("[{}] {key} is {value}, and {ours} counts", theirs.section);
             let place = format!("{}:{}", path.display(), theirs.line);
-            Finding::warning(format!("{place}: {what}"))
-                .of(&service.name)
-                .mended_by("say the same there and in exo.yaml")
+            let what = format!("{place}: [{}] {key} is {value}, and {ours}", theirs.section);
+            let found = if is_decided {
+                Finding::note(format!("{what} counts, as {OWN_FILE} says"))
+            } else {
+                let mend = "say the same there and in exo.yaml";
+                Finding::warning(format!("{what} counts")).mended_by(mend)
+            };
+            found.of(&service.name)
         })
     });
     differs.collect()

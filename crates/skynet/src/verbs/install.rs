@@ -63,15 +63,16 @@ pub fn run(args: &Install, here: &Here) -> Answer {
         return Err(Failure::usage("install what?"));
     };
     let source = Source::open(path, here)?;
-    let name = args.name.as_ref().or(args.named.as_ref()).cloned();
-    let name = name.or_else(|| args.said.name()).unwrap_or_else(|| source.name());
+    let called = args.name.as_ref().or(args.named.as_ref());
+    let said = args.said.called(called);
+    let name = called.cloned().or_else(|| args.said.name()).unwrap_or_else(|| source.name());
     if let Some(flaw) = work::name::flaw(&name) {
         return Err(Failure::usage(format!("the name \"{}\" {flaw}", clean(&name))));
     }
     let installed = Installed::lock(here)?;
     let before = making::may_have(&name, here)?;
     let stage = installed.stage(&name)?;
-    let filled = source.fill(&stage, &name, path, &args.said)?;
+    let filled = source.fill(&stage, &name, path, &said)?;
     let making = Making {
         own_file: filled.own_file,
         closed: filled.closed,
