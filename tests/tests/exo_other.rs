@@ -189,6 +189,57 @@ fn example() -> (Scratch, Child, UnixDatagram) {
     (scratch, child, socket)
 }
 
+/// Puts a file into the example's inbox that is its user's.
+fn put(scratch: &Scratch, name: &str, text: &str) {
+    let new = scratch.join(name);
+    fs::write(&new, text).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();
+    give(&new);
+    fs::rename(&new, scratch.join("shout/inbox").join(name)).unwrap();
+}
+
+/// Makes it the example's user's.
+fn give(path: &Path) {
+    if is_root() {
+        let nobody = run(Command::new("id").args(["-u", "nobody"])).out();
+        chown(path, nobody.trim().parse().ok(), None).unwrap();
+    }
+}
+
+#[test]
+fn what_the_example_cannot_read_is_put_away_or_passed_over_and_the_rest_is_done() {
+    let (scratch, mut child, socket) = example();
+    let log = || fs::read_to_string(scratch.join("log")).unwrap();
+    socket.recv(&mut [0; 64]).unwrap_or_else(|why| panic!("{why}: {}", log()));
+    let inbox = scratch.join("shout/inbox");
+    let failed = scratch.join("shout/failed");
+    fs::create_dir(scratch.join("1dir")).unwrap();
+    give(&scratch.join("1dir"));
+    fs::rename(scratch.join("1dir"), inbox.join("1dir")).unwrap();
+    fs::write(scratch.join("2secret"), "x").unwrap();
+    give(&scratch.join("2secret"));
+    fs::set_permissions(scratch.join("2secret"), fs::Permissions::from_mode(0o000)).unwrap();
+    fs::rename(scratch.join("2secret"), inbox.join("2secret")).unwrap();
+    std::os::unix::fs::symlink("nowhere", inbox.join("3gone")).unwrap();
+    // It cannot be moved: there is something of its name already.
+    fs::create_dir_all(failed.join("4stays/full")).unwrap();
+    fs::create_dir(inbox.join("4stays")).unwrap();
+    put(&scratch, "5", "hello");
+    until(30, || log().contains("5: done"));
+    assert_eq!(fs::read_to_string(scratch.join("shout/outbox/5")).unwrap(), "HELLO\n");
+    for (name, why) in [("1dir", "it is no file"), ("2secret", "denied"), ("3gone", "no file")] {
+        assert!(fs::symlink_metadata(failed.join(name)).is_ok(), "{name}: {}", log());
+        let told = |line: &str| line.starts_with(&format!("other-exo: {name}: failed: "));
+        let lines: Vec<_> = log().lines().filter(|line| told(line)).map(str::to_owned).collect();
+        assert!(lines.len() == 1 && lines[0].contains(why), "{}", log());
+    }
+    let stays = log().lines().filter(|line| line.contains("4stays: failed: ")).count();
+    assert!(stays == 1 && log().contains("it stays, passed over"), "{}", log());
+    assert!(inbox.join("4stays").is_dir() && !inbox.join("5").exists());
+    linux::signal::kill(child.id().cast_signed(), 15).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", log());
+}
+
 #[test]
 fn the_example_works_on_items_and_ends_when_it_is_told() {
     let (scratch, mut child, socket) = example();
@@ -199,14 +250,7 @@ fn the_example_works_on_items_and_ends_when_it_is_told() {
     assert_eq!(fs::read_to_string(scratch.join("ready")).unwrap(), "\n");
     assert!(log().contains("shout works on inbox"), "{}", log());
     for (name, text) in [("1", "hello"), ("2", ""), ("3", "world")] {
-        let new = scratch.join(name);
-        fs::write(&new, text).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).unwrap();
-        if is_root() {
-            let nobody = run(Command::new("id").args(["-u", "nobody"])).out();
-            chown(&new, nobody.trim().parse().ok(), None).unwrap();
-        }
-        fs::rename(&new, scratch.join("shout/inbox").join(name)).unwrap();
+        put(&scratch, name, text);
     }
     until(30, || log().contains("3: done"));
     let read = |name: &str| fs::read_to_string(scratch.join(&format!("shout/{name}"))).ok();
