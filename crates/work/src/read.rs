@@ -351,12 +351,17 @@ impl Reader {
         self.all(&sql, rusqlite::params![wfid, queue, at_most, number], job)
     }
 
-    /// Returns the job that has exactly this name; `wfid` is empty where its item names none.
+    /// Returns the job that has exactly this name and is no answer; `wfid` is empty where its item names
+    /// none.
     ///
     /// # Errors
     /// [`Trouble`].
     pub fn named(&self, queue: &str, wfid: &str, identity: &str) -> Result<Option<JobId>, Trouble> {
-        let sql = "SELECT id FROM job WHERE wfid = ?1 AND identity = ?2 AND queue = ?3";
+        let sql = if self.version < schema::KNOWS_ANSWERS {
+            "SELECT id FROM job WHERE wfid = ?1 AND identity = ?2 AND queue = ?3"
+        } else {
+            "SELECT id FROM job WHERE wfid = ?1 AND identity = ?2 AND queue = ?3 AND answer_to = 0"
+        };
         self.first(sql, [wfid, identity, queue], |row| row.get(0).map(JobId))
     }
 

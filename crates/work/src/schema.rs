@@ -6,7 +6,11 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE];
+pub(crate) const MIGRATIONS: &[&str] =
+    &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE, ANSWERS];
+
+/// The first version that knows whose answer a job is.
+pub(crate) const KNOWS_ANSWERS: u32 = 9;
 
 /// Version of the tables that this program knows.
 pub const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -311,6 +315,26 @@ UPDATE request SET state = 'stop', fault = coalesce((SELECT fault FROM job
         WHERE request = request.id AND state <> 'stop');
 ";
 
+/// Which job a job is the answer of, 0 = of none: answers have a name of their own beside whatever else is
+/// called so, and nobody makes one but the end of its job. Of older ones this is known where one job alone
+/// may have made it: of that name, with that end, of the same user.
+const ANSWERS: &str = "
+ALTER TABLE job ADD COLUMN answer_to INTEGER NOT NULL DEFAULT 0;
+UPDATE job SET answer_to = made.asked FROM (
+    SELECT a.id AS answer, min(j.id) AS asked FROM job j
+        CROSS JOIN attempt t ON t.job = j.id
+        CROSS JOIN job a ON a.wfid = iif(j.wfid = '', 'job-' || j.id, j.wfid)
+            AND a.identity = j.identity || '#' || t.number AND a.queue = j.reply_to
+        JOIN item i ON i.job = a.id
+    WHERE j.reply_to IS NOT NULL AND t.how IS NOT NULL AND a.id > j.id AND a.owner IS j.owner
+        AND a.reply_to IS NULL AND i.sum = coalesce(t.sum,
+            iif(t.fault = 0, (SELECT sum FROM item WHERE job = j.id), i.sum))
+    GROUP BY a.id HAVING count(*) = 1
+) AS made WHERE job.id = made.answer;
+DROP INDEX job_identity;
+CREATE UNIQUE INDEX job_identity ON job (wfid, identity, queue, answer_to);
+";
+
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.
 pub(crate) fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -439,6 +463,57 @@ mod tests {
         let rows: Vec<_> = rows.map(Result::unwrap).collect();
         let expected = ["r1 stop 12 -", "r2 hold 0 -", "r3 stop 900 -", "n new 0 -", "l ann -"];
         assert_eq!((version(&conn), rows), (VERSION, expected.map(str::to_owned).to_vec()));
+        let whole: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(whole, "ok");
+    }
+
+    #[test]
+    fn an_answer_of_before_is_known_by_its_job_where_that_one_alone_may_have_made_it() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &MIGRATIONS[..8]).unwrap();
+        // Who asked, and what is called as an answer of it: same user or not, same bytes or not.
+        let put = |id: u32, queue: &str, [wfid, rest]: [&str; 2], owner: u32, sum: u32| {
+            let reply_to = Some("r").filter(|reply_to| *reply_to != queue);
+            let job =
+                "INSERT INTO job (id, queue, wfid, identity, label, priority, state, fault, count,
+                    wary, lease, tries, answered, submitted_at, changed_at, owner, reply_to)
+                    VALUES (?1, ?2, ?3, ?4, 1, 0, 'stop', 0, 0, 0, 2, 2, 0, 1, 1, ?5, ?6)";
+            conn.execute(job, (id, queue, wfid, rest, owner, reply_to)).unwrap();
+            conn.execute("INSERT INTO item VALUES (?1, ?2, x'7b7d')", [id, sum]).unwrap();
+            let attempt =
+                "INSERT INTO attempt (job, queue, number, taker, instance, begun_at, ended_at, how,
+                    fault, sum, output) VALUES (?1, ?2, ?3, 1, 'i', 1, 2, 'ended', 0, ?4, x'00')";
+            for n in (1..=2).filter(|_| reply_to.is_some()) {
+                conn.execute(attempt, (id, queue, n, id * 10 + n)).unwrap();
+            }
+        };
+        put(1, "r", ["w", "before#2"], 7, 102);
+        put(10, "q", ["w", "before"], 7, 0);
+        put(20, "q", ["w", "plain"], 7, 0);
+        put(21, "r", ["w", "plain#1"], 7, 201);
+        put(22, "r", ["w", "plain#2"], 7, 202);
+        put(30, "q", ["", "nameless"], 7, 0);
+        put(31, "r", ["job-30", "nameless#2"], 7, 302);
+        put(40, "q", ["w", "stranger"], 7, 0);
+        put(41, "r", ["w", "stranger#2"], 8, 402);
+        put(50, "q", ["w", "other bytes"], 7, 0);
+        put(51, "r", ["w", "other bytes#2"], 7, 999);
+        // Of two that are called so, one has this end.
+        put(60, "a", ["w", "two"], 7, 0);
+        put(61, "b", ["w", "two"], 7, 0);
+        put(62, "r", ["w", "two#2"], 7, 612);
+        put(70, "a", ["w", "either"], 7, 5);
+        put(71, "b", ["w", "either"], 7, 5);
+        put(72, "r", ["w", "either#2"], 7, 5);
+        let plain = "UPDATE attempt SET sum = NULL, output = NULL WHERE job IN (70, 71)";
+        conn.execute(plain, []).unwrap();
+        migrate(&mut conn, MIGRATIONS).unwrap();
+        let sql = "SELECT id, answer_to FROM job WHERE answer_to <> 0 ORDER BY id";
+        let mut statement = conn.prepare(sql).unwrap();
+        let known = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let known: Vec<(u32, u32)> = known.map(Result::unwrap).collect();
+        assert_eq!(known, [(21, 20), (22, 20), (31, 30), (62, 61)]);
+        assert_eq!(definitions(&conn).unwrap(), definitions_of(VERSION).unwrap());
         let whole: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(whole, "ok");
     }

@@ -119,11 +119,6 @@ impl Tx<'_> {
         if job.reply_to.is_none() && new.reply_to.is_none() {
             return Ok(());
         }
-        let name = job.answer_name();
-        let sent = match &job.reply_to {
-            Some(queue) => self.find(&job.wfid, &name, queue)?,
-            None => None,
-        };
         let reply_to = new.reply_to.clone().or_else(|| job.reply_to.clone());
         let is_moved = reply_to != job.reply_to;
         if is_moved {
@@ -134,12 +129,13 @@ impl Tx<'_> {
         if !is_over || job.subject.fault.kind() == Kind::Cancelled {
             return Ok(());
         }
-        match sent {
-            Some(answer) if !is_moved => self.send_again(answer),
+        let job = Job { reply_to, ..job };
+        match self.answer_sent(&job)? {
+            Some(answer) => self.send_again(answer),
             // Nobody was to be answered.
-            None if job.answered => Ok(()),
-            _ => match self.last_output(&job)? {
-                Some(output) => self.send_answer(&Job { reply_to, ..job }, &output),
+            None if job.answered && !is_moved => Ok(()),
+            None => match self.last_output(&job)? {
+                Some(output) => self.send_answer(&job, &output),
                 None => Ok(()),
             },
         }
@@ -165,8 +161,18 @@ impl Tx<'_> {
     }
 
     fn find(&self, wfid: &str, identity: &str, queue: &str) -> Result<Option<JobId>, Stop> {
-        let sql = "SELECT id FROM job WHERE wfid = ?1 AND identity = ?2 AND queue = ?3";
+        let sql = "SELECT id FROM job WHERE wfid = ?1 AND identity = ?2 AND queue = ?3
+            AND answer_to = 0";
         Ok(self.first(sql, [wfid, identity, queue], |row| row.get(0).map(JobId))?)
+    }
+
+    /// Returns the answer of a job's last attempt, where it is in the queue that wants it. Whatever else
+    /// is called so there is another's.
+    fn answer_sent(&self, job: &Job) -> Result<Option<JobId>, Stop> {
+        let sql = "SELECT id FROM job WHERE wfid = ?1 AND identity = ?2 AND queue = ?3
+            AND answer_to = ?4";
+        let params = params![job.wfid, job.answer_name(), job.reply_to, job.id.0];
+        Ok(self.first(sql, params, |row| row.get(0).map(JobId))?)
     }
 
     pub(super) fn put_item(&self, job: JobId, bytes: &[u8]) -> Result<(), Stop> {

@@ -156,12 +156,15 @@ impl Tx<'_> {
     /// Puts an answer into the queue that wants it: here it is an item of that.
     pub(super) fn send_answer(&mut self, job: &Job, output: &[u8]) -> Result<(), Stop> {
         let Some(reply_to) = &job.reply_to else { return Ok(()) };
+        let (name, id, now) = (job.answer_name(), job.id.0, self.now.wall.0);
         self.execute(
-            "INSERT OR IGNORE INTO job (queue, wfid, identity, label, priority, state, fault,
-                count, wary, lease, tries, owner, answered, submitted_at, changed_at)
-                VALUES (?1, ?2, ?3, ?4, 0, 'ready', 0, 0, 0, 0, 0, ?5, 0, ?6, ?6)",
-            params![reply_to, job.wfid, job.answer_name(), job.label, job.owner, self.now.wall.0],
+            "INSERT INTO job (queue, wfid, identity, label, priority, state, fault, count, wary,
+                lease, tries, owner, answered, submitted_at, changed_at, answer_to)
+                VALUES (?1, ?2, ?3, ?4, 0, 'ready', 0, 0, 0, 0, 0, ?5, 0, ?6, ?6, ?7)
+                ON CONFLICT (wfid, identity, queue, answer_to) DO NOTHING",
+            params![reply_to, job.wfid, name, job.label, job.owner, now, id],
         )?;
+        // What is there is this very answer.
         if self.conn.changes() > 0 {
             self.put_item(JobId(self.conn.last_insert_rowid()), output)?;
             self.ring_later(Ring::Queue(reply_to.clone()));

@@ -54,7 +54,8 @@ impl Job {
         self.beginner = Some(Beginner { taker, instance: instance.to_owned(), at });
     }
 
-    /// Returns what names its answer in the queue that wants it: the attempt is told, too.
+    /// Returns what names its answer in the queue that wants it, beside which job it is of: the attempt
+    /// is told, too.
     pub(super) fn answer_name(&self) -> String {
         format!("{}#{}", self.identity, self.tries)
     }

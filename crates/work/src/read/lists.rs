@@ -3,6 +3,7 @@
 use super::{Dead, JOB, Job, Reader, job};
 use crate::change::{DeadId, DependencyId, JobId, RequestId, row_subject};
 use crate::clock::Wall;
+use crate::schema;
 use crate::trouble::Trouble;
 use machine::work::{Fault, Subject};
 use rusqlite::{Row, params};
@@ -216,19 +217,19 @@ impl Reader {
         self.first(DETAILS, [id.0], details)
     }
 
-    /// Returns the job, and the number of its attempt, that an item is the answer of; `None` = it is none,
-    /// or that job is gone. The item itself says nothing of it: the name of an answer in its queue does.
+    /// Returns the job, and the number of its attempt, that a job is the answer of; `None` = it is none,
+    /// or that job is gone. Neither its item nor its name says so: both may be anybody's.
     ///
     /// # Errors
     /// [`Trouble`].
     pub fn answer_of(&self, answer: &Job) -> Result<Option<(JobId, u32)>, Trouble> {
-        let Some((name, attempt)) = answer.identity.rsplit_once('#') else { return Ok(None) };
-        let Ok(attempt) = attempt.parse() else { return Ok(None) };
-        let number = answer.wfid.strip_prefix("job-").and_then(|number| number.parse::<i64>().ok());
-        let sql = "SELECT id FROM job WHERE (wfid = ?1 OR wfid = '' AND id = ?2) AND identity = ?3
-            AND reply_to = ?4 AND tries >= ?5";
-        let params = params![answer.wfid, number, name, answer.queue, attempt];
-        self.first(sql, params, |row| Ok((JobId(row.get(0)?), attempt)))
+        // An answer's name ends with it.
+        let attempt = answer.identity.rsplit_once('#').and_then(|(_, number)| number.parse().ok());
+        let Some(attempt) = attempt.filter(|_| self.version >= schema::KNOWS_ANSWERS) else {
+            return Ok(None);
+        };
+        let sql = "SELECT j.id FROM job a JOIN job j ON j.id = a.answer_to WHERE a.id = ?1";
+        self.first(sql, [answer.id.0], |row| Ok((JobId(row.get(0)?), attempt)))
     }
 
     /// Returns requests, the newest first, at most `at_most`.

@@ -136,6 +136,9 @@ impl Life {
         for name in ["a", "b", "c", "d", "e"] {
             self.submit(name);
         }
+        // Called as its answer will be, and not it.
+        let lookalike = NewJob { queue: "replies".to_owned(), ..job("a#1") };
+        self.apply(&Change::Submit(Box::new(lookalike)));
         let a = self.take(taker, Ask::Now);
         let b = self.take(taker, Ask::Ahead);
         let cancelled = self.submit("f");

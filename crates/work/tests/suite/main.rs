@@ -5,6 +5,7 @@
 #![allow(clippy::similar_names)]
 
 mod acts;
+mod answers;
 mod conformance;
 mod damage;
 mod delivery;

@@ -77,6 +77,19 @@ const RULES: &[(&str, &str)] = &[
         "a dead item's job has failed, and not been taken up since",
         "SELECT d.id FROM dead d JOIN job j ON j.id = d.job WHERE state <> 'stop'",
     ),
+    (
+        "an answer is of a job that was tried as often as it says, by the name of that",
+        "SELECT a.id FROM job a JOIN job j ON j.id = a.answer_to
+            WHERE a.identity NOT IN (SELECT j.identity || '#' || t.number FROM attempt t
+                WHERE t.job = j.id AND t.how IS NOT NULL)
+            OR a.wfid <> iif(j.wfid = '', 'job-' || j.id, j.wfid)",
+    ),
+    (
+        "who asked for what is done has its answer, whatever else is called so",
+        "SELECT id FROM job j WHERE reply_to IS NOT NULL AND state = 'stop' AND fault = 0
+            AND (NOT answered OR NOT EXISTS (SELECT 1 FROM job a WHERE a.answer_to = j.id
+                AND a.queue = j.reply_to AND a.identity = j.identity || '#' || j.tries))",
+    ),
     ("no try above the limit", "SELECT id FROM job WHERE count > 4"),
     (
         "only what rests, or is kept back, has a delay",
