@@ -6,6 +6,7 @@
 
 use super::Queue;
 use super::link::Patient;
+use super::settled::Settled;
 use super::tasks::{self, Teller, begin};
 use crate::change::{self, JobId, NewJob};
 use futures_core::Stream;
@@ -478,40 +479,6 @@ impl LetGo {
     }
 }
 
-/// Which messages of a channel are settled; the broker numbers them from 1 on.
-#[derive(Debug, Default)]
-struct Settled {
-    /// All up to this one are.
-    floor: u64,
-    /// Those beyond.
-    beyond: BTreeSet<u64>,
-    /// Those of which the broker is to be told.
-    untold: Vec<u64>,
-}
-
-impl Settled {
-    fn acknowledge(&mut self, tag: u64) {
-        self.untold.push(tag);
-        self.beyond.insert(tag);
-    }
-
-    fn refused(&mut self, tag: u64) {
-        self.beyond.insert(tag);
-    }
-
-    /// Returns the acknowledgements that say all of it: of one message, or of all up to one.
-    fn due(&mut self) -> Vec<(u64, bool)> {
-        while self.beyond.remove(&(self.floor + 1)) {
-            self.floor += 1;
-        }
-        let (below, mut single): (Vec<u64>, Vec<u64>) =
-            self.untold.drain(..).partition(|tag| *tag <= self.floor);
-        single.sort_unstable();
-        let all = below.iter().max().map(|last| (*last, below.len() > 1));
-        all.into_iter().chain(single.into_iter().map(|tag| (tag, false))).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -549,27 +516,5 @@ mod tests {
         let_go.acknowledged = jobs(&[6]);
         assert_eq!(let_go.looked(now.after(COMES_AGAIN * 2)), jobs(&[3, 4]));
         assert_eq!(let_go.looked(now.after(COMES_AGAIN * 2)), jobs(&[6]));
-    }
-
-    #[test]
-    fn one_acknowledgement_says_what_is_settled_without_a_gap_and_no_other_message() {
-        let mut settled = Settled::default();
-        let mut told = |tags: &[u64]| {
-            for tag in tags {
-                settled.acknowledge(*tag);
-            }
-            settled.due()
-        };
-        assert_eq!(told(&[1]), [(1, false)]);
-        assert_eq!(told(&[3, 2, 4]), [(4, true)]);
-        // 5 is still in hand.
-        assert_eq!(told(&[7, 6]), [(6, false), (7, false)]);
-        assert_eq!(told(&[9]), [(9, false)]);
-        assert_eq!(told(&[5, 8]), [(8, true)]);
-        assert_eq!(told(&[]), []);
-        settled.refused(10);
-        settled.acknowledge(11);
-        settled.acknowledge(12);
-        assert_eq!(settled.due(), [(12, true)]);
     }
 }

@@ -20,6 +20,7 @@ mod nudge;
 mod passing;
 mod password;
 mod record;
+mod settled;
 mod tasks;
 mod thread;
 #[cfg(feature = "tls")]
