@@ -572,6 +572,8 @@ pub enum Refused {
     Named(JobId),
     /// The value makes no sense, and why.
     Senseless(&'static str),
+    /// The broker did not take it.
+    NotTaken,
 }
 
 impl fmt::Display for Refused {
@@ -579,6 +581,7 @@ impl fmt::Display for Refused {
         match self {
             Self::Absent(what) => write!(f, "there is no such {what}"),
             Self::Overtaken => f.write_str("somebody else has the job by now"),
+            Self::NotTaken => f.write_str("the broker did not take it: the queue may be full"),
             Self::NotNow(Refusal::NotNow(state)) => write!(f, "not while it is {}", state.name()),
             Self::NotNow(Refusal::Done) => f.write_str("it is done"),
             Self::NotNow(Refusal::WrongFault) => f.write_str("the code does not mean that"),

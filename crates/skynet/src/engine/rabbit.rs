@@ -85,6 +85,13 @@ impl Rabbit {
                 Some(Heard::Done { wfid, number })
             }
             Mail::Missing(number) => self.is_missing(number),
+            Mail::Refused(number) => {
+                let Ticket { wfid, queue, .. } = self.tickets.get(&number)?;
+                Some(Heard::Said(format!(
+                    "unable to hand out an item of {wfid}: RabbitMQ refuses what is for the queue \
+                     {queue}, as where it is full; it waits"
+                )))
+            }
             Mail::Away(why) => Some(Heard::Said(away(&why))),
             Mail::Back => Some(Heard::Said("connected to RabbitMQ again".to_owned())),
         }

@@ -21,12 +21,13 @@
 //! ```
 
 use super::link::{Link, answered, declare_fanout, ensure};
+use super::tasks::Published;
 use super::{Server, runtime};
 use crate::trouble::reason;
 use crate::wire::ATTEMPT;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Consumer};
+use lapin::{BasicProperties, Channel, Consumer};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -100,13 +101,10 @@ impl Client {
     pub fn publish(&mut self, queue: &str, body: &[u8]) -> Result<(), String> {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         match self.published("", queue, options, body)? {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => {
-                Err(format!("there is no queue {queue}"))
-            }
-            Confirmation::Nack(None) | Confirmation::NotRequested => {
-                Err(format!("the broker did not take it for {queue}"))
-            }
+            Published::Safe => Ok(()),
+            Published::Nowhere => Err(format!("there is no queue {queue}")),
+            Published::Refused => Err(format!("the broker did not take it for {queue}")),
+            Published::Unsure(why) => Err(why),
         }
     }
 
@@ -125,7 +123,7 @@ impl Client {
         key: &str,
         options: BasicPublishOptions,
         body: &[u8],
-    ) -> Result<Confirmation, String> {
+    ) -> Result<Published, String> {
         let properties = BasicProperties::default()
             .with_content_type("text/plain".into())
             .with_delivery_mode(PERSISTENT);
@@ -137,7 +135,7 @@ impl Client {
                 body,
                 properties,
             );
-            answered(answered(asked).await?).await
+            answered(answered(asked).await?).await.map(Published::from)
         })
     }
 

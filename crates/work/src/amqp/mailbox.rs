@@ -7,7 +7,7 @@
 //! No two read one queue: the broker refuses the second, which tries again as if it were away.
 
 use super::link::{Link, answered, declare_fanout, ensure, look, words};
-use super::tasks::{LOOK, Life, Published, became};
+use super::tasks::{LOOK, Life, Published};
 use super::thread::{CLOSING, GOOD, RECONNECT};
 use super::{Server, runtime};
 use crate::outbox::{self, Inbox, Outbox};
@@ -54,6 +54,8 @@ pub enum Mail {
     Sent(u64),
     /// There is no such queue; it waits until there is. Told once.
     Missing(u64),
+    /// The broker did not take it, as where the queue is full; it waits until it does. Told once.
+    Refused(u64),
     /// It was given up before it was in its queue, and goes nowhere.
     GivenUp(u64),
     /// There is no connection, and why. It is tried again.
@@ -71,8 +73,8 @@ struct Letter {
     flies: bool,
     /// An earlier connection ended before it was confirmed: it may be in its queue.
     perhaps: bool,
-    /// So often there was no such queue.
-    missing: u32,
+    /// So often there was no such queue, or it did not take it.
+    vain: u32,
     is_unwanted: bool,
 }
 
@@ -80,7 +82,7 @@ impl Letter {
     fn new(exchange: &'static str, queue: &str, body: Vec<u8>) -> Self {
         let (queue, body) = (queue.to_owned(), Arc::new(body));
         let (flies, perhaps, is_unwanted) = (false, false, false);
-        Self { exchange, queue, body, flies, perhaps, missing: 0, is_unwanted }
+        Self { exchange, queue, body, flies, perhaps, vain: 0, is_unwanted }
     }
 }
 
@@ -337,7 +339,11 @@ impl Clerk {
             Ok(confirm) => {
                 let (life, to_self) = (self.life, self.to_self.clone());
                 tokio::spawn(async move {
-                    let became = became(&timeout(3 * LOOK, confirm).await);
+                    let became = match timeout(3 * LOOK, confirm).await {
+                        Ok(confirmed) => confirmed
+                            .map_or_else(|why| Published::Unsure(words(&why)), Published::from),
+                        Err(_) => Published::Unsure("it does not answer".to_owned()),
+                    };
                     let _ = to_self.send(Input::Confirmed(life, ticket, became));
                 });
             }
@@ -349,33 +355,34 @@ impl Clerk {
         let Some(letter) = self.unsent.get_mut(&ticket) else { return };
         letter.flies = false;
         let mail = match became {
-            Published::Unsure => {
+            Published::Unsure(why) => {
                 letter.perhaps = true;
-                return self.lost("what was published is not confirmed");
+                return self.lost(&format!("what was published is not confirmed: {why}"));
             }
             Published::Safe => Mail::Sent(ticket),
-            Published::Nowhere if letter.is_unwanted => Mail::GivenUp(ticket),
-            Published::Nowhere => return self.missing(ticket),
+            Published::Nowhere | Published::Refused if letter.is_unwanted => Mail::GivenUp(ticket),
+            Published::Nowhere => return self.again(ticket, Mail::Missing(ticket)),
+            Published::Refused => return self.again(ticket, Mail::Refused(ticket)),
         };
         self.unsent.remove(&ticket);
         self.tell(mail);
     }
 
-    /// Has it sent again after a while, which is twice as long each time.
-    fn missing(&mut self, ticket: u64) {
+    /// Has it sent again after a while, which is twice as long each time. `why` is told once.
+    fn again(&mut self, ticket: u64, why: Mail) {
         let Some(letter) = self.unsent.get_mut(&ticket) else { return };
         // Whatever was sent before, it was for the same queue.
         letter.perhaps = false;
-        let wait = FIRST_AGAIN.saturating_mul(1 << letter.missing.min(10)).min(LAST_AGAIN);
-        letter.missing = letter.missing.saturating_add(1);
-        let is_first = letter.missing == 1;
+        let wait = FIRST_AGAIN.saturating_mul(1 << letter.vain.min(10)).min(LAST_AGAIN);
+        letter.vain = letter.vain.saturating_add(1);
+        let is_first = letter.vain == 1;
         let (life, to_self) = (self.life, self.to_self.clone());
         tokio::spawn(async move {
             let _ = timeout(wait, to_self.closed()).await;
             let _ = to_self.send(Input::Again(life, ticket));
         });
         if is_first {
-            self.tell(Mail::Missing(ticket));
+            self.tell(why);
         }
     }
 

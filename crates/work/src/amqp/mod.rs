@@ -17,6 +17,7 @@ mod lines;
 mod link;
 mod mailbox;
 mod nudge;
+mod outgoing;
 mod passing;
 mod password;
 mod record;

@@ -2,11 +2,11 @@
 //! control exchange.
 
 use super::link::{Link, Patient};
-use super::tasks::{REFUSED, Teller};
+use super::tasks::{Published, REFUSED, Teller};
 use super::thread::Input;
 use crate::wire::{CONTROL_EXCHANGE, FORWARDED};
 use lapin::options::BasicPublishOptions;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Passes cancels on. Each message may be acknowledged once [`Input::PassedOn`] says so: before that,
@@ -40,9 +40,15 @@ async fn pass_all(
 ) {
     let (life, mut may) = (teller.life, true);
     while let Some((number, body)) = found.recv().await {
-        let passed = if may { pass(&channel, &patient, &body).await } else { Ok(()) };
+        let passed =
+            if may { pass(&channel, &patient, &body).await } else { Ok(Published::Nowhere) };
         match passed {
-            Ok(()) => {}
+            Ok(Published::Refused) => {
+                // Others that listen have it.
+                let why = "the queue of somebody who listens refuses it".to_owned();
+                teller.tell(Input::NotPassed { life, why });
+            }
+            Ok(_) => {}
             Err(why) if why.contains(REFUSED) || !is_made => {
                 may = false;
                 teller.tell(Input::NotPassed { life, why });
@@ -54,14 +60,9 @@ async fn pass_all(
     }
 }
 
-async fn pass(channel: &Channel, patient: &Patient, body: &[u8]) -> Result<(), String> {
+async fn pass(channel: &Channel, patient: &Patient, body: &[u8]) -> Result<Published, String> {
     let (options, none) = (BasicPublishOptions::default(), BasicProperties::default());
     let to = (CONTROL_EXCHANGE.into(), FORWARDED.into());
     let sent = channel.basic_publish(to.0, to.1, options, body, none);
-    match patient.answered(patient.answered(sent).await?).await? {
-        Confirmation::Ack(_) => Ok(()),
-        Confirmation::Nack(_) | Confirmation::NotRequested => {
-            Err("the broker did not take it".to_owned())
-        }
-    }
+    patient.answered(patient.answered(sent).await?).await.map(Published::from)
 }

@@ -184,12 +184,13 @@ impl Thread {
             Ok(Applied::Finished { job, answer: None, .. }) => self.lines.done(line, job, most),
             Ok(Applied::Finished { job: id, answer: Some(answer), attempt, by, .. }) => {
                 let is_elsewhere = by.is_some_and(|by| by != self.taker);
-                if is_elsewhere && !self.is_answering(id) {
+                if is_elsewhere && !self.outgoing.has_answer_of(id) {
                     self.park(line, job, id);
                 } else {
                     self.lines.is(line, Of::Job(id));
-                    if !self.is_answering(id) {
-                        self.send_answer(id, (answer, attempt), None);
+                    if !self.outgoing.has_answer_of(id) {
+                        let name = Some((&*job.wfid, &*job.identity));
+                        self.send_answer(id, name, (answer, attempt), None);
                     }
                 }
             }
@@ -284,10 +285,6 @@ impl Thread {
         self.lines.is(line, Of::Parked { job, id, at });
     }
 
-    pub(super) fn is_answering(&self, job: JobId) -> bool {
-        self.outgoing.values().any(|out| matches!(out.why, For::Answer(id, _) if id == job))
-    }
-
     /// The end of an attempt is on record.
     fn ended(
         &mut self,
@@ -299,9 +296,10 @@ impl Thread {
         let attempt = hand.as_ref().map(|hand| hand.attempt);
         self.flow.ended(self.store.now().mono);
         let settled = Event::Settled { key, fault, retry };
-        if let (Some(at), Some(hand)) = (retry, hand) {
+        if let (Some(at), Some(hand)) = (retry, &hand) {
             let queue = self.settings.queue.name.clone();
-            let job = NewJob { queue, wfid: hand.wfid, identity: hand.rest, ..NewJob::default() };
+            let (wfid, identity) = (hand.wfid.clone(), hand.rest.clone());
+            let job = NewJob { queue, wfid, identity, ..NewJob::default() };
             for line in self.lines.of_job(key.job) {
                 let parked = Of::Parked { job: Box::new(job.clone()), id: key.job, at };
                 self.lines.is(line, parked);
@@ -317,7 +315,8 @@ impl Thread {
             _ => self.store.answer(key.job)?,
         };
         if let Some(answer) = answer {
-            self.send_answer(key.job, answer, Some((key, fault)));
+            let name = hand.as_ref().map(|hand| (&*hand.wfid, &*hand.rest));
+            self.send_answer(key.job, name, answer, Some((key, fault)));
         } else {
             self.acknowledge(key.job);
             self.news.push(settled);

@@ -5,6 +5,7 @@ use super::Settings;
 use super::air::{self, Air};
 use super::link::{
     Heard, Link, Patient, bind_fanout, declare, ensure, find_dead_letter_exchange, listen, look,
+    words,
 };
 use super::passing::Passing;
 use super::thread::{Input, Marks};
@@ -30,14 +31,29 @@ pub(super) const REFUSED: &str = "ACCESS_REFUSED";
 pub(super) type Life = u64;
 
 /// What became of something that was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Published {
     Safe,
     /// There is no such queue.
     Nowhere,
-    /// Nobody knows.
-    Unsure,
+    /// The broker did not take it, as where the queue is full.
+    Refused,
+    /// Nobody knows; why there is no word of it.
+    Unsure(String),
 }
+
+impl From<Confirmation> for Published {
+    fn from(confirmation: Confirmation) -> Self {
+        match confirmation {
+            Confirmation::Ack(None) => Self::Safe,
+            Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => Self::Nowhere,
+            Confirmation::Nack(None) | Confirmation::NotRequested => Self::Refused,
+        }
+    }
+}
+
+/// What is said behind the reason why something was not taken.
+pub(super) const RENEWED: &str = "it is tried again";
 
 /// Who tells the thread.
 #[derive(Clone)]
@@ -170,6 +186,23 @@ pub(super) async fn reopen(link: Arc<Link>, teller: Teller) {
     }
 }
 
+/// Opens another channel to publish over, after a while.
+pub(super) async fn renew(link: Arc<Link>, delay: Duration, teller: Teller) {
+    tokio::time::sleep(delay).await;
+    match link.publisher().await {
+        Ok(channel) => {
+            let press = Press::new(channel);
+            teller.tell(Input::Press { life: teller.life, press });
+        }
+        Err(why) => teller.lost(why),
+    }
+}
+
+/// Makes a queue that was deleted. Where that fails what is for it comes back once more.
+pub(super) async fn make_again(link: Arc<Link>, queue: String) {
+    let _ = ensure(&link, &queue).await;
+}
+
 /// Returns the name of a line's consumer.
 pub(super) fn consumer_tag(line: u64) -> ShortString {
     format!("line-{line}").into()
@@ -233,11 +266,19 @@ pub(super) struct Press {
     all: Vec<OnItsWay>,
     /// Nobody is woken yet when what was published last is confirmed.
     is_unheard: bool,
+    /// There is another soon.
+    is_retired: bool,
 }
 
 impl Press {
     fn new(channel: Channel) -> Self {
-        Self { channel, all: Vec::new(), is_unheard: false }
+        Self { channel, all: Vec::new(), is_unheard: false, is_retired: false }
+    }
+
+    /// Publishes nothing any more, and tells of nothing. Tells whether that was so already.
+    pub(super) fn retire(&mut self) -> bool {
+        self.all.clear();
+        std::mem::replace(&mut self.is_retired, true)
     }
 
     /// Tells whether somebody has to [`look`](Self::look) before they wait.
@@ -247,6 +288,9 @@ impl Press {
 
     /// Publishes something. What comes of it is told by [`look`](Self::look).
     pub(super) fn publish(&mut self, what: Publication) {
+        if self.is_retired {
+            return;
+        }
         let token = what.token;
         let mut confirmed = Box::pin(publish(self.channel.clone(), what));
         // What has ended by then is told once somebody looks: it must not be asked again.
@@ -300,18 +344,6 @@ async fn publish(channel: Channel, what: Publication) -> Published {
         properties = properties.with_headers(headers);
     }
     let sent = channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties);
-    match sent.await {
-        Ok(confirm) => became::<_, ()>(&Ok(confirm.await)),
-        Err(_) => Published::Unsure,
-    }
-}
-
-pub(super) fn became<E, F>(confirmed: &Result<Result<Confirmation, E>, F>) -> Published {
-    match confirmed {
-        Ok(Ok(Confirmation::Ack(None))) => Published::Safe,
-        Ok(Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)))) => Published::Nowhere,
-        Ok(Ok(Confirmation::Nack(None) | Confirmation::NotRequested) | Err(_)) | Err(_) => {
-            Published::Unsure
-        }
-    }
+    let confirmed = async { sent.await?.await };
+    confirmed.await.map_or_else(|why| Published::Unsure(words(&why)), Published::from)
 }

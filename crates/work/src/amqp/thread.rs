@@ -7,6 +7,7 @@ use super::flow::Flow;
 use super::lines::Lines;
 use super::link::Link;
 use super::nudge::Nudge;
+use super::outgoing::Outgoing;
 use super::tasks::{Kept, Life, Parts, Press, Teller};
 use crate::bell::Bell;
 use crate::broker::{Event, Then, Wish};
@@ -109,6 +110,11 @@ pub(super) enum Input {
         life: Life,
         reader: lapin::Channel,
     },
+    /// Another channel to publish over.
+    Press {
+        life: Life,
+        press: Press,
+    },
     Looked {
         life: Life,
         ready: u32,
@@ -168,14 +174,6 @@ impl Marks {
     }
 }
 
-/// Something that is published until it is safe.
-pub(super) struct Outgoing {
-    pub(super) queue: String,
-    pub(super) body: Arc<Vec<u8>>,
-    pub(super) marks: Marks,
-    pub(super) why: For,
-}
-
 /// A connection in use.
 pub(super) struct Connected {
     pub(super) link: Arc<Link>,
@@ -202,7 +200,8 @@ pub(super) struct Thread {
     pub(super) held: HashMap<Lease, Hand>,
     /// Who asked by AIR how it stands, and was not answered yet.
     pub(super) calls: BTreeMap<u64, Caller>,
-    pub(super) outgoing: BTreeMap<u64, Outgoing>,
+    pub(super) outgoing: Outgoing,
+    /// The number of the last call.
     pub(super) tokens: u64,
     pub(super) life: Life,
     pub(super) connected: Option<Connected>,
@@ -246,6 +245,8 @@ pub(super) enum Part {
     Broker,
     /// So many items rest that no other is had.
     Rest,
+    /// Answers are not taken.
+    Answers,
 }
 
 /// What is given back here goes back to the broker.
@@ -292,7 +293,7 @@ impl Thread {
             news: Vec::new(),
             held: HashMap::new(),
             calls: BTreeMap::new(),
-            outgoing: BTreeMap::new(),
+            outgoing: Outgoing::default(),
             tokens: 0,
             life: 0,
             connected: None,
@@ -354,6 +355,7 @@ impl Thread {
             self.heed(input);
         }
         self.give_up_waiting();
+        self.push_again();
     }
 
     /// Looks what came over the connection.
@@ -395,7 +397,8 @@ impl Thread {
             let peek = earlier(peek, Some(self.full_until).filter(|at| *at > now));
             let parked = earlier(parked, peek);
             let kept = earlier(self.retention.deadline().into(), self.flow.end(now));
-            earlier(earlier(parked, renew), kept)
+            let again = self.outgoing.next_again().filter(|_| self.connected.is_some());
+            earlier(earlier(earlier(parked, renew), kept), again)
         };
         earlier(own, self.closing)
     }
@@ -421,6 +424,7 @@ impl Thread {
             Input::Reader { life: of, reader } if of == life => {
                 self.lines.begin(Some(reader), self.store.now().mono);
             }
+            Input::Press { life: of, press } if of == life => self.use_press(press),
             Input::Looked { life: of, ready, consumers } if of == life => {
                 self.looked(ready, consumers);
             }

@@ -2,18 +2,15 @@
 
 use super::lines::{Came, MOST_PARKED, Of, SMALL};
 use super::link::{Link, words};
-use super::tasks::{self, Parts, Publication, Published, Teller};
-use super::thread::{
-    Answer, Connected, For, GOOD, Hand, Input, Marks, Outgoing, Part, RECONNECT, Thread,
-};
+use super::tasks::{self, Parts, Press, Teller};
+use super::thread::{Answer, Connected, GOOD, Hand, Input, Part, RECONNECT, Thread};
 use crate::broker::Event;
-use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, Steer, Subject, TOGETHER};
+use crate::change::{Ask, Change, JobId, NewJob, Steer, Subject, TOGETHER};
 use crate::wire::{self, Cancel, Incoming};
 use machine::work::Fault;
 use std::future::pending;
 use std::sync::Arc;
-use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Between an item that nobody had asked for and the next.
 const PEEK: Duration = Duration::from_secs(1);
@@ -22,7 +19,6 @@ const PEEK: Duration = Duration::from_secs(1);
 const YOUNG: Duration = Duration::from_secs(1);
 /// A message that is had in vain is had again so much later for each of these bytes.
 const DEAR: usize = 64 << 10;
-const UNCONFIRMED: &str = "what was published is not confirmed";
 
 /// Returns when a message of so many bytes that was given back may be had again.
 fn pause(bytes: usize) -> Duration {
@@ -63,9 +59,14 @@ impl Thread {
         self.name_all();
         self.came_before = None;
         self.well(Part::Broker);
-        let tokens: Vec<u64> = self.outgoing.keys().copied().collect();
-        for token in tokens {
-            self.push(token);
+        self.push_all();
+    }
+
+    /// There is another channel to publish over.
+    pub(super) fn use_press(&mut self, press: Press) {
+        if let Some(connected) = &mut self.connected {
+            connected.press = press;
+            self.push_all();
         }
     }
 
@@ -243,7 +244,7 @@ impl Thread {
         self.nudge.be_careful(true);
         self.large_at = Some(self.store.now().mono);
         let in_hand: usize = self.held.values().map(|hand| hand.large).sum();
-        let others = in_hand + self.lines.large();
+        let others = in_hand + self.lines.large() + self.outgoing.large(SMALL);
         others == 0 || others + bytes <= TOGETHER as usize
     }
 
@@ -331,88 +332,5 @@ impl Thread {
         }
         self.rung |= is_here;
         is_here
-    }
-
-    pub(super) fn send_answer(
-        &mut self,
-        job: JobId,
-        (answer, attempt): (Vec<u8>, u32),
-        settled: Option<(Lease, Fault)>,
-    ) {
-        let queue = self.settings.reply_queue.clone();
-        let name = crate::item::identity(&answer, usize::MAX).ok().flatten();
-        let marks = name.map(|name| Marks::of(&name.wfid, &name.rest)).unwrap_or_default();
-        let marks = Marks { attempt: Some(attempt), ..marks };
-        self.publish(queue, answer, marks, For::Answer(job, settled));
-    }
-
-    pub(super) fn publish(&mut self, queue: String, body: Vec<u8>, marks: Marks, why: For) {
-        self.tokens += 1;
-        let body = Arc::new(body);
-        self.outgoing.insert(self.tokens, Outgoing { queue, body, marks, why });
-        self.push(self.tokens);
-    }
-
-    /// Publishes something, where there is a connection; if not, when there is one.
-    pub(super) fn push(&mut self, token: u64) {
-        if let (Some(connected), Some(out)) = (&mut self.connected, self.outgoing.get(&token)) {
-            connected.press.publish(Publication {
-                token,
-                queue: out.queue.clone(),
-                body: Arc::clone(&out.body),
-                marks: out.marks.clone(),
-            });
-        }
-    }
-
-    /// Hears of confirms. Whoever is in `context` is woken when there are more.
-    pub(super) fn confirmed(&mut self, context: &mut Context<'_>) {
-        let Some(connected) = &mut self.connected else { return };
-        for (token, became) in connected.press.look(context) {
-            self.published(token, became);
-        }
-    }
-
-    /// Returns how long a confirm is still waited for.
-    pub(super) fn patience(&self) -> Duration {
-        let waits = self.connected.as_ref().filter(|one| !one.link.patient().is_blocked());
-        let until = waits.and_then(|connected| connected.press.until());
-        until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
-    }
-
-    /// Gives up a connection over which a confirm does not come.
-    pub(super) fn give_up_waiting(&mut self) {
-        if self.patience().is_zero() {
-            self.lost(UNCONFIRMED);
-        }
-    }
-
-    fn published(&mut self, token: u64, became: Published) {
-        // What nobody knows of goes again over the next connection.
-        if became == Published::Unsure {
-            return self.lost(UNCONFIRMED);
-        }
-        let Some(out) = self.outgoing.remove(&token) else { return };
-        match (&out.why, became) {
-            (For::Answer(..), Published::Nowhere | Published::Unsure) => {
-                let why = format!("the queue {} was deleted", out.queue);
-                self.outgoing.insert(token, out);
-                // The next connection begins by making it anew.
-                self.lost(&why);
-            }
-            (&For::Answer(job, settled), Published::Safe) => {
-                self.changes.push_back((Change::Answered(job), Answer::Answered(job)));
-                if let Some((key, fault)) = settled {
-                    self.news.push(Event::Settled { key, fault, retry: None });
-                }
-            }
-            (&For::Sent(ticket), Published::Safe) => {
-                self.news.push(Event::Sent { ticket, job: Ok(None) });
-            }
-            (&For::Sent(ticket), _) => {
-                self.news.push(Event::Sent { ticket, job: Err(Refused::Absent("queue")) });
-            }
-            (For::Nobody, _) => {}
-        }
     }
 }

@@ -1,0 +1,231 @@
+//! What is published, until it is safe.
+
+use super::tasks::{self, Publication, Published, RENEWED};
+use super::thread::{Connected, For, Marks, Part, RECONNECT, Thread};
+use crate::broker::Event;
+use crate::change::{Change, JobId, Lease, Refused};
+use machine::time::Mono;
+use machine::work::Fault;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::{Duration, Instant};
+
+const UNCONFIRMED: &str = "what was published is not confirmed";
+
+/// Something that is published until it is safe.
+struct Letter {
+    queue: String,
+    body: Arc<Vec<u8>>,
+    marks: Marks,
+    why: For,
+    /// So often in a row it was not taken.
+    refused: u32,
+    /// It was not taken, and goes again at this moment.
+    again: Option<Mono>,
+}
+
+/// All that is not known to be safe.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    letters: BTreeMap<u64, Letter>,
+    last: u64,
+    /// So often in a row the broker closed the channel for it.
+    closed: u32,
+}
+
+impl Outgoing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.letters.is_empty()
+    }
+
+    /// Tells whether the answer of a job is among it.
+    pub(super) fn has_answer_of(&self, job: JobId) -> bool {
+        self.letters.values().any(|out| matches!(out.why, For::Answer(id, _) if id == job))
+    }
+
+    /// Returns how many bytes those have that are larger than `small`.
+    pub(super) fn large(&self, small: usize) -> usize {
+        self.letters.values().map(|out| out.body.len()).filter(|bytes| *bytes > small).sum()
+    }
+
+    /// Returns when the next goes again that was not taken.
+    pub(super) fn next_again(&self) -> Option<Mono> {
+        self.letters.values().filter_map(|out| out.again).min()
+    }
+
+    /// Something is to go again after a while.
+    fn put_off(&mut self, token: u64, now: Mono) {
+        if let Some(out) = self.letters.get_mut(&token) {
+            out.refused = out.refused.saturating_add(1);
+            out.again = Some(now.after(RECONNECT.after(out.refused, now.0 ^ token)));
+        }
+    }
+
+    /// Something was taken: what was not goes again at once. Tells whether there was any such thing.
+    fn taken(&mut self, refused: u32, now: Mono) -> bool {
+        for out in self.letters.values_mut() {
+            out.again = out.again.map(|at| at.min(now));
+        }
+        let was_closed = std::mem::take(&mut self.closed) > 0;
+        was_closed || refused > 0
+    }
+}
+
+impl Thread {
+    /// Sends the answer of a job, whose name says which it is, from whatever attempt.
+    pub(super) fn send_answer(
+        &mut self,
+        job: JobId,
+        name: Option<(&str, &str)>,
+        (answer, attempt): (Vec<u8>, u32),
+        settled: Option<(Lease, Fault)>,
+    ) {
+        let queue = self.settings.reply_queue.clone();
+        let marks = name.map(|(wfid, rest)| Marks::of(wfid, rest)).unwrap_or_default();
+        let marks = Marks { attempt: Some(attempt), ..marks };
+        self.publish(queue, answer, marks, For::Answer(job, settled));
+    }
+
+    pub(super) fn publish(&mut self, queue: String, body: Vec<u8>, marks: Marks, why: For) {
+        self.outgoing.last += 1;
+        let body = Arc::new(body);
+        let letter = Letter { queue, body, marks, why, refused: 0, again: None };
+        self.outgoing.letters.insert(self.outgoing.last, letter);
+        self.push(self.outgoing.last);
+    }
+
+    /// Publishes something, where there is a connection; if not, when there is one.
+    fn push(&mut self, token: u64) {
+        if let (Some(connected), Some(out)) =
+            (&mut self.connected, self.outgoing.letters.get_mut(&token))
+        {
+            out.again = None;
+            connected.press.publish(Publication {
+                token,
+                queue: out.queue.clone(),
+                body: Arc::clone(&out.body),
+                marks: out.marks.clone(),
+            });
+        }
+    }
+
+    /// Publishes all of it over what is new: the connection, or its channel for that.
+    pub(super) fn push_all(&mut self) {
+        let tokens: Vec<u64> = self.outgoing.letters.keys().copied().collect();
+        for token in tokens {
+            self.push(token);
+        }
+    }
+
+    /// Publishes anew what was not taken, once it is time.
+    pub(super) fn push_again(&mut self) {
+        let now = self.store.now().mono;
+        if self.outgoing.next_again().is_none_or(|at| at > now) {
+            return;
+        }
+        let all = self.outgoing.letters.iter();
+        let due = all.filter(|(_, out)| out.again.is_some_and(|at| at <= now));
+        let tokens: Vec<u64> = due.map(|(token, _)| *token).collect();
+        for token in tokens {
+            self.push(token);
+        }
+    }
+
+    /// Hears of confirms. Whoever is in `context` is woken when there are more.
+    pub(super) fn confirmed(&mut self, context: &mut Context<'_>) {
+        let Some(connected) = &mut self.connected else { return };
+        for (token, became) in connected.press.look(context) {
+            self.published(token, became);
+        }
+    }
+
+    /// Returns how long a confirm is still waited for.
+    pub(super) fn patience(&self) -> Duration {
+        let waits = self.connected.as_ref().filter(|one| !one.link.patient().is_blocked());
+        let until = waits.and_then(|connected| connected.press.until());
+        until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Gives up a connection over which a confirm does not come.
+    pub(super) fn give_up_waiting(&mut self) {
+        if self.patience().is_zero() {
+            self.lost(UNCONFIRMED);
+        }
+    }
+
+    fn published(&mut self, token: u64, became: Published) {
+        let now = self.store.now().mono;
+        match became {
+            Published::Safe => {
+                let Some(out) = self.outgoing.letters.remove(&token) else { return };
+                if self.outgoing.taken(out.refused, now) {
+                    self.well(Part::Answers);
+                }
+                self.is_safe(&out.why);
+            }
+            Published::Unsure(why) => self.renew_press(&why),
+            Published::Nowhere | Published::Refused => {
+                let Some(out) = self.outgoing.letters.get(&token) else { return };
+                if let For::Sent(ticket) = out.why {
+                    self.outgoing.letters.remove(&token);
+                    let why = if became == Published::Refused {
+                        Refused::NotTaken
+                    } else {
+                        Refused::Absent("queue")
+                    };
+                    return self.news.push(Event::Sent { ticket, job: Err(why) });
+                }
+                let queue = out.queue.clone();
+                self.trouble(Part::Answers, not_taken(&queue, &became));
+                self.outgoing.put_off(token, now);
+                if let (Published::Nowhere, Some(connected)) = (&became, &self.connected) {
+                    tokio::spawn(tasks::make_again(Arc::clone(&connected.link), queue));
+                }
+            }
+        }
+    }
+
+    fn is_safe(&mut self, why: &For) {
+        match *why {
+            For::Answer(job, settled) => {
+                self.changes
+                    .push_back((Change::Answered(job), super::thread::Answer::Answered(job)));
+                if let Some((key, fault)) = settled {
+                    self.news.push(Event::Settled { key, fault, retry: None });
+                }
+            }
+            For::Sent(ticket) => self.news.push(Event::Sent { ticket, job: Ok(None) }),
+            For::Nobody => {}
+        }
+    }
+
+    /// Publishes over another channel: the broker closed the one that there was, as where its user may
+    /// not write. What came over the others stays ours meanwhile.
+    fn renew_press(&mut self, why: &str) {
+        let now = self.store.now().mono;
+        let Some(Connected { link, press, teller, .. }) = &mut self.connected else { return };
+        if !link.connection.status().connected() {
+            let why = why.to_owned();
+            return self.lost(&why);
+        }
+        if press.retire() {
+            return;
+        }
+        self.outgoing.closed = self.outgoing.closed.saturating_add(1);
+        let delay = RECONNECT.after(self.outgoing.closed, now.0);
+        tokio::spawn(tasks::renew(Arc::clone(link), delay, teller.clone()));
+        self.trouble(Part::Answers, format!("RabbitMQ takes no answers: {why}; {RENEWED}"));
+    }
+}
+
+fn not_taken(queue: &str, became: &Published) -> String {
+    if *became == Published::Nowhere {
+        format!("the queue {queue} was deleted; it is made again")
+    } else {
+        format!(
+            "RabbitMQ refuses what is for the queue {queue}: a policy may bound it and have it refuse \
+             (reject-publish); {RENEWED}"
+        )
+    }
+}
