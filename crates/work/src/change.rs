@@ -223,8 +223,12 @@ pub struct Ended {
     pub cpu_us: Option<i64>,
     /// Largest memory, in KiB.
     pub peak_kib: Option<i64>,
-    /// The item as it came back, with its error where it failed.
+    /// The item as it came back, with its error where it failed; `None` = as it was handed over, with
+    /// `text` as its error where it failed.
     pub output: Option<Vec<u8>>,
+    /// The item as it was handed over, from whoever has it: where that is the answer it need not be
+    /// read anew.
+    pub item: Option<Vec<u8>>,
     /// The item said that nobody is to be answered.
     pub forget: bool,
 }

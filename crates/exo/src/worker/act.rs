@@ -195,6 +195,9 @@ impl Worker {
             outcome.peak_kib = outcome.peak_kib.or_else(|| usage::peak_kib(slot, now));
         }
         outcome.lasted = Some(moments::until_now(&work));
+        let is_the_item = outcome.output.is_none() && outcome.fault == Fault::NONE;
+        let is_given = is_the_item && !outcome.forget && work.item.len() <= small;
+        outcome.item = is_given.then(|| work.item.to_vec());
         slot.work = Some(work);
         outcome
     }

@@ -308,9 +308,9 @@ impl Thread {
             return Ok(());
         }
         let is_answered = ended.forget || fault.kind() == Kind::Cancelled;
-        let answer = match (ended.output, attempt) {
+        let answer = match (ended.output.or(ended.item), attempt) {
             _ if is_answered => None,
-            // What was recorded just now need not be read.
+            // What was recorded just now, or is the item as it was, need not be read.
             (Some(output), Some(attempt)) => Some((output, attempt)),
             _ => self.store.answer(key.job)?,
         };

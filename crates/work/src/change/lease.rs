@@ -143,11 +143,12 @@ impl Tx<'_> {
         if job.reply_to.is_none() {
             return Ok(());
         }
-        let made = match &ended.output {
+        let given = ended.output.as_ref().or(ended.item.as_ref());
+        let made = match given {
             Some(_) => None,
             None => self.plain_answer(job, ended)?,
         };
-        match ended.output.as_ref().or(made.as_ref()) {
+        match given.or(made.as_ref()) {
             Some(output) => self.send_answer(job, output),
             None => Ok(()),
         }

@@ -546,6 +546,26 @@ fn an_item_that_names_no_process_goes_by_the_number_of_its_job() {
 }
 
 #[test]
+fn an_answer_that_is_the_item_as_it_was_is_not_read_anew_where_whoever_has_it_gives_it() {
+    let mut world = World::new();
+    let asked = NewJob { reply_to: Some("replies".into()), ..job("a") };
+    let id = world.submit(asked.clone());
+    let lease = world.taken();
+    let given = br#"{"fei":{"wfid":"1"},"fields":{"given":1}}"#.to_vec();
+    world.end(lease, Ended { item: Some(given.clone()), ..Ended::default() });
+    let reply = world.reader().jobs(Some("replies"), None, 9).unwrap().remove(0).id;
+    assert_eq!(world.reader().item(reply).unwrap(), Some(given));
+    assert_eq!(world.reader().attempts(id).unwrap()[0].output, None, "nothing is kept twice");
+    // What failed has its error in it.
+    world.submit(NewJob { identity: "b".into(), ..asked });
+    let lease = world.taken();
+    world.end(lease, fault(10));
+    let reply = world.reader().jobs(Some("replies"), None, 9).unwrap().remove(0).id;
+    let item = world.reader().item(reply).unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&item).contains("error"), "{item:?}");
+}
+
+#[test]
 fn a_queue_is_named_as_a_participant_may_be_and_so_is_the_one_for_the_answer() {
     let mut world = World::new();
     let long = "x".repeat(65);
