@@ -8,6 +8,7 @@ mod fault;
 mod group;
 mod job;
 mod lease;
+mod refused;
 mod request;
 mod room;
 mod row;
@@ -18,6 +19,7 @@ mod taker;
 pub(crate) mod tx;
 
 pub use asked::{Asked, By};
+pub use refused::Refused;
 pub(crate) use row::subject as row_subject;
 pub use rule::NewRule;
 #[cfg(test)]
@@ -28,8 +30,7 @@ use crate::clock::Wall;
 use crate::envelope;
 use crate::item::{self, Identity, Invalid};
 use machine::time::Mono;
-use machine::work::{Backoff, Fault, Limit, Reach, Refusal};
-use std::fmt;
+use machine::work::{Backoff, Fault, Limit, Reach};
 use std::time::Duration;
 
 /// Number of a job. Never given to another.
@@ -555,51 +556,3 @@ pub enum Applied {
         has_more: bool,
     },
 }
-
-/// Why a change was not made. Nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refused {
-    /// There is none: a job, a request, ...
-    Absent(&'static str),
-    /// Somebody else has the job by now, or nobody.
-    Overtaken,
-    /// It cannot happen in the state that it is in.
-    NotNow(Refusal),
-    /// The lock is somebody's.
-    Locked(String),
-    /// There can be no queue of this name, and why.
-    Queue(String, &'static str),
-    /// It is no work item, and why.
-    Item(String),
-    /// Another item has its name: other bytes, or another owner.
-    Named(JobId),
-    /// The value makes no sense, and why.
-    Senseless(&'static str),
-    /// The broker did not take it.
-    NotTaken,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Absent(what) => write!(f, "there is no such {what}"),
-            Self::Overtaken => f.write_str("somebody else has the job by now"),
-            Self::NotTaken => f.write_str("the broker did not take it: the queue may be full"),
-            Self::NotNow(Refusal::NotNow(state)) => write!(f, "not while it is {}", state.name()),
-            Self::NotNow(Refusal::Done) => f.write_str("it is done"),
-            Self::NotNow(Refusal::WrongFault) => f.write_str("the code does not mean that"),
-            Self::Locked(by) => write!(f, "locked by {by}"),
-            Self::Queue(name, flaw) => write!(f, "the name of a queue, {name:?}, {flaw}"),
-            Self::Item(why) => f.write_str(why),
-            Self::Named(JobId(job)) => write!(
-                f,
-                "job {job} has its name (fei and dispatched_at) and is another item or another \
-                 user's; give it another name"
-            ),
-            Self::Senseless(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for Refused {}

@@ -13,6 +13,7 @@ use crate::wire::{ATTEMPT, CONTROL_EXCHANGE, FORWARDED};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -188,7 +189,7 @@ pub(super) async fn reopen(link: Arc<Link>, teller: Teller) {
 
 /// Opens another channel to publish over, after a while.
 pub(super) async fn renew(link: Arc<Link>, delay: Duration, teller: Teller) {
-    tokio::time::sleep(delay).await;
+    let _ = tokio::time::timeout(delay, pending::<()>()).await;
     match link.publisher().await {
         Ok(channel) => {
             let press = Press::new(channel);
