@@ -253,6 +253,28 @@ fn a_further_item_goes_to_the_other_queue_and_its_sender_is_told_its_number() {
 }
 
 #[test]
+fn a_further_item_that_is_named_as_a_job_without_a_name_is_refused() {
+    let further = ["job-1", "job-x"].map(|wfid| item(wfid, "{\"y\":1.0}"));
+    let work = each(&format!(
+        "mine=$id\n\
+         say '{{\"type\":\"forward\",\"ticket\":7,\"queue\":\"q\",\"item\":{}}}'\nhear; echo \"$line\"\n\
+         say '{{\"type\":\"forward\",\"ticket\":8,\"queue\":\"q\",\"item\":{}}}'\nhear; echo \"$line\"\n\
+         say \"{{\\\"type\\\":\\\"result\\\",\\\"id\\\":$mine}}\"",
+        further[0], further[1]
+    ));
+    let site = Site::persistent(&work, "");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    let _ = site.stopped("w");
+    let refused = "{\"type\":\"sent\",\"ticket\":7,\
+                   \"refused\":\"the process job-1 is a job without a name\"}";
+    site.until(|| site.log().contains(refused));
+    let jobs = site.reader().jobs(Some("q"), None, 10).unwrap();
+    let wfids: Vec<_> = jobs.iter().map(|job| &*job.wfid).collect();
+    assert_eq!(wfids, ["job-x"], "{}", site.log());
+}
+
+#[test]
 fn a_ticket_that_is_answered_may_be_used_again_for_another_item() {
     let forward = "say '{\"type\":\"forward\",\"ticket\":1,\"queue\":\"q\",\"item\":{\"fields\":{}}}'; hear\n";
     let work = each(&format!(

@@ -341,12 +341,10 @@ impl DropFolder {
         let name = path.file_name().unwrap_or_default().as_bytes();
         let owner = Some(found.uid());
         match NewJob::from_item(&self.queue, bytes, self.limit, &job_name(name)) {
-            // By it, whoever submits it would have a part in what is done with another's job.
-            Ok(job) if is_of_a_number(&job.wfid) => {
-                let why = format!("the process {} is a job without a name", job.wfid);
-                self.burial(found, why, &kept)
-            }
-            Ok(job) => Change::Submit(Box::new(NewJob { owner, ..job })),
+            Ok(job) => match item::flaw_of_process(&job.wfid) {
+                Some(why) => self.burial(found, why, &kept),
+                None => Change::Submit(Box::new(NewJob { owner, ..job })),
+            },
             Err(why) => {
                 let why = match why {
                     // No more was read than shows that it is too long.
@@ -376,11 +374,6 @@ impl DropFolder {
 /// Tells whether it is a file that whoever put it there can only have written.
 fn is_plain(found: &Metadata) -> bool {
     found.is_file() && found.nlink() == 1
-}
-
-/// Tells whether a process is named as a job is whose item names none.
-fn is_of_a_number(wfid: &str) -> bool {
-    wfid.strip_prefix("job-").is_some_and(|number| number.parse::<i64>().is_ok())
 }
 
 /// Returns the name of a file once it is taken: by what it is, and its own name.

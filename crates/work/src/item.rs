@@ -110,6 +110,14 @@ pub fn identity(item: &[u8], limit: usize) -> Result<Option<Identity>, Invalid> 
     }))
 }
 
+/// Returns why nobody who has no rights here submits an item of this process: it is named as a job is whose
+/// item names none, so that they would have a part in what is done with another's job.
+#[must_use]
+pub fn flaw_of_process(wfid: &str) -> Option<String> {
+    wfid.strip_prefix("job-")?.parse::<i64>().ok()?;
+    Some(format!("the process {wfid} is a job without a name"))
+}
+
 /// Returns `dispatched_at` of an item by the rest of its name; `""` where it has none.
 pub(crate) fn dispatched(rest: &str) -> &str {
     rest.splitn(3, '!').nth(2).unwrap_or_default()
@@ -271,6 +279,19 @@ mod tests {
         assert_eq!((&*found.wfid, &*found.rest), ("20261122-0807-bakugi", "0_1_0!7f3c!now"));
         let old = r#"{"fei":{"wfid":"w","expid":"0","subid":"","sub_wfid":"s"},"fields":{}}"#;
         assert_eq!(identity(old.as_bytes(), LARGEST).unwrap().unwrap().rest, "0!s!");
+    }
+
+    #[test]
+    fn a_process_that_is_named_as_a_job_without_a_name_is_told_from_others() {
+        for wfid in ["job-1", "job-0", "job--7", "job-007", "job-+7"] {
+            let why = flaw_of_process(wfid).unwrap();
+            assert_eq!(why, format!("the process {wfid} is a job without a name"));
+        }
+        for wfid in
+            ["", "job", "job-", "job-x", "job-1x", "xjob-1", "Job-1", "20261122-0807-bakugi"]
+        {
+            assert_eq!(flaw_of_process(wfid), None, "{wfid}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use sys::linux::process::Ended;
 use sys::linux::socket;
 use sys::program::TROUBLE;
 use work::units::Span;
-use work::{Event as Heard, Lease, NewJob, Refused, Unread};
+use work::{Event as Heard, Lease, NewJob, Refused, Unread, item};
 
 /// The other end is gone, and with it what was not read.
 const ECONNRESET: i32 = 104;
@@ -506,7 +506,13 @@ impl Worker {
         let serial = self.slots[slot].process.as_ref().map_or(0, |process| process.serial);
         let owner = self.control.participant_uid();
         let bytes = item.len();
-        let refused = match NewJob::from_item(queue, item, self.settings.item_limit, "") {
+        let read = NewJob::from_item(queue, item, self.settings.item_limit, "");
+        let read = read.map_err(|why| why.to_string());
+        let fit = read.and_then(|job| match item::flaw_of_process(&job.wfid) {
+            Some(why) => Err(why),
+            None => Ok(job),
+        });
+        let refused = match fit {
             Ok(job) => {
                 let to = Forwarded { slot, serial, ticket };
                 let ticket = self.control.expect_sent(to);
@@ -525,7 +531,7 @@ impl Worker {
                 }
                 return;
             }
-            Err(why) => why.to_string(),
+            Err(why) => why,
         };
         self.slots[slot].say(&ToParticipant::Sent { ticket, job: None, refused: Some(&refused) });
     }
