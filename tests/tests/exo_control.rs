@@ -12,6 +12,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
+use work::read::Job;
 
 /// A process for one item that works until it is told to stop, and then says so.
 const BUSY: &str = "#!/bin/sh\ntrap 'echo told >&2; exit 17' TERM\n\
@@ -154,6 +155,35 @@ fn a_cancel_is_of_all_places_of_a_process_or_of_one_and_of_items_that_wait_too()
     assert!(jobs().iter().all(|job| job.subject.fault == Fault::CANCELLED));
     let none = site.ask(&cancel("nobody", "cancel"));
     assert_eq!(none["error"], "no item of nobody waits or is worked on here");
+}
+
+#[test]
+fn a_cancel_reaches_each_of_many_items_and_who_asks_meanwhile_is_answered() {
+    const MANY: usize = 12_000;
+    let site = Site::per_item(BUSY, "");
+    let at = |place| item("w", "{}").replace("0_1", &format!("0_{place}")).into_bytes();
+    Sender::new(&site).send("p", (1..=MANY).map(at));
+    let _exo = site.exo();
+    site.until(|| site.log().contains("p_0 w/1: begun"));
+    let last = json!({ "command": "cancel", "wfid": "w", "expid": format!("0_{MANY}") });
+    assert_eq!(site.ask(&last), json!({ "ok": true, "cancelled": 1, "refused": [] }));
+    let mut meanwhile = 0;
+    let answer = std::thread::scope(|scope| {
+        let all = scope.spawn(|| site.ask(&cancel("w", "cancel")));
+        while !all.is_finished() {
+            assert_eq!(site.status().unwrap()["state"], "running");
+            meanwhile += 1;
+        }
+        all.join().unwrap()
+    });
+    println!("{meanwhile} answers meanwhile");
+    assert_eq!(answer, json!({ "ok": true, "cancelled": MANY - 1, "refused": [] }));
+    site.stopped("w");
+    let jobs = site.reader().jobs_of("w").unwrap();
+    let is_cancelled = |job: &Job| job.subject.fault == Fault::CANCELLED;
+    assert_eq!(jobs.iter().filter(|job| is_cancelled(job)).count(), MANY);
+    let again = site.ask(&cancel("w", "cancel"));
+    assert_eq!(again["error"], "no item of w waits or is worked on here");
 }
 
 #[test]

@@ -3,11 +3,13 @@
 mod acts;
 mod lists;
 mod past;
+mod process;
 mod trouble;
 
 pub use acts::{Act, Rule};
 pub use lists::{Dependency, Details, Request, Which};
 pub use past::{Entry, Mark, Past, Portion, Span};
+pub use process::{Met, Part, Wanted};
 mod queues;
 pub use queues::{Failure, Oldest, Queue};
 pub use trouble::{Held, PutAway};
@@ -334,21 +336,6 @@ impl Reader {
         let number = wfid.strip_prefix("job-").and_then(|number| number.parse::<i64>().ok());
         let sql = format!("{JOB} WHERE wfid = ?1 OR wfid = '' AND j.id = ?2 ORDER BY j.id");
         self.all(&sql, rusqlite::params![Some(wfid).filter(|w| !w.is_empty()), number], job)
-    }
-
-    /// Returns the jobs of a process in one queue that have not stopped, oldest first, at most
-    /// `at_most`.
-    ///
-    /// # Errors
-    /// [`Trouble`].
-    pub fn open_jobs(&self, wfid: &str, queue: &str, at_most: u32) -> Result<Vec<Job>, Trouble> {
-        let number = wfid.strip_prefix("job-").and_then(|number| number.parse::<i64>().ok());
-        let sql = format!(
-            "{JOB} WHERE (wfid = ?1 OR wfid = '' AND j.id = ?4) AND queue = ?2
-                AND state <> 'stop' ORDER BY j.id LIMIT ?3"
-        );
-        let wfid = Some(wfid).filter(|wfid| !wfid.is_empty());
-        self.all(&sql, rusqlite::params![wfid, queue, at_most, number], job)
     }
 
     /// Returns the job that has exactly this name and is no answer; `wfid` is empty where its item names

@@ -1,24 +1,21 @@
 //! What is asked by the control socket, and what is answered.
 
-use super::control::{Made, Waited};
+use super::control::Waited;
 use super::slot::Slot;
 use super::{Phase, Worker, now};
-use crate::control::{Answer, Request, Until, code_of};
+use crate::control::{Answer, Request, Until};
 use ::log::info;
 use machine::exo::{Event, Standing, Why};
 use machine::time::Mono;
-use machine::work::Fault;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
 use sys::account;
 use sys::linux::socket::Peer;
-use work::{Asked, By, JobId, Reader};
+use work::{Asked, By, Reader};
 
 /// Of the clients, so many may wait for something: the others always find somebody who listens.
 const WAITERS: usize = 16;
-/// Items of a process that one question cancels; it may be asked again.
-const CANCELLED_AT_ONCE: u32 = 10_000;
 
 impl Worker {
     /// Does what is asked; `None` where the answer follows.
@@ -45,27 +42,12 @@ impl Worker {
                 Some(Answer::done())
             }
             Request::Cancel { wfid, expid, flavour } => {
-                match self.jobs_of(wfid, expid.as_deref(), code_of(*flavour)) {
-                    Ok(jobs) if jobs.is_empty() => {
-                        let why = format!("no item of {wfid} waits or is worked on here");
-                        Some(Answer::failed(&why))
-                    }
-                    Ok(jobs) => {
-                        let cancel = |job: JobId| (job.0, Asked::Cancel(job, code_of(*flavour)));
-                        self.make(at, peer, jobs.into_iter().map(cancel).collect(), |made| {
-                            let refused = made.iter().filter_map(|(_, made)| made.as_ref().err());
-                            let refused: Vec<String> = refused.map(ToString::to_string).collect();
-                            Answer::cancelled((made.len() - refused.len()) as u32, &refused)
-                        });
-                        None
-                    }
-                    Err(why) => Some(Answer::failed(&why)),
-                }
+                self.begin_cancel(at, peer, (wfid, expid.as_deref()), *flavour)
             }
             other => match other.asked() {
                 Ok(asked) if asked.is_empty() => Some(Answer::made(&[])),
                 Ok(asked) => {
-                    self.make(at, peer, asked, |made| Answer::made(made));
+                    self.make(at, peer, asked);
                     None
                 }
                 Err(why) => Some(Answer::failed(&why)),
@@ -74,19 +56,18 @@ impl Worker {
     }
 
     /// Has all of this done in the name of whoever asked, who is answered once it is recorded.
-    fn make(&mut self, at: usize, peer: Peer, all: Vec<(i64, Asked)>, answer: fn(&Made) -> Answer) {
+    fn make(&mut self, at: usize, peer: Peer, all: Vec<(i64, Asked)>) {
         if let Some((_, first)) = all.first() {
             info!("told by user {} to {} {}", peer.uid, verb(first), numbers(&all));
         }
-        let name = account::listed_name_of(peer.uid).unwrap_or_default();
-        let by = By { uid: peer.uid, name: String::from_utf8_lossy(&name).into_owned() };
+        let by = by(peer);
         let mut tickets = HashMap::new();
         for (id, asked) in all {
             let ticket = self.control.ticket();
             tickets.insert(ticket, id);
             self.broker.make(ticket, by.clone(), asked);
         }
-        self.control.expect_made(at, tickets, answer);
+        self.control.expect_made(at, tickets);
     }
 
     /// Answers later, once it is so.
@@ -113,6 +94,8 @@ impl Worker {
     fn is_so(&self, what: Waited) -> bool {
         match what {
             Waited::Trouble(seen) => self.troubles.count() > seen,
+            // That is answered where it is done.
+            Waited::Cancel(_) => false,
             Waited::For(Until::Started) => {
                 let is_on_its_way =
                     |standing| matches!(standing, Standing::Starting | Standing::Ending);
@@ -132,26 +115,6 @@ impl Worker {
     fn has_nothing_ready(&self) -> bool {
         let reader = Reader::open(&self.control.store);
         reader.and_then(|reader| reader.has_ready(&self.settings.queue)).is_ok_and(|has| !has)
-    }
-
-    /// Returns what can be cancelled of a process: in hand here, or in our queue.
-    fn jobs_of(&self, wfid: &str, expid: Option<&str>, why: Fault) -> Result<Vec<JobId>, String> {
-        if wfid.is_empty() {
-            return Err("which process? Its wfid is missing".to_owned());
-        }
-        let reader = Reader::open(&self.control.store).map_err(|why| why.to_string())?;
-        let open = reader.open_jobs(wfid, &self.settings.queue, CANCELLED_AT_ONCE);
-        let open = open.map_err(|why| why.to_string())?;
-        let is_meant = |job: &work::read::Job| {
-            expid.is_none_or(|expid| job.identity.split('!').next() == Some(expid))
-        };
-        let meant: Vec<_> = open.into_iter().filter(is_meant).collect();
-        let new = meant.iter().filter(|job| job.subject.can_be_cancelled(why));
-        let new: Vec<_> = new.map(|job| job.id).collect();
-        if new.is_empty() && !meant.is_empty() {
-            return Err(format!("what there is of {wfid} is being cancelled here"));
-        }
-        Ok(new)
     }
 
     /// Says how this instance stands, or all, and of those only who works on this process. Asks
@@ -196,6 +159,12 @@ impl Worker {
             "instances": self.slots.iter().map(status_of).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Returns who asks, as it is kept.
+pub(super) fn by(peer: Peer) -> By {
+    let name = account::listed_name_of(peer.uid).unwrap_or_default();
+    By { uid: peer.uid, name: String::from_utf8_lossy(&name).into_owned() }
 }
 
 /// Returns what is done, for the log.

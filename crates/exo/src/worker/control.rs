@@ -22,7 +22,7 @@ const CLIENTS: usize = 32;
 /// How long a client may take to ask, and to read its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the queue may take to record what was asked for before the client is told that it does.
-const PROMPT: Duration = Duration::from_millis(800);
+pub(super) const PROMPT: Duration = Duration::from_millis(800);
 /// How long nobody is let in after somebody could not be.
 const SHUT: Duration = Duration::from_secs(1);
 /// Longest question.
@@ -47,17 +47,17 @@ pub(super) enum Waited {
     For(Until),
     /// More trouble than this.
     Trouble(u64),
+    /// That the cancel of this number is done.
+    Cancel(u64),
 }
 
 /// What came of each thing that was asked for, by the number that it is about.
-pub(super) type Made = Vec<(i64, Result<Applied, Refused>)>;
+type Made = Vec<(i64, Result<Applied, Refused>)>;
 
 struct Pending {
     /// What is not recorded yet, and the number that it is about.
     tickets: HashMap<u64, i64>,
     made: Made,
-    /// How all of it is told.
-    answer: fn(&Made) -> Answer,
     until: Mono,
 }
 
@@ -173,21 +173,18 @@ impl Control {
     }
 
     /// Has a client wait until all of this is recorded, each by its ticket.
-    pub(super) fn expect_made(
-        &mut self,
-        at: usize,
-        tickets: HashMap<u64, i64>,
-        answer: fn(&Made) -> Answer,
-    ) {
+    pub(super) fn expect_made(&mut self, at: usize, tickets: HashMap<u64, i64>) {
         if let Some(client) = self.clients.get_mut(at) {
             let until = now().after(PROMPT);
-            client.pending = Some(Pending { tickets, made: Vec::new(), answer, until });
+            client.pending = Some(Pending { tickets, made: Vec::new(), until });
         }
     }
 
-    /// Has a client wait for something; `false` where it is nobody, or more than `most` wait.
+    /// Has a client wait for something; `false` where it is nobody, or more than `most` wait for what
+    /// may never be.
     pub(super) fn let_wait(&mut self, at: usize, what: Waited, most: usize) -> bool {
-        let waiters = self.clients.iter().filter(|client| client.waits.is_some()).count();
+        let is_open = |client: &&Client| !matches!(client.waits, None | Some(Waited::Cancel(_)));
+        let waiters = self.clients.iter().filter(is_open).count();
         let client = self.clients.get_mut(at).filter(|_| waiters < most);
         client.map(|client| client.waits = Some(what)).is_some()
     }
@@ -218,7 +215,7 @@ impl Control {
         let Some(mut pending) = client.pending.take() else { return };
         pending.made.extend(pending.tickets.remove(&ticket).map(|id| (id, made)));
         if pending.tickets.is_empty() {
-            client.say(&(pending.answer)(&pending.made));
+            client.say(&Answer::made(&pending.made));
         } else {
             client.pending = Some(pending);
         }

@@ -83,7 +83,11 @@ impl Worker {
                     info!("{wfid} {place}: not begun: its cancel came before it");
                 }
                 Heard::Sent { ticket, job } => self.sent(ticket, job),
-                Heard::Made { ticket, made } => self.control.made(ticket, made),
+                Heard::Made { ticket, made } => {
+                    if let Err(made) = self.cancels.made(ticket, made) {
+                        self.control.made(ticket, made);
+                    }
+                }
                 Heard::StatusAsked { ticket, instance, wfid } => {
                     let answer = self.status_for(instance.as_deref(), wfid.as_deref());
                     self.broker.tell(ticket, answer.0);

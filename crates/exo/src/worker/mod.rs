@@ -2,6 +2,7 @@
 
 mod act;
 mod answer;
+mod cancels;
 mod control;
 mod drops;
 mod hear;
@@ -22,6 +23,7 @@ use crate::keeper::{self, WorkerEnds};
 use crate::order::{DRAINED, Order};
 use crate::settings::{self, BrokerKind, Life, Settings};
 use ::log::{error, info, warn};
+use cancels::Cancels;
 use control::Control;
 use drops::Drops;
 use large::Large;
@@ -125,6 +127,7 @@ struct Worker {
     broker: Box<dyn Broker>,
     keeper: Fd,
     control: Control,
+    cancels: Cancels,
     /// Sees files that arrive in the drop folder.
     drops: Option<Drops>,
     log: Log,
@@ -180,6 +183,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         broker,
         keeper: ends.keeper,
         control,
+        cancels: Cancels::default(),
         drops,
         log: Log::new(),
         slots,
@@ -331,6 +335,7 @@ impl Worker {
                 return self.end();
             }
             self.answer_waiters();
+            self.go_on_cancelling();
             self.share_out();
             self.decide();
             self.broker.flush();
@@ -400,7 +405,8 @@ impl Worker {
         let machines = self.slots.iter().map(|slot| slot.machine.deadline());
         let drops = self.drops.as_ref().and_then(Drops::deadline);
         let first = machines.fold(earlier(self.log.deadline(), drops), earlier);
-        earlier(earlier(first, self.control.deadline()), self.large.deadline())
+        let asked = earlier(self.control.deadline(), self.cancels.deadline());
+        earlier(earlier(first, asked), self.large.deadline())
     }
 
     /// Says that items are taken, once.

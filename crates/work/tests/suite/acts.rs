@@ -4,7 +4,7 @@ use crate::random::{check, raw};
 use crate::support::{World, ann, fault, item, job};
 use machine::work::{Fault, Limit, Reach};
 use std::time::Duration;
-use work::read::Act;
+use work::read::{Act, Wanted};
 use work::{
     Applied, Ask, Asked, By, Change, DeadId, Ended, JobId, NewJob, NewRequest, NewRule, Policy,
     Refused, RuleId, Wall,
@@ -356,4 +356,54 @@ fn acts_and_rules_that_are_over_go_as_jobs_do() {
     world.apply(&Change::Clean { before, most: u64::MAX, after: JobId(0), at_most: 9 });
     assert_eq!(told(&world.reader().acts(id).unwrap()), [("cancel", 1007, None)]);
     assert_eq!(world.reader().rules().unwrap(), []);
+}
+
+/// Returns the names of the open jobs of a process, met `at_most` at a time.
+pub(crate) fn open_jobs(world: &World, wanted: &Wanted<'_>, at_most: u32) -> Vec<String> {
+    let reader = world.reader();
+    let (mut names, mut met) = (Vec::new(), None);
+    loop {
+        let part = reader.open_jobs(wanted, met.as_ref(), at_most).unwrap();
+        assert!(part.jobs.len() <= at_most as usize);
+        names.extend(part.jobs.into_iter().map(|job| job.identity));
+        met = part.next;
+        if met.is_none() {
+            return names;
+        }
+    }
+}
+
+#[test]
+fn the_open_jobs_of_a_process_are_found_in_parts_all_or_those_at_one_place() {
+    let mut world = World::new();
+    let mut named = |queue: &str, wfid: &str, identity: &str| {
+        let (queue, wfid) = (queue.to_owned(), wfid.to_owned());
+        world.submit(NewJob { queue, wfid, ..job(identity) })
+    };
+    for place in 0..7 {
+        named("q", "w", &format!("0_{place}!s!"));
+        named("other", "w", &format!("0_{place}!s!"));
+        named("q", "v", &format!("0_{place}!s!"));
+    }
+    named("q", "w", "0_1!t!");
+    named("q", "w", "0_1");
+    named("q", "w", "0_11!s!");
+    named("q", "w", "0_1 !s!");
+    let nameless = named("q", "", "0_1!drop");
+    let stopped = world.reader().named("q", "w", "0_3!s!").unwrap().unwrap();
+    world.ask(Asked::Cancel(stopped, Fault::CANCELLED));
+    let all = ["0_0!s!", "0_1", "0_1 !s!", "0_1!s!", "0_1!t!", "0_11!s!", "0_2!s!"];
+    let all: Vec<&str> = all.into_iter().chain(["0_4!s!", "0_5!s!", "0_6!s!"]).collect();
+    let number = format!("job-{}", nameless.0);
+    let wanted = |wfid, expid| Wanted { wfid, expid, queue: "q" };
+    for at_most in [1, 2, 3, 100] {
+        assert_eq!(open_jobs(&world, &wanted("w", None), at_most), all);
+        let at_one = open_jobs(&world, &wanted("w", Some("0_1")), at_most);
+        assert_eq!(at_one, ["0_1", "0_1!s!", "0_1!t!"]);
+        for none in [wanted("w", Some("0_3")), wanted("w", Some("0")), wanted("", None)] {
+            assert_eq!(open_jobs(&world, &none, at_most), [""; 0], "{none:?}");
+        }
+        assert_eq!(open_jobs(&world, &wanted(&number, Some("0_1")), at_most), ["0_1!drop"]);
+        assert_eq!(open_jobs(&world, &wanted(&number, Some("0_2")), at_most), [""; 0]);
+    }
 }

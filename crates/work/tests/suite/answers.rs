@@ -1,9 +1,10 @@
 //! Whose answer an item is: of that job which the store says, whatever else is called so.
 
+use crate::acts::open_jobs;
 use crate::support::{World, item, job, opened};
 use machine::work::{Fault, Reach};
 use std::time::Duration;
-use work::read::Job;
+use work::read::{Job, Wanted};
 use work::{
     Applied, Ask, Change, Ended, JobId, NewJob, Policy, Refused, Steer, Subject, TakerId, Wall,
 };
@@ -72,6 +73,8 @@ fn one_item_in_two_queues_has_two_answers_in_the_queue_that_wants_both() {
     let names: Vec<_> = replies(&world).into_iter().map(|r| (r.wfid, r.identity)).collect();
     assert_eq!(names, [("w".into(), "a#1".into()), ("w".into(), "a#1".into())]);
     assert_eq!(answers_of(&world), ids.map(|id| Some((id, 1))));
+    let wanted = Wanted { wfid: "w", expid: None, queue: "r" };
+    assert_eq!(open_jobs(&world, &wanted, 1), ["a#1", "a#1"]);
     assert!(ids.iter().all(|id| is_answered(&world, *id)));
     let sender = opened(&mut world.store, "r", Policy::default());
     assert_eq!(drained(&mut world, sender), [b"1", b"2"]);
