@@ -304,6 +304,48 @@ fn an_odd_or_silent_client_hinders_no_other() {
     drop(silent);
 }
 
+/// Connects as another user, says so, and asks once it is told to.
+const LATER: &str = r#"use Socket; $| = 1;
+    socket(S, PF_UNIX, SOCK_STREAM, 0) && connect(S, sockaddr_un($ARGV[0])) or die $!;
+    print "there\n"; <STDIN>; syswrite(S, "{\"command\":\"status\"}\n"); my $line = <S>; print $line // "closed\n";"#;
+
+/// As Debian has it.
+const DAEMON: u32 = 1;
+
+#[test]
+fn silent_clients_of_one_user_make_way_for_others_and_another_user_s_keeps_its_place() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+    let site = Site::per_item(DONE, "");
+    let _exo = site.exo();
+    let mut other = Command::new("perl");
+    other.args(["-e", LATER]).arg(site.socket()).uid(DAEMON).gid(DAEMON);
+    let mut other = other.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(other.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "there\n");
+    let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(site.socket()).unwrap()).collect();
+    for _ in 0..5 {
+        assert_eq!(site.status().unwrap()["state"], "running");
+    }
+    let is_open = |mut socket: &UnixStream| {
+        socket.set_nonblocking(true).unwrap();
+        socket.read(&mut [0]).is_err()
+    };
+    // None of them had to go because its own time was over.
+    let open: Vec<bool> = silent.iter().map(is_open).collect();
+    assert!(open.iter().filter(|open| **open).count() >= 20, "{open:?}");
+    assert!(!open[0] && open[39], "the oldest make way: {open:?}");
+    other.stdin.take().unwrap().write_all(b"\n").unwrap();
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("running"), "{line}");
+    other.wait().unwrap();
+}
+
 #[test]
 fn term_gives_items_back_at_once_and_they_do_not_count() {
     // Told to end it dies of TERM, or it ends well before.

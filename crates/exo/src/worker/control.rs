@@ -1,8 +1,8 @@
 //! The control socket: whoever may connect to it asks, and is answered while participants work.
 
-use super::Worker;
+use super::crowd::{self, Guest, Is};
 use super::hear::Forwarded;
-use super::now;
+use super::{Worker, now};
 use crate::config;
 use crate::control::{Answer, Request, Until};
 use crate::settings::Settings;
@@ -17,7 +17,7 @@ use sys::linux::identity;
 use sys::linux::socket::{self, Peer};
 use work::{Applied, Place, Refused};
 
-/// Clients at once; more wait in the queue of the socket.
+/// Clients at once; more wait in the queue of the socket until somebody makes way.
 const CLIENTS: usize = 32;
 /// How long a client may take to ask, and to read its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,7 +31,8 @@ const LONGEST: usize = 4096;
 struct Client {
     socket: Fd,
     peer: Peer,
-    until: Mono,
+    /// When it came, asked or was answered last.
+    since: Mono,
     asked: Vec<u8>,
     answer: Vec<u8>,
     /// What is being recorded for it.
@@ -66,6 +67,8 @@ pub(super) struct Control {
     listening: Option<Fd>,
     /// Nobody is let in until then.
     shut_until: Option<Mono>,
+    /// All places have been taken since then.
+    full: Option<Mono>,
     keeper_pid: u32,
     participant_uid: u32,
     pub(super) store: Place,
@@ -86,6 +89,7 @@ impl Control {
         Self {
             listening,
             shut_until: None,
+            full: None,
             keeper_pid,
             participant_uid,
             store: Place::new(&settings.store),
@@ -117,7 +121,7 @@ impl Control {
     }
 
     pub(super) fn listening(&self) -> PollFd {
-        let has_room = self.clients.len() < CLIENTS && self.shut_until.is_none();
+        let has_room = self.shut_until.is_none() && self.has_room(now());
         let socket = self.listening.as_ref().filter(|_| has_room);
         socket.map_or(PollFd::none(), |socket| PollFd::readable(socket.raw()))
     }
@@ -137,21 +141,38 @@ impl Control {
     pub(super) fn deadline(&self) -> Option<Mono> {
         let each = self.clients.iter().filter(|client| client.waits.is_none()).map(|client| {
             let pending = client.pending.as_ref().map(|pending| pending.until);
-            earlier(Some(client.until), pending)
+            earlier(Some(client.since.after(PATIENCE)), pending)
         });
-        each.fold(self.shut_until, earlier)
+        // Until somebody makes way nobody is let in.
+        let room = self.makes_way().map(|(_, at)| at).filter(|at| *at > now());
+        each.fold(earlier(self.shut_until, room), earlier)
+    }
+
+    /// Returns who makes way where all places are taken, and from when on.
+    fn makes_way(&self) -> Option<(usize, Mono)> {
+        let guests: Vec<Guest> = self.clients.iter().map(Client::guest).collect();
+        self.full.and_then(|full| crowd::makes_way(&guests, full))
+    }
+
+    /// Tells whether somebody can be let in, in whosoever place.
+    fn has_room(&self, now: Mono) -> bool {
+        self.full.is_none() || self.makes_way().is_some_and(|(_, at)| at <= now)
     }
 
     fn accept(&mut self) {
-        let Some(listening) = &self.listening else { return };
-        while self.clients.len() < CLIENTS {
-            let socket = match socket::accept(listening.raw()) {
+        let Some(listening) = self.listening.as_ref().map(Fd::raw) else { return };
+        for _ in 0..CLIENTS {
+            let now = now();
+            if !self.has_room(now) {
+                return;
+            }
+            let socket = match socket::accept(listening) {
                 Ok(socket) => socket,
                 Err(Errno(EAGAIN)) => return,
                 Err(why) => {
                     warn!("unable to take whoever asks: {why}");
                     // It still stands at the door, which would be told at once.
-                    self.shut_until = Some(now().after(SHUT));
+                    self.shut_until = Some(now.after(SHUT));
                     return;
                 }
             };
@@ -165,11 +186,20 @@ impl Control {
                 // It has gone, or nobody can tell who it is.
                 Err(_) => continue,
             }
+            if let Some((at, _)) = self.makes_way() {
+                self.clients.swap_remove(at);
+            }
             let (asked, answer) = (Vec::new(), Vec::new());
-            let until = now().after(PATIENCE);
             let (pending, waits) = (None, None);
-            self.clients.push(Client { socket, peer, until, asked, answer, pending, waits });
+            self.clients.push(Client { socket, peer, since: now, asked, answer, pending, waits });
+            self.note_room(now);
         }
+    }
+
+    /// Notes whether all places are taken.
+    fn note_room(&mut self, now: Mono) {
+        let is_full = self.clients.len() >= CLIENTS;
+        self.full = is_full.then(|| self.full.unwrap_or(now));
     }
 
     /// Has a client wait until all of this is recorded, each by its ticket.
@@ -196,10 +226,10 @@ impl Control {
 
     /// Answers those who wait for one of these.
     pub(super) fn reached(&mut self, reached: &[Waited], answer: &Answer) {
-        let until = now().after(PATIENCE);
+        let now = now();
         for client in &mut self.clients {
             if client.waits.take_if(|wanted| reached.contains(wanted)).is_some() {
-                client.until = until;
+                client.since = now;
                 client.say(answer);
             }
         }
@@ -233,11 +263,21 @@ impl Control {
                 client.say(&Answer::pending(why));
             }
         }
-        self.clients.retain(|client| client.waits.is_some() || client.until > now);
+        self.clients.retain(|client| client.waits.is_some() || client.since.after(PATIENCE) > now);
+        self.note_room(now);
     }
 }
 
 impl Client {
+    fn guest(&self) -> Guest {
+        let is = match (&self.pending, self.waits) {
+            (Some(_), _) => Is::Served,
+            (None, Some(_)) => Is::Waiting,
+            (None, None) => Is::Idle,
+        };
+        Guest { uid: self.peer.uid, since: self.since, is }
+    }
+
     fn say(&mut self, answer: &Answer) {
         self.answer = answer.line();
     }
@@ -324,7 +364,7 @@ impl Worker {
             && client.may_ask()
             && let Some(request) = client.question()
         {
-            client.until = now().after(PATIENCE);
+            client.since = now();
             let peer = client.peer;
             if let Some(answer) = self.answer(at, peer, &request)
                 && let Some(client) = self.control.clients.get_mut(at)

@@ -4,6 +4,7 @@ mod act;
 mod answer;
 mod cancels;
 mod control;
+mod crowd;
 mod drops;
 mod hear;
 mod large;
