@@ -48,8 +48,8 @@ fn an_item_of_16_mib_is_done_and_one_byte_more_is_refused_with_a_reason_and_exo_
         assert_eq!((dead.fault, dead.job), (Fault::INVALID, None));
         assert!(item("larger", "{\"x\":\"").as_bytes().starts_with(&dead.bytes[..60]));
         assert!(site.job("larger").is_none());
-        let said = "exo: warning: dropped, and no item: 1; kept as dead items, with the reason\n";
-        site.until(|| site.log().contains(said));
+        let said = format!("exo: warning: dropped, and no item: 1 ({}); kept as ", dead.reason);
+        site.until(|| site.log().contains(&said));
         most = most.max(private_kib(worker));
         println!("persistent {persistent}: at most {most} KiB");
         assert!(most < 64 << 10, "{most} KiB");

@@ -285,8 +285,13 @@ pub enum Event {
     },
     /// It goes on.
     Well,
-    /// So many files of the drop folder are no items, and dead items now.
-    Buried(usize),
+    /// Files of the drop folder are no items, and dead items now.
+    Buried {
+        /// How many.
+        count: usize,
+        /// What is wrong with the first of them.
+        why: String,
+    },
     /// A file of the drop folder cannot be read, and waits there. Told once of each.
     Unread(Unread),
     /// A message was refused: it is no item, or one that cannot be recorded. It is a dead item now.

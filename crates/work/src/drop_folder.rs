@@ -26,6 +26,8 @@ const FOLDER_MODE: u32 = 0o3733;
 const TAKEN_MODE: u32 = 0o700;
 /// Names that are looked at in one go: a flood of whatever kind keeps nobody from their turn.
 const AT_ONCE: usize = 64;
+/// Characters of the reason that are told for many.
+const TOLD: usize = 500;
 /// Of what is no item, this much is kept with the reason.
 const KEPT: usize = 64 << 10;
 
@@ -40,6 +42,8 @@ pub struct DropFolder {
     /// What is left of the look that is under way: what is in `.taken`, then what is in the folder.
     rest: Option<Chain<ReadDir, ReadDir>>,
     unreads: Unreads,
+    /// Why the first of those is a dead item that were buried since that was told.
+    first_why: Option<String>,
 }
 
 impl Clone for DropFolder {
@@ -48,7 +52,8 @@ impl Clone for DropFolder {
         let Self { path, queue, limit, is_made, .. } = self;
         let (path, queue) = (path.clone(), queue.clone());
         let (limit, is_made) = (*limit, *is_made);
-        Self { path, queue, limit, is_made, rest: None, unreads: Unreads::default() }
+        let (unreads, first_why) = (Unreads::default(), None);
+        Self { path, queue, limit, is_made, rest: None, unreads, first_why }
     }
 }
 
@@ -71,21 +76,15 @@ pub struct Collected {
     pub more: bool,
 }
 
-impl Collected {
-    const fn bury(&mut self, gone: usize) {
-        self.buried += 1;
-        self.gone += gone;
-    }
-}
-
 impl DropFolder {
     /// Names a queue's folder; makes it where there is none, and can be made: else that is tried again
     /// with each look. An item has `limit` bytes at most.
     #[must_use]
     pub fn open(path: &Path, queue: &str, limit: usize) -> Self {
         let (path, queue) = (path.to_owned(), queue.to_owned());
-        let unreads = Unreads::default();
-        let mut folder = Self { path, queue, limit, is_made: false, rest: None, unreads };
+        let (unreads, first_why) = (Unreads::default(), None);
+        let mut folder =
+            Self { path, queue, limit, is_made: false, rest: None, unreads, first_why };
         // The first look says why not.
         let _ = folder.make();
         folder
@@ -151,6 +150,11 @@ impl DropFolder {
         self.unreads.news()
     }
 
+    /// Returns why the first became a dead item of those that did since this was asked.
+    pub fn first_why(&mut self) -> Option<String> {
+        self.first_why.take()
+    }
+
     fn look_at(
         &mut self,
         entry: &DirEntry,
@@ -159,23 +163,24 @@ impl DropFolder {
     ) -> Result<(), Trouble> {
         let path = entry.path();
         if path.parent() == Some(&self.taken()) {
-            self.record(&path, store, collected)
+            self.record(&path, None, store, collected)
         } else if entry.file_name().as_bytes().starts_with(b".") {
             Ok(())
-        } else if let Some(taken) = self.take_away(entry, store, collected)? {
-            self.record(&taken, store, collected)
+        } else if let Some((taken, file)) = self.take_away(entry, store, collected)? {
+            self.record(&taken, Some(file), store, collected)
         } else {
             Ok(())
         }
     }
 
-    /// Moves a file to where nobody else can touch its name. `None` = there is nothing to record.
+    /// Opens a file and moves it to where nobody else can touch its name. `None` = there is nothing to
+    /// record.
     fn take_away(
         &mut self,
         entry: &DirEntry,
         store: &mut Store,
         collected: &mut Collected,
-    ) -> Result<Option<PathBuf>, Trouble> {
+    ) -> Result<Option<(PathBuf, File)>, Trouble> {
         let path = entry.path();
         let Some(found) = self.find(&path)? else { return Ok(None) };
         if !is_plain(&found) {
@@ -187,17 +192,16 @@ impl DropFolder {
             }
             return Ok(None);
         }
-        // Where it is, its owner can let us read it.
-        if let Err(why) = open(&path)
-            && self.is_unread(&path, &found, why, collected)?
-        {
-            return Ok(None);
-        }
+        let file = match open(&path) {
+            Ok(file) => file,
+            // Where it is, its owner can let us read it.
+            Err(why) => return self.unread_or_gone(&path, &found, why, collected).map(|()| None),
+        };
         let written = (found.mtime(), found.mtime_nsec());
         let name = taken_name(found.ino(), written, &entry.file_name());
         let taken = self.taken().join(OsStr::from_bytes(&name));
         match fs::rename(&path, &taken) {
-            Ok(()) => Ok(Some(taken)),
+            Ok(()) => Ok(Some((taken, file))),
             // Another exo of the queue was faster, or its owner took it back.
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) if is_of_machine(&e) || self.is_closed(&e) => {
@@ -220,16 +224,16 @@ impl DropFolder {
         }
     }
 
-    /// Notes that a file cannot be read; `false` = it is gone.
-    fn is_unread(
+    /// Notes that a file cannot be read, unless it is gone.
+    fn unread_or_gone(
         &mut self,
         path: &Path,
         found: &Metadata,
         why: io::Error,
         collected: &mut Collected,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<(), Trouble> {
         if why.kind() == ErrorKind::NotFound {
-            return Ok(false);
+            return Ok(());
         }
         if is_of_machine(&why) {
             return Err(self.trouble("read", path, why));
@@ -237,61 +241,79 @@ impl DropFolder {
         let group = fs::metadata(&self.path).map(|folder| folder.gid()).ok();
         self.unreads.meet(path, found, group, &why);
         collected.unread += 1;
-        Ok(true)
+        Ok(())
     }
 
+    /// Records a file that was taken away, and removes it. `file`: opened under the name that it had,
+    /// which others could change, so that it may be another's.
     fn record(
         &mut self,
         path: &Path,
+        file: Option<File>,
         store: &mut Store,
         collected: &mut Collected,
     ) -> Result<(), Trouble> {
-        // It was looked at under a name that others could change; now it is not.
         let Some(found) = self.find(path)? else { return Ok(()) };
         if !is_plain(&found) {
             self.remove(path)?;
             return self.note(path, &found, store, collected);
         }
-        if self.keep(path, &found, store, collected)? { self.remove(path) } else { Ok(()) }
+        let bytes = match file.filter(|file| is_same(file, &found)).map_or_else(|| open(path), Ok) {
+            Ok(file) => read(file, self.limit),
+            Err(why) => Err(why),
+        };
+        match bytes {
+            Ok(bytes) => {
+                self.keep(path, &found, bytes, store, collected)?;
+                self.remove(path)
+            }
+            Err(why) => self.unread_or_gone(path, &found, why, collected),
+        }
     }
 
-    /// Records what a file is, unless that was done. Tells whether it is to be removed: it was there,
-    /// and could be read.
+    /// Records what a file is, unless that was done.
     fn keep(
         &mut self,
         path: &Path,
         found: &Metadata,
+        bytes: Vec<u8>,
         store: &mut Store,
         collected: &mut Collected,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<(), Trouble> {
         let once = |change| Change::Dropped { file: sum_of(path, found), change: Box::new(change) };
-        let change = match read(path, self.limit) {
-            Ok(bytes) => self.change(path, found, bytes),
-            // Its owner changed it while we took it.
-            Err(why) => return self.is_unread(path, found, why, collected).map(|_| false),
-        };
-        let change = once(change);
+        let mut change = once(self.change(path, found, bytes));
         let mut made = store.apply(&change);
-        if let (Err(Error::Refused(why)), Change::Dropped { change, .. }) = (&made, &change)
-            && let Change::Submit(job) = &**change
+        if let (Err(Error::Refused(why)), Change::Dropped { change: asked, .. }) = (&made, &change)
+            && let Change::Submit(job) = &**asked
         {
-            made = store.apply(&once(self.burial(found, why.to_string(), &job.item)));
+            change = once(self.burial(found, why.to_string(), &job.item));
+            made = store.apply(&change);
         }
         match made {
             // Whoever did that died before it was removed, or is about to remove it.
             Ok(Applied::Seen) => {}
             Ok(Applied::Known(_)) => collected.known += 1,
-            Ok(Applied::Buried { gone, .. }) => collected.bury(gone),
+            Ok(Applied::Buried { gone, .. }) => self.buried(&change, gone, collected),
             Ok(_) => collected.submitted += 1,
             Err(Error::Trouble(trouble)) => return Err(trouble),
             Err(Error::Refused(_)) => collected.odd += 1,
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Counts a dead item, and those that went for it.
+    fn buried(&mut self, change: &Change, gone: usize, collected: &mut Collected) {
+        collected.buried += 1;
+        collected.gone += gone;
+        let change = if let Change::Dropped { change, .. } = change { change } else { change };
+        if let Change::Bury { reason, .. } = change {
+            self.first_why.get_or_insert_with(|| reason.chars().take(TOLD).collect());
+        }
     }
 
     /// Keeps that something was there which is not read: it may be a way to another's file.
     fn note(
-        &self,
+        &mut self,
         path: &Path,
         found: &Metadata,
         store: &mut Store,
@@ -299,10 +321,11 @@ impl DropFolder {
     ) -> Result<(), Trouble> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let why = format!("{name} is no plain file, or has a second name");
-        match store.apply(&self.burial(found, why, &[])) {
+        let burial = self.burial(found, why, &[]);
+        match store.apply(&burial) {
             Err(Error::Trouble(trouble)) => return Err(trouble),
             Err(Error::Refused(_)) => collected.odd += 1,
-            Ok(Applied::Buried { gone, .. }) => collected.bury(gone),
+            Ok(Applied::Buried { gone, .. }) => self.buried(&burial, gone, collected),
             Ok(_) => {}
         }
         Ok(())
@@ -411,9 +434,13 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
+/// Tells whether an open file is the one that was looked at.
+fn is_same(file: &File, found: &Metadata) -> bool {
+    file.metadata().is_ok_and(|open| (open.dev(), open.ino()) == (found.dev(), found.ino()))
+}
+
 /// Reads a file, at most one byte more than an item in its envelope may have.
-fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let file = open(path)?;
+fn read(file: File, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = limit.saturating_add(envelope::AROUND + 1);
     file.take(most as u64).read_to_end(&mut bytes)?;
@@ -482,9 +509,11 @@ mod tests {
         let mut collected = Collected::default();
         for entry in fs::read_dir(&drops).unwrap().map(Result::unwrap) {
             if entry.file_name() != ".taken" {
-                let taken = folder.take_away(&entry, &mut store, &mut collected).unwrap().unwrap();
+                let taken = folder.take_away(&entry, &mut store, &mut collected).unwrap();
+                let (taken, file) = taken.unwrap();
                 let found = fs::symlink_metadata(&taken).unwrap();
-                assert!(folder.keep(&taken, &found, &mut store, &mut collected).unwrap());
+                let bytes = read(file, item::LARGEST).unwrap();
+                folder.keep(&taken, &found, bytes, &mut store, &mut collected).unwrap();
             }
         }
         // Here it was killed. The item is done and answered before somebody looks again.
@@ -498,5 +527,30 @@ mod tests {
         fs::write(drops.join("good"), good).unwrap();
         assert_eq!(folder.collect(&mut store).unwrap().known, 1);
         assert!(!work(&mut store, "q") && work(&mut store, "answers"));
+    }
+
+    #[test]
+    fn what_was_opened_and_then_swapped_for_another_file_is_not_what_is_recorded() {
+        let scratch = testkit::Scratch::new();
+        let place = Place::new(scratch.join("store"));
+        let mut store = Store::open(&place, Arc::new(Stopped), Safety::Kill).unwrap();
+        let drops = scratch.join("drops");
+        let mut folder = DropFolder::open(&drops, "q", item::LARGEST);
+        let [opened, taken] = ["opened", "taken"].map(|name| {
+            let path = scratch.join(name);
+            let item = format!(r#"{{"fei":{{"wfid":"{name}","expid":"0"}},"fields":{{}}}}"#);
+            fs::write(&path, item).unwrap();
+            path
+        });
+        let (opened, moved) = (open(&opened).unwrap(), folder.taken().join("1.2.3.x"));
+        fs::rename(&taken, &moved).unwrap();
+        let mut collected = Collected::default();
+        folder.record(&moved, Some(opened), &mut store, &mut collected).unwrap();
+        assert_eq!(collected, Collected { submitted: 1, ..Collected::default() });
+        let reader = crate::Reader::open(&place).unwrap();
+        let jobs = reader.jobs(None, None, 9).unwrap();
+        let wfids: Vec<&str> = jobs.iter().map(|job| &*job.wfid).collect();
+        assert_eq!(wfids, ["taken"]);
+        assert!(!moved.exists());
     }
 }

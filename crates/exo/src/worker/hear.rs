@@ -55,6 +55,11 @@ fn unread(file: &Unread) {
     );
 }
 
+fn buried(count: usize, why: &str) {
+    let first = if count == 1 { "" } else { "the first: " };
+    warn!("dropped, and no item: {count} ({first}{why}); kept as dead items, with the reason");
+}
+
 fn rejected(dead: i64, reason: &str, bytes: usize) {
     warn!("a message was refused: {reason}; it is dead item {dead}, with {bytes} bytes");
 }
@@ -106,9 +111,7 @@ impl Worker {
                     info!("the queue can be used again");
                     self.trouble = None;
                 }
-                Heard::Buried(count) => {
-                    warn!("dropped, and no item: {count}; kept as dead items, with the reason");
-                }
+                Heard::Buried { count, why } => buried(count, &why),
                 Heard::Unread(file) => unread(&file),
                 Heard::Rejected { dead, reason, bytes } => rejected(dead.0, &reason, bytes),
                 Heard::Unheard { why } => unheard(&why),

@@ -358,10 +358,11 @@ impl Thread {
         self.collect &= folder.is_under_way();
         let collected = folder.collect(&mut self.store);
         self.news.extend(folder.unread().into_iter().map(Event::Unread));
+        let why = folder.first_why();
         match collected {
             Ok(found) => {
-                if found.buried > 0 {
-                    self.news.push(Event::Buried(found.buried));
+                if let Some(why) = why {
+                    self.news.push(Event::Buried { count: found.buried, why });
                 }
                 if found.gone > 0 && !std::mem::replace(&mut self.is_crowded, true) {
                     self.news.push(Event::Crowded);

@@ -3,7 +3,10 @@
 use crate::conformance::{arrived, done, event, send, settled};
 use crate::embedded::settings;
 use crate::support::{Moved, World, item, job, place};
+use linux::watch::{self, Watcher};
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -36,6 +39,34 @@ fn a_file_becomes_a_job_of_its_owner_and_is_gone() {
 }
 
 #[test]
+fn a_file_is_opened_once_so_that_what_was_seen_to_be_readable_is_what_is_read() {
+    let mut world = World::new();
+    let (mut folder, path) = folder(&world.scratch);
+    let watcher = Watcher::new().unwrap();
+    for each in [path.clone(), path.join(".taken")] {
+        let each = CString::new(each.as_os_str().as_bytes()).unwrap();
+        // The same twice in a row is reported once.
+        watcher.add(&each, watch::OPENED | watch::READER_CLOSED).unwrap();
+    }
+    for (name, bytes) in [("good", item("a")), ("bad", b"nonsense".to_vec())] {
+        fs::write(path.join(format!(".{name}")), bytes).unwrap();
+        fs::rename(path.join(format!(".{name}")), path.join(name)).unwrap();
+    }
+    watcher.reports(|_| {});
+    folder.collect(&mut world.store).unwrap();
+    let mut opened = Vec::new();
+    watcher.reports(|report| {
+        if report.what & watch::OPENED != 0 {
+            opened.push(String::from_utf8_lossy(report.name).into_owned());
+        }
+    });
+    // The folders themselves are opened, too.
+    opened.retain(|name| name.ends_with("good") || name.ends_with("bad"));
+    opened.sort();
+    assert_eq!(opened, ["bad", "good"]);
+}
+
+#[test]
 fn an_item_without_a_name_is_named_by_its_file() {
     let mut world = World::new();
     let (mut folder, path) = folder(&world.scratch);
@@ -55,8 +86,11 @@ fn what_is_no_item_or_too_long_is_a_dead_item_with_the_reason() {
     fs::write(path.join("bad"), b"nonsense").unwrap();
     fs::write(path.join("long"), format!("{{\"fields\":{{\"x\":\"{}\"}}}}", "y".repeat(LIMIT)))
         .unwrap();
+    assert_eq!(folder.first_why(), None);
     let collected = folder.collect(&mut world.store).unwrap();
     assert_eq!(collected, Collected { buried: 2, ..Collected::default() });
+    let first = world.reader().dead(9).unwrap().remove(1).reason;
+    assert_eq!((folder.first_why(), folder.first_why()), (Some(first), None));
     let mut dead = world.reader().dead(9).unwrap();
     dead.sort_by(|a, b| a.reason.cmp(&b.reason));
     assert_eq!(dead[0].bytes, b"nonsense");
@@ -278,7 +312,10 @@ fn that_dead_items_go_for_others_is_told_once() {
         testkit::until(20, || {
             while let Some(event) = broker.next() {
                 match event {
-                    Event::Buried(count) => buried += count,
+                    Event::Buried { count, why } => {
+                        buried += count;
+                        assert_eq!(why, "not a work item: an object is expected");
+                    }
                     Event::Crowded => crowded += 1,
                     other => panic!("{other:?}"),
                 }
