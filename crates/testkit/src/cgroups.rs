@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Removes those of the exos whose store lay in `folder`, which is still there: an exo names its cgroup
 /// after device and inode of its store. What somebody is still in stays.
-pub(crate) fn remove_of(folder: &Path) {
+pub fn remove_of(folder: &Path) {
     let Some(left) = own().and_then(|own| fs::read_dir(own).ok()) else { return };
     let left = left.filter_map(|entry| Some(entry.ok()?.path()));
     let is_exo_s = |path: &PathBuf| name_of(path).starts_with("exo.");

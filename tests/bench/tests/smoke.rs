@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -50,7 +51,10 @@ fn a_row_of_the_logger_has_a_figure_for_every_logger_on_the_machine() {
 
 #[test]
 fn a_row_of_the_queue_has_a_figure_for_all_that_work_on_the_machine() {
+    let before = cgroups();
     let Some((table, said)) = table_of("queue-item", "benchmarks-queue.md") else { return };
+    // The exos are killed, and take none of theirs away.
+    assert_eq!(cgroups().difference(&before).collect::<Vec<_>>(), [""; 0]);
     let title = "| items a second, power-safe, a process for each |";
     figures_are_there(&table, &said, title, &WORKERS);
 }
@@ -60,6 +64,14 @@ fn a_row_has_a_figure_for_every_suite_on_the_machine() {
     let Some((table, said)) = table_of("up", "benchmarks.md") else { return };
     let suites = [&SUITES[..], &[("floor", "/bin/sh")]].concat();
     figures_are_there(&table, &said, "| bring-up of 3 services, ms |", &suites);
+}
+
+/// Finds the cgroups that exos of a bench have here.
+fn cgroups() -> BTreeSet<String> {
+    let all = testkit::cgroups::own().and_then(|own| std::fs::read_dir(own).ok());
+    let names = all.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("exo.noop")).collect()
 }
 
 /// Runs a row once; returns the table and what was said meanwhile. `None` where that is not

@@ -10,8 +10,9 @@ use crate::stage::Lab;
 use crate::trouble::{Result, Trouble, Unable};
 use linux::time::{SECOND, monotonic};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use testkit::cgroups;
 
 /// What an item costs at most, and whatever begins or ends besides.
 const LONGEST: u64 = SECOND / 100;
@@ -40,7 +41,7 @@ impl Bed {
         let bed = Self { disk: lab.built.join("disk/bed"), memory: lab.root.join("bed") };
         for folder in [&bed.disk, &bed.memory] {
             // An interrupted run leaves it.
-            let _ = fs::remove_dir_all(folder);
+            remove(folder);
             fs::create_dir_all(folder).unable(|| format!("make {}", folder.display()))?;
         }
         Ok(bed)
@@ -53,9 +54,15 @@ impl Drop for Bed {
             eprintln!("bench: warning: {trouble}");
         }
         for folder in [&self.disk, &self.memory] {
-            let _ = fs::remove_dir_all(folder);
+            remove(folder);
         }
     }
+}
+
+/// Removes a folder, and before it the cgroups of exos whose store it has: killed, they leave them.
+fn remove(folder: &Path) {
+    cgroups::remove_of(folder);
+    let _ = fs::remove_dir_all(folder);
 }
 
 /// Waits until `holds`, as long as `items` may take.
