@@ -37,7 +37,11 @@ fn questions_that_come_together_are_answered_one_after_the_other() {
     let cancel = json!({"command": "cancel", "wfid": "busy", "flavour": "kill"});
     let answers = ask_at_once(&site, &[status(), cancel, json!({"command": "dance"}), status()]);
     assert_eq!(answers[0]["status"]["instances"][0]["wfid"], "busy");
-    assert_eq!((&answers[1]["ok"], &answers[1]["cancelled"]), (&json!(true), &json!(1)));
+    assert_eq!(answers[1], json!({"ok": true, "cancelled": 1, "refused": []}));
+    let page = include_str!("../../packaging/man/exo.8");
+    let (_, told) = page.split_once("That of\n.Cm cancel\nhas\n").unwrap();
+    let (told, _) = told.split_once(".Pp").unwrap();
+    assert!(told.contains(".Ql cancelled ,\n") && told.contains(".Ql refused ,\n"), "{told}");
     assert_eq!(answers[2]["ok"], false);
     assert_eq!(answers[3]["status"]["participant"], "p");
     site.stopped("busy");

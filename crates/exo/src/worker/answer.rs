@@ -213,14 +213,7 @@ fn status_of(slot: &Slot) -> Value {
         Standing::Working { since, stopping, .. } => {
             set("state", "working".into());
             set("seconds", seconds(since).into());
-            let why = stopping.map(|why| match why {
-                Why::Cancelled => "cancelled",
-                Why::Late => "took too long",
-                Why::Broken => "broke the protocol",
-                Why::Overtaken => "overtaken",
-                Why::Ended => "exo ends",
-            });
-            set("stopping", why.into());
+            set("stopping", stopping.map(word_of).into());
             if let Some(work) = &slot.work {
                 set("wfid", work.wfid.as_str().into());
                 set("expid", work.identity.split('!').next().into());
@@ -236,4 +229,31 @@ fn status_of(slot: &Slot) -> Value {
         set("start_failure", why.as_str().into());
     }
     out
+}
+
+/// Returns why somebody is to stop, in a status.
+const fn word_of(why: Why) -> &'static str {
+    match why {
+        Why::Cancelled => "cancelled",
+        Why::Late => "took too long",
+        Why::Broken => "broke the protocol",
+        Why::Overtaken => "overtaken",
+        Why::Ended => "exo ends",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_to_stop_stands_in_the_manual() {
+        let page = include_str!("../../../../packaging/man/exo.8");
+        let (_, reasons) = page.split_once(".It Li stopping\n").unwrap();
+        let (reasons, _) = reasons.split_once(".It Li").unwrap();
+        for why in [Why::Cancelled, Why::Late, Why::Broken, Why::Overtaken, Why::Ended] {
+            let word = word_of(why);
+            assert!(reasons.contains(&format!(".Ql {word} ")), "{word} is not in {reasons}");
+        }
+    }
 }
