@@ -1,6 +1,7 @@
 //! What a work item asks of whoever hosts the participant.
 
-use serde::Deserialize;
+use serde::ser::Error as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -79,8 +80,8 @@ struct TracedFields<'a> {
     params: Option<&'a RawValue>,
 }
 
-/// Parameters by their names, in order.
-type Parameters<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+/// What is in an object, by its names, in order.
+type Members<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 #[derive(Default, Deserialize)]
 struct Event<'a> {
@@ -113,7 +114,7 @@ pub fn summary(item: &[u8]) -> String {
     if let Some(name) = &participant_name {
         add("participant", &crate::lines::plain(name));
     }
-    for (key, value) in &as_usual::<Parameters<'_>>(fields.params) {
+    for (key, value) in &as_usual::<Members<'_>>(fields.params) {
         let is_shown = match &**key {
             "participant_options" | "if" => false,
             // It says the same again.
@@ -137,6 +138,40 @@ pub fn summary(item: &[u8]) -> String {
 /// numbers gets a line for each.
 const SHOWN: usize = 64 << 10;
 
+/// Deepest nesting that is shown in order: as deep as serde reads anything.
+const DEEPEST: u32 = 128;
+
+/// A value whose objects are sorted. Numbers and texts are written as they came: what is looked at
+/// may be why they are wrong.
+struct Sorted<'a> {
+    value: &'a RawValue,
+    depth: u32,
+}
+
+impl<'a> Sorted<'a> {
+    fn within(&self, value: &'a RawValue) -> Self {
+        Self { value, depth: self.depth + 1 }
+    }
+}
+
+impl Serialize for Sorted<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        if self.depth > DEEPEST {
+            return Err(S::Error::custom("nested too deeply"));
+        }
+        let text = self.value.get();
+        if text.starts_with('{') {
+            let members: Members<'_> = serde_json::from_str(text).map_err(S::Error::custom)?;
+            to.collect_map(members.into_iter().map(|(key, value)| (key, self.within(value))))
+        } else if text.starts_with('[') {
+            let all: Vec<&RawValue> = serde_json::from_str(text).map_err(S::Error::custom)?;
+            to.collect_seq(all.into_iter().map(|value| self.within(value)))
+        } else {
+            self.value.serialize(to)
+        }
+    }
+}
+
 /// Takes bytes up to a limit.
 struct Limited(Vec<u8>);
 
@@ -154,7 +189,7 @@ impl Write for Limited {
     }
 }
 
-/// Returns an item as `debug_dump` asks for it: sorted keys, four spaces. One of more than 64 KiB is
+/// Returns an item as `debug_dump` asks for it: sorted keys, four spaces, each number as it came. One of more than 64 KiB is
 /// cut there and says so; one that becomes as large that way stays as it came.
 #[must_use]
 pub fn dump(item: &[u8]) -> Vec<u8> {
@@ -162,14 +197,13 @@ pub fn dump(item: &[u8]) -> Vec<u8> {
         let said = format!("\n(cut: {} bytes in all)", item.len());
         return [&item[..SHOWN], said.as_bytes()].concat();
     }
-    // Its maps are sorted.
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(item) else {
+    let Ok(value) = serde_json::from_slice::<&RawValue>(item) else {
         return item.to_vec();
     };
     let mut out = Limited(Vec::new());
     let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut writer = serde_json::Serializer::with_formatter(&mut out, form);
-    if serde::Serialize::serialize(&value, &mut writer).is_err() {
+    if (Sorted { value, depth: 1 }).serialize(&mut writer).is_err() {
         return item.to_vec();
     }
     out.0
@@ -233,6 +267,24 @@ mod tests {
             "{\n    \"a\": {\n        \"c\": []\n    },\n    \"b\": 1\n}"
         );
     }
+
+    #[test]
+    fn a_dump_has_numbers_and_texts_as_they_came() {
+        let leaves = r#"[123456789012345678901234567890,1.50,-0,1E400,"\u00e9",null,true,{}]"#;
+        let text =
+            String::from_utf8(dump(format!(r#"{{"b":{leaves},"a":1.0}}"#).as_bytes())).unwrap();
+        assert!(text.starts_with("{\n    \"a\": 1.0,\n    \"b\": [\n"), "{text}");
+        assert!(text.contains(&leaves[1..leaves.len() - 1].replace(',', ",\n        ")), "{text}");
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_to_be_read_stays_as_it_came() {
+        for (depth, is_shown) in [(100, true), (128, true), (129, false), (30_000, false)] {
+            let item = format!("{}1{}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+            assert_eq!(dump(item.as_bytes()) != item.as_bytes(), is_shown, "{depth}");
+        }
+    }
+
     #[test]
     fn no_dump_is_much_larger_than_what_is_shown_in_order() {
         let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
