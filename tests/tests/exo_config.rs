@@ -138,6 +138,32 @@ fn others_are_warned_of_files_that_others_can_change_and_of_users_that_they_cann
 }
 
 #[test]
+fn a_broker_elsewhere_without_encryption_is_told_by_check_and_at_the_start() {
+    let scratch = site();
+    // Where there can be no store exo does not go on after it was told.
+    let store = scratch.join("sizer/exo.yaml/store").display().to_string();
+    let broker = |host: &str, more: &str| {
+        let keys = format!("kind: rabbitmq, host: {host}, password-file: /nowhere{more}");
+        let text = format!("worker-user: daemon\nstore: {store}\nbroker: {{{keys}}}\n");
+        fs::write(scratch.join("etc/skynet.yaml"), text).unwrap();
+    };
+    let count = |told: &Output| {
+        let line = "exo: warning: password and items go to rabbit.example unencrypted; \
+                    where others may listen, set \"tls: true\" below broker";
+        told.err().lines().filter(|said| *said == line).count()
+    };
+    broker("rabbit.example", "");
+    assert_eq!(count(&exo(&scratch, &["check", "sizer"])), 1);
+    let started = run(command(&scratch, &[]).current_dir(scratch.join("sizer")));
+    assert_eq!((started.code, count(&started)), (Some(111), 1), "{started:?}");
+    for (host, more) in [("rabbit.example", ", tls: true"), ("127.0.0.1", "")] {
+        broker(host, more);
+        let told = exo(&scratch, &["check", "sizer"]);
+        assert!(!told.err().contains("unencrypted"), "{told:?}");
+    }
+}
+
+#[test]
 fn an_account_that_there_is_not_is_found_by_root() {
     if !is_root() {
         return;

@@ -361,6 +361,40 @@ fn a_password_file_that_is_not_there_is_told() {
 }
 
 #[test]
+fn a_broker_elsewhere_without_encryption_is_told_once_or_of_the_participant_that_names_it() {
+    let site = Site::new(Kind::Private);
+    let config = site.at(Place::Config);
+    site.folder(&config);
+    let password = config.join("password");
+    write(&site, &password, "secret\n");
+    fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    let kind = format!("kind: rabbitmq, password-file: {}", password.display());
+    let told = |name: Option<&str>, host: &str, more: &str| {
+        write(
+            &site,
+            &config.join("skynet.yaml"),
+            &format!("broker: {{{kind}, host: {host}{more}}}\n"),
+        );
+        let all = found(&site, 0, name.as_slice());
+        let is_meant = |found: &&Value| found["what"].as_str().unwrap().contains("unencrypted");
+        let all: Vec<_> = all.iter().filter(is_meant).cloned().collect();
+        assert!(all.iter().all(|found| found["severity"] == "warning"), "{all:?}");
+        all
+    };
+    site.participant("one", "", "#!/bin/sh\n");
+    site.participant("two", "", "#!/bin/sh\n");
+    let all = told(None, "rabbit.example", "");
+    assert!(all.len() == 1 && all[0]["service"].is_null(), "{all:?}");
+    let what = all[0]["what"].as_str().unwrap();
+    assert!(what.starts_with("broker: password and items go to rabbit.example "), "{what}");
+    assert_eq!(told(None, "rabbit.example", ", tls: true"), [] as [Value; 0]);
+    assert_eq!(told(None, "127.0.0.1", ""), [] as [Value; 0]);
+    site.participant("two", "broker: {host: other.example}\n", "#!/bin/sh\n");
+    let all = told(None, "localhost", "");
+    assert!(all.len() == 1 && all[0]["service"] == "two", "{all:?}");
+}
+
+#[test]
 fn what_is_found_cannot_command_a_terminal() {
     let site = Site::new(Kind::Private);
     site.participant("sizer", "\"\\e[2J\": 1\n", "#!/bin/sh\n");

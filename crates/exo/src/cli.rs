@@ -128,17 +128,23 @@ fn service(is_drained: bool) -> i32 {
         }
     };
     match config::load(&here) {
-        Ok(Loaded { settings, warnings, .. }) => {
-            log::set_max_level(settings.log_level);
-            for warning in warnings {
-                log::warn!("{warning}");
-            }
-            crate::run(Settings { life: Life::Service { is_drained }, ..settings })
+        Ok(loaded) => {
+            log::set_max_level(loaded.settings.log_level);
+            warn_of(&loaded);
+            let life = Life::Service { is_drained };
+            crate::run(Settings { life, ..loaded.settings })
         }
         Err(trouble) => {
             complain(&trouble);
             TROUBLE
         }
+    }
+}
+
+/// Says what is not as it should be.
+fn warn_of(loaded: &Loaded) {
+    for warning in loaded.warnings.iter().chain(&config::in_clear(&loaded.settings.broker)) {
+        log::warn!("{warning}");
     }
 }
 
@@ -166,9 +172,7 @@ fn check(dirs: &[PathBuf], show: bool) -> i32 {
 fn check_one(dir: &Path, show: bool) -> i32 {
     match config::load(dir) {
         Ok(loaded) => {
-            for warning in &loaded.warnings {
-                log::warn!("{warning}");
-            }
+            warn_of(&loaded);
             if show { print(&config::shown(&loaded)) } else { 0 }
         }
         Err(trouble) => {

@@ -6,6 +6,7 @@ use super::tree::Entry;
 use super::values::Field;
 use crate::settings::{Broker, BrokerKind};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Names of the kinds.
 pub(super) const KINDS: [(&str, BrokerKind); 2] =
@@ -70,6 +71,21 @@ pub(crate) fn disagreement(broker: &Broker) -> Option<(&'static str, &'static st
     ))
 }
 
+/// Says that what goes to the broker can be read on the way; `None` = it cannot, or stays on this
+/// machine. Between machines that nobody else listens to it may be meant, so it is no error.
+#[must_use]
+pub fn in_clear(broker: &Broker) -> Option<String> {
+    let host = broker.host.as_str();
+    let is_here = host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|address: IpAddr| address.to_canonical().is_loopback());
+    if broker.kind == BrokerKind::Embedded || broker.tls || is_here {
+        return None;
+    }
+    Some(format!(
+        "password and items go to {host} unencrypted; where others may listen, set \"tls: true\" below broker"
+    ))
+}
+
 /// Returns what is in force, by its keys.
 pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
     let kind = KINDS.iter().find(|(_, kind)| *kind == broker.kind).map_or("", |(word, _)| *word);
@@ -118,6 +134,23 @@ mod tests {
         assert_eq!(disagreement(&broker), None);
         let all = shown(&broker);
         assert_eq!((&*all["port"], &*all["ca"]), ("5671", "/etc/skynet/ca.pem"));
+    }
+
+    #[test]
+    fn what_can_be_read_on_the_way_is_told_unless_it_stays_here() {
+        let of = |kind, host: &str, tls| {
+            in_clear(&Broker { kind, host: host.to_owned(), tls, ..Broker::default() })
+        };
+        for host in ["rabbit.example", "192.0.2.1", "2001:db8::1", "localhost.example"] {
+            let told = of(BrokerKind::RabbitMq, host, false).unwrap();
+            assert!(told.starts_with(&format!("password and items go to {host} ")), "{told}");
+            assert_eq!(of(BrokerKind::RabbitMq, host, true), None);
+            assert_eq!(of(BrokerKind::Embedded, host, false), None);
+        }
+        for host in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"]
+        {
+            assert_eq!(of(BrokerKind::RabbitMq, host, false), None, "{host}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod yaml {
     pub use super::tree::{Entry, Kind, Node, parse};
 }
 
+pub use broker::in_clear;
 pub use effective::{digest, json as effective, shown};
 pub use places::{Places, Whose};
 pub use problem::{At, Line, Origin, Problem, Trouble};

@@ -36,6 +36,10 @@ pub fn look(here: &Here, service: &Service) -> (Option<Loaded>, Vec<Finding>) {
     };
     let warnings = loaded.warnings.iter().map(|text| Finding::warning(text.clone()).of(name));
     let mut findings: Vec<Finding> = warnings.collect();
+    // What the site's files say is told once, of the site.
+    let told = config::in_clear(&loaded.settings.broker)
+        .filter(|told| config::in_clear(&here.site.broker).as_ref() != Some(told));
+    findings.extend(told.map(|told| Finding::warning(format!("broker: {told}")).of(name)));
     let origin = loaded.origins.get("command");
     match program(&loaded) {
         Ok(Some(path)) => {

@@ -46,3 +46,9 @@ pub fn password(here: &Here) -> Option<Finding> {
             .because("no exo connects to RabbitMQ")
     })
 }
+
+/// Looks whether what goes to the broker can be read on the way.
+#[must_use]
+pub fn in_clear(here: &Here) -> Option<Finding> {
+    config::in_clear(&here.site.broker).map(|told| Finding::warning(format!("broker: {told}")))
+}

@@ -49,6 +49,7 @@ pub fn run(args: &Check, here: &Here) -> Answer {
     if args.what.is_empty() {
         findings.extend(here.site.warnings.iter().map(|text| Finding::warning(text.clone())));
         findings.extend(site::password(here));
+        findings.extend(site::in_clear(here));
         findings.extend(site::services(here, &all));
         findings.extend(folder::look(here)?);
         targets.services.extend(all.iter().cloned());
