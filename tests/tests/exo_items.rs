@@ -6,7 +6,7 @@ mod history;
 mod host;
 
 use history::{Sender, adds_up, progress};
-use host::{DONE, Exo, Site, item, private_kib};
+use host::{DONE, ECHO, Exo, Site, item, private_kib};
 use machine::work::{Fault, State};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -474,6 +474,58 @@ my $is_there = connect($s, sockaddr_un("SOCKET"));
 my $read = syswrite($s, "{\"command\":\"status\"}\n") && sysread($s, my $answer, 100);
 print $is_there && $read ? "answered\n" : "not answered\n";
 "#;
+
+/// Asks as itself, and as one that has left its parent.
+const ASKS_ASTRAY: &str = r#"#!/usr/bin/perl
+use Socket;
+use POSIX;
+$SIG{PIPE} = "IGNORE";
+sub asks {
+    socket(my $s, PF_UNIX, SOCK_STREAM, 0);
+    my $is_there = connect($s, sockaddr_un("SOCKET"));
+    my $read = syswrite($s, "{\"command\":\"drain\"}\n") && sysread($s, my $answer, 100);
+    return $is_there && $read ? "answered" : "not answered";
+}
+print "itself: ", asks(), "\n";
+pipe(my $from, my $to);
+my ($own, $child) = ($$, fork);
+if (!$child) {
+    my $parent = $$;
+    if (!fork) {
+        POSIX::setsid();
+        select(undef, undef, undef, 0.01) while getppid() == $parent;
+        syswrite($to, asks());
+    }
+    exit;
+}
+close $to;
+waitpid($child, 0);
+print "astray: ", <$from>, "\n";
+"#;
+
+#[test]
+fn a_participant_that_is_the_same_user_commands_no_other_exo_either() {
+    let other = Site::persistent(ECHO, "");
+    let its = as_one_user(&other);
+    let site = Site::per_item("", "");
+    site.script("work", &ASKS_ASTRAY.replace("SOCKET", &other.socket().display().to_string()));
+    let exo = as_one_user(&site);
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE), "{}", site.log());
+    site.until(|| site.log().contains("p_0 w/1: astray: "));
+    let log = site.log();
+    for way in ["itself", "astray"] {
+        assert!(log.contains(&format!("p_0 w/1: {way}: not answered\n")), "{log}");
+    }
+    assert_eq!(other.status().unwrap()["state"], "running");
+    // Who is no participant may, as the same user.
+    let mut command = Command::new(testkit::program("setuidgid"));
+    command.arg("nobody").arg(testkit::program("exo")).args(["control", "drain"]);
+    other.prepare(&mut command);
+    let answer = command.output().unwrap();
+    assert!(answer.status.success(), "{answer:?}");
+    other.until(|| other.status().unwrap()["state"] == "draining");
+    assert!(exo.end().success() && its.end().success());
+}
 
 /// Where it is the same user, and the socket is no secret.
 #[test]

@@ -25,7 +25,7 @@ use places::Control;
 use ready::Ready;
 use replace::Next;
 use serve::Keeper;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::path::Path;
 use sys::confine::Confinement;
 use sys::linux::errno::Errno;
@@ -38,6 +38,9 @@ use sys::privilege;
 use sys::program::Program;
 
 const EXO: Program = Program("exo");
+
+/// What a keeper is called while participants may run, by which a worker knows those of another exo.
+pub(crate) const NAME: &CStr = c"exo-keeper";
 
 /// What the worker begins with. All descriptors are close-on-exec and do not block; besides them it
 /// has 0, 1 and 2.
@@ -52,7 +55,7 @@ pub struct WorkerEnds {
     /// of this process.
     pub keeper_pid: i32,
     /// User of the participants. Where it is the worker's own, who is at the other end of a socket
-    /// is told by [`sys::linux::identity::descends_from`], not by the user.
+    /// is told by whom it descends from, not by the user.
     pub participant_uid: u32,
 }
 
@@ -154,7 +157,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     };
     drop((settings, theirs, listening));
     message::never_wait();
-    process::set_name(c"exo-keeper");
+    process::set_name(NAME);
     let (next, ready) =
         Keeper::new((launcher, cgroups), ready, signals, (pid, ours), of_keeper).serve();
     if let (Some(control), Some(claim)) = (&control, &claim) {
@@ -314,9 +317,14 @@ fn confine(settings: &Settings, people: &People) -> Result<Option<Confinement>, 
     let holds = match &confinement {
         None => "this kernel has no Landlock, so it may open exo's folders and signal exo",
         Some(rules) if !rules.holds_signals() => {
-            "Landlock keeps it from exo's folders; it may signal exo (Linux 6.12 would not let it)"
+            "Landlock keeps it from exo's folders; it may signal exo (Linux 6.12 would not let it) and \
+             connect to the sockets of this user (Linux 7.1 would not let it), where an exo refuses it"
         }
-        Some(_) => "Landlock keeps it from exo's folders and processes",
+        Some(rules) if !rules.holds_sockets() => {
+            "Landlock keeps it from exo's folders and processes; it may connect to the sockets of this \
+             user (Linux 7.1 would not let it), where an exo refuses it"
+        }
+        Some(_) => "Landlock keeps it from exo's folders, sockets and processes",
     };
     warn(&format!("{who}; {holds}"));
     Ok(confinement)

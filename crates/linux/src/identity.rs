@@ -60,6 +60,49 @@ pub fn descends_from(pid: u32, ancestor: u32) -> Result<bool> {
     Ok(pid == ancestor)
 }
 
+/// Tells whether `is_it` is true of process `pid` or of one above it; it is asked with pid and name,
+/// which is cut to 15 bytes.
+///
+/// # Errors
+/// As [`descends_from`], and those of `is_it`.
+pub fn is_below(pid: u32, mut is_it: impl FnMut(u32, &[u8]) -> Result<bool>) -> Result<bool> {
+    let mut pid = pid;
+    while pid > 1 {
+        let (mut path, mut line) = ([0; 24], [0; 512]);
+        let n = read_file(proc_path(pid, b"/stat", &mut path)?, &mut line)?;
+        let (name, parent) = parse_above(&line[..n]).ok_or(Errno(libc::EINVAL))?;
+        if is_it(pid, name)? {
+            return Ok(true);
+        }
+        pid = parent;
+    }
+    Ok(false)
+}
+
+/// Returns name and parent.
+fn parse_above(line: &[u8]) -> Option<(&[u8], u32)> {
+    let [begin, end] =
+        [line.iter().position(|b| *b == b'(')?, line.iter().rposition(|b| *b == b')')?];
+    Some((line.get(begin + 1..end)?, u32::try_from(field(line, 4)?).ok()?))
+}
+
+/// Returns with whose rights process `pid` acts.
+///
+/// # Errors
+/// `ENOENT` where there is no such process; `EINVAL` where /proc says something else.
+pub fn user(pid: u32) -> Result<u32> {
+    let (mut path, mut text) = ([0; 24], [0; 512]);
+    // The owner of the folder would be root where nobody may trace it.
+    let n = read_file(proc_path(pid, b"/status", &mut path)?, &mut text)?;
+    parse_user(&text[..n]).ok_or(Errno(libc::EINVAL))
+}
+
+/// Reads the second number of `Uid:`.
+fn parse_user(text: &[u8]) -> Option<u32> {
+    let line = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t"))?;
+    u32::try_from(decimal::parse(line.split(|b| *b == b'\t').nth(1)?)?).ok()
+}
+
 /// Calls `each` with the pid of every child of this process, dead ones that are not reaped included:
 /// from the kernel's own lists where it keeps them, else by looking at every process.
 ///
@@ -291,6 +334,36 @@ mod tests {
         assert_eq!(descends_from(1, own), Ok(false));
         assert_eq!(descends_from(parent(own).unwrap(), own), Ok(false));
         assert_eq!(descends_from(u32::MAX, own), Err(Errno(libc::ENOENT)));
+    }
+
+    #[test]
+    fn those_above_a_process_are_told_by_number_and_name() {
+        let own = process::pid() as u32;
+        let (mut above, mut is_named) = ([0; 2], false);
+        let answer = is_below(own, |pid, name| {
+            let mut text = [0; 17];
+            let mut path = [0; 24];
+            let n = read_file(proc_path(pid, b"/comm", &mut path)?, &mut text)?;
+            is_named = text[..n].strip_suffix(b"\n") == Some(name);
+            above.rotate_left(1);
+            above[1] = pid;
+            Ok(pid != own)
+        });
+        let above_us = parent(own).unwrap();
+        assert_eq!((answer, above, is_named), (Ok(true), [own, above_us], true));
+        assert_eq!(is_below(own, |_, _| Ok(false)), Ok(false));
+        assert_eq!(is_below(own, |_, _| Err(Errno(libc::EPERM))), Err(Errno(libc::EPERM)));
+        assert_eq!(is_below(u32::MAX, |_, _| Ok(true)), Err(Errno(libc::ENOENT)));
+        assert_eq!(parse_above(b"7 (a) b (1 2) S 41 7"), Some((&b"a) b (1 2"[..], 41)));
+        assert_eq!(parse_above(b"7 )a( S 41"), None);
+    }
+
+    #[test]
+    fn the_user_of_a_process_is_who_it_acts_as() {
+        assert_eq!(user(process::pid() as u32), Ok(process::euid()));
+        assert_eq!(user(u32::MAX), Err(Errno(libc::ENOENT)));
+        let text = b"Name:\tUid:\nUmask:\t0022\nUid:\t7\t8\t9\t10\nGid:\t1\t1\t1\t1\n";
+        assert_eq!((parse_user(text), parse_user(b"Name:\tx\n")), (Some(8), None));
     }
 
     #[test]

@@ -25,6 +25,8 @@ const FIRST: i32 = 32;
 
 /// The first version that knows whom one may reach.
 pub const SCOPES: u32 = 6;
+/// The first version that knows to which sockets in folders one may connect.
+pub const SOCKETS: u32 = 9;
 const BARE_NAMES: u64 = 1;
 const SIGNALS: u64 = 1 << 1;
 

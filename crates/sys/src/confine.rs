@@ -126,7 +126,7 @@ impl Confinement {
     /// Tells whether who is under the rules cannot connect to sockets in the forbidden folders.
     #[must_use]
     pub fn holds_sockets(&self) -> bool {
-        self.version >= 9
+        self.version >= landlock::SOCKETS
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::crowd::{self, Guest, Is};
 use super::hear::Forwarded;
+use super::peer::is_participant;
 use super::{Worker, now};
 use crate::config;
 use crate::control::{Answer, Request, Until};
@@ -13,7 +14,6 @@ use std::time::Duration;
 use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::flags::EAGAIN;
-use sys::linux::identity;
 use sys::linux::socket::{self, Peer};
 use work::{Applied, Place, Refused};
 
@@ -177,7 +177,7 @@ impl Control {
                 }
             };
             let Ok(peer) = socket::peer(socket.raw()) else { continue };
-            match identity::descends_from(peer.pid.cast_unsigned(), self.keeper_pid) {
+            match is_participant(peer, self.keeper_pid) {
                 Ok(false) => {}
                 Ok(true) => {
                     warn!("a participant (process {}) asked for control; refused", peer.pid);

@@ -13,6 +13,7 @@ mod log;
 mod moments;
 mod not_started;
 mod one_item;
+mod peer;
 mod refusal;
 mod settle;
 mod slot;

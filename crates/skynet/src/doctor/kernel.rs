@@ -7,9 +7,6 @@ use sys::linux::{landlock, process};
 
 /// Where cgroup v2 is mounted, alone or beside the first version.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-/// From this version on Landlock keeps signals in, too.
-const SIGNALS: u32 = 6;
-
 pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
     if let Err(why) = process::pidfd(process::pid()) {
         let found =
@@ -39,17 +36,23 @@ fn cgroups(findings: &mut Vec<Finding>) {
 
 /// Only an exo that has its participant's user needs it.
 fn confinement(findings: &mut Vec<Finding>) {
-    let (what, why) = match landlock::version() {
-        None => (
-            "this kernel has no Landlock",
-            "a participant may open exo's store and folders, which are of the same user",
-        ),
-        Some(version) if version < SIGNALS => (
-            "the Landlock of this kernel knows no signals",
-            "a participant may signal exo, which is of the same user",
-        ),
+    let older = "Linux 6.12 or newer with landlock among lsm=, or the system's instance";
+    let finding = match landlock::version() {
+        None => Finding::warning("this kernel has no Landlock")
+            .because("a participant may open exo's store and folders, which are of the same user")
+            .mended_by(older),
+        Some(version) if version < landlock::SCOPES => {
+            Finding::warning("the Landlock of this kernel knows no signals")
+                .because("a participant may signal exo, which is of the same user")
+                .mended_by(older)
+        }
+        // An exo knows a participant, most others of this user do not.
+        Some(version) if version < landlock::SOCKETS => {
+            Finding::note("the Landlock of this kernel knows no sockets")
+                .because("a participant may connect to those of its user; exo alone refuses it")
+                .mended_by("Linux 7.1 or newer, or the system's instance")
+        }
         Some(_) => return,
     };
-    let mend = "Linux 6.12 or newer with landlock among lsm=, or the system's instance";
-    findings.push(Finding::warning(what).because(why).mended_by(mend));
+    findings.push(finding);
 }

@@ -10,7 +10,7 @@ use exo::config::{self, Whose};
 
 /// Finds what is wrong with the installation, and what mends it.
 ///
-/// It says why each matters, and changes nothing. Exit codes: 0 nothing was found, 1 something.
+/// It says why each matters, and changes nothing. Exit codes: 0 nothing but notes was found, 1 something.
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// An object a line: severity, service, path, line, column, what, why, mend.
