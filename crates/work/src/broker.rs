@@ -155,9 +155,12 @@ pub enum Then {
 /// fn once(broker: &mut impl Broker, delivery: Delivery) {
 ///     broker.finish(delivery, Ended::default());
 /// }
+/// fn not_at_all(broker: &mut impl Broker, delivery: Delivery) {
+///     broker.give_back(delivery);
+/// }
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0382
 /// use work::{Broker, Delivery, Ended};
 /// fn twice(broker: &mut impl Broker, delivery: Delivery) {
 ///     broker.finish(delivery, Ended::default());
@@ -165,7 +168,14 @@ pub enum Then {
 /// }
 /// ```
 ///
-/// ```compile_fail
+/// ```
+/// use work::Delivery;
+/// fn lend(delivery: &Delivery) -> &Delivery {
+///     delivery
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
 /// use work::Delivery;
 /// fn copy(delivery: &Delivery) -> Delivery {
 ///     Delivery::clone(delivery)

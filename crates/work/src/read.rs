@@ -34,14 +34,32 @@ use std::path::PathBuf;
 /// }
 /// ```
 ///
-/// ```compile_fail
+/// A store would make this change:
+///
+/// ```
+/// use work::{Applied, Change, Error, JobId, Reader, Store};
+/// fn change(_: &mut Reader, store: &mut Store) -> Result<Applied, Error> {
+///     store.apply(&Change::Answered(JobId(1)))
+/// }
+/// ```
+///
+/// ```compile_fail,E0599
 /// use work::{Applied, Change, Error, JobId, Reader};
 /// fn change(reader: &mut Reader) -> Result<Applied, Error> {
 ///     reader.apply(&Change::Answered(JobId(1)))
 /// }
 /// ```
 ///
-/// ```compile_fail
+/// Nor has anybody the connection that a reader has:
+///
+/// ```
+/// use work::Reader;
+/// fn raw(reader: &Reader) {
+///     let _ = &reader;
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
 /// use work::Reader;
 /// fn raw(reader: &Reader) {
 ///     let _ = &reader.conn;

@@ -57,16 +57,23 @@ impl From<Trouble> for Error {
 ///
 /// So nobody can wait, or do anything else, while a transaction is open:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0308
 /// use work::{Applied, Error, Store};
 /// fn once(store: &mut Store) -> Result<Applied, Error> {
-///     store.apply(|tx| { std::thread::park(); tx.commit() })
+///     store.apply(|_: &mut Store| std::thread::park())
 /// }
 /// ```
 ///
 /// nor have what a transaction is made of:
 ///
-/// ```compile_fail
+/// ```
+/// use work::Store;
+/// fn raw(store: &mut Store) {
+///     let _ = &mut *store;
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
 /// use work::Store;
 /// fn raw(store: &mut Store) {
 ///     let _ = &mut store.conn;
