@@ -13,7 +13,7 @@ use std::path::Path;
 use testkit::calls::Call;
 
 /// Points of each part that are tried when `SKYNET_LONG` does not ask for all.
-const SPREAD: usize = 8;
+const SPREAD: usize = 10;
 
 /// Kills at one call. Returns whether exo died of it.
 fn is_killed_at(persistent: bool, part: Part, point: &Call) -> bool {
