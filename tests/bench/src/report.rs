@@ -84,6 +84,9 @@ impl<'a> Report<'a> {
         for note in suites.iter().flat_map(Peer::notes) {
             let _ = write!(text, "\n{note}\n");
         }
+        if let Some(note) = self.options.table.note() {
+            let _ = write!(text, "\n{note}\n");
+        }
         text
     }
 

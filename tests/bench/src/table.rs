@@ -86,6 +86,23 @@ impl Table {
         }
     }
 
+    /// Returns what has to be known of its figures, below it.
+    pub(crate) const fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Queue => Some(
+                "The participant that stays is a bare loop in Rust that speaks the protocol itself \
+                 (bench-noop), so that the figures are exo's own. Participants as authors write them \
+                 have the two rows of the crate and of the package.",
+            ),
+            Self::Rabbit => Some(
+                "exo's participants are in Python. pika and Celery have one figure for what they take \
+                 from the queue; only pika with 50 ahead has it in the row of several participants, \
+                 too, whose goal names it.",
+            ),
+            Self::Suite | Self::Logger | Self::Look => None,
+        }
+    }
+
     /// Returns whoever is compared and is on this machine, ours first.
     pub(crate) fn peers(self, folders: &Folders) -> Vec<Peer> {
         match self {

@@ -60,6 +60,16 @@ fn a_row_of_the_queue_has_a_figure_for_all_that_work_on_the_machine() {
 }
 
 #[test]
+fn the_row_of_the_kits_has_a_figure_of_each_and_the_table_says_what_the_others_are() {
+    let Some((table, said)) = table_of("queue-kits", "benchmarks-queue.md") else { return };
+    for kit in ["crate", "Python package"] {
+        let title = format!("| items a second, power-safe, one participant by the {kit} |");
+        figures_are_there(&table, &said, &title, &WORKERS[..1]);
+    }
+    assert!(table.contains("\n\nThe participant that stays is a bare loop in Rust"), "{table}");
+}
+
+#[test]
 fn a_row_has_a_figure_for_every_suite_on_the_machine() {
     let Some((table, said)) = table_of("up", "benchmarks.md") else { return };
     let suites = [&SUITES[..], &[("floor", "/bin/sh")]].concat();

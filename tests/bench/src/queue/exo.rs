@@ -21,14 +21,17 @@ const KEEPER: &str = "daemon";
 const PARTICIPANT: &str = "nobody";
 /// The program beside this one that submits.
 const SUBMIT: &str = "bench-queue";
-/// The one that is a participant.
+/// The one that is a participant, and the one that is by the crate for authors.
 const NOOP: &str = "bench-noop";
+const CRATE: &str = "bench-kit";
 
 /// How the participants of an exo are started.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// One for all items, by the crate for authors.
+    /// One for all items, which speaks the protocol itself.
     Persistent,
+    /// One for all items, by the crate for authors.
+    Crate,
     /// One for each: a program that ends at once.
     PerItem,
     /// One for each that does not end by itself.
@@ -66,7 +69,7 @@ impl<'a> Exo<'a> {
             store.display()
         );
         write(&bed.memory.join("etc"), "skynet.yaml", &site)?;
-        for name in [NOOP, SUBMIT] {
+        for name in [NOOP, CRATE, SUBMIT] {
             let (from, to) = (beside(name)?, bed.memory.join(name));
             fs::copy(&from, &to).unable(|| format!("copy {}", from.display()))?;
         }
@@ -76,17 +79,6 @@ impl<'a> Exo<'a> {
     /// Begins with an empty store, and a queue of a broker.
     pub(crate) fn of_broker(lab: &Lab, peer: &'a Peer, safe: Safe, queue: &Queue) -> Result<Self> {
         let exo = Self::new(lab, peer, safe)?;
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let kit = here.join("../../crates/participant/python");
-        for (from, name) in [(kit, "kit"), (here.join("python"), "python")] {
-            // Whoever participates may not reach what belongs to root.
-            let mut copy = Command::new("cp");
-            copy.arg("-r").arg(&from).arg(exo.bed.memory.join(name));
-            let status = copy.status().unable(|| "run cp".into())?;
-            if !status.success() {
-                return Err(Trouble::new(format!("cp of {}: {status}", from.display())));
-            }
-        }
         let password = exo.bed.memory.join("password");
         write(&exo.bed.memory, "password", PASSWORD)?;
         let lock = fs::set_permissions(&password, fs::Permissions::from_mode(0o600));
@@ -107,10 +99,33 @@ impl<'a> Exo<'a> {
         Ok(exo)
     }
 
+    /// Copies what is in Python to where whoever participates can read it, and nothing that is root's.
+    fn bring_python(&self) -> Result<()> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let kit = here.join("../../crates/participant/python");
+        for (from, name) in [(kit, "kit"), (here.join("python"), "python")] {
+            let to = self.bed.memory.join(name);
+            if to.exists() {
+                continue;
+            }
+            let mut copy = Command::new("cp");
+            let status = copy.arg("-r").arg(&from).arg(to).status();
+            let status = status.unable(|| "run cp".into())?;
+            if !status.success() {
+                return Err(Trouble::new(format!("cp of {}: {status}", from.display())));
+            }
+        }
+        Ok(())
+    }
+
     /// Starts an exo with so many participants for a queue.
     pub(crate) fn start(&self, name: &str, queue: &str, mode: Mode, instances: u32) -> Result<()> {
+        if matches!(mode, Mode::Kit | Mode::Older) {
+            self.bring_python()?;
+        }
         let memory = self.bed.memory.display();
         let (mode, command) = match mode {
+            Mode::Crate => ("persistent", format!("{memory}/{CRATE}")),
             Mode::Persistent => ("persistent", format!("{memory}/{NOOP}")),
             Mode::PerItem => ("per-item", self.nothing.display().to_string()),
             Mode::Sleeper => ("per-item", "sleep 1000".to_owned()),

@@ -265,6 +265,17 @@ pub(crate) const QUEUE: &[Row] = &[
         run: queue::power,
     },
     Row {
+        name: "queue-kits",
+        measures: &[
+            measure("items a second, power-safe, one participant by the crate", Goal::None),
+            measure(
+                "items a second, power-safe, one participant by the Python package",
+                Goal::None,
+            ),
+        ],
+        run: queue::kits,
+    },
+    Row {
         name: "queue-kill",
         measures: &[
             measure("items a second, kill-safe, one participant", Goal::More(1.2, HUEY)),

@@ -83,6 +83,16 @@ fn exo_rate(
     exo.rate(count)
 }
 
+/// Items a second, each safe from power cuts, with one participant as authors write them: by the crate,
+/// by the package for Python.
+pub(super) fn kits(lab: &Lab, peer: &Peer) -> Result<Figures> {
+    if peer.name != EXO {
+        return Ok(vec![None; 2]);
+    }
+    let rate = |mode| exo_rate(lab, peer, (Safe::Power, mode), 1, SLOW);
+    Ok(vec![Some(rate(Mode::Crate)?), Some(rate(Mode::Kit)?)])
+}
+
 /// Items a second with a process for each. The floor starts one and appends to a file; `SQLite`
 /// takes, starts one and finishes.
 pub(super) fn per_item(lab: &Lab, peer: &Peer) -> Result<Figures> {

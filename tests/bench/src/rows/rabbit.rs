@@ -5,7 +5,7 @@ use crate::peer::Peer;
 use crate::queue::Safe;
 use crate::queue::exo::{Exo, Mode};
 use crate::queue::rabbit::{self, AtWork, Queue};
-use crate::rabbits::{EXO, OLDER, PIKA, rival};
+use crate::rabbits::{EXO, OLDER, PIKA, PIKA_50, rival};
 use crate::stage::Lab;
 use crate::trouble::{Result, Trouble};
 
@@ -31,11 +31,17 @@ pub(super) fn speed(lab: &Lab, peer: &Peer) -> Result<Figures> {
     if let Some(rival) = rival(peer.name) {
         let mut work = AtWork::start(lab, rival, COUNT)?;
         let rate = work.rate(COUNT)?;
-        return Ok(vec![Some(rate), Some(rate), None, Some(rabbit::memory()?)]);
+        return Ok(speed_of(peer.name, rate, rabbit::memory()?));
     }
     let (one, exo, all) = exo(lab, peer, 1, COUNT)?;
     let (several, ..) = self::exo(lab, peer, SEVERAL, 2 * COUNT)?;
     Ok(vec![Some(one), Some(several), Some(exo), Some(all)])
+}
+
+/// Returns the figures of one that is not ours. None of these has several participants; what has the most
+/// on its way stands in for them, since the goal names it.
+fn speed_of(name: &str, rate: f64, memory: f64) -> Figures {
+    vec![Some(rate), (name == PIKA_50).then_some(rate), None, Some(memory)]
 }
 
 /// Returns how many items are done a second; the KiB that only exo's processes have, and the MiB of
@@ -115,4 +121,18 @@ pub(super) fn publish(lab: &Lab, peer: &Peer) -> Result<Figures> {
         return Ok(vec![None]);
     }
     Ok(vec![Some(Queue::new(lab)?.publish(MESSAGES)?)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rabbits::{CELERY, CELERY_4};
+
+    #[test]
+    fn who_has_one_consumer_has_no_figure_of_several_participants_unless_the_goal_names_it() {
+        assert_eq!(speed_of(PIKA_50, 7.0, 1.0), [Some(7.0), Some(7.0), None, Some(1.0)]);
+        for name in [PIKA, CELERY, CELERY_4] {
+            assert_eq!(speed_of(name, 7.0, 1.0), [Some(7.0), None, None, Some(1.0)], "{name}");
+        }
+    }
 }
