@@ -22,38 +22,54 @@ fn of_bytes(wfid: &str, len: usize) -> String {
     item(wfid, &format!("{{\"x\":\"{}\"}}", "y".repeat(len - around)))
 }
 
+/// Does an item of `limit` bytes, which is set by `more`, and refuses one byte more. Returns the most
+/// memory of exo's worker, in KiB.
+fn largest_of(persistent: bool, limit: usize, more: &str) -> u64 {
+    let site = if persistent {
+        Site::persistent_program(&["perl", "echo.pl"], more)
+    } else {
+        Site::per_item("#!/bin/sh\ncat >&3\n", more)
+    };
+    site.script("echo.pl", ECHO_ALL);
+    let exo = site.exo();
+    let worker = exo.worker();
+    let (mut most, mut answers) = (0, 0);
+    site.drop_into("p", of_bytes("large", limit).as_bytes());
+    site.until(|| {
+        most = most.max(private_kib(worker));
+        answers += u32::from(site.status().is_some());
+        site.job("large").is_some_and(|job| job.subject.state == State::Stop)
+    });
+    let (job, attempts) = site.stopped("large");
+    assert_eq!(job.subject.fault, Fault::NONE, "{attempts:?}");
+    site.drop_into("p", of_bytes("larger", limit + 1).as_bytes());
+    site.until(|| site.dead().len() == 1);
+    let dead = site.dead().remove(0);
+    let why = format!("the item has {} bytes; {limit} are allowed", limit + 1);
+    assert_eq!((dead.reason, dead.fault, dead.job), (why.clone(), Fault::INVALID, None));
+    assert!(item("larger", "{\"x\":\"").as_bytes().starts_with(&dead.bytes[..60]));
+    assert!(site.job("larger").is_none());
+    let said = format!("exo: warning: dropped, and no item: 1 ({why}); kept as ");
+    site.until(|| site.log().contains(&said));
+    most = most.max(private_kib(worker));
+    println!("{limit} bytes, persistent {persistent}: at most {most} KiB, {answers} answers");
+    assert_eq!(site.work("next", "{}").fault, Some(Fault::NONE));
+    most
+}
+
 #[test]
 fn an_item_of_16_mib_is_done_and_one_byte_more_is_refused_with_a_reason_and_exo_stays_small() {
     for persistent in [false, true] {
-        let site = if persistent {
-            Site::persistent_program(&["perl", "echo.pl"], "")
-        } else {
-            Site::per_item("#!/bin/sh\ncat >&3\n", "")
-        };
-        site.script("echo.pl", ECHO_ALL);
-        let exo = site.exo();
-        let worker = exo.worker();
-        let mut most = 0;
-        site.drop_into("p", of_bytes("large", LIMIT).as_bytes());
-        site.until(|| {
-            most = most.max(private_kib(worker));
-            site.job("large").is_some_and(|job| job.subject.state == State::Stop)
-        });
-        let (job, attempts) = site.stopped("large");
-        assert_eq!(job.subject.fault, Fault::NONE, "{attempts:?}");
-        site.drop_into("p", of_bytes("larger", LIMIT + 1).as_bytes());
-        site.until(|| site.dead().len() == 1);
-        let dead = site.dead().remove(0);
-        assert_eq!(dead.reason, "the item has 16777217 bytes; 16777216 are allowed");
-        assert_eq!((dead.fault, dead.job), (Fault::INVALID, None));
-        assert!(item("larger", "{\"x\":\"").as_bytes().starts_with(&dead.bytes[..60]));
-        assert!(site.job("larger").is_none());
-        let said = format!("exo: warning: dropped, and no item: 1 ({}); kept as ", dead.reason);
-        site.until(|| site.log().contains(&said));
-        most = most.max(private_kib(worker));
-        println!("persistent {persistent}: at most {most} KiB");
+        let most = largest_of(persistent, LIMIT, "");
         assert!(most < 64 << 10, "{most} KiB");
-        assert_eq!(site.work("next", "{}").fault, Some(Fault::NONE));
+    }
+}
+
+#[test]
+fn where_larger_items_are_allowed_exo_has_no_more_memory_than_four_of_them() {
+    for persistent in [false, true] {
+        let most = largest_of(persistent, 2 * LIMIT, "item-limit: 32MiB\n");
+        assert!(most < 8 * (LIMIT as u64 >> 10), "{most} KiB");
     }
 }
 

@@ -67,6 +67,27 @@ fn a_process_goes_its_way_by_what_its_steps_answer() {
 }
 
 #[test]
+fn a_step_that_may_answer_with_more_than_usual_is_heard_and_the_next_one_gets_all_of_it() {
+    let grow = r#"s/"fields":\{/$& . "\"grown\":\"" . ("y" x 17e6) . "\","/e"#;
+    let grow = format!("#!/bin/sh\nexec perl -pe '{grow}' >&3\n");
+    let look = "#!/bin/sh\nexec perl -ne 'exit(length > 17e6 ? 0 : 11)'\n";
+    Site::each(|kind| {
+        let site = Site::booted(kind);
+        for (name, work) in [("a", &*grow), ("b", look)] {
+            site.participant(name, &format!("{QUICK}item-limit: 20MiB\n"), work);
+            site.well(&["start", name]);
+        }
+        let file = process(&site, "p.yaml", "process: p\nsteps:\n- do: a\n- do: b\n");
+        let output = site.skynet(&["engine", "run", &file]);
+        assert_eq!(output.code, Some(0), "{}", output.err());
+        let wfid = objects(&site.well(&["engine", "list", "--json"]))[0]["wfid"].to_string();
+        let wanted = [("0_0_0", "done"), ("0_0_1", "done")];
+        assert_eq!(path(&site, wfid.trim_matches('"')), pairs(&wanted));
+        assert!(output.out().len() > 17_000_000, "{}", output.out().len());
+    });
+}
+
+#[test]
 fn an_error_stops_the_process_and_says_where_and_why() {
     Site::each(|kind| {
         let site = running(kind, &["a", "b"]);

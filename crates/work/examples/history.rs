@@ -160,7 +160,7 @@ fn shrink(store: &mut Store, at_most: u32, moved: u32) {
     });
 }
 
-/// The largest items that there may be.
+/// The largest items that there may be unless more is set.
 fn large(folder: &Path, clock: &Arc<Clocks>) {
     let place = Place::new(folder.join("large"));
     let mut store = Store::open(&place, clock.clone(), Safety::Power).expect("open");

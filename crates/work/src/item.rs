@@ -9,6 +9,9 @@ use std::fmt;
 /// Largest item that is taken unless something else is set: 16 MiB.
 pub const LARGEST: usize = 16 << 20;
 
+/// Largest item that can be had taken: 128 MiB, three of which are in memory at a time.
+pub const MOST: usize = 128 << 20;
+
 /// Most bytes of each half of a name: it stands in an index, in the log and in whatever is told of the
 /// item.
 pub const NAME: usize = 1024;

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use work::Safety;
-use work::item::LARGEST;
+use work::item;
 
 /// Names of the modes.
 pub(super) const MODES: [(&str, Mode); 2] =
@@ -93,7 +93,7 @@ impl Draft {
             },
             tries: 3,
             backoff: Backoff { first: seconds(10), longest: seconds(3600) },
-            item_limit: LARGEST,
+            item_limit: item::LARGEST,
             line_limit: 3 << 10,
             environment: Vec::new(),
             path: "/usr/local/bin:/usr/bin:/bin".into(),
@@ -221,7 +221,7 @@ impl Draft {
             "shutdown-grace" => put(&mut s.times.shutdown, field.duration(Duration::ZERO)),
             "tries" => put(&mut s.tries, field.count(1..=1_000_000).map(|n| n as u32)),
             "item-limit" => {
-                put(&mut s.item_limit, field.size(1024..=LARGEST as u64).map(|n| n as usize))
+                put(&mut s.item_limit, field.size(1024..=item::MOST as u64).map(|n| n as usize))
             }
             "line-limit" => put(&mut s.line_limit, field.size(64..=LINE).map(|n| n as usize)),
             "path" => put(&mut s.path, field.search_path()),

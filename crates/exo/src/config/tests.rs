@@ -195,7 +195,7 @@ const BROKEN: &[(&str, &str)] = &[
     ("time-limit: 5m", "line 2, column 13: time-limit: \"5m\" has no unit of ours; write 5min"),
     ("time-limit: 0s", "line 2, column 13: time-limit: 0s is less than 1ms"),
     ("item-limit: 16M", "line 2, column 13: item-limit: \"16M\" has no unit of ours; write 16MiB"),
-    ("item-limit: 17MiB", "line 2, column 13: item-limit: 17MiB is not between 1KiB and 16MiB"),
+    ("item-limit: 129MiB", "line 2, column 13: item-limit: 129MiB is not between 1KiB and 128MiB"),
     ("mode: per_item", "line 2, column 7: mode: \"per_item\" is none of per-item, persistent"),
     ("umask: 22", "line 2, column 8: umask: \"22\" is no mask such as \"077\""),
     ("umask: 0o22", "line 2, column 8: umask: "),

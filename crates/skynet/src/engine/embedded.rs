@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use sys::linux::fd::PollFd;
 use work::embedded::{Keep, Settings};
-use work::item::LARGEST;
+use work::item::MOST;
 use work::{
     Ask, Asked, Broker, By, Delivery, Embedded, Ended, Event, NewJob, Place, Policy, Reader,
 };
@@ -46,6 +46,8 @@ impl Queues {
         let place = Place::new(&here.places().store);
         let mut policy = Policy::default();
         policy.limit.tries = TRIES;
+        // As large as the answer of whatever participant may be.
+        policy.largest = MOST;
         let mut broker = Embedded::open(&Settings {
             place: place.clone(),
             clock: Clocks::of_this_boot().map_err(Failure::trouble)?,
@@ -142,7 +144,7 @@ impl Transport for Queues {
         match action {
             Action::Dispatch { queue, item, .. } => {
                 let bytes = item.get().as_bytes().to_vec();
-                let job = NewJob::from_item(queue, bytes, LARGEST, "");
+                let job = NewJob::from_item(queue, bytes, MOST, "");
                 let job = job.map_err(|why| Failure::trouble(why.to_string()))?;
                 let (reply_to, owner) = (Some(QUEUE.to_owned()), Some(self.by.uid));
                 let ticket = self.ticket(wfid, number, true);

@@ -7,7 +7,7 @@ use crate::items::hand::{self, Own};
 use crate::rabbit;
 use exo::settings::BrokerKind;
 use sys::linux::{process, time};
-use work::item::LARGEST;
+use work::item::MOST;
 use work::{Applied, Change, NewJob};
 
 /// Puts messages into the queue of the instance's engine: all or none, or with RabbitMQ one after the
@@ -29,7 +29,7 @@ pub fn send(here: &Here, messages: Vec<Vec<u8>>) -> Result<(), Failure> {
     let mut changes = Vec::with_capacity(messages.len());
     for (index, message) in messages.into_iter().enumerate() {
         let name = format!("message!{seconds}.{nanos}.{}!{index}", process::pid());
-        let job = NewJob::from_item(QUEUE, message, LARGEST, &name);
+        let job = NewJob::from_item(QUEUE, message, MOST, &name);
         let job = job.map_err(|why| Failure::refused(why.to_string()))?;
         changes.push(Change::Submit(Box::new(NewJob { owner, ..job })));
     }

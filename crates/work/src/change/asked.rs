@@ -4,7 +4,7 @@ use super::blob;
 use super::rule::NewRule;
 use super::tx::{Stop, Tx};
 use super::{Applied, DeadId, JobId, NewJob, Refused, RuleId, Steer, Subject};
-use crate::item::{self, LARGEST};
+use crate::item::{self, MOST};
 use machine::work::{Fault, Reach};
 use rusqlite::params;
 
@@ -208,7 +208,7 @@ impl Tx<'_> {
             return Err(Refused::Senseless("what is left of it is damaged").into());
         }
         let name = format!("dead!{}", id.0);
-        let job = NewJob::from_item(&dead.queue, bytes, LARGEST, &name);
+        let job = NewJob::from_item(&dead.queue, bytes, MOST, &name);
         let job = job.map_err(|why| Refused::Item(why.to_string()))?;
         self.submit_apart(&NewJob { owner: dead.owner, ..job })
     }

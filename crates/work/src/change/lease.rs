@@ -187,7 +187,9 @@ impl Tx<'_> {
             return Ok(Some(bytes));
         }
         let error = ErrorReply { class: item::ERROR_CLASS, message, trace: &[] };
-        Ok(item::with_error(&bytes, error, item::LARGEST))
+        // Where it is larger, more was set for its queue.
+        let limit = if bytes.len() > item::LARGEST { item::MOST } else { item::LARGEST };
+        Ok(item::with_error(&bytes, error, limit))
     }
 
     pub(super) fn answered(&mut self, job: JobId) -> Result<Applied, Stop> {

@@ -40,7 +40,7 @@ pub(crate) const ACTIVE_LABELS: &str = "
 /// Bytes of an item up to which it may be at hand, and a taker has any number in hand: there may be
 /// many. What keeps a larger one is told by `Reader::why_waiting`.
 pub(crate) const SMALL: i64 = 16 << 10;
-/// Bytes that larger ones may have together, where it is more than one.
+/// Bytes that larger ones may have together, where it is more than one: however large one may be.
 pub(crate) const TOGETHER: i64 = item::LARGEST as i64;
 
 /// Why nobody can work on an item.

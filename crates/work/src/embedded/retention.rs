@@ -11,7 +11,8 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_secs(3600);
 /// The same where something was written and there is a limit to the size.
 const WRITTEN: Duration = Duration::from_secs(60);
-/// Jobs in one step: with the largest items that there may be, too, others wait no second for it.
+/// Jobs in one step: with items of 16 MiB, too, the largest unless more is set, others wait no second
+/// for it.
 const STEP: u32 = 32;
 /// Pages that are moved in one step: each makes changes in others, so that these are a hundred or more.
 const MOVED: u32 = 32;
