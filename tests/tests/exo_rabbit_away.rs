@@ -11,6 +11,7 @@ use machine::work::Fault;
 use remote::{Remote, trouble};
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use testkit::rabbit::Rabbit;
 
 fn turn() -> MutexGuard<'static, ()> {
@@ -139,16 +140,33 @@ fn an_exo_that_is_killed_while_the_broker_is_down_leaves_its_answer_to_the_next(
     drop(next);
 }
 
+/// The broker waits so long for acknowledgements, until this is dropped; half an hour as delivered.
+struct Impatient;
+
+impl Impatient {
+    fn new(millis: &str) -> Self {
+        Self::set(millis, "500");
+        Self
+    }
+
+    /// How often it looks: once a minute as delivered.
+    fn set(millis: &str, tick: &str) {
+        for (key, value) in [("consumer_timeout", millis), ("channel_tick_interval", tick)] {
+            Rabbit::shared().call(&format!("application:set_env(rabbit, {key}, {value})."));
+        }
+    }
+}
+
+impl Drop for Impatient {
+    fn drop(&mut self) {
+        Self::set("1800000", "60000");
+    }
+}
+
 #[test]
 fn an_item_that_takes_longer_than_the_broker_waits_for_acknowledgements_is_answered_once() {
     let _turn = turn();
-    let rabbit = Rabbit::shared();
-    let set = |key: &str, value: &str| {
-        rabbit.call(&format!("application:set_env(rabbit, {key}, {value})."));
-    };
-    // Half an hour as delivered, and looked at once a minute.
-    set("consumer_timeout", "1500");
-    set("channel_tick_interval", "500");
+    let _impatient = Impatient::new("1500");
     let remote = Remote::new("");
     let exo = busy(&remote);
     // The channel is closed, and the item is ready for others; the connection goes on.
@@ -157,8 +175,36 @@ fn an_item_that_takes_longer_than_the_broker_waits_for_acknowledgements_is_answe
     assert!(!remote.site.log().contains("not connected"), "{}", remote.site.log());
     remote.go();
     is_answered_once_and_done_once(&remote);
-    set("consumer_timeout", "1800000");
-    set("channel_tick_interval", "60000");
+    drop(exo);
+}
+
+#[test]
+fn what_comes_after_an_item_that_takes_long_is_not_sent_to_others_for_its_sake() {
+    let _turn = turn();
+    let _impatient = Impatient::new("16000");
+    let remote = Remote::new("instances: 2\n");
+    let exo = busy(&remote);
+    let channels = || Rabbit::shared().call("length(rabbit_channel:list()).");
+    let before = channels();
+    remote.site.until_long(|| channels() != before);
+    remote.client().publish("p", item("w2", r#"{"do":"wait"}"#).as_bytes()).unwrap();
+    remote.site.until(|| remote.site.log().matches("begun").count() == 2);
+    // Another machine gets the first once its time is over, and not the second.
+    let mut other = remote.client();
+    other.consume("p").unwrap();
+    let sent = other.next(Duration::from_secs(60)).unwrap().expect("nothing was sent to others");
+    assert!(String::from_utf8_lossy(&sent.body).contains("w1"), "the second was");
+    other.acknowledge(&sent).unwrap();
+    remote.go();
+    let answers = remote.answers(2);
+    for wfid in ["w1", "w2"] {
+        assert_eq!(answers[wfid].len(), 1, "{wfid}");
+        assert_eq!(remote.site.stopped(wfid).1.len(), 1, "{wfid} was worked on again");
+    }
+    assert!(other.next(Duration::ZERO).unwrap().is_none(), "the second was sent to others, too");
+    drop(other);
+    // The earlier channel is closed once nothing is open on it.
+    remote.site.until_long(|| channels() == before);
     drop(exo);
 }
 

@@ -1,16 +1,16 @@
 //! The lines of a connection: consumers of the queue, each for so many messages at a time, and the
 //! messages that came and are not settled yet, whether they are wanted or not any more.
 //!
-//! All lines are on one channel. What the broker is told leaves in the order in which it is said here,
-//! and nobody waits for it.
+//! Lines are begun on the newest of the [`Readers`]. What the broker is told leaves in the order in which
+//! it is said here, and nobody waits for it.
 
 use super::Queue;
 use super::link::Patient;
-use super::settled::Settled;
+use super::readers::Readers;
 use super::tasks::{self, Teller, begin};
 use crate::change::{self, JobId, NewJob};
 use futures_core::Stream;
-use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions};
+use lapin::options::BasicCancelOptions;
 use lapin::{Channel, Consumer};
 use machine::time::Mono;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +30,10 @@ const MOST_UNSURE: usize = 65_536;
 
 /// Bytes of an item up to which it may be at hand, as of the embedded queue.
 pub(super) const SMALL: usize = change::SMALL as usize;
+
+/// What comes after a message that is open for so long comes over another channel. The broker's
+/// time-out for acknowledgements is half an hour, unless somebody set it.
+const LONG: Duration = Duration::from_secs(5);
 
 /// Most messages: so many items may be in hand or at hand.
 const MOST: usize = 200;
@@ -63,6 +67,9 @@ pub(super) enum Of {
 #[derive(Debug)]
 struct Message {
     line: u64,
+    /// By which channel it came, when, and by which number there.
+    reader: u64,
+    since: Mono,
     tag: u64,
     of: Of,
 }
@@ -78,6 +85,7 @@ impl Message {
 
 struct Line {
     state: State,
+    reader: u64,
     /// How many messages the broker may have on their way, or here, unsettled.
     room: usize,
     /// How many of them are here.
@@ -100,33 +108,75 @@ pub(super) enum Came {
     Ended,
     /// It ended one that was not.
     Unwanted,
-    /// The channel is of no use any more: the broker closed it, as where an item took longer than
+    /// Its channel is of no use any more: the broker closed it, as where an item took longer than
     /// its time-out for acknowledgements, or all of the connection is lost.
-    Gone,
+    Gone(u64),
 }
 
 /// All lines of a connection.
 #[derive(Default)]
 pub(super) struct Lines {
-    channel: Option<Channel>,
+    readers: Readers,
+    /// When it was last looked whether another is wanted.
+    seen: Mono,
     all: BTreeMap<u64, Line>,
     messages: BTreeMap<u64, Message>,
-    settled: Settled,
     let_go: LetGo,
     last: u64,
 }
 
 impl Lines {
-    /// Goes on with a new channel. What came on an earlier one comes again.
+    /// Begins anew over a connection, or without one. What came over an earlier one comes again.
     pub(super) fn begin(&mut self, channel: Option<Channel>, now: Mono) {
-        let let_go = std::mem::take(&mut self.let_go).lost(now);
+        self.let_go = std::mem::take(&mut self.let_go).lost(now);
+        self.readers.clear();
         // Numbers go on, so that none means two messages.
-        *self = Self { channel, let_go, last: self.last, ..Self::default() };
+        self.all.clear();
+        self.messages.clear();
+        if let Some(channel) = channel {
+            self.add(channel);
+        }
     }
 
-    /// Tells whether there is a channel that the broker closed.
-    pub(super) fn is_closed(&self) -> bool {
-        self.channel.as_ref().is_some_and(|channel| !channel.status().connected())
+    /// Goes on with another channel. What is open on an earlier one is settled there.
+    pub(super) fn add(&mut self, channel: Channel) {
+        let lines: Vec<u64> = self.all.keys().copied().collect();
+        for line in lines {
+            self.cancel(line);
+        }
+        self.readers.add(channel);
+    }
+
+    /// Forgets the channels that the broker closed. What came over them comes again.
+    pub(super) fn forget_closed(&mut self, now: Mono) {
+        for reader in self.readers.closed() {
+            self.gone(reader, now);
+        }
+    }
+
+    /// Forgets a channel that is of no use any more.
+    pub(super) fn gone(&mut self, reader: u64, now: Mono) {
+        self.let_go = std::mem::take(&mut self.let_go).lost(now);
+        self.readers.gone(reader);
+        self.all.retain(|_, line| line.reader != reader);
+        self.messages.retain(|_, message| message.reader != reader);
+    }
+
+    /// Tells whether another channel is wanted: there is none to read from, or something is open for
+    /// long on the newest. Once a second it looks for that, and closes those that are done with.
+    pub(super) fn wants_channel(&mut self, now: Mono) -> bool {
+        let Some((newest, _)) = self.readers.newest() else { return self.readers.ask() };
+        if self.seen.after(Duration::from_secs(1)) > now {
+            return false;
+        }
+        self.seen = now;
+        let of_messages = self.messages.values().map(|message| message.reader);
+        let of_lines = self.all.values().map(|line| line.reader);
+        let used: BTreeSet<u64> = of_messages.chain(of_lines).collect();
+        self.readers.close_unused(|reader| used.contains(&reader));
+        let is_old =
+            |message: &Message| message.reader == newest && message.since.after(LONG) <= now;
+        self.messages.values().any(is_old) && self.readers.ask()
     }
 
     /// Has the lines wait for at least `wanted` messages, as far as there may be so many, and for no
@@ -146,12 +196,13 @@ impl Lines {
             self.cancel(number);
         }
         let free = self.free(waiting);
-        if let Some(channel) = self.channel.as_ref().filter(|_| waiting < wanted && free > 0) {
+        let newest = self.readers.newest().filter(|_| waiting < wanted && free > 0);
+        if let Some((reader, channel)) = newest {
             let room = (wanted - waiting).max(broad).min(free);
             self.last += 1;
             tasks::consume((channel, patient), &queue.name, self.last, room, teller);
             let state = State::Active { sure: false };
-            self.all.insert(self.last, Line { state, room, here: 0, stream: None });
+            self.all.insert(self.last, Line { state, reader, room, here: 0, stream: None });
         }
     }
 
@@ -180,13 +231,14 @@ impl Lines {
             line.state = State::Ending;
             // RabbitMQ 3.10 fails where a consumer is told to end before it said that it began.
             if sure {
-                self.end(number);
+                let reader = line.reader;
+                self.end(number, reader);
             }
         }
     }
 
-    fn end(&self, number: u64) {
-        if let Some(channel) = &self.channel {
+    fn end(&self, number: u64, reader: u64) {
+        if let Some(channel) = self.readers.channel(reader) {
             let name = tasks::consumer_tag(number);
             begin(channel.basic_cancel(name, BasicCancelOptions::default()));
         }
@@ -208,35 +260,42 @@ impl Lines {
     pub(super) fn consumes(&mut self, number: u64, stream: Consumer) {
         if let Some(line) = self.all.get_mut(&number) {
             line.stream = Some(stream);
+            let reader = line.reader;
             match &mut line.state {
                 State::Active { sure } => *sure = true,
-                State::Ending => self.end(number),
+                State::Ending => self.end(number, reader),
             }
         }
     }
 
     /// Returns what came next on the lines from `from` on, which becomes the one where that was. Where
     /// there is nothing more on one, whoever is in `context` is woken when there is.
-    pub(super) fn next(&mut self, from: &mut u64, context: &mut Context<'_>) -> Option<Came> {
+    pub(super) fn next(
+        &mut self,
+        from: &mut u64,
+        now: Mono,
+        context: &mut Context<'_>,
+    ) -> Option<Came> {
         let next = self.all.range_mut(*from..).find_map(|(&number, line)| {
             let Poll::Ready(came) = Pin::new(line.stream.as_mut()?).poll_next(context) else {
                 return None;
             };
-            Some((number, came))
+            Some((number, line.reader, came))
         });
-        let (number, came) = next?;
+        let (number, reader, came) = next?;
         *from = number;
         if let Some(Ok(delivery)) = came {
             self.all.entry(number).and_modify(|line| line.here += 1);
             self.last += 1;
             let tag = delivery.delivery_tag;
-            self.messages.insert(self.last, Message { line: number, tag, of: Of::Recording });
+            let message = Message { line: number, reader, since: now, tag, of: Of::Recording };
+            self.messages.insert(self.last, message);
             return Some(Came::Message(self.last, delivery.data));
         }
         let ended = self.all.remove(&number);
         let was_told = ended.is_some_and(|line| line.state == State::Ending);
         Some(match came {
-            Some(_) => Came::Gone,
+            Some(_) => Came::Gone(reader),
             None if was_told => Came::Ended,
             None => Came::Unwanted,
         })
@@ -287,10 +346,12 @@ impl Lines {
 
     /// Returns the names of what nobody has yet and came before a message.
     pub(super) fn unrecorded_before(&self, number: u64) -> Vec<(String, String)> {
-        let Some(Message { tag: last, .. }) = self.messages.get(&number) else {
+        let Some(Message { reader, tag, .. }) = self.messages.get(&number) else {
             return Vec::new();
         };
-        let before = self.messages.values().filter(|message| message.tag < *last);
+        // What came over an earlier channel came before.
+        let last = (*reader, *tag);
+        let before = self.messages.values().filter(|message| (message.reader, message.tag) < last);
         let names = before.filter_map(|message| match &message.of {
             Of::New(job) | Of::Vain(job, _) => Some((job.wfid.clone(), job.identity.clone())),
             Of::Recording | Of::Job(_) | Of::Parked { .. } => None,
@@ -371,7 +432,7 @@ impl Lines {
         if is_enough {
             self.cancel(message.line);
         }
-        self.settled.acknowledge(message.tag);
+        self.readers.acknowledge(message.reader, message.tag);
         if let Of::Job(job) = message.of {
             self.let_go.acknowledged.push(job);
         }
@@ -408,7 +469,7 @@ impl Lines {
     /// Throws a message away.
     pub(super) fn reject(&mut self, number: u64) {
         if let Some(message) = self.take(number) {
-            self.refuse(message.tag, false);
+            self.readers.refuse(message.reader, message.tag, false);
         }
     }
 
@@ -417,31 +478,19 @@ impl Lines {
         if let Some(message) = self.take(number) {
             // Or it would come straight back.
             self.cancel(message.line);
-            self.refuse(message.tag, true);
+            self.readers.refuse(message.reader, message.tag, true);
         }
-    }
-
-    fn refuse(&mut self, tag: u64, requeue: bool) {
-        if let Some(channel) = &self.channel {
-            let options = BasicNackOptions { requeue, ..BasicNackOptions::default() };
-            begin(channel.basic_nack(tag, options));
-        }
-        self.settled.refused(tag);
     }
 
     /// Sends off what was acknowledged since the last time.
     pub(super) fn flush(&mut self) {
-        for (tag, multiple) in self.settled.due() {
-            if let Some(channel) = &self.channel {
-                begin(channel.basic_ack(tag, BasicAckOptions { multiple }));
-            }
-        }
+        self.readers.flush();
     }
 
-    /// Takes the channel, to close it.
-    pub(super) fn close(&mut self) -> Option<Channel> {
+    /// Takes the channels, to close them.
+    pub(super) fn close(&mut self) -> Vec<Channel> {
         self.flush();
-        self.channel.take()
+        self.readers.take()
     }
 }
 
@@ -491,7 +540,7 @@ mod tests {
         // Two lines are looked at one after the other, whatever came first.
         let had = [(1, 7, new("behind")), (2, 5, new("before")), (3, 6, Of::Recording)];
         for (number, tag, of) in had {
-            lines.messages.insert(number, Message { line: 0, tag, of });
+            lines.messages.insert(number, Message { line: 0, reader: 1, since: Mono(0), tag, of });
         }
         assert_eq!(lines.unrecorded_before(3), [("before".to_owned(), String::new())]);
     }

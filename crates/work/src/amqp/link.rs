@@ -186,15 +186,16 @@ impl Link {
         Patient(self.connection.status().clone())
     }
 
-    /// Opens a channel.
+    /// Opens a channel; waits as long as the broker reads nothing.
     pub(super) async fn channel(&self) -> Result<Channel, String> {
-        answered(self.connection.create_channel()).await
+        self.patient().answered(self.connection.create_channel()).await
     }
 
     /// Opens a channel on which what is published is confirmed.
     pub(super) async fn publisher(&self) -> Result<Channel, String> {
         let channel = self.channel().await?;
-        answered(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        let asked = channel.confirm_select(ConfirmSelectOptions::default());
+        self.patient().answered(asked).await?;
         Ok(channel)
     }
 }

@@ -20,6 +20,7 @@ mod nudge;
 mod outgoing;
 mod passing;
 mod password;
+mod readers;
 mod record;
 mod settled;
 mod tasks;

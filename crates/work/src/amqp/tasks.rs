@@ -179,7 +179,7 @@ async fn watch(
     }
 }
 
-/// Opens another channel to read from, in place of one that the broker closed.
+/// Opens another channel to read from.
 pub(super) async fn reopen(link: Arc<Link>, teller: Teller) {
     match link.channel().await {
         Ok(reader) => teller.tell(Input::Reader { life: teller.life, reader }),

@@ -365,7 +365,8 @@ impl Thread {
         let mut context = Context::from_waker(&waker);
         // One by one: what is given back is not in memory beside the next.
         let mut from = 0;
-        while let Some(came) = self.lines.next(&mut from, &mut context) {
+        let now = self.store.now().mono;
+        while let Some(came) = self.lines.next(&mut from, now, &mut context) {
             self.came(came);
         }
         self.confirmed(&mut context);
@@ -422,7 +423,7 @@ impl Thread {
                 self.look();
             }
             Input::Reader { life: of, reader } if of == life => {
-                self.lines.begin(Some(reader), self.store.now().mono);
+                self.lines.add(reader);
             }
             Input::Press { life: of, press } if of == life => self.use_press(press),
             Input::Looked { life: of, ready, consumers } if of == life => {
@@ -505,17 +506,19 @@ impl Thread {
     }
 
     fn close(mut self, others: &Handle) {
-        let reader = self.lines.close();
+        let readers = self.lines.close();
         let mut settled = Vec::new();
         if let Some(connected) = self.connected.take() {
             let limit = Duration::from_secs(2);
             others.block_on(async {
                 // Acknowledgements that are on their way arrive before its end.
-                if let Some(reader) = reader {
+                let mut are_closed = !readers.is_empty();
+                for reader in readers {
                     let closed = tokio::time::timeout(limit, reader.close(200, "OK".into())).await;
-                    if matches!(closed, Ok(Ok(()))) {
-                        settled = self.lines.closed(self.store.now().mono);
-                    }
+                    are_closed &= matches!(closed, Ok(Ok(())));
+                }
+                if are_closed {
+                    settled = self.lines.closed(self.store.now().mono);
                 }
                 let closing = connected.link.connection.close(200, "OK".into());
                 let _ = tokio::time::timeout(limit, closing).await;

@@ -149,24 +149,19 @@ impl Thread {
             Came::Message(number, body) => self.message(number, body),
             Came::Ended => {}
             Came::Unwanted => self.lost("the broker ended the consumer: the queue was deleted"),
-            Came::Gone => self.reopen_reader(),
-        }
-    }
-
-    /// Reads on another channel: the broker closed the one that there was. What is in hand stays
-    /// there; its messages come again.
-    fn reopen_reader(&mut self) {
-        self.lines.begin(None, self.store.now().mono);
-        if let Some(Connected { link, teller, .. }) = &self.connected {
-            tokio::spawn(tasks::reopen(Arc::clone(link), teller.clone()));
+            Came::Gone(reader) => self.lines.gone(reader, self.store.now().mono),
         }
     }
 
     /// Has as many messages waited for as there are asks, and gives back what came for asks that
     /// were taken back.
     pub(super) fn balance(&mut self) {
-        if self.lines.is_closed() {
-            self.reopen_reader();
+        let now = self.store.now().mono;
+        self.lines.forget_closed(now);
+        if let Some(Connected { link, teller, .. }) = &self.connected
+            && self.lines.wants_channel(now)
+        {
+            tokio::spawn(tasks::reopen(Arc::clone(link), teller.clone()));
         }
         let new = self.lines.unrecorded();
         for number in new.iter().skip(self.asks.len() + self.spare()) {

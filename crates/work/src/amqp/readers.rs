@@ -1,0 +1,107 @@
+//! The channels that messages come over: the newest, and earlier ones, on which some are still open.
+//!
+//! RabbitMQ closes a channel on which one message is open for longer than its time-out for
+//! acknowledgements, and sends all that is open there to others. So what comes after one that is open
+//! for long comes over another channel, and is not sent to others for its sake.
+
+use super::settled::Settled;
+use super::tasks::begin;
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use std::collections::BTreeMap;
+
+/// Most of them: there is no next one before an earlier one ends.
+const MOST: usize = 16;
+
+struct Reader {
+    channel: Channel,
+    settled: Settled,
+}
+
+/// All of them, by numbers that are not used again.
+#[derive(Default)]
+pub(super) struct Readers {
+    all: BTreeMap<u64, Reader>,
+    last: u64,
+    /// Another was asked for.
+    is_asked: bool,
+}
+
+impl Readers {
+    /// There is another channel, which is the newest from now on.
+    pub(super) fn add(&mut self, channel: Channel) {
+        self.last += 1;
+        self.is_asked = false;
+        self.all.insert(self.last, Reader { channel, settled: Settled::default() });
+    }
+
+    /// Forgets them all.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+        self.is_asked = false;
+    }
+
+    /// Returns the newest, over which messages come, unless it is gone.
+    pub(super) fn newest(&self) -> Option<(u64, &Channel)> {
+        self.all.get(&self.last).map(|reader| (self.last, &reader.channel))
+    }
+
+    pub(super) fn channel(&self, number: u64) -> Option<&Channel> {
+        self.all.get(&number).map(|reader| &reader.channel)
+    }
+
+    /// Tells whether another is wanted, where there may be one; once, until it is there.
+    pub(super) fn ask(&mut self) -> bool {
+        self.all.len() < MOST && !std::mem::replace(&mut self.is_asked, true)
+    }
+
+    /// Returns those that the broker closed.
+    pub(super) fn closed(&self) -> Vec<u64> {
+        let closed = self.all.iter().filter(|(_, reader)| !reader.channel.status().connected());
+        closed.map(|(number, _)| *number).collect()
+    }
+
+    /// Forgets one that is of no use any more.
+    pub(super) fn gone(&mut self, number: u64) {
+        self.all.remove(&number);
+    }
+
+    /// Has a message acknowledged with the next [`flush`](Self::flush).
+    pub(super) fn acknowledge(&mut self, number: u64, tag: u64) {
+        if let Some(reader) = self.all.get_mut(&number) {
+            reader.settled.acknowledge(tag);
+        }
+    }
+
+    /// Puts a message back, or throws it away.
+    pub(super) fn refuse(&mut self, number: u64, tag: u64, requeue: bool) {
+        if let Some(reader) = self.all.get_mut(&number) {
+            let options = BasicNackOptions { requeue, ..BasicNackOptions::default() };
+            begin(reader.channel.basic_nack(tag, options));
+            reader.settled.refused(tag);
+        }
+    }
+
+    /// Sends off what was acknowledged since the last time.
+    pub(super) fn flush(&mut self) {
+        for reader in self.all.values_mut() {
+            for (tag, multiple) in reader.settled.due() {
+                begin(reader.channel.basic_ack(tag, BasicAckOptions { multiple }));
+            }
+        }
+    }
+
+    /// Closes the earlier ones on which nothing is open.
+    pub(super) fn close_unused(&mut self, is_used: impl Fn(u64) -> bool) {
+        let earlier = self.all.range(..self.last).map(|(number, _)| *number);
+        let unused: Vec<u64> = earlier.filter(|number| !is_used(*number)).collect();
+        for reader in unused.iter().filter_map(|number| self.all.remove(number)) {
+            begin(reader.channel.close(200, "OK".into()));
+        }
+    }
+
+    /// Takes the channels, to close them.
+    pub(super) fn take(&mut self) -> Vec<Channel> {
+        std::mem::take(&mut self.all).into_values().map(|reader| reader.channel).collect()
+    }
+}
