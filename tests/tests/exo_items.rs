@@ -5,7 +5,7 @@
 mod history;
 mod host;
 
-use history::{Sender, adds_up, progress};
+use history::{Sender, adds_up, consumer, progress};
 use host::{DONE, ECHO, Exo, Site, item, private_kib};
 use machine::work::{Fault, State};
 use std::fs;
@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use work::{Place, Reader};
 
 const LIMIT: usize = 16 << 20;
 
@@ -449,6 +450,35 @@ fn turns_slow() -> bool {
     // Taken by the first, given back without a trace, and taken by the second.
     let taken = String::from_utf8_lossy(&taken.stdout);
     taken.trim().parse::<u32>().is_ok_and(|times| times >= 2)
+}
+
+#[test]
+fn an_answer_arrives_also_where_a_stranger_dropped_an_item_that_is_called_so() {
+    let site = Site::per_item("#!/bin/sh\nsed 's/\"x\":1/\"x\":2/' >&3\n", "");
+    let _takes = site.spawn(site.command(&[]).current_dir(consumer(&site)));
+    let store = Place::new(site.join("store"));
+    site.until(|| Reader::open(&store).is_ok());
+    let replies = || site.reader().jobs(Some("answers"), None, 9).unwrap();
+    let are_taken = |count| replies().iter().filter(|job| job.tries == 1).count() == count;
+    site.drop_of(54_321, "answers", item("w", "{\"dispatched_at\":\"#1\"}").as_bytes());
+    site.until(|| are_taken(1));
+    let _exo = site.exo();
+    let asked = item("w", "{\"x\":1}");
+    let asked = format!("{{\"skynet\":1,\"item\":{asked},\"reply-to\":\"answers\"}}");
+    site.drop_into("p", asked.as_bytes());
+    site.until(|| are_taken(2));
+    let (job, _) = site.stopped("w");
+    let names = replies().into_iter().map(|reply| reply.identity);
+    assert_eq!(names.collect::<Vec<_>>(), ["0_1!s!#1", "0_1!s!#1"]);
+    let reader = site.reader();
+    let of = replies().iter().map(|reply| reader.answer_of(reply).unwrap()).collect::<Vec<_>>();
+    assert_eq!(of, [Some((job.id, 1)), None]);
+    let answer = reader.item(replies()[0].id).unwrap().unwrap();
+    assert_eq!(String::from_utf8(answer).unwrap(), item("w", "{\"x\":2}"));
+    // The same item once more: its answer is taken once more, and nobody else's item is.
+    site.drop_into("p", asked.as_bytes());
+    site.until(|| replies()[0].tries == 2);
+    assert_eq!((replies()[1].tries, site.attempts("w").len()), (1, 1), "{}", site.log());
 }
 
 /// Starts exo by `setuidgid`: it is one user, worker and participant too.
