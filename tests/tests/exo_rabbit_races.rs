@@ -1,0 +1,96 @@
+//! exo with a real RabbitMQ: what comes at the very moment at which an item is done.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod host;
+mod remote;
+
+use host::item;
+use machine::work::Fault;
+use remote::Remote;
+use std::fs;
+use std::time::Duration;
+use testkit::wait::holds_within;
+
+/// Works as long as the item says, and dies of TERM.
+const SLEEPS: &str = "#!/bin/sh\nexec sleep \"$(sed 's/.*\"s\":\"//; s/\".*//')\"\n";
+
+/// Does every item at once or a little later, unless the end comes before.
+const RACER: &str = r#"#!/usr/bin/perl
+open(my $s, "+<&=3") or die; my $in = ""; $| = 1;
+sub hear {
+    my $end;
+    while (($end = index $in, "\n") < 0) { sysread($s, $in, 65536, length $in) or exit 0 }
+    return substr $in, 0, $end + 1, "";
+}
+hear(); syswrite($s, "{\"type\":\"hello\",\"protocol\":1}\n");
+while (1) {
+    my $line = hear();
+    exit 0 if $line =~ /"type":"shutdown"/;
+    next unless $line =~ /"type":"work","id":(\d+)/;
+    my ($id, $heard) = ($1, "");
+    my $most = $line =~ /"s":"([0-9.]+)"/ ? $1 : rand(0.004);
+    vec($heard, 3, 1) = 1;
+    if (rand() < 0.9 && select($heard, undef, undef, $most)) {
+        exit 0 if hear() =~ /"type":"shutdown"/;
+    } else {
+        syswrite($s, "{\"type\":\"result\",\"id\":$id}\n");
+    }
+}
+"#;
+
+fn is_long() -> bool {
+    std::env::var_os("SKYNET_LONG").is_some()
+}
+
+/// A participant of three instances, whose items fail for good where one attempt counts and fails.
+fn three(is_persistent: bool) -> Remote {
+    let remote = Remote::new("instances: 3\n");
+    let own = fs::read_to_string(remote.site.join("p/exo.yaml")).unwrap();
+    let own = format!("{own}tries: 1\nshutdown-grace: 5s\ncancel-grace: 5s\n");
+    let persistent = "mode: persistent\nrestart: {first: 20ms, longest: 50ms}\n";
+    let mode = if is_persistent { persistent } else { "" };
+    fs::write(remote.site.join("p/exo.yaml"), format!("{own}{mode}")).unwrap();
+    remote.site.script("work", if is_persistent { RACER } else { SLEEPS });
+    remote
+}
+
+#[test]
+fn term_at_any_moment_gives_the_items_of_rabbitmq_back_at_once_and_they_do_not_count() {
+    let rounds = if is_long() { 300 } else { 15 };
+    for is_persistent in [false, true] {
+        let remote = three(is_persistent);
+        let mut client = remote.client();
+        client.declare("ruote_workitems").unwrap();
+        let (mut sent, mut cut) = (0, 0);
+        for round in 0..rounds {
+            let (rest, _) = remote.messages("p").unwrap();
+            for _ in rest..12 {
+                let fields = format!(r#"{{"s":"{:.3}"}}"#, f64::from(sent * 7 % 30) / 1000.0);
+                client.publish("p", item(&format!("w{sent}"), &fields).as_bytes()).unwrap();
+                sent += 1;
+            }
+            let exo = remote.site.exo();
+            // Chance decides what is in hand then; it is the moment that differs, not a wait.
+            let _ = holds_within(Duration::from_millis(round * 13 % 61), || false);
+            let code = exo.end().code();
+            let (left, unacknowledged) = remote.messages("p").unwrap();
+            let (answered, _) = remote.messages("ruote_workitems").unwrap();
+            let context = format!("round {round}, persistent: {is_persistent}");
+            assert_eq!(code, Some(0), "{context}: {}", remote.site.log());
+            assert_eq!(unacknowledged, 0, "{context}");
+            assert_eq!(left + answered, sent as usize, "{context}: {}", remote.site.log());
+        }
+        let exo = remote.site.exo();
+        let answers = remote.answers(sent as usize);
+        assert!(exo.end().success(), "{}", remote.site.log());
+        assert_eq!(answers.len(), sent as usize);
+        for (wfid, its) in answers {
+            let (job, attempts) = remote.site.stopped(&wfid);
+            assert_eq!((its.len(), job.subject.fault), (1, Fault::NONE), "{job:?} {attempts:?}");
+            cut += attempts.len() - 1;
+        }
+        println!("{sent} items, {cut} attempts were cut, persistent: {is_persistent}");
+        assert!(cut > 0, "nothing was in hand");
+    }
+}
