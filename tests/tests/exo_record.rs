@@ -104,6 +104,33 @@ fn what_a_persistent_participant_used_is_on_record_however_it_died() {
     }
 }
 
+/// A persistent one that has 150 MB for a moment where an item is called so.
+const GREEDY: &str = r#"#!/usr/bin/env python3
+import json, socket
+host = socket.socket(fileno=3)
+host.sendall(b'{"type":"hello","protocol":1}\n')
+for line in host.makefile("rb"):
+    said = json.loads(line)
+    if said["type"] == "shutdown":
+        break
+    if said["type"] == "work":
+        if said["item"]["fei"]["wfid"] == "hog":
+            held = b"x" * (150 << 20)
+            del held
+        host.sendall(json.dumps({"type": "result", "id": said["id"]}).encode() + b"\n")
+"#;
+
+#[test]
+fn the_peak_of_a_persistent_participant_is_on_record_from_the_item_on_that_caused_it() {
+    let site = Site::per_item(GREEDY, "mode: persistent\n");
+    let exo = site.exo();
+    // Behind each other as fast as can be: what was read for one must not stand for the next.
+    let peaks = ["a", "hog", "c", "dd"].map(|wfid| site.work(wfid, "{}").peak_kib.unwrap());
+    let is_large = peaks.map(|peak| peak >= 150 << 10);
+    assert_eq!(is_large, [false, true, true, true], "{peaks:?}");
+    assert!(exo.end().success());
+}
+
 #[test]
 fn an_item_without_a_name_goes_by_its_job_in_log_environment_and_cancel() {
     let work = "#!/bin/sh\necho wfid $SKYNET_WFID\nexec sleep 1000000\n";

@@ -1,7 +1,7 @@
 //! What the machines decided, done.
 
 use super::settle::{self, Form};
-use super::{Worker, moments, now, usage};
+use super::{Worker, moments, now};
 use crate::flags;
 use crate::lines::Lines;
 use crate::order::Signal;
@@ -190,9 +190,9 @@ impl Worker {
         };
         // What a process for one item used stands in what its end means.
         if slot.machine.mode() == Mode::Persistent || how.is_none() {
-            let now = now();
-            outcome.cpu_us = outcome.cpu_us.or_else(|| usage::cpu_us(slot, &work, now));
-            outcome.peak_kib = outcome.peak_kib.or_else(|| usage::peak_kib(slot, now));
+            let spent = slot.spent(now());
+            outcome.cpu_us = outcome.cpu_us.or(spent.cpu_us);
+            outcome.peak_kib = outcome.peak_kib.or(spent.peak_kib);
         }
         outcome.lasted = Some(moments::until_now(&work));
         let is_the_item = outcome.output.is_none() && outcome.fault == Fault::NONE;

@@ -1,7 +1,7 @@
 //! One instance of the participant: its machine, its process, and what it has in hand.
 
 use super::link::{self, Ends, Link, Talk};
-use super::usage::{self, Known, Used};
+use super::usage::{Spent, Usage, Used};
 use crate::flags::Flags;
 use crate::lines::{Lines, tag};
 use crate::order::{Order, Signal, Start, is_text};
@@ -77,10 +77,6 @@ pub(super) struct Work {
     pub(super) begun: (i64, u32),
     /// The same by the clock that nobody sets, not later.
     pub(super) since: Mono,
-    /// Processor time of the process then, in nanoseconds.
-    pub(super) cpu_before: u64,
-    /// That of the children which the process had waited for a moment before.
-    pub(super) children_before: u64,
     /// What its job ends with unless it is done nevertheless, where it was cancelled.
     pub(super) cancelled: Option<Fault>,
     /// How far it is, in the participant's words.
@@ -127,12 +123,8 @@ pub(super) struct Slot {
     pub(super) start_failure: Option<String>,
     /// That one said no hello: it stands until another has said one.
     pub(super) is_unheard: bool,
-    /// Resident peak as it was read last, and when.
-    pub(super) peak: Known,
-    /// The same of the processor time of the children that it has waited for.
-    pub(super) children: Known,
-    /// The same of its own.
-    pub(super) computed: Known,
+    /// What its process uses.
+    usage: Usage,
     /// Job whose item the last process did not read.
     unread: Option<i64>,
     /// What the next process for one item will have, both ends.
@@ -155,9 +147,7 @@ impl Slot {
             serial: 0,
             start_failure: None,
             is_unheard: false,
-            peak: None,
-            children: None,
-            computed: None,
+            usage: Usage::default(),
             unread: None,
             made_ahead: None,
         }
@@ -193,10 +183,13 @@ impl Slot {
 
     /// Begins the work on a delivery.
     pub(super) fn begin(&mut self, key: Key, now: Mono, flags: fn(&[u8]) -> Flags) {
-        let (children_before, cpu_before) = match self.machine.mode() {
-            Mode::PerItem => (0, 0),
-            Mode::Persistent => (usage::of_children(self, now), usage::computed(self, now)),
-        };
+        match self.machine.mode() {
+            Mode::PerItem => self.usage = Usage::default(),
+            Mode::Persistent => {
+                let pid = self.process.as_ref().and_then(|process| process.pid);
+                self.usage.begin(pid, now);
+            }
+        }
         let Some(delivery) = self.delivery(key) else { return };
         let mut item = delivery.take_item();
         // A line break in it stands between words: inside them it would be escaped.
@@ -219,8 +212,6 @@ impl Slot {
             item: Rc::new(item),
             begun: time::wall(),
             since: now,
-            cpu_before,
-            children_before,
             cancelled: None,
             progress: None,
             asked: None,
@@ -242,6 +233,14 @@ impl Slot {
         }
         self.tag = tag(&self.name, None);
         self.work = None;
+    }
+
+    /// Returns what the work in hand used, which ends now.
+    #[must_use]
+    pub(super) fn spent(&mut self, now: Mono) -> Spent {
+        let process = self.process.as_ref();
+        let (pid, used) = process.map_or((None, None), |process| (process.pid, process.used));
+        self.usage.end(pid, used, now)
     }
 
     /// Makes our ends of a process, and the order to start it with the other ends.
@@ -285,11 +284,8 @@ impl Slot {
 
     /// Its process runs: nothing of what was known of the last one holds.
     pub(super) fn started(&mut self) {
-        (self.peak, self.children, self.computed) = (None, None, None);
+        self.usage = Usage::default();
         self.start_failure.take_if(|_| !self.is_unheard);
-        if let Some(work) = &mut self.work {
-            (work.cpu_before, work.children_before) = (0, 0);
-        }
     }
 
     /// Makes the ends of the next process for one item, where such a one is at work and the next item

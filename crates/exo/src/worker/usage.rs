@@ -2,15 +2,16 @@
 //!
 //! While a process lives the kernel is asked; of a dead one the keeper, who reaped it, tells.
 
-use super::slot::{Slot, Work};
 use machine::time::Mono;
 use std::time::Duration;
 use sys::linux::time;
 
-/// How long what was read of a process is good enough: reading costs as much as a small item.
+/// How long what was read of a process is good enough for brisk work: reading costs as much as that.
 const AGE: Duration = Duration::from_secs(1);
 /// The same of what a process has computed, as it waits between two items.
 const MOMENT: Duration = Duration::from_micros(20);
+/// Work for which a process computed less than this is brisk: it cannot have grown much.
+const BRISK: u64 = 1_000_000;
 /// A clock tick in nanoseconds, of which /proc has a hundred a second on each architecture of ours.
 const TICK: u64 = 10_000_000;
 
@@ -24,44 +25,65 @@ pub(super) struct Used {
 }
 
 /// A number that was read of a process, and when.
-pub(super) type Known = Option<(Mono, u64)>;
+type Known = Option<(Mono, u64)>;
 
-/// Returns the processor time in microseconds that an attempt used.
-#[must_use]
-pub(super) fn cpu_us(slot: &mut Slot, work: &Work, now: Mono) -> Option<i64> {
-    let used = slot.process.as_ref().and_then(|process| process.used);
-    let nanos = if let Some(used) = used {
-        (used.cpu_us * 1000).saturating_sub(work.children_before)
-    } else {
-        slot.computed = None;
-        computed(slot, now)
-    };
-    i64::try_from(nanos.saturating_sub(work.cpu_before) / 1000).ok()
+/// What an attempt used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    /// Processor time in microseconds.
+    pub(super) cpu_us: Option<i64>,
+    /// The largest memory that its process had so far, in KiB.
+    pub(super) peak_kib: Option<i64>,
 }
 
-/// Returns the largest memory that the process of an attempt had so far, in KiB.
-#[must_use]
-pub(super) fn peak_kib(slot: &mut Slot, now: Mono) -> Option<i64> {
-    let process = slot.process.as_ref()?;
-    if let Some(used) = process.used {
-        return i64::try_from(used.peak_kib).ok();
+/// What is known of the process of an instance, and how it stood when the work in hand began.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    /// Resident peak in KiB.
+    peak: Known,
+    /// Processor time in nanoseconds: its own.
+    computed: Known,
+    /// That of the children that it has waited for.
+    children: Known,
+    /// Both when the work began; of the children a moment before.
+    computed_before: u64,
+    children_before: u64,
+}
+
+impl Usage {
+    /// A process begins another work.
+    pub(super) fn begin(&mut self, pid: Option<i32>, now: Mono) {
+        self.computed_before = self.computed(pid, now);
+        let children = recent(&mut self.children, now, AGE, || children_of(pid?));
+        self.children_before = children.unwrap_or(0);
     }
-    let peak = recent(&mut slot.peak, now, AGE, || peak_of(process.pid?))?;
-    i64::try_from(peak).ok()
+
+    /// Returns what the work used that ends now. `used`: known where the process is dead.
+    #[must_use]
+    pub(super) fn end(&mut self, pid: Option<i32>, used: Option<Used>, now: Mono) -> Spent {
+        if let Some(Used { cpu_us, peak_kib }) = used {
+            let before = self.computed_before.saturating_add(self.children_before);
+            let nanos = (cpu_us * 1000).saturating_sub(before);
+            return Spent { cpu_us: micros(nanos), peak_kib: i64::try_from(peak_kib).ok() };
+        }
+        self.computed = None;
+        let nanos = self.computed(pid, now).saturating_sub(self.computed_before);
+        if nanos >= BRISK {
+            self.peak = None;
+        }
+        let peak = recent(&mut self.peak, now, AGE, || peak_of(pid?));
+        let peak_kib = peak.and_then(|peak| i64::try_from(peak).ok());
+        Spent { cpu_us: micros(nanos), peak_kib }
+    }
+
+    /// Returns what the process itself has computed so far; 0 where there is none.
+    fn computed(&mut self, pid: Option<i32>, now: Mono) -> u64 {
+        recent(&mut self.computed, now, MOMENT, || pid.and_then(time::of_process)).unwrap_or(0)
+    }
 }
 
-/// Returns the processor time of the children that a process has waited for, in nanoseconds.
-#[must_use]
-pub(super) fn of_children(slot: &mut Slot, now: Mono) -> u64 {
-    let pid = slot.process.as_ref().and_then(|process| process.pid);
-    recent(&mut slot.children, now, AGE, || children_of(pid?)).unwrap_or(0)
-}
-
-/// Returns the processor time of a slot's process itself so far, in nanoseconds; 0 where there is none.
-#[must_use]
-pub(super) fn computed(slot: &mut Slot, now: Mono) -> u64 {
-    let pid = slot.process.as_ref().and_then(|process| process.pid);
-    recent(&mut slot.computed, now, MOMENT, || pid.and_then(time::of_process)).unwrap_or(0)
+fn micros(nanos: u64) -> Option<i64> {
+    i64::try_from(nanos / 1000).ok()
 }
 
 /// Returns what is known, read again where it is of that age.
@@ -105,6 +127,25 @@ mod tests {
         let stat = "7 (a) b (1 2 3) S 1 7 7 0 -1 4194304 100 200 0 0 5 6 70 800 20 0 1 0 99";
         assert_eq!(ticks_of_children(stat), Some(870));
         assert_eq!(ticks_of_children("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn the_peak_of_whoever_computed_is_read_anew_and_of_brisk_work_when_it_is_old() {
+        let pid = Some(sys::linux::process::pid());
+        let (mut usage, begin) = (Usage::default(), Mono(1_000_000_000));
+        let known = |usage: &mut Usage| {
+            usage.peak = Some((begin, 1));
+            usage.begin(pid, begin);
+        };
+        known(&mut usage);
+        usage.computed_before = u64::MAX;
+        assert_eq!(usage.end(pid, None, begin.after(AGE / 2)).peak_kib, Some(1));
+        assert!(usage.end(pid, None, begin.after(AGE)).peak_kib > Some(1));
+        known(&mut usage);
+        let own = time::of_process(std::process::id().cast_signed()).unwrap();
+        usage.computed_before = own.saturating_sub(BRISK);
+        let spent = usage.end(pid, None, begin.after(AGE / 2));
+        assert!(spent.peak_kib > Some(1) && spent.cpu_us >= Some(1000), "{spent:?}");
     }
 
     #[test]
