@@ -432,8 +432,11 @@ impl Worker {
         let Some(work) = slot_ref.work.as_mut().filter(|work| u64::from(work.key.0) == id) else {
             if let Some(process) = &mut slot_ref.process {
                 process.strays = process.strays.saturating_add(1);
-                if process.strays <= PATIENCE {
-                    warn!("{tag}: speaks of item {id}, which it does not have; ignored");
+                let so_far = process.strays;
+                // A flood must not fill the log.
+                if so_far.is_power_of_two() {
+                    let what = format!("speaks of item {id}, which it does not have; ignored");
+                    warn!("{tag}: {what}, {so_far} so far");
                 }
             }
             return None;
