@@ -125,12 +125,39 @@ fn who_is_killed_for_a_cancel_is_told_as_no_trouble() {
             site.submit(wfid, "{}");
             site.running(wfid);
             site.ask(&cancel(wfid, flavour));
-            site.stopped(wfid);
+            let (_, attempts) = site.stopped(wfid);
+            // One that is to be killed is not asked first.
+            let wanted = if flavour == "kill" { "killed" } else { "did not stop" };
+            assert_eq!(attempts[0].text.as_deref(), Some(wanted));
         }
         let ended = |line: &str| line.starts_with("exo: info: p_0 ") && line.contains(": ended: ");
         site.until(|| site.log().lines().filter(|line| ended(line)).count() == 2);
         assert_eq!(site.status().unwrap()["troubles"], 0, "{}", site.log());
         assert!(!site.log().contains("exo: warning: p_0"), "{}", site.log());
+    }
+}
+
+#[test]
+fn who_answers_a_cancel_by_ending_is_told_as_no_trouble_unless_by_a_signal() {
+    for (end, words) in [("exit 0", "exit 0"), ("exit 3", "exit 3"), ("kill -ABRT $$", "signal 6")]
+    {
+        let work = format!(
+            "while hear; do\ncase $type in\nshutdown) exit 0 ;;\ncancel) {end} ;;\nesac\ndone\n"
+        );
+        let site = Site::persistent(&work, "");
+        let _exo = site.exo();
+        site.submit("w", "{}");
+        site.running("w");
+        site.ask(&cancel("w", "cancel"));
+        let (job, _) = site.stopped("w");
+        assert_eq!(job.subject.fault, Fault::CANCELLED);
+        let is_trouble = words.starts_with("signal");
+        let ended = match is_trouble {
+            true => format!("exo: warning: p_0 w/1: ended: {words}\n"),
+            false => format!("exo: info: p_0 w/1: ended: {words}; asked to stop by a cancel\n"),
+        };
+        site.until(|| site.log().contains(&ended));
+        assert_eq!(site.status().unwrap()["troubles"], i32::from(is_trouble), "{}", site.log());
     }
 }
 

@@ -7,7 +7,7 @@ use super::usage::Used;
 use super::{Phase, Worker, not_started, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
-use machine::exo::{Ask, Event, Mode, Standing, Word};
+use machine::exo::{Ask, Event, Mode, Standing, Why, Word};
 use machine::work::Fault;
 use participant::protocol::{self, FromParticipant, ToParticipant};
 use sys::account;
@@ -303,8 +303,19 @@ impl Worker {
             return;
         }
         slot_ref.start_failure = None;
-        if process.is_some_and(|process| process.is_unwanted) {
-            info!("{}: ended: {words}; killed for a cancel", slot_ref.tag);
+        let stopping = match slot_ref.machine.standing() {
+            Standing::Working { stopping, .. } => stopping,
+            _ => None,
+        };
+        let why = if process.is_some_and(|process| process.is_unwanted) {
+            Some("killed for a cancel")
+        } else if stopping == Some(Why::Cancelled) && matches!(how, Ended::Code(_)) {
+            Some("asked to stop by a cancel")
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            info!("{}: ended: {words}; {why}", slot_ref.tag);
             return;
         }
         warn!("{}: ended: {words}", slot_ref.tag);

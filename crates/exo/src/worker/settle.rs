@@ -300,7 +300,10 @@ pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> 
     let outcome = match how {
         How::Said => work.said.take().unwrap_or_default(),
         How::Overdue => {
-            let said = work.said.take().unwrap_or_else(|| stopped("did not stop", last));
+            // Whoever is to be killed is not asked to stop first.
+            let was_asked = work.cancelled != Some(Fault::KILLED);
+            let why = if was_asked { "did not stop" } else { "killed" };
+            let said = work.said.take().unwrap_or_else(|| stopped(why, last));
             let (code, signal) = (said.code.or(code), said.signal.or(signal));
             Outcome { fault: Fault::CANCELLED, code, signal, ..said }
         }

@@ -533,6 +533,10 @@ impl Instance {
                 self.conclude(hand, None, now, out);
             }
             None | Some(Stop { why: Why::Cancelled | Why::Broken, killed: false, .. }) => {
+                // As where it is killed for that.
+                if hand.stop.is_some_and(|stop| stop.why == Why::Cancelled) {
+                    self.vain = 0;
+                }
                 self.settle(hand, said, now, out);
             }
             Some(_) if well && !self.is_persistent() => self.settle(hand, said, now, out),

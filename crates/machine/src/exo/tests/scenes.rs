@@ -192,6 +192,26 @@ fn a_kill_for_a_cancel_is_no_start_in_vain_and_a_crash_is() {
 }
 
 #[test]
+fn an_end_that_answers_a_cancel_is_no_start_in_vain() {
+    let rules = rules(Mode::Persistent);
+    let mut world = World::new(rules);
+    for n in 0..4 {
+        let begun = world.now;
+        world.step(Event::Hello);
+        world.step(Event::Arrived { key: Key(0), begun: true });
+        world.now = begun.after(2 * QUICK);
+        let told = world.step(Event::Cancelled { key: Key(0), hurry: false });
+        assert_eq!(told.last(), Some(&Action::Cancel(Key(0), Why::Cancelled)));
+        world.step(Event::Broken);
+        let all = world.step(Event::Died { well: false, unread: false });
+        assert_eq!(all[0], Action::Finish(Key(0), How::Died));
+        assert_eq!(world.instance.deadline(), Some(begun.after(rules.restart)), "{n}");
+        world.now = begun.after(rules.restart);
+        assert_eq!(world.step(Event::Tick), [Action::Start(None)]);
+    }
+}
+
+#[test]
 fn a_crash_is_told_as_a_crash_even_where_the_socket_closes_first() {
     let mut world = working(Mode::Persistent);
     assert_eq!(world.step(Event::Broken), [Action::Cancel(Key(0), Why::Broken)]);
