@@ -152,9 +152,10 @@ fn who_answers_a_cancel_by_ending_is_told_as_no_trouble_unless_by_a_signal() {
         let (job, _) = site.stopped("w");
         assert_eq!(job.subject.fault, Fault::CANCELLED);
         let is_trouble = words.starts_with("signal");
-        let ended = match is_trouble {
-            true => format!("exo: warning: p_0 w/1: ended: {words}\n"),
-            false => format!("exo: info: p_0 w/1: ended: {words}; asked to stop by a cancel\n"),
+        let ended = if is_trouble {
+            format!("exo: warning: p_0 w/1: ended: {words}\n")
+        } else {
+            format!("exo: info: p_0 w/1: ended: {words}; asked to stop by a cancel\n")
         };
         site.until(|| site.log().contains(&ended));
         assert_eq!(site.status().unwrap()["troubles"], i32::from(is_trouble), "{}", site.log());
