@@ -459,14 +459,19 @@ fn an_answer_arrives_also_where_a_stranger_dropped_an_item_that_is_called_so() {
     let store = Place::new(site.join("store"));
     site.until(|| Reader::open(&store).is_ok());
     let replies = || site.reader().jobs(Some("answers"), None, 9).unwrap();
-    let are_taken = |count| replies().iter().filter(|job| job.tries == 1).count() == count;
+    // A resubmission has an answer taken again that is done with, not one that is in hand.
+    let are_done = |count| {
+        let all = replies();
+        let done = all.iter().filter(|job| job.tries == 1 && job.subject.state == State::Stop);
+        done.count() == count
+    };
     site.drop_of(54_321, "answers", item("w", "{\"dispatched_at\":\"#1\"}").as_bytes());
-    site.until(|| are_taken(1));
+    site.until(|| are_done(1));
     let _exo = site.exo();
     let asked = item("w", "{\"x\":1}");
     let asked = format!("{{\"skynet\":1,\"item\":{asked},\"reply-to\":\"answers\"}}");
     site.drop_into("p", asked.as_bytes());
-    site.until(|| are_taken(2));
+    site.until(|| are_done(2));
     let (job, _) = site.stopped("w");
     let names = replies().into_iter().map(|reply| reply.identity);
     assert_eq!(names.collect::<Vec<_>>(), ["0_1!s!#1", "0_1!s!#1"]);
