@@ -6,7 +6,7 @@ mod history;
 mod host;
 
 use history::{Sender, adds_up, progress};
-use host::{DONE, ECHO, SOON, Site, item};
+use host::{DONE, ECHO, SOON, Site, TALKS, item};
 use machine::work::{Fault, State};
 use serde_json::json;
 use std::fs;
@@ -439,7 +439,7 @@ fn it_says_that_it_is_ready_to_a_socket_and_a_descriptor_once_it_takes_items() {
 fn of_cancel_and_completion_racing_one_is_the_outcome_everywhere() {
     let count = if std::env::var_os("SKYNET_LONG").is_some() { 100_000 } else { 10_000 };
     let site = Site::persistent_program(&["perl", "race.pl"], "instances: 4\ncancel-grace: 5s\n");
-    site.script("race.pl", RACER);
+    site.script("race.pl", &format!("{TALKS}{RACER}"));
     let mut sender = Sender::new(&site);
     let exo = site.exo();
     let wfids: Vec<String> = (0..count).map(|n| format!("w{n}")).collect();
@@ -469,15 +469,7 @@ fn of_cancel_and_completion_racing_one_is_the_outcome_everywhere() {
 }
 
 /// Does every item at once or a little later, unless a cancel comes before.
-const RACER: &str = r#"#!/usr/bin/perl
-open(my $s, "+<&=3") or die; my $in = ""; $| = 1;
-sub hear {
-    my $end;
-    while (($end = index $in, "\n") < 0) { sysread($s, $in, 65536, length $in) or exit 0 }
-    return substr $in, 0, $end + 1, "";
-}
-hear(); syswrite($s, "{\"type\":\"hello\",\"protocol\":1}\n");
-while (1) {
+const RACER: &str = r#"while (1) {
     my $line = hear();
     exit 0 if $line =~ /"type":"shutdown"/;
     next unless $line =~ /"type":"work","id":(\d+)/;

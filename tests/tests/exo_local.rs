@@ -10,8 +10,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use testkit::scratch::script;
 use testkit::wait::holds_within;
 use testkit::{Output, Scratch, program, run};
@@ -538,15 +538,20 @@ fn watched_it_ends_where_nobody_takes_its_answers() {
     assert!(output.err().contains("exo: fatal: unable to write an answer: "), "{output:?}");
 }
 
-#[test]
-fn watched_a_change_ends_the_run_that_is_under_way() {
-    let scratch = folder("#!/bin/sh\necho begun\nexec sleep 1000\n");
+/// Has exo watch a folder; returns its scratch folder, the file of what it says, and its process.
+fn watching(scratch: &Scratch) -> (Scratch, PathBuf, Child) {
     let out = Scratch::new();
     let said = out.join("said");
     let mut command = local(scratch.path());
     command.args(["-w", "-i", "{\"fields\":{}}", "./work"]).env("TMPDIR", out.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said).unwrap());
-    let mut child = command.spawn().unwrap();
+    (out, said, command.spawn().unwrap())
+}
+
+#[test]
+fn watched_a_change_ends_the_run_that_is_under_way() {
+    let scratch = folder("#!/bin/sh\necho begun\nexec sleep 1000\n");
+    let (out, said, mut child) = watching(&scratch);
     let says = |text: &str| {
         let said = || fs::read_to_string(&said).unwrap_or_default();
         let soon = std::time::Duration::from_secs(SOON);
@@ -566,12 +571,7 @@ fn watched_a_change_ends_the_run_that_is_under_way() {
 fn watched_it_is_not_begun_anew_by_what_the_participant_itself_writes() {
     let own = "mkdir -p state && echo x >state/last\necho run >>work.log\n>\"new.$$\"\ncat >&3\n";
     let scratch = folder(&format!("#!/bin/sh\necho first\n{own}"));
-    let out = Scratch::new();
-    let said = out.join("said");
-    let mut command = local(scratch.path());
-    command.args(["-w", "-i", "{\"fields\":{}}", "./work"]).env("TMPDIR", out.path());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said).unwrap());
-    let mut child = command.spawn().unwrap();
+    let (out, said, mut child) = watching(&scratch);
     let text = || fs::read_to_string(&said).unwrap_or_default();
     let waits = |times: usize| {
         let is_so = || text().matches("exit code 0; waiting for a change\n").count() == times;

@@ -7,7 +7,7 @@ mod history;
 mod host;
 
 use history::{Sender, progress};
-use host::{ECHO, Exo, SOON, Site, item};
+use host::{ECHO, Exo, SOON, Site, TALKS_PYTHON, item};
 use machine::work::Fault;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -303,26 +303,21 @@ fn large_answers_of_what_a_shutdown_cuts_short_leave_exo_under_64_mib() {
 }
 
 /// Answers with little that takes much room: a trace of empty lines, an item among blanks.
-const PADDED: &str = r#"#!/usr/bin/env python3
-import json, socket
-host = socket.socket(fileno=3)
-host.sendall(b'{"type":"hello","protocol":1}\n')
-for line in host.makefile("rb"):
-    said = json.loads(line)
-    if said["type"] == "shutdown":
-        break
-    if said["type"] == "work":
-        item = json.dumps(said["item"]).encode()
-        if said["item"]["fei"]["wfid"].startswith("trace"):
-            more = b'"type":"fault","code":10,"text":"x","trace":[' + b'"",' * 5_000_000 + b'""]}\n'
-        else:
-            more = b'"type":"result","item":' + item + b" " * 15_000_000 + b"}\n"
-        host.sendall(b'{"id":%d,' % said["id"] + more)
+const PADDED: &str = r#"for said in work():
+    item = json.dumps(said["item"]).encode()
+    if said["item"]["fei"]["wfid"].startswith("trace"):
+        more = b'"type":"fault","code":10,"text":"x","trace":[' + b'"",' * 5_000_000 + b'""]}\n'
+    else:
+        more = b'"type":"result","item":' + item + b" " * 15_000_000 + b"}\n"
+    host.sendall(b'{"id":%d,' % said["id"] + more)
 "#;
 
 #[test]
 fn what_stands_around_an_answer_and_a_trace_without_end_cost_no_memory() {
-    let site = Site::per_item(PADDED, "mode: persistent\ninstances: 4\ntries: 1\n");
+    let site = Site::per_item(
+        &format!("{TALKS_PYTHON}{PADDED}"),
+        "mode: persistent\ninstances: 4\ntries: 1\n",
+    );
     let exo = site.exo();
     for number in 0..6 {
         for kind in ["trace", "padded"] {

@@ -5,7 +5,7 @@
 mod host;
 mod remote;
 
-use host::item;
+use host::{TALKS, item};
 use machine::work::Fault;
 use remote::Remote;
 use std::fs;
@@ -16,15 +16,7 @@ use testkit::wait::holds_within;
 const SLEEPS: &str = "#!/bin/sh\nexec sleep \"$(sed 's/.*\"s\":\"//; s/\".*//')\"\n";
 
 /// Does every item at once or a little later, unless the end comes before.
-const RACER: &str = r#"#!/usr/bin/perl
-open(my $s, "+<&=3") or die; my $in = ""; $| = 1;
-sub hear {
-    my $end;
-    while (($end = index $in, "\n") < 0) { sysread($s, $in, 65536, length $in) or exit 0 }
-    return substr $in, 0, $end + 1, "";
-}
-hear(); syswrite($s, "{\"type\":\"hello\",\"protocol\":1}\n");
-while (1) {
+const RACER: &str = r#"while (1) {
     my $line = hear();
     exit 0 if $line =~ /"type":"shutdown"/;
     next unless $line =~ /"type":"work","id":(\d+)/;
@@ -51,7 +43,8 @@ fn three(is_persistent: bool) -> Remote {
     let persistent = "mode: persistent\nrestart: {first: 20ms, longest: 50ms}\n";
     let mode = if is_persistent { persistent } else { "" };
     fs::write(remote.site.join("p/exo.yaml"), format!("{own}{mode}")).unwrap();
-    remote.site.script("work", if is_persistent { RACER } else { SLEEPS });
+    let persistent = format!("{TALKS}{RACER}");
+    remote.site.script("work", if is_persistent { &persistent } else { SLEEPS });
     remote
 }
 

@@ -26,11 +26,7 @@ fn says(remote: &Remote, what: &str) {
 #[track_caller]
 fn all_is_well_again(remote: &Remote, wfids: &[&str]) {
     remote.go();
-    let answers = remote.answers(wfids.len());
-    for wfid in wfids {
-        assert_eq!(answers[*wfid].len(), 1, "{wfid}");
-        assert_eq!(remote.site.stopped(wfid).1.len(), 1, "{wfid} was worked on again");
-    }
+    remote.are_answered_once_and_done_once(wfids);
     remote.site.until(|| trouble(&remote.site) == Value::Null);
     assert!(!remote.site.log().contains("not connected"), "{}", remote.site.log());
 }

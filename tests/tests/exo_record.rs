@@ -5,7 +5,7 @@
 
 mod host;
 
-use host::{Site, WORDS};
+use host::{Site, TALKS_PYTHON, WORDS};
 use machine::work::Fault;
 use serde_json::json;
 
@@ -105,24 +105,16 @@ fn what_a_persistent_participant_used_is_on_record_however_it_died() {
 }
 
 /// A persistent one that has 150 MB for a moment where an item is called so.
-const GREEDY: &str = r#"#!/usr/bin/env python3
-import json, socket
-host = socket.socket(fileno=3)
-host.sendall(b'{"type":"hello","protocol":1}\n')
-for line in host.makefile("rb"):
-    said = json.loads(line)
-    if said["type"] == "shutdown":
-        break
-    if said["type"] == "work":
-        if said["item"]["fei"]["wfid"] == "hog":
-            held = b"x" * (150 << 20)
-            del held
-        host.sendall(json.dumps({"type": "result", "id": said["id"]}).encode() + b"\n")
+const GREEDY: &str = r#"for said in work():
+    if said["item"]["fei"]["wfid"] == "hog":
+        held = b"x" * (150 << 20)
+        del held
+    host.sendall(json.dumps({"type": "result", "id": said["id"]}).encode() + b"\n")
 "#;
 
 #[test]
 fn the_peak_of_a_persistent_participant_is_on_record_from_the_item_on_that_caused_it() {
-    let site = Site::per_item(GREEDY, "mode: persistent\n");
+    let site = Site::per_item(&format!("{TALKS_PYTHON}{GREEDY}"), "mode: persistent\n");
     let exo = site.exo();
     // Behind each other as fast as can be: what was read for one must not stand for the next.
     let peaks = ["a", "hog", "c", "dd"].map(|wfid| site.work(wfid, "{}").peak_kib.unwrap());

@@ -29,6 +29,33 @@ pub(crate) const SOON: u64 = 30;
 /// must not come twice.
 pub(crate) const QUICK: &str = "retry: {first: 20ms, longest: 50ms}\n";
 
+/// Begins a persistent participant in Perl: it has said hello, `hear()` returns what it is told next,
+/// or ends it with exo, and `$s` is where it says something.
+pub(crate) const TALKS: &str = r#"#!/usr/bin/perl
+open(my $s, "+<&=3") or die; my $in = ""; $| = 1;
+sub hear {
+    my $end;
+    while (($end = index $in, "\n") < 0) { sysread($s, $in, 65536, length $in) or exit 0 }
+    return substr $in, 0, $end + 1, "";
+}
+hear(); syswrite($s, "{\"type\":\"hello\",\"protocol\":1}\n");
+"#;
+
+/// The same in Python: `work()` yields what it is told of each item, until exo ends it, and `host` is
+/// where it says something.
+pub(crate) const TALKS_PYTHON: &str = r#"#!/usr/bin/env python3
+import json, socket
+host = socket.socket(fileno=3)
+host.sendall(b'{"type":"hello","protocol":1}\n')
+def work():
+    for line in host.makefile("rb"):
+        said = json.loads(line)
+        if said["type"] == "shutdown":
+            break
+        if said["type"] == "work":
+            yield said
+"#;
+
 /// A site with one service directory, `p`, which is also the name of participant and queue.
 pub(crate) struct Site {
     scratch: Scratch,

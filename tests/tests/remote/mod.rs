@@ -95,6 +95,16 @@ impl Remote {
         self.whole_answers(count).into_iter().map(|(wfid, all)| (wfid, bodies(all))).collect()
     }
 
+    /// Waits until these items are answered: each once, and done once.
+    #[track_caller]
+    pub(crate) fn are_answered_once_and_done_once(&self, wfids: &[&str]) {
+        let answers = self.answers(wfids.len());
+        for wfid in wfids {
+            assert_eq!(answers[*wfid].len(), 1, "{wfid}");
+            assert_eq!(self.site.stopped(wfid).1.len(), 1, "{wfid} was worked on again");
+        }
+    }
+
     /// Returns the same with all that stands around them.
     #[track_caller]
     pub(crate) fn whole_answers(&self, count: usize) -> BTreeMap<String, Vec<Message>> {
