@@ -73,6 +73,13 @@ pub fn listed_name_of(uid: u32) -> Option<Vec<u8>> {
     passwd::name_of(&text, uid).map(<[u8]>::to_vec)
 }
 
+/// Returns a user as people are told of it: its name in /etc/passwd, or its number.
+#[must_use]
+pub fn shown(uid: u32) -> String {
+    let name = listed_name_of(uid);
+    name.map_or_else(|| uid.to_string(), |name| String::from_utf8_lossy(&name).into_owned())
+}
+
 /// Finds the id of the group that has exactly this name.
 #[must_use]
 pub fn find_group(name: &[u8]) -> Option<u32> {

@@ -6,7 +6,7 @@ use crate::flags;
 use crate::lines::Lines;
 use crate::order::Signal;
 use ::log::{info, warn};
-use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Standing, Why};
+use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Why};
 use machine::work::Fault;
 use participant::protocol::{Flavour, ToParticipant};
 use sys::linux::time;
@@ -79,11 +79,9 @@ impl Worker {
 
     fn kill(&mut self, slot: usize) {
         let slot_ref = &mut self.slots[slot];
-        let standing = slot_ref.machine.standing();
-        if let (Some(process), Standing::Working { stopping: Some(Why::Cancelled), .. }) =
-            (&mut slot_ref.process, standing)
-        {
-            process.is_unwanted = true;
+        let is_cancelled = slot_ref.is_being_cancelled();
+        if let Some(process) = &mut slot_ref.process {
+            process.is_unwanted |= is_cancelled;
         }
         self.signal(slot, Signal::Kill);
     }

@@ -7,7 +7,7 @@ use super::usage::Used;
 use super::{Phase, Worker, not_started, now};
 use crate::order::{REPORT, Report};
 use ::log::{error, info, warn};
-use machine::exo::{Ask, Event, Mode, Standing, Why, Word};
+use machine::exo::{Ask, Event, Mode, Standing, Word};
 use machine::work::Fault;
 use participant::protocol::{self, FromParticipant, ToParticipant};
 use sys::account;
@@ -46,8 +46,7 @@ fn not_passed(why: &str) {
 }
 
 fn unread(file: &Unread) {
-    let owner = account::listed_name_of(file.owner);
-    let owner = owner.map_or(file.owner.to_string(), |name| String::from_utf8_lossy(&name).into());
+    let owner = account::shown(file.owner);
     let (path, why, mode) = (file.path.display(), &file.why, file.mode);
     warn!(
         "unable to read {path}, which user {owner} dropped: {why}; it waits there until it can be \
@@ -303,13 +302,9 @@ impl Worker {
             return;
         }
         slot_ref.start_failure = None;
-        let stopping = match slot_ref.machine.standing() {
-            Standing::Working { stopping, .. } => stopping,
-            _ => None,
-        };
         let why = if process.is_some_and(|process| process.is_unwanted) {
             Some("killed for a cancel")
-        } else if stopping == Some(Why::Cancelled) && matches!(how, Ended::Code(_)) {
+        } else if slot_ref.is_being_cancelled() && matches!(how, Ended::Code(_)) {
             Some("asked to stop by a cancel")
         } else {
             None

@@ -16,7 +16,7 @@ pub(super) fn words(step: Step, why: Errno, settings: &Settings, uid: u32) -> St
         Step::Descriptors => "unable to put its descriptors in place".to_owned(),
         Step::Directory => format!("unable to enter directory {}", settings.directory.display()),
         Step::Limits => "unable to set its limits".to_owned(),
-        Step::User => format!("unable to become user {}", user(uid)),
+        Step::User => format!("unable to become user {}", account::shown(uid)),
         Step::Confine => "unable to confine it".to_owned(),
         Step::Run | Step::Interpreter => {
             let command = settings.command.first().map_or(c"", CString::as_c_str);
@@ -29,11 +29,6 @@ pub(super) fn words(step: Step, why: Errno, settings: &Settings, uid: u32) -> St
         Step::Interpreter => format!("{what}: its interpreter (#!) does not exist"),
         _ => format!("{what}: {why}"),
     }
-}
-
-fn user(uid: u32) -> String {
-    let name = account::listed_name_of(uid);
-    name.map_or(uid.to_string(), |name| String::from_utf8_lossy(&name).into_owned())
 }
 
 /// Returns where a program is looked for.
@@ -61,6 +56,7 @@ mod tests {
         ] {
             assert_eq!(program(name, Path::new("/srv/p"), "/usr/bin:/bin"), wanted);
         }
-        assert_eq!((user(0), user(4_000_000_000)), ("root".to_owned(), "4000000000".to_owned()));
+        let users = (account::shown(0), account::shown(4_000_000_000));
+        assert_eq!(users, ("root".to_owned(), "4000000000".to_owned()));
     }
 }

@@ -7,7 +7,7 @@ use crate::lines::{Lines, tag};
 use crate::order::{Order, Signal, Start, is_text};
 use crate::settings::Settings;
 use ::log::warn;
-use machine::exo::{Instance, Key, Mode, Rules};
+use machine::exo::{Instance, Key, Mode, Rules, Standing, Why};
 use machine::time::Mono;
 use machine::work::Fault;
 use participant::protocol::ToParticipant;
@@ -233,6 +233,12 @@ impl Slot {
         }
         self.tag = tag(&self.name, None);
         self.work = None;
+    }
+
+    /// Tells whether what it has in hand is to stop since it was cancelled.
+    pub(super) fn is_being_cancelled(&self) -> bool {
+        let standing = self.machine.standing();
+        matches!(standing, Standing::Working { stopping: Some(Why::Cancelled), .. })
     }
 
     /// Returns what the work in hand used, which ends now.
