@@ -258,11 +258,8 @@ impl DropFolder {
             self.remove(path)?;
             return self.note(path, &found, store, collected);
         }
-        let bytes = match file.filter(|file| is_same(file, &found)).map_or_else(|| open(path), Ok) {
-            Ok(file) => read(file, self.limit),
-            Err(why) => Err(why),
-        };
-        match bytes {
+        let file = file.filter(|file| is_same(file, &found)).map_or_else(|| open(path), Ok);
+        match file.and_then(|file| read(file, self.limit)) {
             Ok(bytes) => {
                 self.keep(path, &found, bytes, store, collected)?;
                 self.remove(path)

@@ -1,7 +1,7 @@
 //! What is published, until it is safe.
 
 use super::tasks::{self, Publication, Published, RENEWED};
-use super::thread::{Connected, For, Marks, Part, RECONNECT, Thread};
+use super::thread::{Answer, Connected, For, Marks, Part, RECONNECT, Thread};
 use crate::broker::Event;
 use crate::change::{Change, JobId, Lease, Refused};
 use machine::time::Mono;
@@ -120,8 +120,9 @@ impl Thread {
 
     /// Publishes anew what was not taken, once it is time.
     pub(super) fn push_again(&mut self) {
+        let Some(next) = self.outgoing.next_again() else { return };
         let now = self.store.now().mono;
-        if self.outgoing.next_again().is_none_or(|at| at > now) {
+        if next > now {
             return;
         }
         let all = self.outgoing.letters.iter();
@@ -189,8 +190,7 @@ impl Thread {
     fn is_safe(&mut self, why: &For) {
         match *why {
             For::Answer(job, settled) => {
-                self.changes
-                    .push_back((Change::Answered(job), super::thread::Answer::Answered(job)));
+                self.changes.push_back((Change::Answered(job), Answer::Answered(job)));
                 if let Some((key, fault)) = settled {
                     self.news.push(Event::Settled { key, fault, retry: None });
                 }

@@ -187,9 +187,14 @@ pub(super) async fn reopen(link: Arc<Link>, teller: Teller) {
     }
 }
 
+/// Waits for so long.
+pub(super) async fn pause(delay: Duration) {
+    let _ = tokio::time::timeout(delay, pending::<()>()).await;
+}
+
 /// Opens another channel to publish over, after a while.
 pub(super) async fn renew(link: Arc<Link>, delay: Duration, teller: Teller) {
-    let _ = tokio::time::timeout(delay, pending::<()>()).await;
+    pause(delay).await;
     match link.publisher().await {
         Ok(channel) => {
             let press = Press::new(channel);

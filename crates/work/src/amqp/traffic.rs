@@ -8,7 +8,6 @@ use crate::broker::Event;
 use crate::change::{Ask, Change, JobId, NewJob, Steer, Subject, TOGETHER};
 use crate::wire::{self, Cancel, Incoming};
 use machine::work::Fault;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +35,7 @@ impl Thread {
         tokio::spawn(async move {
             for vain in first.. {
                 let delay = if vain > 0 { RECONNECT.after(vain, seed) } else { Duration::ZERO };
-                let _ = tokio::time::timeout(delay, pending::<()>()).await;
+                tasks::pause(delay).await;
                 let name = format!("skynet {}", settings.queue.name);
                 let made = async {
                     let link = Link::open(&settings.server, &name).await?;
