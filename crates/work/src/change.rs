@@ -37,6 +37,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub i64);
 
+impl JobId {
+    /// Returns the job that goes by `job-NUMBER`, the process of one whose item names none.
+    #[must_use]
+    pub fn of_process(wfid: &str) -> Option<Self> {
+        wfid.strip_prefix("job-")?.parse().ok().map(Self)
+    }
+}
+
 /// Number of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub i64);

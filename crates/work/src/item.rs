@@ -1,5 +1,6 @@
 //! What must be known of a work item: whose it is, and that it is one.
 
+use crate::change::JobId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -117,8 +118,7 @@ pub fn identity(item: &[u8], limit: usize) -> Result<Option<Identity>, Invalid> 
 /// item names none, so that they would have a part in what is done with another's job.
 #[must_use]
 pub fn flaw_of_process(wfid: &str) -> Option<String> {
-    wfid.strip_prefix("job-")?.parse::<i64>().ok()?;
-    Some(format!("the process {wfid} is a job without a name"))
+    JobId::of_process(wfid).map(|_| format!("the process {wfid} is a job without a name"))
 }
 
 /// Returns `dispatched_at` of an item by the rest of its name; `""` where it has none.

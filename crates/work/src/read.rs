@@ -351,7 +351,7 @@ impl Reader {
     /// # Errors
     /// [`Trouble`].
     pub fn jobs_of(&self, wfid: &str) -> Result<Vec<Job>, Trouble> {
-        let number = wfid.strip_prefix("job-").and_then(|number| number.parse::<i64>().ok());
+        let number = JobId::of_process(wfid).map(|job| job.0);
         let sql = format!("{JOB} WHERE wfid = ?1 OR wfid = '' AND j.id = ?2 ORDER BY j.id");
         self.all(&sql, rusqlite::params![Some(wfid).filter(|w| !w.is_empty()), number], job)
     }

@@ -37,12 +37,6 @@ impl Picked {
     }
 }
 
-/// Returns the number that `job-NUMBER` names.
-#[must_use]
-pub fn number(name: &str) -> Option<JobId> {
-    name.strip_prefix("job-")?.parse().ok().map(JobId)
-}
-
 /// Picks the jobs of these names; says which are not there.
 ///
 /// # Errors
@@ -69,7 +63,8 @@ pub fn pick(reader: &Reader, names: &[String]) -> Result<Picked, Failure> {
 /// Tables have the numbers of jobs alone.
 fn near(reader: &Reader, name: &str) -> Result<String, Failure> {
     let near = format!("job-{name}");
-    let is_there = number(&near).map(|id| reader.job(id)).transpose()?.flatten().is_some();
+    let is_there =
+        JobId::of_process(&near).map(|id| reader.job(id)).transpose()?.flatten().is_some();
     Ok(if is_there { format!("; did you mean {near}?") } else { String::new() })
 }
 
@@ -80,7 +75,7 @@ pub fn is_pattern(name: &str) -> bool {
 }
 
 fn named(reader: &Reader, name: &str) -> Result<(bool, Vec<Job>), Failure> {
-    if let Some(id) = number(name)
+    if let Some(id) = JobId::of_process(name)
         && let Some(job) = reader.job(id)?
     {
         return Ok((true, vec![job]));

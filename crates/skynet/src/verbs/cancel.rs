@@ -100,7 +100,7 @@ fn split(
     for name in &args.names {
         let is_open = |job: &Job| job.subject.state != State::Stop && is_meant(job, args);
         let is_here = || Ok::<_, Failure>(reader.jobs_of(name)?.iter().any(is_open));
-        let is_wfid = !pick::is_pattern(name) && pick::number(name).is_none();
+        let is_wfid = !pick::is_pattern(name) && JobId::of_process(name).is_none();
         let is_other = is_remote(here) && is_wfid && !is_here()?;
         (if is_other { &mut everywhere } else { &mut local }).push(name.clone());
     }

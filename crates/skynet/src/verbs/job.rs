@@ -2,7 +2,6 @@
 
 use crate::failure::{Answer, Failure};
 use crate::here::Here;
-use crate::items::pick;
 use crate::json_text;
 use crate::moment;
 use crate::past::whole::{self, Items, Whole, asked};
@@ -168,7 +167,7 @@ pub(super) fn table(jobs: &[Job], screen: &Screen) -> String {
 fn find(name: &str, reader: Option<&Reader>) -> Result<Vec<Job>, Failure> {
     let unknown = || Failure::unknown(format!("no job, and no process, {name} is in the store"));
     let reader = reader.ok_or_else(unknown)?;
-    if let Some(number) = pick::number(name).or_else(|| name.parse().ok().map(JobId))
+    if let Some(number) = JobId::of_process(name).or_else(|| name.parse().ok().map(JobId))
         && let Some(job) = reader.job(number)?
     {
         return Ok(vec![job]);

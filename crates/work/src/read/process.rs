@@ -95,8 +95,7 @@ impl Reader {
 
     /// Returns the job that goes by its number, since its item names no process.
     fn nameless(&self, wanted: &Wanted<'_>) -> Result<Option<Job>, Trouble> {
-        let number = wanted.wfid.strip_prefix("job-").and_then(|number| number.parse::<i64>().ok());
-        let Some(number) = number else { return Ok(None) };
+        let Some(JobId(number)) = JobId::of_process(wanted.wfid) else { return Ok(None) };
         let sql = format!("{JOB} WHERE j.id = ?1 AND wfid = '' AND state <> 'stop'");
         let found = self.first(&sql, [number], job)?;
         Ok(found.filter(|job| wanted.is_meant(&job.identity, &job.queue)))
