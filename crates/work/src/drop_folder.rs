@@ -7,7 +7,7 @@ use crate::envelope;
 use crate::item::{self, Invalid};
 use crate::place::make_folder;
 use crate::store::{Error, Store};
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, reason};
 use machine::work::Fault;
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions, ReadDir};
@@ -261,10 +261,20 @@ impl DropFolder {
         let file = file.filter(|file| is_same(file, &found)).map_or_else(|| open(path), Ok);
         match file.and_then(|file| read(file, self.limit)) {
             Ok(bytes) => {
-                self.keep(path, &found, bytes, store, collected)?;
+                let change = self.change(path, &found, bytes);
+                self.keep(path, &found, change, store, collected)?;
                 self.remove(path)
             }
-            Err(why) => self.unread_or_gone(path, &found, why, collected),
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(()),
+            Err(why) if is_of_machine(&why) => Err(self.trouble("read", path, why)),
+            // Its owner put another in the place of the one that was opened, or took our right to
+            // read it. Here they can do nothing about it any more.
+            Err(why) => {
+                let why = format!("it could not be read once it was taken: {}", reason(&why));
+                let change = self.burial(&found, why, &[]);
+                self.keep(path, &found, change, store, collected)?;
+                self.remove(path)
+            }
         }
     }
 
@@ -273,12 +283,12 @@ impl DropFolder {
         &mut self,
         path: &Path,
         found: &Metadata,
-        bytes: Vec<u8>,
+        change: Change,
         store: &mut Store,
         collected: &mut Collected,
     ) -> Result<(), Trouble> {
         let once = |change| Change::Dropped { file: sum_of(path, found), change: Box::new(change) };
-        let mut change = once(self.change(path, found, bytes));
+        let mut change = once(change);
         let mut made = store.apply(&change);
         if let (Err(Error::Refused(why)), Change::Dropped { change: asked, .. }) = (&made, &change)
             && let Change::Submit(job) = &**asked
@@ -510,7 +520,8 @@ mod tests {
                 let (taken, file) = taken.unwrap();
                 let found = fs::symlink_metadata(&taken).unwrap();
                 let bytes = read(file, item::LARGEST).unwrap();
-                folder.keep(&taken, &found, bytes, &mut store, &mut collected).unwrap();
+                let change = folder.change(&taken, &found, bytes);
+                folder.keep(&taken, &found, change, &mut store, &mut collected).unwrap();
             }
         }
         // Here it was killed. The item is done and answered before somebody looks again.

@@ -361,6 +361,27 @@ fn works_although_a_file_cannot_be_read() {
     assert_eq!(Reader::open(&place(&scratch)).unwrap().dead(9).unwrap(), []);
 }
 
+/// Run by the test below as a user who may not read every file.
+#[test]
+#[ignore = "run by another test, as another user"]
+fn buries_what_cannot_be_read_any_more() {
+    let scratch = Scratch::new();
+    let folder = PathBuf::from(std::env::var_os("WORK_DROPS").expect("named"));
+    let mut broker = opened(&scratch, DropFolder::open(&folder, "q", LIMIT));
+    let (count, why) = event(&mut broker, |event| match event {
+        Event::Buried { count, why } => Some((count, why)),
+        Event::Unread(file) => panic!("{file:?} waits where nobody can change it"),
+        _ => None,
+    });
+    assert_eq!(count, 1);
+    assert!(why.starts_with("it could not be read once it was taken: "), "{why}");
+    broker.ask(Ask::Now, "q_0");
+    assert_eq!(arrived(&mut broker).job().item, item("good"));
+    let dead = Reader::open(&place(&scratch)).unwrap().dead(9).unwrap();
+    assert!(matches!(&dead[..], [one] if one.owner == Some(0) && one.reason == why), "{dead:?}");
+    assert_eq!(fs::read_dir(folder.join(".taken")).unwrap().count(), 0);
+}
+
 /// Runs by the user who may not read every file, on the folder `path`, what needs that.
 #[track_caller]
 fn as_worker(scratch: &Scratch, path: &Path, test: &str, expected: &str) {
@@ -389,6 +410,17 @@ fn folder_of_worker(scratch: &Scratch) -> PathBuf {
     fs::write(path.join("good"), item("good")).unwrap();
     fs::set_permissions(path.join("good"), fs::Permissions::from_mode(0o644)).unwrap();
     path
+}
+
+/// Its owner put another file in the place of the one that was opened, and can reach neither.
+#[test]
+fn a_file_that_cannot_be_read_once_it_was_taken_becomes_a_dead_item() {
+    let scratch = Scratch::new();
+    let path = folder_of_worker(&scratch);
+    let taken = path.join(".taken/1.2.3.secret");
+    fs::write(&taken, item("secret")).unwrap();
+    fs::set_permissions(taken, fs::Permissions::from_mode(0o600)).unwrap();
+    as_worker(&scratch, &path, "buries_what_cannot_be_read_any_more", "");
 }
 
 #[test]
