@@ -32,6 +32,20 @@ fn the_item_is_on_0_byte_for_byte_and_the_answer_on_3() {
     assert_eq!(String::from_utf8(attempt.output.unwrap()).unwrap(), wanted);
 }
 
+/// As the pipes are another user's, who the participant is not, that is no matter of course.
+#[test]
+fn what_it_has_can_be_opened_by_name() {
+    let work = "#!/bin/sh\nset -e\necho to 1 >/dev/stdout\necho to 2 >>/dev/stderr\n\
+                cat /dev/stdin | sed s/1.0/2.0/ >/proc/self/fd/3\n";
+    let site = Site::per_item(work, "");
+    let _exo = site.exo();
+    let attempt = site.work("w", "{\"x\":1.0}");
+    assert_eq!(attempt.fault, Some(Fault::NONE), "{}", site.log());
+    let answer = attempt.output.map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(answer, Some(item("w", "{\"x\":2.0}")));
+    site.until(|| ["to 1\n", "to 2\n"].iter().all(|line| site.log().contains(line)));
+}
+
 #[test]
 fn without_an_answer_the_item_is_done_as_it_came() {
     assert_eq!(answer(DONE, "{\"x\":1.0}"), None);

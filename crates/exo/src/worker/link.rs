@@ -2,7 +2,7 @@
 
 use super::large::LEAST;
 use super::one_item::OneItem;
-use crate::lines::Lines;
+use super::printed::{Printed, READ_BY_NAME, from_participant};
 use machine::exo::Mode;
 use participant::protocol::ToParticipant;
 use std::collections::VecDeque;
@@ -16,9 +16,6 @@ use work::Lease;
 
 /// Bytes read at once: as much as a pipe holds.
 pub(super) const AT_ONCE: usize = 64 << 10;
-/// Output read at once: of empty lines it becomes two hundred times as much, with what stands before
-/// each.
-const PIECE: usize = 16 << 10;
 /// What a line may have besides an item.
 const AROUND: usize = 64 << 10;
 /// Pieces written at once: those of a line.
@@ -60,43 +57,6 @@ pub(super) fn read(from: &Fd, room: &mut [u8]) -> Came {
 
 pub(super) fn readable(fd: Option<&Fd>) -> PollFd {
     fd.map_or(PollFd::none(), |fd| PollFd::readable(fd.raw()))
-}
-
-/// One of the two streams that a participant prints to.
-#[derive(Debug)]
-pub(super) struct Printed {
-    from: Option<Fd>,
-    /// What it printed, in lines.
-    pub(super) lines: Lines,
-}
-
-impl Printed {
-    /// Moves what is there into `out`, as tagged lines, until there is no more or `out` has about
-    /// `most` bytes.
-    pub(super) fn take(&mut self, room: &mut [u8], most: usize, tag: &str, out: &mut Vec<u8>) {
-        let piece = room.len().min(PIECE);
-        while let Some(from) = &self.from
-            && out.len() < most
-        {
-            match read(from, &mut room[..piece]) {
-                Came::Bytes(n) => self.lines.take(&room[..n], tag, out),
-                Came::Nothing => return,
-                Came::End | Came::Unread => self.from = None,
-            }
-        }
-    }
-
-    /// Tells whether there may be more.
-    pub(super) fn has_more(&self) -> bool {
-        let is_ready = || fd::poll(&mut [self.interest()], Some(0)).is_ok_and(|ready| ready > 0);
-        self.from.is_some() && is_ready()
-    }
-
-    /// Returns what to wait for.
-    #[must_use]
-    pub(super) fn interest(&self) -> PollFd {
-        readable(self.from.as_ref())
-    }
 }
 
 /// The way of items and answers.
@@ -157,25 +117,19 @@ pub(super) struct Ends {
 /// The other ends: 0, 1, 2 and 3 of the process.
 pub(super) type Others = [Fd; 4];
 
-fn printed(line_limit: usize) -> Result<(Printed, Fd)> {
-    let (from, to) = fd::pipe()?;
-    fd::set_nonblock(from.raw(), true)?;
-    Ok((Printed { from: Some(from), lines: Lines::new(line_limit) }, to))
-}
-
 /// Makes all ends. An answer has `item_limit` bytes at most.
 ///
 /// # Errors
-/// As pipe2(2), socketpair(2), open(2).
+/// As pipe2(2), fchmod(2), socketpair(2), open(2).
 pub(super) fn make(line_limit: usize, item_limit: usize, mode: Mode) -> Result<(Ends, Others)> {
-    let (out, out_end) = printed(line_limit)?;
-    let (err, err_end) = printed(line_limit)?;
+    let (out, out_end) = Printed::make(line_limit)?;
+    let (err, err_end) = Printed::make(line_limit)?;
     let (link, stdin, three) = match mode {
         Mode::PerItem => {
             let (stdin, ours) = fd::pipe()?;
             fd::set_nonblock(ours.raw(), true)?;
-            let (answer, three) = fd::pipe()?;
-            fd::set_nonblock(answer.raw(), true)?;
+            file::set_mode(stdin.raw(), READ_BY_NAME)?;
+            let (answer, three) = from_participant()?;
             (Link::PerItem(OneItem::new(item_limit, ours, answer)), stdin, three)
         }
         Mode::Persistent => {
@@ -566,20 +520,6 @@ mod tests {
             assert_eq!(talk.line(), None);
         }
         assert!(talk.incoming.len() <= 1000 + AROUND + AT_ONCE);
-    }
-
-    #[test]
-    fn output_is_taken_up_to_what_it_becomes() {
-        let (mut ends, others) = make(100, 100, Mode::Persistent).unwrap();
-        fd::write_all(others[1].raw(), &vec![b'\n'; 60 << 10]).unwrap();
-        let (mut room, mut out) = (vec![0; AT_ONCE], Vec::new());
-        let tag = "t".repeat(98);
-        ends.out.take(&mut room, 1, &tag, &mut out);
-        assert_eq!(out.len(), PIECE * 101);
-        assert!(ends.out.has_more());
-        ends.out.take(&mut room, usize::MAX, &tag, &mut out);
-        assert_eq!(out.len(), (60 << 10) * 101);
-        assert!(!ends.out.has_more());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod moments;
 mod not_started;
 mod one_item;
 mod peer;
+mod printed;
 mod refusal;
 mod settle;
 mod slot;
