@@ -149,6 +149,23 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
 }
 
 #[test]
+fn an_account_that_is_blank_or_a_number_is_not_carried_over() {
+    let site = Site::new(Kind::Private);
+    for (name, runas, note) in
+        [("blank", "", ""), ("number", "1000", "config.exo:5: runas: a number; write the account")]
+    {
+        let exo = CONFIG_EXO.replace("first", name).replace("nobody", runas);
+        let code = format!("{name}.py");
+        let dir = site.on_desk(name, &[("config.exo", &exo), (&code, HANDLER)]);
+        let said = site.well(&["import", dir.to_str().unwrap()]);
+        assert!(said.contains(note) && said.contains("runas") != note.is_empty(), "{said}");
+        let text = fs::read_to_string(site.dir(name).join("exo.yaml")).unwrap();
+        assert!(!text.contains("user:"), "{text}");
+        check(&site, name);
+    }
+}
+
+#[test]
 fn what_supervisor_was_told_of_a_participant_s_starts_is_told_where_it_is_not_the_usual() {
     let site = Site::new(Kind::Private);
     let import = |keys: &str| {

@@ -143,6 +143,11 @@ fn setting(name: &str, key: &Key, broker: BrokerKind) -> Carried {
                 "{value} is kept, and not registered with an engine: skynet register {name}"
             )),
         ),
+        // Whoever starts it, as where nothing is said: here that is the account of all participants.
+        "runas" | "user" if value.is_empty() => Carried::Silently,
+        "runas" | "user" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Carried::Not(format!("a number; write the account's name: user: NAME for {value}"))
+        }
         "runas" | "user" => Carried::As(format!("user: {}\n", yaml(value))),
         "numprocs" => match count() {
             Some(n) if n > 0 => Carried::As(format!("instances: {n}\n")),
