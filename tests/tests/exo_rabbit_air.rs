@@ -11,6 +11,7 @@ use remote::{Remote, trouble};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 use testkit::rabbit::{PASSWORD, Rabbit, USER};
 
 /// Makes requests, and returns what came of each.
@@ -119,5 +120,24 @@ fn an_exo_that_is_not_told_to_answer_has_no_name() {
     remote.answers(1);
     let asked = json!([{"service": service("p_0"), "args": ["status"]}]);
     assert_eq!(call(&remote, &asked), json!(["nobody"]));
+    drop(exo);
+}
+
+#[test]
+fn an_attempt_to_connect_that_failed_does_not_end_the_connection_after_it() {
+    let remote = Remote::with_air("");
+    let vhost = &remote.server.vhost;
+    let configure = |what: &str| Rabbit::shared().permit_each(vhost, [what, ".*", ".*"]);
+    // All is allowed but what comes last.
+    configure("^(p|ruote_workitems|skynet-control|amq.*|)$");
+    let exo = remote.site.exo();
+    remote.site.until(|| trouble(&remote.site).as_str().is_some_and(|it| it.contains("AIR")));
+    configure(".*");
+    remote.site.until(|| Rabbit::shared().consumers(vhost, "p") == 1);
+    remote.site.until(|| trouble(&remote.site) == Value::Null);
+    let losses = remote.site.log().matches("not connected").count();
+    // Until whatever looks after a connection has looked.
+    remote.site.until(|| Rabbit::shared().oldest_connection(vhost) > Duration::from_secs(12));
+    assert_eq!(remote.site.log().matches("not connected").count(), losses, "{}", remote.site.log());
     drop(exo);
 }

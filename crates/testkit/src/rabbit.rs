@@ -234,6 +234,22 @@ impl Rabbit {
         ));
     }
 
+    /// Returns for how long the oldest connection to a virtual host has been open; none: zero.
+    ///
+    /// # Panics
+    /// Where the broker does not answer.
+    #[must_use]
+    pub fn oldest_connection(&self, vhost: &str) -> Duration {
+        let said = self.ask(&format!(
+            "Now = os:system_time(millisecond), lists:max([0 | [Now - At \
+             || P <- rabbit_networking:connections(), \
+             [{{vhost, V}}, {{connected_at, At}}] <- \
+             [catch rabbit_networking:connection_info(P, [vhost, connected_at])], \
+             V =:= <<\"{vhost}\">>]])."
+        ));
+        Duration::from_millis(said.parse().expect("number"))
+    }
+
     /// Returns how many consumers a queue has; 0 where there is no such queue.
     ///
     /// # Panics

@@ -103,6 +103,11 @@ pub(super) async fn prepare(
     teller: &Teller,
 ) -> Result<Parts, String> {
     let Settings { queue, reply_queue, .. } = settings;
+    let for_blocked = teller.clone();
+    // From here on, so that what happens meanwhile is told, too.
+    let ended = link.ended(move |why| {
+        for_blocked.tell(Input::Blocked { life: for_blocked.life, why });
+    });
     if let Some(exchange) = &queue.dead_letter_exchange {
         find_dead_letter_exchange(&link, exchange).await?;
     }
@@ -113,6 +118,11 @@ pub(super) async fn prepare(
     let reader = link.channel().await?;
     let press = Press::new(link.publisher().await?);
     let watched = link.channel().await?;
+    let air = match &settings.air {
+        Some(names) => Some(air::serve(&link, names, teller).await?),
+        None => None,
+    };
+    // Only what is used tells of its end: behind all that may fail.
     let look_now = Arc::new(Notify::new());
     let bound = control.as_ref().map(|heard| heard.queue.clone());
     tokio::spawn(watch(
@@ -121,15 +131,8 @@ pub(super) async fn prepare(
         Arc::clone(&look_now),
         teller.clone(),
     ));
-    let (for_end, for_blocked) = (teller.clone(), teller.clone());
-    let ended = link.ended(move |why| {
-        for_blocked.tell(Input::Blocked { life: for_blocked.life, why });
-    });
+    let for_end = teller.clone();
     tokio::spawn(async move { for_end.lost(ended.await) });
-    let air = match &settings.air {
-        Some(names) => Some(air::serve(&link, names, teller).await?),
-        None => None,
-    };
     let kept = Kept { _control: control, passing, air };
     Ok(Parts { link, kept, reader, press, look_now })
 }

@@ -114,15 +114,13 @@ impl Thread {
         }
     }
 
-    /// The connection is of no use any more. What is in hand stays there; its messages come again.
+    /// The connection is of no use any more, and may be so before we heard that it is there. What is
+    /// in hand stays there; its messages come again.
     pub(super) fn lost(&mut self, why: &str) {
-        let Some(connected) = self.connected.take() else {
-            return self.not_connected(why);
-        };
-        let is_good = connected.since.after(GOOD) <= self.store.now().mono;
-        self.vain = if is_good { 1 } else { self.vain.saturating_add(1) };
-        drop(connected);
-        self.lines.begin(None, self.store.now().mono);
+        let now = self.store.now().mono;
+        let was_good = self.connected.take().is_some_and(|it| it.since.after(GOOD) <= now);
+        self.vain = if was_good { 1 } else { self.vain.saturating_add(1) };
+        self.lines.begin(None, now);
         self.not_connected(why);
         self.connect();
     }
