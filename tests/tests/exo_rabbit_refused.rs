@@ -87,3 +87,22 @@ fn the_queue_for_answers_is_made_again_where_somebody_deleted_it() {
     all_is_well_again(&remote, &["w1", "long"]);
     drop(exo);
 }
+
+#[test]
+fn an_answer_that_is_more_than_rabbitmq_takes_costs_its_own_sender_and_nobody_else() {
+    Rabbit::shared().call("application:set_env(rabbit, max_message_size, 20000).");
+    let remote = Remote::new("");
+    let exo = remote.site.exo();
+    remote.client().publish("p", item("large", r#"{"do":"grow"}"#).as_bytes()).unwrap();
+    remote.site.until(|| remote.site.log().contains("and RabbitMQ takes 20000 at most"));
+    remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
+    let answers = remote.answers(2);
+    assert_eq!((answers["large"].len(), answers["w1"].len()), (1, 1));
+    let large: Value = serde_json::from_slice(&answers["large"][0]).unwrap();
+    let why = large["error"]["message"].as_str().unwrap();
+    assert!(why.starts_with("the answer cannot be sent: it has 3"), "{why}");
+    let log = remote.site.log();
+    assert!(!log.contains("takes no answers"), "{log}");
+    assert_eq!(log.matches("unable to send the answer").count(), 1, "{log}");
+    drop(exo);
+}

@@ -323,6 +323,16 @@ pub enum Event {
         /// What the broker refused.
         why: String,
     },
+    /// An answer is larger than what the broker takes: an error that says so went on record, and to
+    /// the sender, in its place.
+    TooLarge {
+        /// Whose.
+        job: JobId,
+        /// How many bytes it had.
+        bytes: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// There are so many dead items of one owner that never were a job that the oldest went. Told
     /// once.
     Crowded,

@@ -369,6 +369,15 @@ pub enum Change {
     CancelOverdue(Lease, Box<Ended>),
     /// The sender has the answer for sure.
     Answered(JobId),
+    /// The answer of a job that has stopped cannot be sent: this one goes in its place.
+    Instead {
+        /// Which.
+        job: JobId,
+        /// What is sent.
+        answer: Vec<u8>,
+        /// Why, for people.
+        why: String,
+    },
     /// The broker that these jobs came from will not send them again: they are kept no longer than
     /// others.
     Settled(Vec<JobId>),

@@ -13,11 +13,13 @@ use std::time::Duration;
 use testkit::rabbit::{PASSWORD, Rabbit, USER};
 use work::amqp::{Client, Message, Server};
 
-/// Answers with what it got; waits for the file `go` where the item says so.
+/// Answers with what it got; waits for the file `go`, or answers with 30,000 bytes more, where the item
+/// says so.
 pub(crate) const WORK: &str = r#"#!/bin/sh
 item=$(cat)
 case $item in
 *'"do":"wait"'*) trap 'exit 17' TERM; echo begun; until [ -e go ]; do sleep 0.02; done ;;
+*'"do":"grow"'*) item=$(echo "$item" | sed "s/.do.:.grow./&,\"pad\":\"$(printf '%030000d' 0)\"/") ;;
 esac
 printf '%s' "$item" >&3
 "#;

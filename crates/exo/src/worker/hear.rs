@@ -41,6 +41,20 @@ fn unheard(why: &str) {
     warn!("a cancel is heard of by the queue alone, where it may stand behind other items: {why}");
 }
 
+fn too_large(job: i64, bytes: usize, most: usize) {
+    warn!(
+        "unable to send the answer of job {job}: it has {bytes} bytes, and RabbitMQ takes {most} at \
+         most (max_message_size); its sender gets an error that says so"
+    );
+}
+
+fn crowded() {
+    warn!(
+        "more than 1000 dead items of one owner that never were a job: the oldest are removed from \
+         now on; skynet dead list shows them"
+    );
+}
+
 fn not_passed(why: &str) {
     warn!("unable to pass a cancel on to whoever has its item, here and from now on: {why}");
 }
@@ -115,10 +129,8 @@ impl Worker {
                 Heard::Rejected { dead, reason, bytes } => rejected(dead.0, &reason, bytes),
                 Heard::Unheard { why } => unheard(&why),
                 Heard::NotPassed { why } => not_passed(&why),
-                Heard::Crowded => warn!(
-                    "more than 1000 dead items of one owner that never were a job: the oldest are \
-                     removed from now on; skynet dead list shows them"
-                ),
+                Heard::TooLarge { job, bytes, most } => too_large(job.0, bytes, most),
+                Heard::Crowded => crowded(),
                 // Of a kind that this exo does not know.
                 _ => {}
             }

@@ -92,6 +92,10 @@ impl Rabbit {
                      {queue}, as where it is full; it waits"
                 )))
             }
+            Mail::TooLarge(number, why) => {
+                let Ticket { wfid, number, .. } = self.tickets.remove(&number)?;
+                Some(Heard::Refused { wfid, number, why })
+            }
             Mail::Away(why) => Some(Heard::Said(away(&why))),
             Mail::Back => Some(Heard::Said("connected to RabbitMQ again".to_owned())),
         }

@@ -7,9 +7,10 @@
 //! No two read one queue: the broker refuses the second, which tries again as if it were away.
 
 use super::link::{Link, answered, declare_fanout, ensure, look, words};
-use super::tasks::{LOOK, Life, Published};
+use super::tasks::{LOOK, Life, Published, too_large};
 use super::thread::{CLOSING, GOOD, RECONNECT};
 use super::{Server, runtime};
+use crate::change::Refused;
 use crate::outbox::{self, Inbox, Outbox};
 use crate::wire::CONTROL_EXCHANGE;
 use lapin::message::DeliveryResult;
@@ -58,6 +59,8 @@ pub enum Mail {
     Refused(u64),
     /// It was given up before it was in its queue, and goes nowhere.
     GivenUp(u64),
+    /// It is larger than what the broker takes, and why that is so; it goes nowhere.
+    TooLarge(u64, String),
     /// There is no connection, and why. It is tried again.
     Away(String),
     /// There is one again.
@@ -244,7 +247,17 @@ impl Clerk {
             Input::Opened(of, Ok(open)) if of == life => self.use_it(open).await,
             Input::Opened(of, Err(why)) | Input::Ended(of, why) if of == life => self.lost(&why),
             Input::Came(of, came) if of == life => self.came(*came),
-            Input::Confirmed(of, ticket, became) if of == life => self.confirmed(ticket, became),
+            Input::Confirmed(of, ticket, became) => {
+                let unsure =
+                    if let Published::Unsure(why) = &became { Some(why.clone()) } else { None };
+                if of == life {
+                    self.confirmed(ticket, became);
+                }
+                // Whatever was said first of a channel that the broker closed: this says why.
+                if let Some(why) = unsure {
+                    self.drop_what_is_too_large(&why);
+                }
+            }
             // Of a connection that was given up.
             _ => {}
         }
@@ -348,6 +361,25 @@ impl Clerk {
                 });
             }
             Err(why) => self.lost(&why),
+        }
+    }
+
+    /// Gives up what the broker closes a channel for, each time that it comes.
+    fn drop_what_is_too_large(&mut self, why: &str) {
+        let Some((bytes, most)) = too_large(why) else { return };
+        if !self.unsent.values().any(|letter| letter.body.len() == bytes) {
+            return;
+        }
+        let sizes = self.unsent.iter().map(|(ticket, letter)| (*ticket, letter.body.len()));
+        let large: Vec<(u64, usize)> = sizes.filter(|(_, bytes)| *bytes > most).collect();
+        for (ticket, bytes) in large {
+            let is_unwanted = self.unsent.remove(&ticket).is_some_and(|it| it.is_unwanted);
+            let why = Refused::TooLarge { bytes, most }.to_string();
+            self.tell(if is_unwanted {
+                Mail::GivenUp(ticket)
+            } else {
+                Mail::TooLarge(ticket, why)
+            });
         }
     }
 

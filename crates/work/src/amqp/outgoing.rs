@@ -1,9 +1,10 @@
 //! What is published, until it is safe.
 
-use super::tasks::{self, Publication, Published, RENEWED};
+use super::tasks::{self, Publication, Published, RENEWED, too_large};
 use super::thread::{Answer, Connected, For, Marks, Part, RECONNECT, Thread};
 use crate::broker::Event;
 use crate::change::{Change, JobId, Lease, Refused};
+use crate::item::{self, ErrorReply};
 use machine::time::Mono;
 use machine::work::Fault;
 use std::collections::BTreeMap;
@@ -32,6 +33,9 @@ pub(super) struct Outgoing {
     last: u64,
     /// So often in a row the broker closed the channel for it.
     closed: u32,
+    /// Bytes that the broker takes at most, once it closed a channel for more. Whoever connects anew
+    /// asks anew.
+    most: Option<usize>,
 }
 
 impl Outgoing {
@@ -52,6 +56,22 @@ impl Outgoing {
     /// Returns when the next goes again that was not taken.
     pub(super) fn next_again(&self) -> Option<Mono> {
         self.letters.values().filter_map(|out| out.again).min()
+    }
+
+    /// Learns how much the broker takes from why it closed a channel. Tells whether something here is
+    /// more than that.
+    fn learn(&mut self, why: &str) -> bool {
+        let Some((bytes, most)) = too_large(why) else { return false };
+        let is_ours = self.letters.values().any(|out| out.body.len() == bytes);
+        if is_ours {
+            self.most = Some(most);
+        }
+        is_ours
+    }
+
+    /// What was learned of the last connection may not hold for the next.
+    pub(super) fn forget_most(&mut self) {
+        self.most = None;
     }
 
     /// Something is to go again after a while.
@@ -97,6 +117,9 @@ impl Thread {
 
     /// Publishes something, where there is a connection; if not, when there is one.
     fn push(&mut self, token: u64) {
+        if self.connected.is_none() || !self.fits(token) {
+            return;
+        }
         if let (Some(connected), Some(out)) =
             (&mut self.connected, self.outgoing.letters.get_mut(&token))
         {
@@ -108,6 +131,38 @@ impl Thread {
                 marks: out.marks.clone(),
             });
         }
+    }
+
+    /// Has an error stand for an answer that is more than the broker takes, and gives up what else is.
+    /// Tells whether there is something to publish: the broker would close the channel for the other,
+    /// each time, and with it take from the rest what confirms are on their way.
+    fn fits(&mut self, token: u64) -> bool {
+        let Some(most) = self.outgoing.most else { return true };
+        let Some(out) = self.outgoing.letters.get_mut(&token) else { return false };
+        let bytes = out.body.len();
+        if bytes <= most {
+            return true;
+        }
+        let why = Refused::TooLarge { bytes, most };
+        match out.why {
+            For::Sent(ticket) => {
+                self.outgoing.letters.remove(&token);
+                self.news.push(Event::Sent { ticket, job: Err(why) });
+            }
+            For::Answer(job, _) if let Some(answer) = short(&out.body, &why, most) => {
+                out.body = Arc::new(answer.clone());
+                let why = format!("its answer is not sent: {why}");
+                self.changes.push_back((Change::Instead { job, answer, why }, Answer::Keep));
+                self.news.push(Event::TooLarge { job, bytes, most });
+                return true;
+            }
+            For::Answer(..) | For::Nobody => {
+                let what = format!("unable to send to the queue {}: {why}; {RENEWED}", out.queue);
+                self.outgoing.put_off(token, self.store.now().mono);
+                self.trouble(Part::Answers, what);
+            }
+        }
+        false
     }
 
     /// Publishes all of it over what is new: the connection, or its channel for that.
@@ -204,6 +259,7 @@ impl Thread {
     /// not write. What came over the others stays ours meanwhile.
     fn renew_press(&mut self, why: &str) {
         let now = self.store.now().mono;
+        let is_known = self.outgoing.learn(why);
         let Some(Connected { link, press, teller, .. }) = &mut self.connected else { return };
         if !link.connection.status().connected() {
             let why = why.to_owned();
@@ -215,8 +271,19 @@ impl Thread {
         self.outgoing.closed = self.outgoing.closed.saturating_add(1);
         let delay = RECONNECT.after(self.outgoing.closed, now.0);
         tokio::spawn(tasks::renew(Arc::clone(link), delay, teller.clone()));
+        if is_known {
+            return;
+        }
         self.trouble(Part::Answers, format!("RabbitMQ takes no answers: {why}; {RENEWED}"));
     }
+}
+
+/// Returns the error that stands for an answer of which the broker takes nothing; `None` where it does
+/// not take that either.
+fn short(answer: &[u8], why: &Refused, most: usize) -> Option<Vec<u8>> {
+    let message = format!("the answer cannot be sent: {why}");
+    let error = ErrorReply { class: item::ERROR_CLASS, message: &message, trace: &[] };
+    item::with_error(answer, error, most).filter(|short| short.len() <= most)
 }
 
 fn not_taken(queue: &str, became: &Published) -> String {
@@ -227,5 +294,23 @@ fn not_taken(queue: &str, became: &Published) -> String {
             "RabbitMQ refuses what is for the queue {queue}: a policy may bound it and have it refuse \
              (reject-publish); {RENEWED}"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::too_large;
+
+    #[test]
+    fn how_much_the_broker_takes_is_known_from_its_words_alone() {
+        let said = |what: &str| too_large(&format!("PRECONDITION_FAILED - message size {what}"));
+        assert_eq!(said("9 is larger than configured max size 8"), Some((9, 8)));
+        assert_eq!(said("9 is larger than max size 8; and more"), Some((9, 8)));
+        for other in
+            ["9 is larger", "8 is larger than max size 9", "x is larger than max size 8", "9"]
+        {
+            assert_eq!(said(other), None, "{other}");
+        }
+        assert_eq!(too_large("ACCESS_REFUSED - write access"), None);
     }
 }

@@ -53,6 +53,17 @@ impl From<Confirmation> for Published {
     }
 }
 
+/// Returns how many bytes something has that the broker closed the channel for, and how many it takes,
+/// from its words: `PRECONDITION_FAILED - message size 9 is larger than configured max size 8`.
+pub(super) fn too_large(why: &str) -> Option<(usize, usize)> {
+    let (_, numbers) = why.split_once("message size ")?;
+    let (bytes, most) = numbers.split_once(' ')?;
+    let (_, most) = most.split_once("max size ")?;
+    let most = most.split(|c: char| !c.is_ascii_digit()).next()?;
+    let (bytes, most) = (bytes.parse().ok()?, most.parse().ok()?);
+    (bytes > most).then_some((bytes, most))
+}
+
 /// What is said behind the reason why something was not taken.
 pub(super) const RENEWED: &str = "it is tried again";
 

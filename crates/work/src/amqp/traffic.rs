@@ -58,6 +58,7 @@ impl Thread {
         self.name_all();
         self.came_before = None;
         self.well(Part::Broker);
+        self.outgoing.forget_most();
         self.push_all();
     }
 

@@ -3,7 +3,7 @@
 use super::row::{Job, step};
 use super::take::Stored;
 use super::tx::{Ring, Stop, Tx};
-use super::{Applied, Ended, JobId, Lease, Policy, Refused};
+use super::{Applied, Ended, JobId, Lease, Policy, Refused, blob};
 use crate::item::{self, ErrorReply};
 use machine::work::{Event, Fault, Kind, Next, State};
 use rusqlite::params;
@@ -197,6 +197,28 @@ impl Tx<'_> {
         if self.execute(sql, [job.0])? == 0 {
             return Err(Refused::Absent("job").into());
         }
+        Ok(Applied::Done)
+    }
+
+    /// The last attempt has another answer.
+    pub(super) fn instead(
+        &mut self,
+        job: JobId,
+        answer: &[u8],
+        why: &str,
+    ) -> Result<Applied, Stop> {
+        let job = self.job(job)?;
+        if job.subject.state != State::Stop {
+            // Somebody wants it done again.
+            return Err(Refused::Overtaken.into());
+        }
+        let attempt = job.attempt.ok_or(Refused::Absent("attempt"))?;
+        self.execute(
+            "UPDATE attempt SET sum = ?2, output = ?3, text = ifnull(text || '; ', '') || ?4
+                WHERE id = ?1",
+            params![attempt, item::checksum(answer), blob::room(answer)?, why],
+        )?;
+        self.fill(blob::OUTPUT, attempt, answer)?;
         Ok(Applied::Done)
     }
 }

@@ -26,6 +26,13 @@ pub enum Refused {
     Senseless(&'static str),
     /// The broker did not take it.
     NotTaken,
+    /// It is larger than what the broker takes.
+    TooLarge {
+        /// How many bytes it has.
+        bytes: usize,
+        /// How many it may have.
+        most: usize,
+    },
 }
 
 impl fmt::Display for Refused {
@@ -34,6 +41,10 @@ impl fmt::Display for Refused {
             Self::Absent(what) => write!(f, "there is no such {what}"),
             Self::Overtaken => f.write_str("somebody else has the job by now"),
             Self::NotTaken => f.write_str("the broker did not take it: the queue may be full"),
+            Self::TooLarge { bytes, most } => write!(
+                f,
+                "it has {bytes} bytes, and RabbitMQ takes {most} at most (max_message_size)"
+            ),
             Self::NotNow(Refusal::NotNow(state)) => write!(f, "not while it is {}", state.name()),
             Self::NotNow(Refusal::Done) => f.write_str("it is done"),
             Self::NotNow(Refusal::WrongFault) => f.write_str("the code does not mean that"),

@@ -172,6 +172,7 @@ impl<'a> Tx<'a> {
             Change::End(lease, ended) => self.end(*lease, ended),
             Change::CancelOverdue(lease, ended) => self.cancel_overdue(*lease, ended),
             Change::Answered(job) => self.answered(*job),
+            Change::Instead { job, answer, why } => self.instead(*job, answer, why),
             Change::Settled(jobs) => self.settled(jobs),
             Change::SetLabel { name, priority, active } => self.set_label(name, *priority, *active),
             Change::Need { kind, name, component, checker } => {

@@ -187,3 +187,18 @@ fn an_answer_that_is_cleaned_away_takes_nothing_with_it() {
     assert_eq!(answers_of(&world), [Some((id, 2))]);
     assert_eq!(world.state(id), ("stop", Fault::NONE.0, 0));
 }
+
+#[test]
+fn an_answer_that_goes_in_the_place_of_another_is_on_record_unless_the_work_is_wanted_again() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    end_next(&mut world, "{\"n\":1}");
+    let answer = b"{}".to_vec();
+    let instead = Change::Instead { job: id, answer: answer.clone(), why: "too large".to_owned() };
+    world.apply(&instead);
+    let attempts = world.reader().attempts(id).unwrap();
+    assert_eq!(attempts[0].text.as_deref(), Some("too large"));
+    assert_eq!(world.reader().output(id, 1).unwrap(), Some(answer));
+    world.apply(&Change::Steer(Subject::Job(id), Steer::Requeue(Reach::Any)));
+    assert_eq!(world.refused(&instead), Refused::Overtaken);
+}
