@@ -292,3 +292,17 @@ fn the_template_is_good_and_what_it_says_of_the_defaults_is_true() {
     );
     assert!(uncommented.lines().count() > 30);
 }
+
+#[test]
+fn what_the_site_s_file_shows_as_examples_is_fit_to_be_uncommented() {
+    let scratch = site();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/etc/skynet.yaml");
+    let text = fs::read_to_string(shipped).unwrap();
+    let (_, examples) = text.split_once("#\n").expect("a line between words and examples");
+    let uncommented = examples.replace("# ", "");
+    assert!(uncommented.contains("\nkeep: 30d\n"), "{uncommented}");
+    let worker = "worker-user: daemon\n";
+    fs::write(scratch.join("etc/skynet.yaml"), uncommented + worker).unwrap();
+    let told = run(command(&scratch, &["check"]).current_dir(scratch.join("sizer")));
+    assert_eq!((told.code, told.err()), (Some(0), String::new()));
+}

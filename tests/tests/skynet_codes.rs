@@ -93,6 +93,9 @@ fn a_name_or_number_that_nothing_has_is_code_4_for_every_verb_with_and_without_a
         {
             assert!(site.ends(4, args).contains("ghost"), "{args:?}");
         }
+        // 4 says that all others are well.
+        site.well(&["stop", "p"]);
+        assert!(site.ends(3, &["status", "p", "ghost"]).contains("ghost"));
     });
 }
 

@@ -31,7 +31,6 @@ pub struct Status {
 pub fn run(args: &Status, here: &Here) -> Answer {
     let is_deep = !args.names.names.is_empty();
     let picked = args.names.pick_or_all(service::all(here)?)?;
-    let some_are_unknown = picked.some_are_unknown;
     let at_most = if is_deep { u64::MAX } else { look::COUNTED };
     let sight = look::see(here, &picked.services, at_most)?;
     if let Err(why) = &sight.store {
@@ -43,7 +42,7 @@ pub fn run(args: &Status, here: &Here) -> Answer {
         (true, _) => in_depth(args, here, &sight),
     };
     here.screen.put(&text)?;
-    Ok(code_of(&sight, is_deep, some_are_unknown))
+    Ok(picked.code(code_of(&sight, is_deep)))
 }
 
 fn in_depth(args: &Status, here: &Here, sight: &Sight) -> String {
@@ -62,12 +61,10 @@ fn in_depth(args: &Status, here: &Here, sight: &Sight) -> String {
     text
 }
 
-fn code_of(sight: &Sight, is_deep: bool, some_are_unknown: bool) -> i32 {
+fn code_of(sight: &Sight, is_deep: bool) -> i32 {
     let is_down = |seen: &look::Seen| !seen.is_up() && seen.state != look::state::State::Unknown;
-    if some_are_unknown {
-        code::UNKNOWN
-    } else if is_deep && sight.services.iter().any(|seen| seen.state == look::state::State::Unknown)
-    {
+    let is_hidden = |seen: &look::Seen| seen.state == look::state::State::Unknown;
+    if is_deep && sight.services.iter().any(is_hidden) {
         code::FAILED
     } else if is_deep && sight.services.iter().any(is_down) {
         code::DOWN
