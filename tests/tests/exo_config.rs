@@ -164,6 +164,33 @@ fn a_broker_elsewhere_without_encryption_is_told_by_check_and_at_the_start() {
 }
 
 #[test]
+fn a_time_limit_above_that_of_the_broker_for_acknowledgements_is_told_by_check_and_at_the_start() {
+    let scratch = site();
+    // Where there can be no store exo does not go on after it was told.
+    let store = scratch.join("sizer/exo.yaml/store").display().to_string();
+    let timeout = |timeout: &str| {
+        let keys = "kind: rabbitmq, host: 127.0.0.1, password-file: /nowhere, consumer-timeout: ";
+        let text = format!("worker-user: daemon\nstore: {store}\nbroker: {{{keys}{timeout}}}\n");
+        fs::write(
+            scratch.join("etc/skynet.yaml"),
+            format!("participants: {{time-limit: 1h}}\n{text}"),
+        )
+        .unwrap();
+    };
+    let count = |told: &Output| {
+        let line = "exo: warning: time-limit, 1h, is longer than the 59min in which RabbitMQ";
+        told.err().lines().filter(|said| said.starts_with(line)).count()
+    };
+    timeout("59min");
+    assert_eq!(count(&exo(&scratch, &["check", "sizer"])), 1);
+    let started = run(command(&scratch, &[]).current_dir(scratch.join("sizer")));
+    assert_eq!((started.code, count(&started)), (Some(111), 1), "{started:?}");
+    timeout("1h");
+    let told = exo(&scratch, &["check", "sizer"]);
+    assert!(!told.err().contains("is longer"), "{told:?}");
+}
+
+#[test]
 fn an_account_that_there_is_not_is_found_by_root() {
     if !is_root() {
         return;

@@ -395,6 +395,26 @@ fn a_broker_elsewhere_without_encryption_is_told_once_or_of_the_participant_that
 }
 
 #[test]
+fn a_time_limit_above_that_of_the_broker_for_acknowledgements_is_told_of_its_participant() {
+    let site = Site::new(Kind::Private);
+    let config = site.at(Place::Config);
+    site.folder(&config);
+    let password = config.join("password");
+    write(&site, &password, "secret\n");
+    fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    let keys =
+        format!("kind: rabbitmq, consumer-timeout: 1h, password-file: {}", password.display());
+    write(&site, &config.join("skynet.yaml"), &format!("broker: {{{keys}}}\n"));
+    site.participant("one", "time-limit: 1h\n", "#!/bin/sh\n");
+    site.participant("two", "time-limit: 61min\n", "#!/bin/sh\n");
+    let all = found(&site, 0, &[]);
+    let is_meant = |found: &&Value| found["what"].as_str().unwrap().contains("acknowledged");
+    let all: Vec<_> = all.iter().filter(is_meant).collect();
+    assert!(all.len() == 1 && all[0]["service"] == "two", "{all:?}");
+    assert_eq!(all[0]["severity"], "warning");
+}
+
+#[test]
 fn what_is_found_cannot_command_a_terminal() {
     let site = Site::new(Kind::Private);
     site.participant("sizer", "\"\\e[2J\": 1\n", "#!/bin/sh\n");

@@ -121,6 +121,8 @@ pub struct Broker {
     pub delivery_limit: Option<i32>,
     /// Where the broker puts what is rejected or dropped.
     pub dead_letter_exchange: Option<String>,
+    /// How long RabbitMQ waits for an acknowledgement; `None` = for ever.
+    pub consumer_timeout: Option<Duration>,
     /// Requests by AIR are answered.
     pub air: bool,
 }
@@ -162,6 +164,8 @@ impl Default for Broker {
             quorum: false,
             delivery_limit: None,
             dead_letter_exchange: None,
+            // RabbitMQ's own, unless its operator sets another.
+            consumer_timeout: Some(Duration::from_secs(30 * 60)),
             air: false,
         }
     }

@@ -4,9 +4,11 @@ use super::keys::{BROKER, nearest};
 use super::problem::Problem;
 use super::tree::Entry;
 use super::values::Field;
-use crate::settings::{Broker, BrokerKind};
+use crate::settings::{Broker, BrokerKind, Settings};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
+use work::units::Span;
 
 /// Names of the kinds.
 pub(super) const KINDS: [(&str, BrokerKind); 2] =
@@ -38,6 +40,9 @@ pub(super) fn set(entry: &Entry, whole: &str, broker: &mut Broker) -> Result<(),
         }
         "dead-letter-exchange" => {
             broker.dead_letter_exchange = if field.is_none() { None } else { Some(field.line()?) };
+        }
+        "consumer-timeout" => {
+            broker.consumer_timeout = field.duration_or_none(Duration::from_secs(1))?;
         }
         "air" => broker.air = field.truth()?,
         name => return Err(Problem::new(entry.at, whole, nearest(name, &BROKER))),
@@ -86,6 +91,22 @@ pub fn in_clear(broker: &Broker) -> Option<String> {
     ))
 }
 
+/// Says that an item may take longer than the broker waits for its acknowledgement; `None` = it may
+/// not, or has no limit, as most have.
+pub(super) fn too_long(settings: &Settings) -> Option<String> {
+    let Settings { broker, times, .. } = settings;
+    let (limit, timeout) = (times.item?, broker.consumer_timeout?);
+    let is_told = broker.kind == BrokerKind::RabbitMq && limit > timeout;
+    is_told.then(|| {
+        let (limit, timeout) = (Span(limit), Span(timeout));
+        format!(
+            "time-limit, {limit}, is longer than the {timeout} in which RabbitMQ wants an item acknowledged: \
+             what takes longer is delivered again, to another machine, too; set consumer_timeout there and \
+             broker.consumer-timeout here above it"
+        )
+    })
+}
+
 /// Returns what is in force, by its keys.
 pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
     let kind = KINDS.iter().find(|(_, kind)| *kind == broker.kind).map_or("", |(word, _)| *word);
@@ -104,6 +125,7 @@ pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
         ("quorum", broker.quorum.to_string()),
         ("air", broker.air.to_string()),
         ("delivery-limit", broker.delivery_limit.map_or_else(none, |n| n.to_string())),
+        ("consumer-timeout", broker.consumer_timeout.map_or_else(none, |t| Span(t).to_string())),
         ("dead-letter-exchange", broker.dead_letter_exchange.clone().unwrap_or_else(none)),
     ]);
     if broker.tls {
@@ -190,6 +212,36 @@ mod tests {
         broker.dead_letter_exchange = None;
         assert_eq!(disagreement(&broker), None);
         assert_eq!(shown(&Broker::default()).len(), 1, "what is not in force is not shown");
+    }
+
+    #[test]
+    fn a_time_limit_above_that_of_the_broker_for_acknowledgements_is_told() {
+        let told = |limit: &str, broker: &str| {
+            let text = format!(
+                "command: ./w\ntime-limit: {limit}\nbroker: {{password-file: /p, {broker}}}\n"
+            );
+            too_long(&read_text(text.as_bytes(), "p").unwrap())
+        };
+        let why = told("31min", "kind: rabbitmq").unwrap();
+        assert!(why.starts_with("time-limit, 31min, is longer than the 30min in which "), "{why}");
+        let why = told("61s", "kind: rabbitmq, consumer-timeout: 1min").unwrap();
+        assert!(why.starts_with("time-limit, 61s, is longer than the 1min in"), "{why}");
+        for (limit, broker) in [
+            ("30min", "kind: rabbitmq"),
+            ("none", "kind: rabbitmq"),
+            ("2h", "kind: rabbitmq, consumer-timeout: 2h"),
+            ("2h", "kind: rabbitmq, consumer-timeout: none"),
+            ("2h", "kind: embedded"),
+        ] {
+            assert_eq!(told(limit, broker), None, "{limit}, {broker}");
+        }
+        for wrong in ["30", "30m", "0s", "soon"] {
+            let text = format!("command: ./w\nbroker: {{consumer-timeout: {wrong}}}\n");
+            let problems = read_text(text.as_bytes(), "p").unwrap_err();
+            assert_eq!(problems[0].key, "broker.consumer-timeout", "{wrong}");
+        }
+        let all = shown(&Broker { kind: BrokerKind::RabbitMq, ..Broker::default() });
+        assert_eq!(all["consumer-timeout"], "30min");
     }
 
     #[test]

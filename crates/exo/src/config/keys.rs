@@ -72,7 +72,7 @@ pub(crate) const KEYS: [Key; 36] = [
 pub(crate) const DELAYS: [&str; 2] = ["first", "longest"];
 
 /// Keys below `broker`.
-pub(crate) const BROKER: [&str; 13] = [
+pub(crate) const BROKER: [&str; 14] = [
     "kind",
     "host",
     "port",
@@ -85,6 +85,7 @@ pub(crate) const BROKER: [&str; 13] = [
     "quorum",
     "delivery-limit",
     "dead-letter-exchange",
+    "consumer-timeout",
     "air",
 ];
 

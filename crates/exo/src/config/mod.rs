@@ -140,7 +140,9 @@ impl Loader {
         }
         let (settings, origins) =
             draft.finish().map_err(|problems| Trouble::in_file(&own, b"", problems))?;
-        Ok(Loaded { settings, origins, warnings: reading.warnings })
+        let mut warnings = reading.warnings;
+        warnings.extend(broker::too_long(&settings));
+        Ok(Loaded { settings, origins, warnings })
     }
 }
 

@@ -47,6 +47,7 @@ use sys::program::TROUBLE;
 use troubles::Troubles;
 use work::amqp::{self, Rabbit};
 use work::embedded::{self, Keep};
+use work::units::Span;
 use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy};
 
 /// The clocks of this machine.
@@ -231,17 +232,12 @@ const fn keep(settings: &Settings) -> Keep {
 }
 
 fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
-    /// RabbitMQ's own, unless its operator sets another.
-    const ACKNOWLEDGED: Duration = Duration::from_secs(30 * 60);
     let at = &settings.broker;
-    if settings.times.item.is_some_and(|limit| limit > ACKNOWLEDGED) {
-        warn!(
-            "time-limit is longer than the 30 minutes in which RabbitMQ wants an item acknowledged, unless consumer_timeout is set there: what takes longer is delivered again, to another machine, too"
-        );
-    }
-    if settings.times.item.is_none() {
+    if let (None, Some(timeout)) = (settings.times.item, at.consumer_timeout) {
+        let timeout = Span(timeout);
         info!(
-            "an item that takes longer than 30 minutes is delivered again, to another machine, too, unless consumer_timeout is set in RabbitMQ"
+            "an item that takes longer than {timeout} is delivered again, to another machine, too, unless \
+             consumer_timeout is set to more in RabbitMQ; if so, say it by broker.consumer-timeout"
         );
     }
     if at.quorum && at.dead_letter_exchange.is_none() {
