@@ -80,7 +80,7 @@ impl From<Trouble> for Error {
 /// }
 /// ```
 pub struct Store {
-    /// `None` = it was locked, and is opened anew for the next change: where a call that unlocks
+    /// `None` = it was locked, and is opened anew when it is used next: where a call that unlocks
     /// has failed, it holds its own locks against itself for ever.
     conn: Option<Connection>,
     place: Place,
@@ -163,10 +163,7 @@ impl Store {
     fn transact(&mut self, changes: &[Change]) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
         let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
         let _entered = gate.enter()?;
-        let conn = match conn {
-            Some(conn) => conn,
-            None => conn.insert(open::writer(place, *safety, &clock.boot())?),
-        };
+        let conn = opened(conn, place, *safety, &**clock)?;
         let takers = own.len();
         let mut make_all = |care| {
             own.truncate(takers);
@@ -204,12 +201,13 @@ impl Store {
             let (job, number) = (JobId(row.get(0)?), row.get(1)?);
             Ok((Lease { job, taker, number }, row.get::<_, Option<u16>>(2)?.map(Fault)))
         };
-        let Some(conn) = &self.conn else { return Ok(Vec::new()) };
-        let entered = self.gate.enter()?;
+        let Self { conn, place, safety, gate, clock, path, .. } = self;
+        let entered = gate.enter()?;
+        let conn = opened(conn, place, *safety, &**clock)?;
         let found = || -> rusqlite::Result<Vec<_>> {
             conn.prepare_cached(sql)?.query_map([taker.0], read)?.collect()
         };
-        let found = found().map_err(|error| Trouble::database(&self.path, &error));
+        let found = found().map_err(|error| Trouble::database(path, &error));
         drop(entered);
         found.inspect_err(|trouble| self.had(trouble))
     }
@@ -229,8 +227,10 @@ impl Store {
         &mut self,
         at: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Stop>,
     ) -> Result<Option<T>, Trouble> {
-        let Self { conn, bells, clock, own, path, .. } = self;
-        let Some(conn) = conn else { return Ok(None) };
+        let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
+        let entered = if conn.is_none() { Some(gate.enter()?) } else { None };
+        let conn = opened(conn, place, *safety, &**clock)?;
+        drop(entered);
         match at(&Tx::new(conn, clock.now(), bells, own)) {
             Ok(found) => Ok(found),
             Err(Stop::Refused(_)) => Ok(None),
@@ -242,6 +242,19 @@ impl Store {
     #[must_use]
     pub fn now(&self) -> Now {
         self.clock.now()
+    }
+}
+
+/// Opens it anew where it was locked: what cannot be read is not to read as empty.
+fn opened<'a>(
+    conn: &'a mut Option<Connection>,
+    place: &Place,
+    safety: Safety,
+    clock: &dyn Clock,
+) -> Result<&'a mut Connection, Trouble> {
+    match conn {
+        Some(conn) => Ok(conn),
+        None => Ok(conn.insert(open::writer(place, safety, &clock.boot())?)),
     }
 }
 

@@ -1,5 +1,5 @@
 //! What an item costs, by a count that is the same on every machine: the steps that the database
-//! takes.
+//! takes; and what is read after it was locked.
 
 use super::Store;
 use crate::change::{Applied, Ask, Change, Ended, Lasted, Lease, NewJob, Policy, TakerId};
@@ -102,4 +102,21 @@ fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
     assert_eq!(at_hand.len(), 2 * TOGETHER + 1, "each commit takes what it ends");
     let each = steps.load(Ordering::Relaxed) / items as u64;
     assert!(each <= MOST, "{each} steps for an item");
+}
+
+#[test]
+fn what_is_in_hand_is_read_although_the_store_was_locked_before() {
+    let scratch = Scratch::new();
+    let place = Place::new(scratch.join("store"));
+    let mut store = Store::open(&place, Arc::new(Stopped), Safety::Kill).unwrap();
+    let open = Change::OpenTaker { queue: "q".to_owned(), policy: Policy::default() };
+    let Ok(Applied::Opened(taker)) = store.apply(&open) else { panic!("no taker") };
+    made(&mut store, &[item(0)]);
+    let lease = taken(made(&mut store, &takes(taker, Ask::Now, 1))).next().unwrap();
+
+    store.conn = None;
+    assert_eq!(store.in_hand(taker).unwrap(), [(lease, None)]);
+    store.conn = None;
+    let (queue, bytes) = store.item(lease.job).unwrap().unwrap();
+    assert_eq!((&*queue, bytes.len()), ("q", 200));
 }
