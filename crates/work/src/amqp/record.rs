@@ -364,11 +364,14 @@ impl Thread {
 
     /// Looks what is to be stopped, if somebody rang since the last look.
     pub(super) fn hear_of_cancels(&mut self) -> Result<(), Trouble> {
-        if !std::mem::take(&mut self.rung) || self.held.is_empty() {
+        if !self.rung || self.held.is_empty() {
+            self.rung = false;
             return Ok(());
         }
         let known: HashMap<Lease, Option<Fault>> =
             self.store.in_hand(self.taker)?.into_iter().collect();
+        // Not before: nobody rings twice for what could not be read.
+        self.rung = false;
         let mut overtaken = Vec::new();
         for (key, hand) in &mut self.held {
             match known.get(key) {

@@ -1,5 +1,8 @@
 //! The thread that has the store.
 
+#[cfg(test)]
+mod tests;
+
 use super::retention::Retention;
 use super::{Settings, Shared, Wishes, open_taker};
 use crate::bell::Bell;
@@ -489,11 +492,14 @@ impl Thread {
 
     /// Looks what is to be stopped, if somebody rang since the last look.
     fn hear_of_cancels(&mut self) -> Result<(), Trouble> {
-        if !std::mem::take(&mut self.rung) || self.held.is_empty() {
+        if !self.rung || self.held.is_empty() {
+            self.rung = false;
             return Ok(());
         }
         let known: HashMap<Lease, Option<Fault>> =
             self.store.in_hand(self.taker)?.into_iter().collect();
+        // Not before: nobody rings twice for what could not be read.
+        self.rung = false;
         let mut news = Vec::new();
         self.held.retain(|key, told| match known.get(key) {
             // What was only at hand is taken away by a cancel.

@@ -1,0 +1,122 @@
+//! What the store cannot do for a while.
+
+use super::{Thread, open_taker};
+use crate::broker::Event;
+use crate::change::{Ask, Change, Lease, NewJob, Policy, Steer, Subject};
+use crate::clock::{Clock, Now, Wall};
+use crate::embedded::{Keep, Settings, Shared};
+use crate::open::Safety;
+use crate::outbox::{self, Inbox};
+use crate::place::Place;
+use crate::store::Store;
+use machine::time::Mono;
+use machine::work::Fault;
+use rusqlite::Connection;
+use std::sync::Arc;
+use std::time::Instant;
+use testkit::Scratch;
+
+struct Running(Instant);
+
+impl Clock for Running {
+    fn now(&self) -> Now {
+        let nanos = u64::try_from(self.0.elapsed().as_nanos()).unwrap();
+        Now { mono: Mono(1_000_000_000 + nanos), wall: Wall(1_000_000) }
+    }
+
+    fn boot(&self) -> String {
+        "boot".to_owned()
+    }
+}
+
+struct Fixture {
+    thread: Thread,
+    inbox: Inbox,
+    settings: Settings,
+    _scratch: Scratch,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let clock: Arc<dyn Clock> = Arc::new(Running(Instant::now()));
+        let settings = Settings {
+            place: Place::new(scratch.join("store")),
+            clock: Arc::clone(&clock),
+            safety: Safety::Kill,
+            queue: "q".to_owned(),
+            policy: Policy::default(),
+            drop_folder: None,
+            keep: Keep::default(),
+        };
+        let mut store = Store::open(&settings.place, clock, Safety::Kill).unwrap();
+        let opened = open_taker(&mut store, &settings.place, "q", settings.policy).unwrap();
+        let (outbox, inbox) = outbox::pair().unwrap();
+        let thread = Thread::new(Arc::new(Shared::default()), store, opened, outbox, &settings);
+        Self { thread, inbox, settings, _scratch: scratch }
+    }
+
+    /// Submits items and takes them.
+    fn hold(&mut self, count: usize) -> Vec<Lease> {
+        for number in 0..count {
+            let (wfid, identity) = (format!("w-{number}"), "0_0".to_owned());
+            let queue = "q".to_owned();
+            let job = NewJob { queue, wfid, identity, item: vec![b'x'], ..NewJob::default() };
+            self.thread.store.apply(&Change::Submit(Box::new(job))).unwrap();
+            self.thread.asks.push_back((Ask::Now, "q_0".to_owned()));
+        }
+        self.thread.look = true;
+        self.thread.work().unwrap();
+        self.thread.publish();
+        let arrived = std::iter::from_fn(|| self.inbox.next());
+        let leases: Vec<_> = arrived
+            .filter_map(|event| match event {
+                Event::Arrived(delivery) => Some(delivery.taken.lease),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(leases.len(), count);
+        leases
+    }
+
+    fn elsewhere(&self) -> Connection {
+        Connection::open(self.settings.place.database()).unwrap()
+    }
+}
+
+#[test]
+fn what_is_in_hand_is_not_overtaken_because_the_store_was_locked() {
+    let mut own = Fixture::new();
+    own.hold(1);
+    let other = own.elsewhere();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    own.thread.store.apply(&Change::Renew(own.thread.taker)).unwrap_err();
+    other.execute_batch("ROLLBACK").unwrap();
+
+    own.thread.rung = true;
+    own.thread.hear_of_cancels().unwrap();
+    assert!(own.thread.news.is_empty(), "{:?}", own.thread.news);
+    assert_eq!(own.thread.held.len(), 1);
+}
+
+#[test]
+fn a_cancel_that_could_not_be_read_is_told_as_soon_as_it_can() {
+    let mut own = Fixture::new();
+    let lease = own.hold(1)[0];
+    let why = Fault::CANCELLED;
+    let cancel = Change::Steer(Subject::Job(lease.job), Steer::Cancel(why));
+    own.thread.store.apply(&cancel).unwrap();
+    let other = own.elsewhere();
+    own.thread.rung = true;
+    other.execute_batch("ALTER TABLE job RENAME TO hidden").unwrap();
+    let trouble = own.thread.work().unwrap_err();
+    own.thread.stop(&trouble);
+    assert!(!own.thread.lasting && own.thread.is_idle(), "it rests before it tries again");
+    other.execute_batch("ALTER TABLE hidden RENAME TO job").unwrap();
+
+    own.thread.news.clear();
+    own.thread.again_at = None;
+    own.thread.work().unwrap();
+    let told = |event: &Event| matches!(event, Event::Cancelled { key, .. } if *key == lease);
+    assert!(own.thread.news.iter().any(told), "{:?}", own.thread.news);
+}
