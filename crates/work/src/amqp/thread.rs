@@ -499,10 +499,9 @@ impl Thread {
 
     pub(super) fn is_over(&self) -> bool {
         let Some(until) = self.closing else { return false };
-        let is_stuck = self.lasting || self.again_at.is_some();
         let is_done =
             self.changes.is_empty() && (self.outgoing.is_empty() || self.connected.is_none());
-        is_done || is_stuck || until <= self.store.now().mono
+        is_done || self.lasting || until <= self.store.now().mono
     }
 
     fn close(mut self, others: &Handle) {

@@ -25,6 +25,10 @@ use std::time::Duration;
 pub(crate) const AGAIN: Duration = Duration::from_secs(1);
 /// Longest sleep of a thread that has connections to look after.
 pub(crate) const LONGEST: Duration = Duration::from_secs(5);
+/// How long the end tries again what could not be done; whoever keeps us waits longer.
+const CLOSING: Duration = Duration::from_secs(5);
+/// Between two of these tries.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Sleep of a thread that nobody rings and that has nothing to do, in nanoseconds.
 const FOR_GOOD: u64 = 3_600_000_000_000;
 /// Changes in one transaction: enough to share its cost, few enough for others to have a turn.
@@ -66,6 +70,15 @@ enum Answer {
 }
 
 impl Answer {
+    const fn lease(self) -> Option<Lease> {
+        match self {
+            Self::Wished(
+                Then::Begin(key) | Then::Stage(key) | Then::Return(key) | Then::Settle(key),
+            ) => Some(key),
+            _ => None,
+        }
+    }
+
     const fn is_wished(self) -> bool {
         matches!(self, Self::Wished(_) | Self::Sent(_))
     }
@@ -179,12 +192,40 @@ impl Thread {
         self.take_back();
         self.again_at = None;
         while !self.lasting && !self.changes.is_empty() {
-            if self.work().is_err() {
+            if let Err(trouble) = self.work() {
+                self.stop(&trouble);
+                self.make_each(self.store.now().mono.after(CLOSING));
                 break;
             }
         }
         // Whoever does not hear of it finds our socket dead.
         let _ = self.store.apply(&Change::CloseTaker(self.taker));
+    }
+
+    /// Makes one by one what could not be made together: what does not fit takes nothing else along.
+    /// Tries again until a moment.
+    fn make_each(&mut self, until: Mono) {
+        let mut is_late = false;
+        while !self.lasting && !is_late && !self.changes.is_empty() {
+            let mut stuck = VecDeque::new();
+            let mut leases = Vec::new();
+            for (change, answer) in std::mem::take(&mut self.changes) {
+                let lease = answer.lease();
+                // What follows in the same lease keeps its order.
+                if is_late || self.lasting || lease.is_some_and(|lease| leases.contains(&lease)) {
+                    stuck.push_back((change, answer));
+                } else if let Err(trouble) = self.make(vec![change], vec![answer]) {
+                    self.stop(&trouble);
+                    is_late = until <= self.store.now().mono;
+                    stuck.append(&mut self.changes);
+                    leases.extend(lease);
+                }
+            }
+            self.changes = stuck;
+            if !self.changes.is_empty() && !is_late && !self.lasting {
+                let _ = self.shared.gathered.wait_timeout(self.shared.wishes(), PAUSE);
+            }
+        }
     }
 
     /// Gives back what arrived and was never looked at.

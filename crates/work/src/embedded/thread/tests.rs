@@ -1,7 +1,7 @@
 //! What the store cannot do for a while.
 
-use super::{Thread, open_taker};
-use crate::broker::Event;
+use super::{Answer, Thread, open_taker};
+use crate::broker::{Event, Then};
 use crate::change::{Ask, Change, Lease, NewJob, Policy, Steer, Subject};
 use crate::clock::{Clock, Now, Wall};
 use crate::embedded::{Keep, Settings, Shared};
@@ -119,4 +119,21 @@ fn a_cancel_that_could_not_be_read_is_told_as_soon_as_it_can() {
     own.thread.work().unwrap();
     let told = |event: &Event| matches!(event, Event::Cancelled { key, .. } if *key == lease);
     assert!(own.thread.news.iter().any(told), "{:?}", own.thread.news);
+}
+
+#[test]
+fn an_end_that_does_not_fit_takes_no_other_along_when_all_ends() {
+    let mut own = Fixture::new();
+    let leases = own.hold(3);
+    let other = own.elsewhere();
+    let trigger = "CREATE TRIGGER full BEFORE UPDATE ON job WHEN old.id = 1
+        BEGIN SELECT RAISE(ABORT, 'full'); END";
+    other.execute_batch(trigger).unwrap();
+    for lease in leases {
+        let end = Change::End(lease, Box::default());
+        own.thread.changes.push_back((end, Answer::Wished(Then::Settle(lease))));
+    }
+    own.thread.close();
+    let left: Vec<_> = own.thread.held.keys().map(|lease| lease.job.0).collect();
+    assert_eq!(left, [1]);
 }
