@@ -1,5 +1,6 @@
 //! Every change that there is. A change is a value: nothing in it can be waited for.
 
+mod again;
 mod asked;
 mod attempt;
 mod blob;
@@ -18,6 +19,7 @@ mod taker;
 
 pub(crate) mod tx;
 
+pub(crate) use again::Again;
 pub use asked::{Asked, By};
 pub use refused::Refused;
 pub(crate) use row::subject as row_subject;
@@ -184,12 +186,20 @@ pub struct Policy {
     /// Most bytes of an item that is worked on, wherever it came from. Known of takers of this process
     /// alone, which are the ones that take here.
     pub largest: usize,
+    /// What it takes comes from another broker's messages: what is requeued has to be sent there again.
+    pub is_remote: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         let (limit, backoff) = (Limit::default(), Backoff::default());
-        Self { limit, backoff, lease: Duration::from_secs(60), largest: item::LARGEST }
+        Self {
+            limit,
+            backoff,
+            lease: Duration::from_secs(60),
+            largest: item::LARGEST,
+            is_remote: false,
+        }
     }
 }
 
@@ -381,6 +391,8 @@ pub enum Change {
     /// The broker that these jobs came from will not send them again: they are kept no longer than
     /// others.
     Settled(Vec<JobId>),
+    /// The other broker has confirmed what was to be sent again, by its number.
+    SentAgain(i64),
     /// Sets a label's priority, and whether its jobs may be taken.
     SetLabel {
         /// Its name.

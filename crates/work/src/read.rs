@@ -222,10 +222,12 @@ pub enum Waiting {
     Room,
     /// Its message is with the other broker again, and whoever gets it there may be elsewhere.
     Broker,
+    /// Whoever takes from its queue, to send its message to the other broker again.
+    Sending,
 }
 
 /// What the numbers of the question stand for.
-const REASONS: [Waiting; 11] = [
+const REASONS: [Waiting; 12] = [
     Waiting::Nothing,
     Waiting::NotReady,
     Waiting::Taken,
@@ -237,6 +239,7 @@ const REASONS: [Waiting; 11] = [
     Waiting::Lock,
     Waiting::Room,
     Waiting::Broker,
+    Waiting::Sending,
 ];
 
 const JOB: &str = "SELECT j.id, queue, iif(wfid = '', 'job-' || j.id, wfid), identity, state, fault, count, wary, holder, tries,
@@ -510,11 +513,13 @@ impl Reader {
     /// [`Trouble`].
     pub fn why_waiting(&self, id: JobId) -> Result<Option<Waiting>, Trouble> {
         let is_away = queues::away(&self.conn).map_err(|error| self.trouble(&error))?;
+        let is_unsent = queues::unsent(&self.conn).map_err(|error| self.trouble(&error))?;
         let sql = format!(
             "SELECT CASE
             WHEN state <> 'ready' THEN 1
             WHEN holder IS NOT NULL THEN 2
             WHEN {is_away} THEN 10
+            WHEN {is_unsent} THEN 11
             WHEN due IS NOT NULL THEN 3
             WHEN NOT EXISTS (SELECT 1 FROM label WHERE id = j.label AND active = 1) THEN 4
             WHEN request IS NOT NULL AND NOT EXISTS (SELECT 1 FROM request r

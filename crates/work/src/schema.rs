@@ -7,7 +7,7 @@ pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
 pub(crate) const MIGRATIONS: &[&str] =
-    &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE, ANSWERS];
+    &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE, ANSWERS, AGAIN];
 
 /// The first version that knows whose answer a job is.
 pub(crate) const KNOWS_ANSWERS: u32 = 9;
@@ -335,6 +335,26 @@ DROP INDEX job_identity;
 CREATE UNIQUE INDEX job_identity ON job (wfid, identity, queue, answer_to);
 ";
 
+/// Queues whose items come from another broker, and what of them that one is to be sent again. Of what
+/// was requeued before, what nobody has sent is sent now: it is ready, and no message of it is left.
+const AGAIN: &str = "
+CREATE TABLE remote (
+    queue TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+CREATE TABLE again (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job INTEGER NOT NULL UNIQUE REFERENCES job ON DELETE CASCADE,
+    has_message INTEGER NOT NULL CHECK (has_message = 0 OR has_message = 1)
+) STRICT;
+INSERT INTO remote SELECT DISTINCT queue FROM job
+    WHERE owner IS NULL AND reply_to IS NULL AND answer_to = 0
+    UNION SELECT queue FROM owed JOIN job ON job.id = owed.job;
+INSERT INTO again (job, has_message) SELECT id, 0 FROM job
+    WHERE state = 'ready' AND holder IS NULL AND due IS NULL AND tries > 0
+        AND queue IN (SELECT queue FROM remote) AND id NOT IN (SELECT job FROM owed)
+    ORDER BY id;
+";
+
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.
 pub(crate) fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -519,6 +539,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_requeued_before_and_no_message_is_left_of_is_sent_again() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, &MIGRATIONS[..9]).unwrap();
+        // Of RabbitMQ: lost, with its message, done. Of the embedded queue: requeued.
+        for (id, queue, state, owner) in [
+            (1, "far", "ready", None),
+            (2, "far", "ready", None),
+            (3, "far", "stop", None),
+            (4, "near", "ready", Some(7)),
+        ] {
+            let job =
+                "INSERT INTO job (id, queue, wfid, identity, label, priority, state, fault, count,
+                    wary, lease, tries, answered, submitted_at, changed_at, owner)
+                    VALUES (?1, ?2, 'w', ?1, 1, 0, ?3, 0, 0, 0, 1, 1, 0, 1, 1, ?4)";
+            conn.execute(job, (id, queue, state, owner)).unwrap();
+        }
+        conn.execute("INSERT INTO owed VALUES (2)", []).unwrap();
+        migrate(&mut conn, MIGRATIONS).unwrap();
+        let one = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        assert_eq!(one("SELECT group_concat(queue) FROM remote"), "far");
+        assert_eq!(one("SELECT group_concat(job || ' ' || has_message) FROM again"), "1 0");
+        assert_eq!(definitions(&conn).unwrap(), definitions_of(VERSION).unwrap());
+    }
+
+    #[test]
     fn no_change_of_an_item_makes_a_table_or_sorts() {
         let mut conn = Connection::open_in_memory().unwrap();
         migrate(&mut conn, MIGRATIONS).unwrap();
@@ -541,8 +586,8 @@ mod tests {
     #[test]
     fn a_newer_store_is_left_alone() {
         let mut conn = Connection::open_in_memory().unwrap();
-        conn.pragma_update(None, "user_version", 9).unwrap();
+        conn.pragma_update(None, "user_version", VERSION + 1).unwrap();
         migrate(&mut conn, MIGRATIONS).unwrap();
-        assert_eq!(version(&conn), 9);
+        assert_eq!(version(&conn), VERSION + 1);
     }
 }

@@ -5,7 +5,7 @@ mod tests;
 
 use crate::bell::{Bell, Bells};
 use crate::change::tx::{Care, Own, Stop, Tx};
-use crate::change::{Applied, Change, JobId, Lease, Refused, TakerId};
+use crate::change::{Again, Applied, Change, JobId, Lease, Refused, TakerId};
 use crate::clock::{Clock, Now};
 use crate::gate::Gate;
 use crate::open::{self, Safety};
@@ -209,6 +209,21 @@ impl Store {
         };
         let found = found().map_err(|error| Trouble::database(path, &error));
         drop(entered);
+        found.inspect_err(|trouble| self.had(trouble))
+    }
+
+    /// Returns what of a queue another broker is to be sent again. Waits for whoever writes, as
+    /// [`Self::in_hand`].
+    pub(crate) fn unsent(&mut self, queue: &str) -> Result<Vec<Again>, Trouble> {
+        let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
+        let entered = gate.enter()?;
+        let conn = match conn {
+            Some(conn) => conn,
+            None => conn.insert(open::writer(place, *safety, &clock.boot())?),
+        };
+        let found = Tx::new(conn, clock.now(), bells, own).unsent(queue);
+        drop(entered);
+        let found = found.map_err(|stop| trouble(path, stop));
         found.inspect_err(|trouble| self.had(trouble))
     }
 

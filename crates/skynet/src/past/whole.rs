@@ -98,6 +98,10 @@ fn waiting(reader: &Reader, job: &Job, details: &Details) -> Result<Option<Strin
         Waiting::Broker => {
             "RabbitMQ, which has it again: whoever gets it next may be another machine".to_owned()
         }
+        Waiting::Sending => {
+            "its exo, which sends it to RabbitMQ again as soon as it runs and is connected"
+                .to_owned()
+        }
         Waiting::Lock => {
             format!("its lock \"{}\", which {} has", name(&details.key), name(&details.locked_by))
         }

@@ -127,7 +127,8 @@ impl Rabbit {
         let io = |e| Trouble::io("make a socket for", settings.place.folder(), e);
         let mut store = Store::open(&settings.place, settings.clock.clone(), settings.safety)?;
         let name = &settings.queue.name;
-        let (taker, bell) = open_taker(&mut store, &settings.place, name, settings.policy)?;
+        let policy = Policy { is_remote: true, ..settings.policy };
+        let (taker, bell) = open_taker(&mut store, &settings.place, name, policy)?;
         let (outbox, inbox) = outbox::pair().map_err(io)?;
         let (inputs, incoming) = channel();
         let runtime = runtime().map_err(io)?;

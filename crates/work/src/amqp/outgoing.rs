@@ -4,6 +4,7 @@ use super::tasks::{self, Publication, Published, RENEWED, too_large};
 use super::thread::{Answer, Connected, For, Marks, Part, RECONNECT, Thread};
 use crate::broker::Event;
 use crate::change::{Change, JobId, Lease, Refused};
+use crate::embedded::thread::AT_ONCE;
 use crate::item::{self, ErrorReply};
 use machine::time::Mono;
 use machine::work::Fault;
@@ -11,6 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
+
+/// Bytes of what was requeued that are in memory at once, but for the last.
+const AGAIN_BYTES: usize = 1 << 20;
 
 const UNCONFIRMED: &str = "what was published is not confirmed";
 
@@ -46,6 +50,19 @@ impl Outgoing {
     /// Tells whether the answer of a job is among it.
     pub(super) fn has_answer_of(&self, job: JobId) -> bool {
         self.letters.values().any(|out| matches!(out.why, For::Answer(id, _) if id == job))
+    }
+
+    /// Tells whether what was requeued by this number is among it.
+    pub(super) fn has_again(&self, number: i64) -> bool {
+        self.letters.values().any(|out| matches!(out.why, For::Again(of) if of == number))
+    }
+
+    /// Tells whether so much that was requeued is among it that no more is had from the record.
+    pub(super) fn is_full_again(&self) -> bool {
+        let again = self.letters.values().filter(|out| matches!(out.why, For::Again(_)));
+        let bytes = again.map(|out| out.body.len());
+        let (count, bytes) = bytes.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
+        count >= AT_ONCE || bytes >= AGAIN_BYTES
     }
 
     /// Returns how many bytes those have that are larger than `small`.
@@ -156,7 +173,7 @@ impl Thread {
                 self.news.push(Event::TooLarge { job, bytes, most });
                 return true;
             }
-            For::Answer(..) | For::Nobody => {
+            For::Answer(..) | For::Again(_) => {
                 let what = format!("unable to send to the queue {}: {why}; {RENEWED}", out.queue);
                 self.outgoing.put_off(token, self.store.now().mono);
                 self.trouble(Part::Answers, what);
@@ -251,7 +268,10 @@ impl Thread {
                 }
             }
             For::Sent(ticket) => self.news.push(Event::Sent { ticket, job: Ok(None) }),
-            For::Nobody => {}
+            For::Again(number) => {
+                self.changes.push_back((Change::SentAgain(number), Answer::Settled));
+                self.rung = true;
+            }
         }
     }
 

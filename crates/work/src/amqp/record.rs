@@ -5,7 +5,8 @@ use super::lines::{Of, SMALL};
 use super::thread::{Answer, For, Hand, Marks, Part, Thread, ring};
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
-    Applied, Ask, Asked, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
+    Again, Applied, Ask, Change, Ended, JobId, Lease, NewJob, Policy, Refused, Steer, Subject,
+    Taken,
 };
 use crate::embedded::open_taker;
 use crate::embedded::thread::{AGAIN, AT_ONCE};
@@ -40,6 +41,9 @@ impl Thread {
             if gone {
                 self.reopen()?;
             }
+        }
+        if self.rung {
+            self.send_requeued()?;
         }
         self.hear_of_cancels()
     }
@@ -126,9 +130,6 @@ impl Thread {
                 }
             }
             (Answer::Wished(Then::Made(ticket)), made) => {
-                if let Ok(applied) = &made {
-                    self.made(&change, applied)?;
-                }
                 self.rung |= made.is_ok();
                 self.news.push(Event::Made { ticket, made });
             }
@@ -330,24 +331,31 @@ impl Thread {
         self.give_back(key.job);
     }
 
-    /// Somebody's wish was granted: what was acknowledged and is wanted again has no message any more.
-    pub(super) fn made(&mut self, change: &Change, applied: &Applied) -> Result<(), Trouble> {
-        let job = match (change, applied) {
-            (Change::Asked(_, Asked::Requeue { job, .. }), _) => *job,
-            (
-                Change::Asked(_, Asked::Revive(_)),
-                Applied::Submitted { job, .. } | Applied::Known(job),
-            ) => *job,
-            _ => return Ok(()),
-        };
-        let now = self.store.now().mono;
-        if !self.lines.hurry(now, |_, id| id == job).is_empty() {
+    /// Sends what was requeued, by whomever: it was acknowledged and has no message any more. What has one
+    /// here is tried at once.
+    fn send_requeued(&mut self) -> Result<(), Trouble> {
+        if self.connected.is_none() || self.closing.is_some() {
             return Ok(());
         }
-        if let Some((queue, item)) = self.store.item(job)?
-            && queue == self.settings.queue.name
-        {
-            self.publish(queue, item, Marks::default(), For::Nobody);
+        let queue = self.settings.queue.name.clone();
+        let now = self.store.now().mono;
+        for Again { number, job, has_message } in self.store.unsent(&queue)? {
+            let is_known = |change: &Change| *change == Change::SentAgain(number);
+            if self.outgoing.has_again(number) || self.changes.iter().any(|(it, _)| is_known(it)) {
+                continue;
+            }
+            let is_here = !self.lines.hurry(now, |_, id| id == job).is_empty();
+            if is_here || has_message {
+                self.changes.push_back((Change::SentAgain(number), Answer::Settled));
+                continue;
+            }
+            // The next goes when one of these is safe.
+            if self.outgoing.is_full_again() {
+                break;
+            }
+            if let Some((queue, item)) = self.store.item(job)? {
+                self.publish(queue, item, Marks::default(), For::Again(number));
+            }
         }
         Ok(())
     }
@@ -355,7 +363,8 @@ impl Thread {
     /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
     pub(super) fn reopen(&mut self) -> Result<(), Trouble> {
         let Settings { place, queue, policy, .. } = &self.settings;
-        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, *policy)?;
+        let policy = Policy { is_remote: true, ..*policy };
+        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, policy)?;
         self.taker = taker;
         self.ringing.abort();
         self.ringing = ring(bell, self.to_self.clone());

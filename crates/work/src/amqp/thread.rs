@@ -48,7 +48,7 @@ pub(super) enum Answer {
     Arrive(u64, Ask, String),
     /// One of our own: the answer of a job has been received.
     Answered(JobId),
-    /// One of our own: the broker will not send these again.
+    /// One of our own: the broker will not send these again, or has what it was to be sent.
     Settled,
     /// One of our own: what came on a line is kept with the dead.
     Bury(u64),
@@ -152,8 +152,8 @@ pub(super) enum For {
     /// It is the answer of a job; the loop is told of its end where that was here.
     Answer(JobId, Option<(Lease, Fault)>),
     Sent(u64),
-    /// Nobody waits for it.
-    Nobody,
+    /// It was requeued, by the number of that.
+    Again(i64),
 }
 
 /// What a message says of itself besides its bytes.

@@ -60,6 +60,8 @@ impl Thread {
         self.well(Part::Broker);
         self.outgoing.forget_most();
         self.push_all();
+        // What was requeued meanwhile is sent.
+        self.rung = true;
     }
 
     /// There is another channel to publish over.

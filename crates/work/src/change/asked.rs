@@ -210,7 +210,15 @@ impl Tx<'_> {
         let name = format!("dead!{}", id.0);
         let job = NewJob::from_item(&dead.queue, bytes, MOST, &name);
         let job = job.map_err(|why| Refused::Item(why.to_string()))?;
-        self.submit_apart(&NewJob { owner: dead.owner, ..job })
+        let is_unnamed = job.identity == name;
+        if is_unnamed && self.is_remote(&dead.queue)? {
+            return Err(Refused::Item("missing field `fei`".to_owned()).into());
+        }
+        let made = self.submit_apart(&NewJob { owner: dead.owner, ..job })?;
+        if let Applied::Submitted { job, .. } = made {
+            self.send_later(job, false)?;
+        }
+        Ok(made)
     }
 }
 

@@ -200,6 +200,7 @@ impl Tx<'_> {
             return Err(Refused::Absent("job").into());
         };
         self.execute("INSERT OR IGNORE INTO owed (job) VALUES (?1)", [id.0])?;
+        self.came_again(id)?;
         let job = self.job(id)?;
         match job.subject.state {
             State::Ready { leased: false } if self.waits(&job)? => Ok(Applied::Elsewhere(id)),
@@ -313,6 +314,8 @@ impl Tx<'_> {
             self.reopen_request(&job)?;
             self.execute("UPDATE job SET answered = 0 WHERE id = ?1", [job.id.0])?;
             self.execute("DELETE FROM dead WHERE job = ?1", [job.id.0])?;
+            // What rests was not settled: whoever has its message keeps it.
+            self.send_later(job.id, job.subject.state != State::Stop)?;
         }
         self.put(&job, next, policy)?;
         Ok(Applied::Done)

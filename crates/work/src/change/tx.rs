@@ -174,6 +174,7 @@ impl<'a> Tx<'a> {
             Change::Answered(job) => self.answered(*job),
             Change::Instead { job, answer, why } => self.instead(*job, answer, why),
             Change::Settled(jobs) => self.settled(jobs),
+            Change::SentAgain(number) => self.sent_again(*number),
             Change::SetLabel { name, priority, active } => self.set_label(name, *priority, *active),
             Change::Need { kind, name, component, checker } => {
                 self.need([kind, name, component], checker.as_deref())

@@ -59,14 +59,29 @@ const READY: &str = "queue = ?1 AND state = 'ready' AND holder IS NULL AND due I
 /// Returns when a ready job `j` that nobody has in hand is the other broker's to give: nobody here
 /// rests it. In a store of before nothing is known of that.
 pub(super) fn away(conn: &Connection) -> rusqlite::Result<&'static str> {
-    let known = "SELECT 1 FROM sqlite_schema WHERE name = 'owed'";
-    let is_known = conn.prepare_cached(known)?.exists([])?;
-    Ok(if is_known {
+    Ok(if is_known(conn, "again")? {
+        "(EXISTS (SELECT 1 FROM owed WHERE owed.job = j.id)
+            AND NOT EXISTS (SELECT 1 FROM again WHERE again.job = j.id AND has_message = 0)
+            AND (due_at IS NULL OR due_at < unixepoch('subsec') * 1000000))"
+    } else if is_known(conn, "owed")? {
         "(EXISTS (SELECT 1 FROM owed WHERE owed.job = j.id)
             AND (due_at IS NULL OR due_at < unixepoch('subsec') * 1000000))"
     } else {
         "0"
     })
+}
+
+/// Returns when a ready job `j` is to be sent to the other broker first.
+pub(super) fn unsent(conn: &Connection) -> rusqlite::Result<&'static str> {
+    Ok(if is_known(conn, "again")? {
+        "EXISTS (SELECT 1 FROM again WHERE again.job = j.id)"
+    } else {
+        "0"
+    })
+}
+
+fn is_known(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1")?.exists([table])
 }
 
 /// Attempts among which the last failures are looked for.

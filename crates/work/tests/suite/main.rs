@@ -19,6 +19,7 @@ mod rabbit;
 mod rabbit_cancels;
 mod rabbit_faults;
 mod rabbit_kept;
+mod rabbit_requeued;
 mod rabbit_sizes;
 mod random;
 mod requests;
