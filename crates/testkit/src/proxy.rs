@@ -43,6 +43,10 @@ struct Shared {
     reset: AtomicBool,
     is_over: AtomicBool,
     accepted: AtomicUsize,
+    /// Connections that were turned away.
+    refused: AtomicUsize,
+    /// Pieces of what was said that were lost.
+    lost: AtomicUsize,
     open: AtomicUsize,
 }
 
@@ -74,6 +78,8 @@ impl Proxy {
             reset: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             accepted: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
+            lost: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
         });
         let for_thread = Arc::clone(&shared);
@@ -114,6 +120,13 @@ impl Proxy {
         );
     }
 
+    /// Returns how often somebody who connects was turned away, or what was said was lost.
+    #[must_use]
+    pub fn harmed(&self) -> usize {
+        let Shared { refused, lost, .. } = &*self.shared;
+        refused.load(Ordering::SeqCst) + lost.load(Ordering::SeqCst)
+    }
+
     /// Returns how many connections there have been.
     #[must_use]
     pub fn accepted(&self) -> usize {
@@ -138,6 +151,7 @@ fn accept(listener: &TcpListener, port: u16, shared: &Arc<Shared>) {
         }
         let Ok(client) = client else { continue };
         if *shared.mode() == Mode::Refuse {
+            shared.refused.fetch_add(1, Ordering::SeqCst);
             continue;
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
@@ -191,7 +205,9 @@ impl Pump<'_> {
         while !self.is_to_end() {
             match from.read(&mut room) {
                 Ok(0) => return,
-                Ok(_) if self.loses() => {}
+                Ok(_) if self.loses() => {
+                    self.shared.lost.fetch_add(1, Ordering::SeqCst);
+                }
                 Ok(n) => {
                     if to.write_all(&room[..n]).is_err() {
                         return;
