@@ -6,7 +6,7 @@ mod history;
 mod host;
 
 use history::{Sender, adds_up, progress};
-use host::{DONE, ECHO, SOON, Site, TALKS, item};
+use host::{DONE, ECHO, RACES_CANCELS, SOON, Site, TALKS, item};
 use machine::work::{Fault, State};
 use serde_json::json;
 use std::fs;
@@ -439,7 +439,7 @@ fn it_says_that_it_is_ready_to_a_socket_and_a_descriptor_once_it_takes_items() {
 fn of_cancel_and_completion_racing_one_is_the_outcome_everywhere() {
     let count = if std::env::var_os("SKYNET_LONG").is_some() { 100_000 } else { 10_000 };
     let site = Site::persistent_program(&["perl", "race.pl"], "instances: 4\ncancel-grace: 5s\n");
-    site.script("race.pl", &format!("{TALKS}{RACER}"));
+    site.script("race.pl", &format!("{TALKS}{RACES_CANCELS}"));
     let mut sender = Sender::new(&site);
     let exo = site.exo();
     let wfids: Vec<String> = (0..count).map(|n| format!("w{n}")).collect();
@@ -467,19 +467,6 @@ fn of_cancel_and_completion_racing_one_is_the_outcome_everywhere() {
     assert!(sums.done * 50 > count && cancelled * 50 > count, "no race: {sums:?}");
     assert!(exo.end().success(), "{}", site.log());
 }
-
-/// Does every item at once or a little later, unless a cancel comes before.
-const RACER: &str = r#"while (1) {
-    my $line = hear();
-    exit 0 if $line =~ /"type":"shutdown"/;
-    next unless $line =~ /"type":"work","id":(\d+)/;
-    my ($id, $heard) = ($1, "");
-    vec($heard, 3, 1) = 1;
-    my $is_cancelled = rand() < 0.7 && select($heard, undef, undef, rand(0.002));
-    my $type = $is_cancelled ? "cancelled" : "result";
-    syswrite($s, "{\"type\":\"$type\",\"id\":$id}\n");
-}
-"#;
 
 #[test]
 fn a_second_exo_of_a_participant_is_refused_and_takes_nothing_from_the_first() {

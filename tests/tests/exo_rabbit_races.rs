@@ -2,10 +2,12 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod history;
 mod host;
 mod remote;
 
-use host::{TALKS, item};
+use history::progress;
+use host::{RACES_CANCELS, TALKS, item};
 use machine::work::Fault;
 use remote::Remote;
 use std::fs;
@@ -86,4 +88,60 @@ fn term_at_any_moment_gives_the_items_of_rabbitmq_back_at_once_and_they_do_not_c
         println!("{sent} items, {cut} attempts were cut, persistent: {is_persistent}");
         assert!(cut > 0, "nothing was in hand");
     }
+}
+
+/// X8: cancels come by the control exchange and by the queue, as close to the end of the work as chance
+/// has it, a few before it has begun.
+#[test]
+fn of_a_cancel_and_the_end_of_the_work_one_is_the_outcome_in_answer_history_and_status() {
+    let count = if is_long() { 10_000 } else { 600 };
+    let remote = Remote::new("instances: 4\ncancel-grace: 5s\nmode: persistent\n");
+    // A cancel takes its way through the broker.
+    let racer = RACES_CANCELS.replace("rand(0.002)", "rand(0.02)");
+    remote.site.script("work", &format!("{TALKS}{racer}"));
+    let exo = remote.site.exo();
+    let store = remote.site.join("store");
+    let mut client = remote.client();
+    client.declare("ruote_workitems").unwrap();
+    let wfids: Vec<String> = (0..count).map(|n| format!("w{n}")).collect();
+    for (round, some) in wfids.chunks(4).enumerate() {
+        for wfid in some {
+            client.publish("p", item(wfid, "{}").as_bytes()).unwrap();
+        }
+        for (n, wfid) in some.iter().enumerate() {
+            let cancel = format!(r#"{{"cancel":true,"fei":{{"wfid":"{wfid}"}},"flavour":null}}"#);
+            if n == round % 4 {
+                client.publish("p", cancel.as_bytes()).unwrap();
+            } else {
+                client.announce("skynet-control", cancel.as_bytes()).unwrap();
+            }
+        }
+        let all = (round * 4 + some.len()) as u64;
+        remote.site.until(|| progress(&store) == (all, 0));
+    }
+    remote.site.until(|| remote.messages("p") == Some((0, 0)));
+    let (mut done, mut cancelled, mut begun) = (Vec::new(), 0, 0);
+    for wfid in &wfids {
+        let (job, attempts) = remote.site.stopped(wfid);
+        match job.subject.fault {
+            Fault::NONE => done.push(&**wfid),
+            Fault::CANCELLED => cancelled += 1,
+            _ => panic!("{job:?} {attempts:?}"),
+        }
+        // One that was cancelled before it came was never begun.
+        assert!(attempts.len() <= 1, "{job:?} {attempts:?}");
+        for attempt in &attempts {
+            begun += u64::from(job.subject.fault == Fault::CANCELLED);
+            assert_eq!(attempt.fault, Some(job.subject.fault), "{job:?}");
+        }
+    }
+    let answers = remote.answers(done.len());
+    assert_eq!(answers.len(), done.len(), "one that was cancelled was answered");
+    assert!(done.iter().all(|wfid| answers[*wfid].len() == 1));
+    let status = remote.site.status().unwrap();
+    let counts = ["done", "cancelled", "failed"].map(|key| status[key].as_u64().unwrap());
+    assert_eq!(counts, [done.len() as u64, begun, 0], "{status}");
+    println!("{} done, {cancelled} cancelled, {begun} of them begun", done.len());
+    assert!(done.len() * 50 > count && begun * 50 > count as u64, "no race");
+    assert!(exo.end().success(), "{}", remote.site.log());
 }

@@ -41,6 +41,19 @@ sub hear {
 hear(); syswrite($s, "{\"type\":\"hello\",\"protocol\":1}\n");
 "#;
 
+/// Behind [`TALKS`]: does every item at once or a little later, unless a cancel comes before.
+pub(crate) const RACES_CANCELS: &str = r#"while (1) {
+    my $line = hear();
+    exit 0 if $line =~ /"type":"shutdown"/;
+    next unless $line =~ /"type":"work","id":(\d+)/;
+    my ($id, $heard) = ($1, "");
+    vec($heard, 3, 1) = 1;
+    my $is_cancelled = rand() < 0.7 && select($heard, undef, undef, rand(0.002));
+    my $type = $is_cancelled ? "cancelled" : "result";
+    syswrite($s, "{\"type\":\"$type\",\"id\":$id}\n");
+}
+"#;
+
 /// The same in Python: `work()` yields what it is told of each item, until exo ends it, and `host` is
 /// where it says something.
 pub(crate) const TALKS_PYTHON: &str = r#"#!/usr/bin/env python3
