@@ -217,10 +217,7 @@ impl Store {
     pub(crate) fn unsent(&mut self, queue: &str) -> Result<Vec<Again>, Trouble> {
         let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
         let entered = gate.enter()?;
-        let conn = match conn {
-            Some(conn) => conn,
-            None => conn.insert(open::writer(place, *safety, &clock.boot())?),
-        };
+        let conn = opened(conn, place, *safety, &**clock)?;
         let found = Tx::new(conn, clock.now(), bells, own).unsent(queue);
         drop(entered);
         let found = found.map_err(|stop| trouble(path, stop));
