@@ -364,6 +364,8 @@ fn what_is_not_begun_for_a_cancel_that_came_before_it_is_said_in_the_log() {
     assert_eq!(job.subject.fault, Fault::CANCELLED);
     let line = "w2 0_1: not begun: its cancel came before it";
     remote.site.until(|| remote.site.log().contains(line));
+    // Nor is it missing where it is counted how items ended.
+    remote.site.until(|| remote.site.status().is_some_and(|status| status["cancelled"] == 2));
     drop(exo);
 }
 

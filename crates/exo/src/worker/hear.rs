@@ -96,7 +96,8 @@ impl Worker {
                     self.about(lease, Event::Overtaken);
                 }
                 Heard::Cancelled { key, why } => self.cancelled(key, why),
-                Heard::Unwanted { wfid, identity, .. } => {
+                Heard::Unwanted { wfid, identity, why } => {
+                    *self.settled.of(why) += 1;
                     let place = identity.split('!').next().unwrap_or_default();
                     info!("{wfid} {place}: not begun: its cancel came before it");
                 }

@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::lines::{Of, SMALL};
-use super::thread::{Answer, For, Hand, Marks, Part, Thread, ring};
+use super::thread::{Answer, For, Hand, Marks, NotBegun, Part, Thread, ring};
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
     Again, Applied, Ask, Change, Ended, JobId, Lease, NewJob, Policy, Refused, Steer, Subject,
@@ -133,8 +133,13 @@ impl Thread {
                 self.rung |= made.is_ok();
                 self.news.push(Event::Made { ticket, made });
             }
-            (Answer::Answered(job), _) | (Answer::Unwanted(job), Ok(_)) => self.acknowledge(job),
-            (Answer::Unwanted(job), Err(_)) => self.give_back(job),
+            (Answer::Answered(job), _) => self.acknowledge(job),
+            (Answer::Unwanted(it), Ok(_)) => {
+                let NotBegun { job, wfid, identity, why } = *it;
+                self.news.push(Event::Unwanted { wfid, identity, why });
+                self.acknowledge(job);
+            }
+            (Answer::Unwanted(it), Err(_)) => self.give_back(it.job),
             (Answer::Bury(line), buried) => {
                 self.lines.reject(line);
                 if let (Ok(buried), Change::Bury { reason, bytes, .. }) = (buried, change) {
@@ -254,15 +259,15 @@ impl Thread {
         let job = taken.lease.job;
         self.lines.is(line, Of::Job(job));
         let (wfid, identity) = (taken.wfid.clone(), taken.identity.clone());
-        self.news.push(Event::Unwanted { wfid, identity, why });
+        let not_begun = Answer::Unwanted(Box::new(NotBegun { job, wfid, identity, why }));
         let steer = Change::Steer(Subject::Job(job), Steer::Cancel(why));
         if taken.begun {
             self.changes.push_back((steer, Answer::Keep));
             // Nobody has begun, whatever the record says: it was no try.
             let end = Change::Interrupt(taken.lease, Box::default());
-            self.changes.push_back((end, Answer::Unwanted(job)));
+            self.changes.push_back((end, not_begun));
         } else {
-            self.changes.push_back((steer, Answer::Unwanted(job)));
+            self.changes.push_back((steer, not_begun));
         }
     }
 

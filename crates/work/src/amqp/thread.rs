@@ -39,6 +39,15 @@ pub(super) const RECONNECT: Backoff =
 /// A connection that lasted so long was a good one: the next is tried at once.
 pub(super) const GOOD: Duration = Duration::from_secs(10);
 
+/// A job that was cancelled before it came.
+#[derive(Clone, Debug)]
+pub(super) struct NotBegun {
+    pub(super) job: JobId,
+    pub(super) wfid: String,
+    pub(super) identity: String,
+    pub(super) why: Fault,
+}
+
 /// What follows from a change.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
@@ -53,7 +62,7 @@ pub(super) enum Answer {
     /// One of our own: what came on a line is kept with the dead.
     Bury(u64),
     /// One of our own: a job was not wanted any more when it came.
-    Unwanted(JobId),
+    Unwanted(Box<NotBegun>),
     /// One of our own.
     Keep,
     /// One of our own.
