@@ -221,7 +221,7 @@ fn exit_codes_tell_down_and_unknown_only_of_services_that_are_named() {
         site.well(&["status", "w*"]);
         site.ends(3, &["status", "off"]);
         site.ends(3, &["status", "--json", "o*", "web"]);
-        let out = site.ends(4, &["status", "off", "wep"]);
+        let out = site.ends(3, &["status", "off", "wep"]);
         assert!(out.contains("no service wep; did you mean web?"), "{out}");
         site.ends(4, &["cat", "nobody"]);
         site.ends(4, &["top", "--batch", "-n", "1", "nobody"]);
