@@ -8,7 +8,7 @@ use serde_json::Value;
 use site::{Kind, Place, Site};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use testkit::scratch::script;
 
 /// Writes a file as the instance's owner.
@@ -360,14 +360,20 @@ fn a_password_file_that_is_not_there_is_told() {
     assert!(all.iter().any(|found| found["what"] == what), "{all:#?}");
 }
 
-#[test]
-fn a_broker_elsewhere_without_encryption_is_told_once_or_of_the_participant_that_names_it() {
-    let site = Site::new(Kind::Private);
+/// Returns the folder of the configuration, and a file in it with a password of the broker's.
+fn with_password(site: &Site) -> (PathBuf, PathBuf) {
     let config = site.at(Place::Config);
     site.folder(&config);
     let password = config.join("password");
-    write(&site, &password, "secret\n");
+    write(site, &password, "secret\n");
     fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    (config, password)
+}
+
+#[test]
+fn a_broker_elsewhere_without_encryption_is_told_once_or_of_the_participant_that_names_it() {
+    let site = Site::new(Kind::Private);
+    let (config, password) = with_password(&site);
     let kind = format!("kind: rabbitmq, password-file: {}", password.display());
     let told = |name: Option<&str>, host: &str, more: &str| {
         write(
@@ -397,11 +403,7 @@ fn a_broker_elsewhere_without_encryption_is_told_once_or_of_the_participant_that
 #[test]
 fn a_time_limit_above_that_of_the_broker_for_acknowledgements_is_told_of_its_participant() {
     let site = Site::new(Kind::Private);
-    let config = site.at(Place::Config);
-    site.folder(&config);
-    let password = config.join("password");
-    write(&site, &password, "secret\n");
-    fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    let (config, password) = with_password(&site);
     let keys =
         format!("kind: rabbitmq, consumer-timeout: 1h, password-file: {}", password.display());
     write(&site, &config.join("skynet.yaml"), &format!("broker: {{{keys}}}\n"));

@@ -224,6 +224,15 @@ impl DropFolder {
         }
     }
 
+    /// Returns why a file cannot be read, where that is for the file; `None` = it is gone.
+    fn unless_gone(&self, path: &Path, why: io::Error) -> Result<Option<io::Error>, Trouble> {
+        match why.kind() {
+            ErrorKind::NotFound => Ok(None),
+            _ if is_of_machine(&why) => Err(self.trouble("read", path, why)),
+            _ => Ok(Some(why)),
+        }
+    }
+
     /// Notes that a file cannot be read, unless it is gone.
     fn unread_or_gone(
         &mut self,
@@ -232,12 +241,7 @@ impl DropFolder {
         why: io::Error,
         collected: &mut Collected,
     ) -> Result<(), Trouble> {
-        if why.kind() == ErrorKind::NotFound {
-            return Ok(());
-        }
-        if is_of_machine(&why) {
-            return Err(self.trouble("read", path, why));
-        }
+        let Some(why) = self.unless_gone(path, why)? else { return Ok(()) };
         let group = fs::metadata(&self.path).map(|folder| folder.gid()).ok();
         self.unreads.meet(path, found, group, &why);
         collected.unread += 1;
@@ -265,11 +269,10 @@ impl DropFolder {
                 self.keep(path, &found, change, store, collected)?;
                 self.remove(path)
             }
-            Err(why) if why.kind() == ErrorKind::NotFound => Ok(()),
-            Err(why) if is_of_machine(&why) => Err(self.trouble("read", path, why)),
             // Its owner put another in the place of the one that was opened, or took our right to
             // read it. Here they can do nothing about it any more.
             Err(why) => {
+                let Some(why) = self.unless_gone(path, why)? else { return Ok(()) };
                 let why = format!("it could not be read once it was taken: {}", reason(&why));
                 let change = self.burial(&found, why, &[]);
                 self.keep(path, &found, change, store, collected)?;

@@ -201,24 +201,24 @@ impl Store {
             let (job, number) = (JobId(row.get(0)?), row.get(1)?);
             Ok((Lease { job, taker, number }, row.get::<_, Option<u16>>(2)?.map(Fault)))
         };
-        let Self { conn, place, safety, gate, clock, path, .. } = self;
-        let entered = gate.enter()?;
-        let conn = opened(conn, place, *safety, &**clock)?;
-        let found = || -> rusqlite::Result<Vec<_>> {
-            conn.prepare_cached(sql)?.query_map([taker.0], read)?.collect()
-        };
-        let found = found().map_err(|error| Trouble::database(path, &error));
-        drop(entered);
-        found.inspect_err(|trouble| self.had(trouble))
+        self.look_behind(|tx| Ok(tx.all(sql, [taker.0], read)?))
     }
 
     /// Returns what of a queue another broker is to be sent again. Waits for whoever writes, as
     /// [`Self::in_hand`].
     pub(crate) fn unsent(&mut self, queue: &str) -> Result<Vec<Again>, Trouble> {
+        self.look_behind(|tx| tx.unsent(queue))
+    }
+
+    /// Looks at what is there once whoever writes has done so.
+    fn look_behind<T>(
+        &mut self,
+        at: impl FnOnce(&Tx<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Trouble> {
         let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
         let entered = gate.enter()?;
         let conn = opened(conn, place, *safety, &**clock)?;
-        let found = Tx::new(conn, clock.now(), bells, own).unsent(queue);
+        let found = at(&Tx::new(conn, clock.now(), bells, own));
         drop(entered);
         let found = found.map_err(|stop| trouble(path, stop));
         found.inspect_err(|trouble| self.had(trouble))

@@ -62,11 +62,11 @@ fn in_depth(args: &Status, here: &Here, sight: &Sight) -> String {
 }
 
 fn code_of(sight: &Sight, is_deep: bool) -> i32 {
-    let is_down = |seen: &look::Seen| !seen.is_up() && seen.state != look::state::State::Unknown;
-    let is_hidden = |seen: &look::Seen| seen.state == look::state::State::Unknown;
-    if is_deep && sight.services.iter().any(is_hidden) {
+    if !is_deep {
+        0
+    } else if sight.services.iter().any(|seen| seen.state == look::state::State::Unknown) {
         code::FAILED
-    } else if is_deep && sight.services.iter().any(is_down) {
+    } else if sight.services.iter().any(|seen| !seen.is_up()) {
         code::DOWN
     } else {
         0

@@ -7,7 +7,7 @@
 //! No two read one queue: the broker refuses the second, which tries again as if it were away.
 
 use super::link::{Link, answered, declare_fanout, ensure, look, words};
-use super::tasks::{LOOK, Life, Published, too_large};
+use super::tasks::{LOOK, Life, Published, most_taken};
 use super::thread::{CLOSING, GOOD, RECONNECT};
 use super::{Server, runtime};
 use crate::change::Refused;
@@ -366,11 +366,8 @@ impl Clerk {
 
     /// Gives up what the broker closes a channel for, each time that it comes.
     fn drop_what_is_too_large(&mut self, why: &str) {
-        let Some((bytes, most)) = too_large(why) else { return };
-        if !self.unsent.values().any(|letter| letter.body.len() == bytes) {
-            return;
-        }
         let sizes = self.unsent.iter().map(|(ticket, letter)| (*ticket, letter.body.len()));
+        let Some(most) = most_taken(why, sizes.clone().map(|(_, bytes)| bytes)) else { return };
         let large: Vec<(u64, usize)> = sizes.filter(|(_, bytes)| *bytes > most).collect();
         for (ticket, bytes) in large {
             let is_unwanted = self.unsent.remove(&ticket).is_some_and(|it| it.is_unwanted);

@@ -132,7 +132,7 @@ impl Rabbit {
         let (outbox, inbox) = outbox::pair().map_err(io)?;
         let (inputs, incoming) = channel();
         let runtime = runtime().map_err(io)?;
-        let (settings, to_self) = (settings.clone(), inputs.clone());
+        let (settings, to_self) = (Settings { policy, ..settings.clone() }, inputs.clone());
         let place = settings.place.clone();
         let no_thread = |e| Trouble::io("make a thread for", place.folder(), e);
         let start = |name: &str| std::thread::Builder::new().name(name.to_owned());

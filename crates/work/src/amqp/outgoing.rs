@@ -1,6 +1,6 @@
 //! What is published, until it is safe.
 
-use super::tasks::{self, Publication, Published, RENEWED, too_large};
+use super::tasks::{self, Publication, Published, RENEWED, most_taken};
 use super::thread::{Answer, Connected, For, Marks, Part, RECONNECT, Thread};
 use crate::broker::Event;
 use crate::change::{Change, JobId, Lease, Refused};
@@ -78,12 +78,9 @@ impl Outgoing {
     /// Learns how much the broker takes from why it closed a channel. Tells whether something here is
     /// more than that.
     fn learn(&mut self, why: &str) -> bool {
-        let Some((bytes, most)) = too_large(why) else { return false };
-        let is_ours = self.letters.values().any(|out| out.body.len() == bytes);
-        if is_ours {
-            self.most = Some(most);
-        }
-        is_ours
+        let most = most_taken(why, self.letters.values().map(|out| out.body.len()));
+        self.most = most.or(self.most);
+        most.is_some()
     }
 
     /// What was learned of the last connection may not hold for the next.
@@ -314,23 +311,5 @@ fn not_taken(queue: &str, became: &Published) -> String {
             "RabbitMQ refuses what is for the queue {queue}: a policy may bound it and have it refuse \
              (reject-publish); {RENEWED}"
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::too_large;
-
-    #[test]
-    fn how_much_the_broker_takes_is_known_from_its_words_alone() {
-        let said = |what: &str| too_large(&format!("PRECONDITION_FAILED - message size {what}"));
-        assert_eq!(said("9 is larger than configured max size 8"), Some((9, 8)));
-        assert_eq!(said("9 is larger than max size 8; and more"), Some((9, 8)));
-        for other in
-            ["9 is larger", "8 is larger than max size 9", "x is larger than max size 8", "9"]
-        {
-            assert_eq!(said(other), None, "{other}");
-        }
-        assert_eq!(too_large("ACCESS_REFUSED - write access"), None);
     }
 }

@@ -5,8 +5,7 @@ use super::lines::{Of, SMALL};
 use super::thread::{Answer, For, Hand, Marks, NotBegun, Part, Thread, ring};
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
-    Again, Applied, Ask, Change, Ended, JobId, Lease, NewJob, Policy, Refused, Steer, Subject,
-    Taken,
+    Again, Applied, Ask, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
 };
 use crate::embedded::open_taker;
 use crate::embedded::thread::{AGAIN, AT_ONCE};
@@ -368,8 +367,7 @@ impl Thread {
     /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
     pub(super) fn reopen(&mut self) -> Result<(), Trouble> {
         let Settings { place, queue, policy, .. } = &self.settings;
-        let policy = Policy { is_remote: true, ..*policy };
-        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, policy)?;
+        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, *policy)?;
         self.taker = taker;
         self.ringing.abort();
         self.ringing = ring(bell, self.to_self.clone());

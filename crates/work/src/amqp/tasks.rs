@@ -55,13 +55,19 @@ impl From<Confirmation> for Published {
 
 /// Returns how many bytes something has that the broker closed the channel for, and how many it takes,
 /// from its words: `PRECONDITION_FAILED - message size 9 is larger than configured max size 8`.
-pub(super) fn too_large(why: &str) -> Option<(usize, usize)> {
+fn too_large(why: &str) -> Option<(usize, usize)> {
     let (_, numbers) = why.split_once("message size ")?;
     let (bytes, most) = numbers.split_once(' ')?;
     let (_, most) = most.split_once("max size ")?;
     let most = most.split(|c: char| !c.is_ascii_digit()).next()?;
     let (bytes, most) = (bytes.parse().ok()?, most.parse().ok()?);
     (bytes > most).then_some((bytes, most))
+}
+
+/// Returns how many bytes the broker takes, where it closed a channel for one of these sizes.
+pub(super) fn most_taken(why: &str, mut sizes: impl Iterator<Item = usize>) -> Option<usize> {
+    let (bytes, most) = too_large(why)?;
+    sizes.any(|size| size == bytes).then_some(most)
 }
 
 /// What is said behind the reason why something was not taken.
@@ -366,4 +372,22 @@ async fn publish(channel: Channel, what: Publication) -> Published {
     let sent = channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties);
     let confirmed = async { sent.await?.await };
     confirmed.await.map_or_else(|why| Published::Unsure(words(&why)), Published::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::too_large;
+
+    #[test]
+    fn how_much_the_broker_takes_is_known_from_its_words_alone() {
+        let said = |what: &str| too_large(&format!("PRECONDITION_FAILED - message size {what}"));
+        assert_eq!(said("9 is larger than configured max size 8"), Some((9, 8)));
+        assert_eq!(said("9 is larger than max size 8; and more"), Some((9, 8)));
+        for other in
+            ["9 is larger", "8 is larger than max size 9", "x is larger than max size 8", "9"]
+        {
+            assert_eq!(said(other), None, "{other}");
+        }
+        assert_eq!(too_large("ACCESS_REFUSED - write access"), None);
+    }
 }

@@ -39,9 +39,12 @@ impl Tx<'_> {
     }
 
     /// A job is ready again by hand: where it came from another broker, that is to be told.
-    pub(super) fn send_later(&mut self, job: JobId, has_message: bool) -> Result<(), Stop> {
-        let queue = self.job(job)?.queue;
-        if !self.is_remote(&queue)? {
+    pub(super) fn send_later(
+        &mut self,
+        (job, queue): (JobId, &str),
+        has_message: bool,
+    ) -> Result<(), Stop> {
+        if !self.is_remote(queue)? {
             return Ok(());
         }
         if !has_message && !self.stored(job)?.is_whole {

@@ -216,7 +216,7 @@ impl Tx<'_> {
         }
         let made = self.submit_apart(&NewJob { owner: dead.owner, ..job })?;
         if let Applied::Submitted { job, .. } = made {
-            self.send_later(job, false)?;
+            self.send_later((job, &dead.queue), false)?;
         }
         Ok(made)
     }

@@ -315,7 +315,7 @@ impl Tx<'_> {
             self.execute("UPDATE job SET answered = 0 WHERE id = ?1", [job.id.0])?;
             self.execute("DELETE FROM dead WHERE job = ?1", [job.id.0])?;
             // What rests was not settled: whoever has its message keeps it.
-            self.send_later(job.id, job.subject.state != State::Stop)?;
+            self.send_later((job.id, &job.queue), job.subject.state != State::Stop)?;
         }
         self.put(&job, next, policy)?;
         Ok(Applied::Done)

@@ -210,7 +210,7 @@ impl<'a> Tx<'a> {
         self.statement(sql)?.query_row(params, read).optional()
     }
 
-    pub(super) fn all<T>(
+    pub(crate) fn all<T>(
         &self,
         sql: &str,
         params: impl Params,

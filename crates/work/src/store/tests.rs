@@ -66,13 +66,19 @@ fn takes(taker: TakerId, ask: Ask, count: usize) -> Vec<Change> {
     (0..count).map(|_| Change::Take { taker, ask, instance: "q_0".to_owned() }).collect()
 }
 
-#[test]
-fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
-    let scratch = Scratch::new();
+/// A new store, and a taker of its queue `q`.
+fn opened(scratch: &Scratch) -> (Store, TakerId) {
     let place = Place::new(scratch.join("store"));
     let mut store = Store::open(&place, Arc::new(Stopped), Safety::Kill).unwrap();
     let open = Change::OpenTaker { queue: "q".to_owned(), policy: Policy::default() };
     let Ok(Applied::Opened(taker)) = store.apply(&open) else { panic!("no taker") };
+    (store, taker)
+}
+
+#[test]
+fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
+    let scratch = Scratch::new();
+    let (mut store, taker) = opened(&scratch);
     made(&mut store, &(0..200).map(item).collect::<Vec<_>>());
     let mut at_hand: VecDeque<_> = taken(made(&mut store, &takes(taker, Ask::Now, 1))).collect();
     at_hand.extend(taken(made(&mut store, &takes(taker, Ask::Ahead, 2 * TOGETHER))));
@@ -107,10 +113,7 @@ fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
 #[test]
 fn what_is_in_hand_is_read_although_the_store_was_locked_before() {
     let scratch = Scratch::new();
-    let place = Place::new(scratch.join("store"));
-    let mut store = Store::open(&place, Arc::new(Stopped), Safety::Kill).unwrap();
-    let open = Change::OpenTaker { queue: "q".to_owned(), policy: Policy::default() };
-    let Ok(Applied::Opened(taker)) = store.apply(&open) else { panic!("no taker") };
+    let (mut store, taker) = opened(&scratch);
     made(&mut store, &[item(0)]);
     let lease = taken(made(&mut store, &takes(taker, Ask::Now, 1))).next().unwrap();
 

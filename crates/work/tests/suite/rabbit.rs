@@ -147,6 +147,15 @@ pub(crate) fn delivered(broker: &mut amqp::Rabbit) -> work::Delivery {
     })
 }
 
+/// Has an item worked on until it is in hand.
+#[track_caller]
+pub(crate) fn in_hand(rig: &Remote, broker: &mut amqp::Rabbit, name: &str) -> work::Delivery {
+    broker.ask(Ask::Now, "q_0");
+    broker.flush();
+    rig.client().publish("q", &item(name)).unwrap();
+    delivered(broker)
+}
+
 #[test]
 fn what_is_no_item_is_kept_with_the_dead_and_holds_up_nothing() {
     let rig = Remote::new();

@@ -1,7 +1,7 @@
 //! A network that fails in mid-item, and a taker that dies each time, with a real RabbitMQ.
 
 use crate::conformance::{Rig, done, settled};
-use crate::rabbit::{GOOD, REPLIES, Remote, delivered, well};
+use crate::rabbit::{GOOD, REPLIES, Remote, delivered, in_hand, well};
 use crate::support::item;
 use machine::work::Limit;
 use std::collections::BTreeMap;
@@ -10,16 +10,7 @@ use testkit::proxy::{Mode, Proxy};
 use testkit::rabbit::Rabbit;
 use testkit::until;
 use work::amqp::{self, Queue, Settings};
-use work::{Ask, Broker, Delivery, Ended, Policy};
-
-/// Has an item worked on until it is in hand.
-#[track_caller]
-fn in_hand(rig: &Remote, broker: &mut amqp::Rabbit, name: &str) -> Delivery {
-    broker.ask(Ask::Now, "q_0");
-    broker.flush();
-    rig.client().publish("q", &item(name)).unwrap();
-    delivered(broker)
-}
+use work::{Ask, Broker, Ended, Policy};
 
 fn answer(name: &str) -> Ended {
     Ended { output: Some(format!("{{\"n\":\"{name}\"}}").into_bytes()), ..done() }
@@ -37,9 +28,9 @@ fn disturb(proxy: &Proxy, cycle: usize) {
     };
     proxy.set(mode);
     if is_reset {
-        proxy.reset()
+        proxy.reset();
     } else {
-        proxy.cut()
+        proxy.cut();
     }
     let (accepted, harmed) = (proxy.accepted(), proxy.harmed());
     until(60, || match mode {
@@ -57,7 +48,9 @@ fn disturb(proxy: &Proxy, cycle: usize) {
 /// Returns how many answers there are of each item.
 fn counted(all: &[Vec<u8>]) -> BTreeMap<&[u8], usize> {
     let mut counts = BTreeMap::new();
-    all.iter().for_each(|one| *counts.entry(&**one).or_insert(0) += 1);
+    for one in all {
+        *counts.entry(&**one).or_insert(0) += 1;
+    }
     counts
 }
 

@@ -2,8 +2,8 @@
 //! whatever happens to the one that sends it.
 
 use crate::conformance::{Rig, done, settled};
-use crate::rabbit::{Remote, delivered};
-use crate::support::{item, job, place};
+use crate::rabbit::{Remote, delivered, in_hand};
+use crate::support::{job, place};
 use machine::work::{Backoff, Fault, Limit, Reach};
 use std::time::Duration;
 use testkit::proxy::{Mode, Proxy};
@@ -11,8 +11,8 @@ use testkit::rabbit::Rabbit;
 use testkit::until;
 use work::read::Waiting;
 use work::{
-    Applied, Ask, Asked, Broker, By, Change, Ended, JobId, NewJob, Policy, Reader, Safety, Store,
-    amqp,
+    Applied, Ask, Asked, Broker, By, Change, Delivery, Ended, JobId, NewJob, Policy, Reader,
+    Safety, Store, amqp,
 };
 
 /// The store in the hand of another process.
@@ -34,9 +34,7 @@ fn why(rig: &Remote, job: JobId) -> Option<Waiting> {
 
 /// Has an item fail for good, so that its message is settled.
 fn failed(rig: &Remote, broker: &mut amqp::Rabbit, fault: u16) -> JobId {
-    rig.client().publish("q", &item("a")).unwrap();
-    broker.ask(Ask::Now, "q_0");
-    let delivery = delivered(broker);
+    let delivery = in_hand(rig, broker, "a");
     let job = delivery.key().job;
     broker.finish(delivery, Ended { fault: Fault(fault), ..done() });
     settled(broker);
@@ -44,13 +42,20 @@ fn failed(rig: &Remote, broker: &mut amqp::Rabbit, fault: u16) -> JobId {
     job
 }
 
-/// It is done once more, and no message is left.
+/// It is in hand once more.
 #[track_caller]
-fn is_done_again(rig: &Remote, broker: &mut amqp::Rabbit, job: JobId) {
+fn in_hand_again(broker: &mut amqp::Rabbit, job: JobId) -> Delivery {
     broker.ask(Ask::Now, "q_0");
     broker.flush();
     let delivery = delivered(broker);
     assert_eq!((delivery.key().job, delivery.job().attempt), (job, 2));
+    delivery
+}
+
+/// It is done once more, and no message is left.
+#[track_caller]
+fn is_done_again(rig: &Remote, broker: &mut amqp::Rabbit, job: JobId) {
+    let delivery = in_hand_again(broker, job);
     broker.finish(delivery, done());
     settled(broker);
     until(10, || rig.messages("q") == (0, 0));
@@ -120,17 +125,12 @@ fn what_rests_is_tried_at_once_by_its_message_and_no_second_one_is_sent() {
     let backoff = Backoff { first: Duration::from_secs(3000), ..Backoff::default() };
     let rig = Remote { policy: Policy { backoff, ..Policy::default() }, ..Remote::new() };
     let mut broker = rig.open();
-    rig.client().publish("q", &item("a")).unwrap();
-    broker.ask(Ask::Now, "q_0");
-    let delivery = delivered(&mut broker);
+    let delivery = in_hand(&rig, &mut broker, "a");
     let job = delivery.key().job;
     broker.finish(delivery, Ended { fault: Fault(3), ..done() });
     settled(&mut broker);
     by_another(&rig, requeue(job));
-    broker.ask(Ask::Now, "q_0");
-    broker.flush();
-    let delivery = delivered(&mut broker);
-    assert_eq!((delivery.key().job, delivery.job().attempt), (job, 2));
+    let delivery = in_hand_again(&mut broker, job);
     assert_eq!(rig.messages("q"), (0, 1));
     broker.finish(delivery, done());
     settled(&mut broker);

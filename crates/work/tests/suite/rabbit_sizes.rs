@@ -1,13 +1,13 @@
 //! A real RabbitMQ that takes less than what is to be sent.
 
 use crate::conformance::{Rig, done, event};
-use crate::rabbit::{REPLIES, Remote, delivered};
-use crate::support::{item, job, place};
+use crate::rabbit::{REPLIES, Remote, in_hand};
+use crate::support::{job, place};
 use std::sync::Once;
 use testkit::rabbit::Rabbit;
 use testkit::until;
 use work::amqp::{self, Mail, Mailbox};
-use work::{Ask, Broker, Ended, Event, JobId, NewJob, Reader};
+use work::{Broker, Ended, Event, JobId, NewJob, Reader};
 
 /// More than all that other tests send.
 const MOST: usize = 8 << 20;
@@ -25,14 +25,6 @@ fn remote() -> Remote {
 fn large(name: &str) -> Vec<u8> {
     let fei = format!(r#"{{"wfid":"w","subid":"s","expid":"{name}"}}"#);
     format!(r#"{{"fei":{fei},"fields":{{"x":"{}"}}}}"#, "x".repeat(MOST)).into_bytes()
-}
-
-/// Has an item in hand.
-fn in_hand(rig: &Remote, broker: &mut amqp::Rabbit, name: &str) -> work::Delivery {
-    broker.ask(Ask::Now, "q_0");
-    broker.flush();
-    rig.client().publish("q", &item(name)).unwrap();
-    delivered(broker)
 }
 
 /// Waits until it is told that an answer is too large.
