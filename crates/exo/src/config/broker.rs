@@ -107,6 +107,24 @@ pub(super) fn too_long(settings: &Settings) -> Option<String> {
     })
 }
 
+/// Says that an item may rest between two tries for longer than that.
+pub(super) fn rests_too_long(settings: &Settings) -> Option<String> {
+    let Settings { broker, tries, backoff, .. } = settings;
+    let timeout = broker.consumer_timeout?;
+    // After the last there is none.
+    let rest =
+        tries.checked_sub(1).filter(|last| *last > 0).map(|last| backoff.most_after(last))?;
+    let is_told = broker.kind == BrokerKind::RabbitMq && rest > timeout;
+    is_told.then(|| {
+        let (rest, timeout) = (Span(rest), Span(timeout));
+        format!(
+            "an item rests for up to {rest} between two tries, which is longer than the {timeout} in which \
+             RabbitMQ wants it acknowledged: it is delivered again meanwhile, to another machine, too; set \
+             retry.longest below that, or consumer_timeout there and broker.consumer-timeout here above it"
+        )
+    })
+}
+
 /// Returns what is in force, by its keys.
 pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
     let kind = KINDS.iter().find(|(_, kind)| *kind == broker.kind).map_or("", |(word, _)| *word);
@@ -242,6 +260,31 @@ mod tests {
         }
         let all = shown(&Broker { kind: BrokerKind::RabbitMq, ..Broker::default() });
         assert_eq!(all["consumer-timeout"], "30min");
+    }
+
+    #[test]
+    fn a_rest_above_that_of_the_broker_for_acknowledgements_is_told() {
+        let told = |tries: u32, retry: &str, broker: &str| {
+            let text = format!(
+                "command: ./w\ntries: {tries}\nretry: {{{retry}}}\n\
+                 broker: {{password-file: /p, {broker}}}\n"
+            );
+            rests_too_long(&read_text(text.as_bytes(), "p").unwrap())
+        };
+        let why = told(3, "first: 16min", "kind: rabbitmq").unwrap();
+        let begins =
+            "an item rests for up to 32min between two tries, which is longer than the 30min in";
+        assert!(why.starts_with(begins), "{why}");
+        for (tries, retry, broker) in [
+            (3, "first: 10s", "kind: rabbitmq"),
+            (1, "first: 40min", "kind: rabbitmq"),
+            (3, "first: 15min", "kind: rabbitmq"),
+            (30, "longest: 30min", "kind: rabbitmq"),
+            (3, "first: 16min", "kind: rabbitmq, consumer-timeout: none"),
+            (3, "first: 16min", "kind: embedded"),
+        ] {
+            assert_eq!(told(tries, retry, broker), None, "{tries}, {retry}, {broker}");
+        }
     }
 
     #[test]

@@ -142,6 +142,7 @@ impl Loader {
             draft.finish().map_err(|problems| Trouble::in_file(&own, b"", problems))?;
         let mut warnings = reading.warnings;
         warnings.extend(broker::too_long(&settings));
+        warnings.extend(broker::rests_too_long(&settings));
         Ok(Loaded { settings, origins, warnings })
     }
 }

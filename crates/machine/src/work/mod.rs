@@ -421,13 +421,18 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// Returns the longest delay that there is after the `count`-th try.
+    #[must_use]
+    pub fn most_after(self, count: u32) -> Duration {
+        self.first.saturating_mul(1 << count.saturating_sub(1).min(20)).min(self.longest)
+    }
+
     /// Returns the delay after the `count`-th try: doubled with each, never over `longest`, and
     /// of that between half and all, as `seed` decides, so that what failed together is not tried
     /// together.
     #[must_use]
     pub fn after(self, count: u32, seed: u64) -> Duration {
-        let doubled = self.first.saturating_mul(1 << count.saturating_sub(1).min(20));
-        let whole = doubled.min(self.longest);
+        let whole = self.most_after(count);
         // SplitMix64, Vigna 2015: near seeds give far answers.
         let mut bits =
             seed.wrapping_add(u64::from(count) << 48).wrapping_add(0x9e37_79b9_7f4a_7c15);
