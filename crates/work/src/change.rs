@@ -377,8 +377,9 @@ pub enum Change {
     /// Who was asked to stop did not, and was ended. What is said of the attempt is recorded but
     /// for its fault, which is the cancel's.
     CancelOverdue(Lease, Box<Ended>),
-    /// The sender has the answer for sure.
-    Answered(JobId),
+    /// The sender has the answer of this attempt for sure, by its number. [`Refused::Overtaken`] where
+    /// the job is to be done again, or was.
+    Answered(JobId, u32),
     /// The answer of a job that has stopped cannot be sent: this one goes in its place.
     Instead {
         /// Which.

@@ -39,14 +39,14 @@ use std::path::PathBuf;
 /// ```
 /// use work::{Applied, Change, Error, JobId, Reader, Store};
 /// fn change(_: &mut Reader, store: &mut Store) -> Result<Applied, Error> {
-///     store.apply(&Change::Answered(JobId(1)))
+///     store.apply(&Change::Answered(JobId(1), 1))
 /// }
 /// ```
 ///
 /// ```compile_fail,E0599
 /// use work::{Applied, Change, Error, JobId, Reader};
 /// fn change(reader: &mut Reader) -> Result<Applied, Error> {
-///     reader.apply(&Change::Answered(JobId(1)))
+///     reader.apply(&Change::Answered(JobId(1), 1))
 /// }
 /// ```
 ///

@@ -235,6 +235,11 @@ impl Store {
         self.look(|tx| tx.item_of(job))
     }
 
+    /// Tells whether a job was ended by a cancel.
+    pub(crate) fn is_cancelled(&mut self, job: JobId) -> Result<bool, Trouble> {
+        Ok(self.look(|tx| tx.is_cancelled(job).map(Some))?.unwrap_or_default())
+    }
+
     fn look<T>(
         &mut self,
         at: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Stop>,

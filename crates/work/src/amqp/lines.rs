@@ -410,6 +410,20 @@ impl Lines {
         found
     }
 
+    /// Has what is here of a job that nobody has in hand tried at once, by its name. Tells whether there
+    /// is anything.
+    pub(super) fn try_again(&mut self, job: JobId, again: &NewJob, now: Mono) -> bool {
+        let mut is_here = false;
+        for message in self.messages.values_mut().filter(|message| message.job() == Some(job)) {
+            is_here = true;
+            // What was tried in vain is due already.
+            if !matches!(message.of, Of::Vain(..)) {
+                message.of = Of::Parked { job: Box::new(again.clone()), id: job, at: now };
+            }
+        }
+        is_here
+    }
+
     /// Returns the messages that stand for a job.
     pub(super) fn of_job(&self, job: JobId) -> Vec<u64> {
         self.numbers(|of| matches!(of, Of::Job(id) if *id == job))

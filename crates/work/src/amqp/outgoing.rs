@@ -65,6 +65,25 @@ impl Outgoing {
         count >= AT_ONCE || bytes >= AGAIN_BYTES
     }
 
+    /// What was requeued and is not known to be safe is had from the record once more: where it arrived
+    /// it is not there any more, and does not go a second time.
+    pub(super) fn forget_again(&mut self) {
+        self.letters.retain(|_, out| !matches!(out.why, For::Again(_)));
+    }
+
+    /// Takes the answers of a job back. Returns whose end was to be told with them.
+    fn withdraw(&mut self, job: JobId) -> Vec<(Lease, Fault)> {
+        let mut ends = Vec::new();
+        self.letters.retain(|_, out| match out.why {
+            For::Answer(id, settled) if id == job => {
+                ends.extend(settled);
+                false
+            }
+            _ => true,
+        });
+        ends
+    }
+
     /// Returns how many bytes those have that are larger than `small`.
     pub(super) fn large(&self, small: usize) -> usize {
         self.letters.values().map(|out| out.body.len()).filter(|bytes| *bytes > small).sum()
@@ -119,6 +138,13 @@ impl Thread {
         let marks = name.map(|(wfid, rest)| Marks::of(wfid, rest)).unwrap_or_default();
         let marks = Marks { attempt: Some(attempt), ..marks };
         self.publish(queue, answer, marks, For::Answer(job, settled));
+    }
+
+    /// Takes the answer back of what is to be done again: a confirm would be of that.
+    pub(super) fn withdraw_answer(&mut self, job: JobId) {
+        for (key, fault) in self.outgoing.withdraw(job) {
+            self.news.push(Event::Settled { key, fault, retry: None });
+        }
     }
 
     pub(super) fn publish(&mut self, queue: String, body: Vec<u8>, marks: Marks, why: For) {
@@ -232,7 +258,7 @@ impl Thread {
                 if self.outgoing.taken(out.refused, now) {
                     self.well(Part::Answers);
                 }
-                self.is_safe(&out.why);
+                self.is_safe(&out.why, out.marks.attempt);
             }
             Published::Unsure(why) => self.renew_press(&why),
             Published::Nowhere | Published::Refused => {
@@ -256,10 +282,11 @@ impl Thread {
         }
     }
 
-    fn is_safe(&mut self, why: &For) {
+    fn is_safe(&mut self, why: &For, attempt: Option<u32>) {
         match *why {
             For::Answer(job, settled) => {
-                self.changes.push_back((Change::Answered(job), Answer::Answered(job)));
+                let answered = Change::Answered(job, attempt.unwrap_or_default());
+                self.changes.push_back((answered, Answer::Answered(job)));
                 if let Some((key, fault)) = settled {
                     self.news.push(Event::Settled { key, fault, retry: None });
                 }

@@ -3,6 +3,7 @@
 use super::Settings;
 use super::lines::{Of, SMALL};
 use super::thread::{Answer, For, Hand, Marks, NotBegun, Part, Thread, ring};
+use super::traffic::VAIN_LOOKS;
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
     Again, Applied, Ask, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
@@ -132,6 +133,8 @@ impl Thread {
                 self.rung |= made.is_ok();
                 self.news.push(Event::Made { ticket, made });
             }
+            // It is to be done again, which is sent, or is under way: its message is for that.
+            (Answer::Answered(_), Err(Refused::Overtaken)) => {}
             (Answer::Answered(job), _) => self.acknowledge(job),
             (Answer::Unwanted(it), Ok(_)) => {
                 let NotBegun { job, wfid, identity, why } = *it;
@@ -329,10 +332,15 @@ impl Thread {
         Ok(())
     }
 
-    /// A delivery was given back, or is somebody else's.
+    /// A delivery was given back, or is somebody else's. One that a cancel ended is nobody's: given back
+    /// it would be done by whoever does not know of that.
     pub(super) fn let_go(&mut self, key: Lease) {
         self.let_loose(key);
-        self.give_back(key.job);
+        if self.store.is_cancelled(key.job).unwrap_or(false) {
+            self.acknowledge(key.job);
+        } else {
+            self.give_back(key.job);
+        }
     }
 
     /// Sends what was requeued, by whomever: it was acknowledged and has no message any more. What has one
@@ -343,19 +351,24 @@ impl Thread {
         }
         let queue = self.settings.queue.name.clone();
         let now = self.store.now().mono;
-        for Again { number, job, has_message } in self.store.unsent(&queue)? {
+        for Again { number, job, wfid, identity, has_message } in self.store.unsent(&queue)? {
             let is_known = |change: &Change| *change == Change::SentAgain(number);
-            if self.outgoing.has_again(number) || self.changes.iter().any(|(it, _)| is_known(it)) {
+            let is_held = self.held.keys().any(|lease| lease.job == job);
+            let is_under_way = self.outgoing.has_again(number);
+            if is_held || is_under_way || self.changes.iter().any(|(it, _)| is_known(it)) {
                 continue;
             }
-            let is_here = !self.lines.hurry(now, |_, id| id == job).is_empty();
-            if is_here || has_message {
+            self.withdraw_answer(job);
+            let again = NewJob { queue: queue.clone(), wfid, identity, ..NewJob::default() };
+            if self.lines.try_again(job, &again, now) {
                 self.changes.push_back((Change::SentAgain(number), Answer::Settled));
                 continue;
             }
+            // Whoever else has its message is rung, too; where the broker has it, it comes.
+            let comes = has_message && self.vain_looks < VAIN_LOOKS;
             // The next goes when one of these is safe.
-            if self.outgoing.is_full_again() {
-                break;
+            if comes || self.outgoing.is_full_again() {
+                continue;
             }
             if let Some((queue, item)) = self.store.item(job)? {
                 self.publish(queue, item, Marks::default(), For::Again(number));

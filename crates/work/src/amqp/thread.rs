@@ -230,6 +230,8 @@ pub(super) struct Thread {
     /// Messages that came, and how many had at the last look at the queue, where somebody waited.
     pub(super) came: u64,
     pub(super) came_before: Option<u64>,
+    /// Looks in a row at a queue that was empty, while somebody waited.
+    pub(super) vain_looks: u32,
     pub(super) sweep: bool,
     pub(super) rung: bool,
     pub(super) renew_at: Option<Mono>,
@@ -316,6 +318,7 @@ impl Thread {
             is_full: false,
             came: 0,
             came_before: None,
+            vain_looks: 0,
             sweep: false,
             rung: false,
             renew_at: None,

@@ -24,6 +24,9 @@ fn pause(bytes: usize) -> Duration {
     PEEK * u32::try_from(1 + bytes / DEAR).unwrap_or(u32::MAX).min(60)
 }
 
+/// After so many looks at an empty queue a message that was there once is not waited for any more.
+pub(super) const VAIN_LOOKS: u32 = 2;
+
 impl Thread {
     /// Begins to connect, after a while where the last times were in vain.
     pub(super) fn connect(&mut self) {
@@ -56,7 +59,7 @@ impl Thread {
         self.connected = Some(Connected { link, kept, press, look_now, teller, since });
         self.lines.begin(Some(reader), since);
         self.name_all();
-        self.came_before = None;
+        (self.came_before, self.vain_looks) = (None, 0);
         self.well(Part::Broker);
         self.outgoing.forget_most();
         self.push_all();
@@ -68,7 +71,9 @@ impl Thread {
     pub(super) fn use_press(&mut self, press: Press) {
         if let Some(connected) = &mut self.connected {
             connected.press = press;
+            self.outgoing.forget_again();
             self.push_all();
+            self.rung = true;
         }
     }
 
@@ -124,6 +129,7 @@ impl Thread {
         let was_good = self.connected.take().is_some_and(|it| it.since.after(GOOD) <= now);
         self.vain = if was_good { 1 } else { self.vain.saturating_add(1) };
         self.lines.begin(None, now);
+        self.outgoing.forget_again();
         self.not_connected(why);
         self.connect();
     }
@@ -142,6 +148,10 @@ impl Thread {
             return self.lost("the broker has items and sends none");
         }
         self.came_before = is_waiting.then_some(self.came);
+        self.vain_looks =
+            if is_waiting && ready == 0 { self.vain_looks.saturating_add(1) } else { 0 };
+        // What was requeued and should have come may be lost.
+        self.rung |= self.vain_looks >= VAIN_LOOKS;
     }
 
     pub(super) fn came(&mut self, came: Came) {

@@ -7,14 +7,22 @@ use super::tx::{Stop, Tx};
 use super::{Applied, JobId, Refused};
 use rusqlite::params;
 
+/// So many are read at once, of either kind: more than are on their way together. What is sent has the
+/// next ones read.
+const AT_ONCE: u32 = 1024;
+
 /// A job that is to be sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Again {
     /// Number of this requeue. Never given to another: a confirm is for one of them alone.
     pub(crate) number: i64,
     /// Which job.
     pub(crate) job: JobId,
-    /// Its message was never settled: it is only to be worked on at once.
+    /// Its name.
+    pub(crate) wfid: String,
+    /// The rest of it.
+    pub(crate) identity: String,
+    /// Its message was never settled: it is only to be worked on at once, by whoever has that.
     pub(crate) has_message: bool,
 }
 
@@ -69,12 +77,19 @@ impl Tx<'_> {
         Ok(Applied::Done)
     }
 
-    /// Returns what of a queue is to be sent again, in the order in which it was asked for.
+    /// Returns what of a queue is to be sent again, some of it, in the order in which it was asked for.
     pub(crate) fn unsent(&self, queue: &str) -> Result<Vec<Again>, Stop> {
-        let sql = "SELECT a.id, a.job, a.has_message FROM again a JOIN job j ON j.id = a.job
-            WHERE j.queue = ?1 AND j.state = 'ready' AND j.holder IS NULL ORDER BY a.id";
-        Ok(self.all(sql, [queue], |row| {
-            Ok(Again { number: row.get(0)?, job: JobId(row.get(1)?), has_message: row.get(2)? })
-        })?)
+        let sql = "SELECT a.id, a.job, j.wfid, j.identity FROM again a JOIN job j ON j.id = a.job
+            WHERE j.queue = ?1 AND j.state = 'ready' AND j.holder IS NULL AND a.has_message = ?2
+            ORDER BY a.id LIMIT ?3";
+        let mut unsent = Vec::new();
+        for has_message in [true, false] {
+            unsent.extend(self.all(sql, params![queue, has_message, AT_ONCE], |row| {
+                let (number, job) = (row.get(0)?, JobId(row.get(1)?));
+                let (wfid, identity) = (row.get(2)?, row.get(3)?);
+                Ok(Again { number, job, wfid, identity, has_message })
+            })?);
+        }
+        Ok(unsent)
     }
 }

@@ -224,7 +224,10 @@ impl Tx<'_> {
     /// Another broker is rid of these jobs for sure.
     pub(super) fn settled(&self, jobs: &[JobId]) -> Result<Applied, Stop> {
         for job in jobs {
-            self.execute("DELETE FROM owed WHERE job = ?1", [job.0])?;
+            // One that was requeued meanwhile has another message there.
+            let sql = "DELETE FROM owed WHERE job = ?1
+                AND (SELECT state FROM job WHERE id = ?1) = 'stop'";
+            self.execute(sql, [job.0])?;
         }
         Ok(Applied::Done)
     }
@@ -260,6 +263,12 @@ impl Tx<'_> {
                 WHERE d.id = j.dependency AND d.fault = 0 AND d.state = 'stop'))";
         let now = self.now.mono.0.cast_signed();
         Ok(self.first(sql, params![job.id.0, now], |_| Ok(()))?.is_some())
+    }
+
+    /// Tells whether a job was ended by a cancel: nobody is to work on it, or wants an answer.
+    pub(crate) fn is_cancelled(&self, job: JobId) -> Result<bool, Stop> {
+        let found = self.job(job)?.subject;
+        Ok(found.state == State::Stop && found.fault.kind() == Kind::Cancelled)
     }
 
     fn last_output(&self, job: &Job) -> Result<Option<Vec<u8>>, Stop> {

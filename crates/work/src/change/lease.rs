@@ -200,6 +200,15 @@ impl Tx<'_> {
         Ok(Applied::Done)
     }
 
+    /// What was confirmed may be the answer of an earlier time, of what is to be done again by now.
+    pub(super) fn confirmed(&mut self, job: JobId, attempt: u32) -> Result<Applied, Stop> {
+        let found = self.job(job)?;
+        if found.subject.state != State::Stop || found.tries != attempt {
+            return Err(Refused::Overtaken.into());
+        }
+        self.answered(job)
+    }
+
     /// The last attempt has another answer.
     pub(super) fn instead(
         &mut self,

@@ -171,7 +171,7 @@ impl<'a> Tx<'a> {
             Change::Stage { lease, stage } => self.stage(*lease, stage.as_deref()),
             Change::End(lease, ended) => self.end(*lease, ended),
             Change::CancelOverdue(lease, ended) => self.cancel_overdue(*lease, ended),
-            Change::Answered(job) => self.answered(*job),
+            Change::Answered(job, attempt) => self.confirmed(*job, *attempt),
             Change::Instead { job, answer, why } => self.instead(*job, answer, why),
             Change::Settled(jobs) => self.settled(jobs),
             Change::SentAgain(number) => self.sent_again(*number),

@@ -173,7 +173,7 @@ fn several_changes_are_one_commit_and_a_refused_one_spares_the_others() {
     let mut world = World::new();
     let first = world.submit(job("a"));
     let lease = world.taken();
-    let stranger = Change::Answered(JobId(99));
+    let stranger = Change::Answered(JobId(99), 1);
     let end = Change::End(lease, Box::new(fault(11)));
     let submit = Change::Submit(Box::new(job("b")));
     let all = world.store.apply_all(&[stranger, end.clone(), end, submit]).unwrap();

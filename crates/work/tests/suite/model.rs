@@ -414,7 +414,7 @@ fn an_item_of_another_broker_is_run_once_and_then_answered_from_the_record() {
     let again = world.apply(&arrive());
     let Applied::Finished { job, answer: Some(answer), .. } = again else { panic!("{again:?}") };
     assert_eq!(answer, b"{\"z\":3}");
-    world.apply(&Change::Answered(job));
+    world.apply(&Change::Answered(job, 1));
     let again = world.apply(&arrive());
     assert!(matches!(again, Applied::Finished { answer: None, .. }), "{again:?}");
     assert_eq!(world.reader().attempts(job).unwrap().len(), 1);

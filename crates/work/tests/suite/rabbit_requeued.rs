@@ -1,9 +1,9 @@
 //! What is requeued by hand goes to RabbitMQ again, whichever process of the machine was asked, and
 //! whatever happens to the one that sends it.
 
-use crate::conformance::{Rig, done, settled};
-use crate::rabbit::{Remote, delivered, in_hand};
-use crate::support::{job, place};
+use crate::conformance::{Rig, done, event, settled};
+use crate::rabbit::{REPLIES, Remote, delivered, in_hand};
+use crate::support::{item, job, place};
 use machine::work::{Backoff, Fault, Limit, Reach};
 use std::time::Duration;
 use testkit::proxy::{Mode, Proxy};
@@ -11,7 +11,7 @@ use testkit::rabbit::Rabbit;
 use testkit::until;
 use work::read::Waiting;
 use work::{
-    Applied, Ask, Asked, Broker, By, Change, Delivery, Ended, JobId, NewJob, Policy, Reader,
+    Applied, Ask, Asked, Broker, By, Change, Delivery, Ended, Event, JobId, NewJob, Policy, Reader,
     Safety, Store, amqp,
 };
 
@@ -167,4 +167,126 @@ fn a_queue_that_is_taken_from_here_has_nothing_to_send_also_where_it_was_another
         let Ok(Applied::Taken(taken)) = store.apply(&take) else { panic!("not taken") };
         store.apply(&Change::End(taken.lease, Box::new(done()))).unwrap();
     }
+}
+
+/// What a queue that takes nothing more says to whoever publishes.
+fn refuse_answers(rig: &Remote, refuses: bool) {
+    let vhost = &rig.server.vhost;
+    Rabbit::shared().call(&if refuses {
+        format!(
+            "rabbit_policy:set(<<\"{vhost}\">>, <<\"full\">>, <<\"^{REPLIES}$\">>, \
+             [{{<<\"max-length\">>, 0}}, {{<<\"overflow\">>, <<\"reject-publish\">>}}], \
+             0, <<\"queues\">>, <<\"t\">>)."
+        )
+    } else {
+        format!("rabbit_policy:delete(<<\"{vhost}\">>, <<\"full\">>, <<\"t\">>).")
+    });
+}
+
+#[test]
+fn the_answer_that_was_not_taken_is_not_sent_once_its_item_is_done_again() {
+    let backoff = Backoff { first: Duration::from_secs(3000), ..Backoff::default() };
+    let rig = Remote { policy: Policy { backoff, ..Policy::default() }, ..Remote::new() };
+    let mut broker = rig.open();
+    refuse_answers(&rig, true);
+    let delivery = in_hand(&rig, &mut broker, "a");
+    let job = delivery.key().job;
+    broker.finish(delivery, Ended { fault: Fault(11), ..done() });
+    event(&mut broker, |event| matches!(event, Event::Trouble { .. }).then_some(()));
+    by_another(&rig, requeue(job));
+    // Its end is told, though its answer never went.
+    settled(&mut broker);
+    let delivery = in_hand_again(&mut broker, job);
+    assert_eq!(rig.messages("q"), (0, 1), "its message is the one that it had");
+    refuse_answers(&rig, false);
+    // Another is answered meanwhile.
+    let other = in_hand(&rig, &mut broker, "b");
+    broker.finish(other, done());
+    settled(&mut broker);
+    assert_eq!(rig.answers().len(), 1);
+    broker.finish(delivery, Ended { fault: Fault(3), ..done() });
+    settled(&mut broker);
+    until(10, || rig.messages("q") == (0, 1));
+    // It rests, and has its message.
+    rig.kill(broker);
+    by_another(&rig, requeue(job));
+    let mut broker = rig.open();
+    broker.ask(Ask::Now, "q_0");
+    broker.flush();
+    let delivery = delivered(&mut broker);
+    assert_eq!((delivery.key().job, delivery.job().attempt), (job, 3));
+    broker.finish(delivery, done());
+    settled(&mut broker);
+    until(10, || rig.messages("q") == (0, 0));
+    assert_eq!(rig.answers().len(), 2);
+}
+
+#[test]
+fn what_should_have_a_message_and_has_lost_it_is_sent_once_the_queue_was_seen_to_be_empty() {
+    let proxy = Proxy::to(Rabbit::shared().port());
+    let backoff = Backoff { first: Duration::from_secs(3000), ..Backoff::default() };
+    let rig =
+        Remote { policy: Policy { backoff, ..Policy::default() }, ..Remote::by(proxy.port()) };
+    let mut broker = rig.open();
+    let delivery = in_hand(&rig, &mut broker, "a");
+    let job = delivery.key().job;
+    broker.finish(delivery, Ended { fault: Fault(3), ..done() });
+    settled(&mut broker);
+    proxy.set(Mode::Refuse);
+    proxy.cut();
+    // As where the broker was started anew and the message was not for keeping.
+    Rabbit::shared().delete_queue(&rig.server.vhost, "q");
+    rig.client().declare("q").unwrap();
+    by_another(&rig, requeue(job));
+    proxy.set(Mode::Pass);
+    broker.ask(Ask::Now, "q_0");
+    broker.flush();
+    let mut found = None;
+    until(60, || {
+        if let Some(Event::Arrived(delivery)) = broker.next() {
+            found = Some(delivery);
+        }
+        found.is_some()
+    });
+    let Some(delivery) = found else { unreachable!() };
+    assert_eq!((delivery.key().job, delivery.job().attempt), (job, 2));
+    broker.finish(delivery, done());
+    settled(&mut broker);
+    until(10, || rig.messages("q") == (0, 0));
+    assert_eq!(rig.answers().len(), 1);
+}
+
+#[test]
+fn what_is_cancelled_at_hand_is_nobody_s_any_more() {
+    let rig = Remote::new();
+    let mut broker = rig.open();
+    let first = in_hand(&rig, &mut broker, "a");
+    broker.ask(Ask::Ahead, "q_0");
+    broker.flush();
+    rig.client().publish("q", &item("b")).unwrap();
+    let second = delivered(&mut broker);
+    by_another(&rig, Asked::Cancel(second.key().job, Fault::CANCELLED));
+    event(&mut broker, |event| matches!(event, Event::Overtaken(_)).then_some(()));
+    until(10, || rig.messages("q") == (0, 1));
+    broker.finish(first, done());
+    settled(&mut broker);
+    until(10, || rig.messages("q") == (0, 0));
+    assert_eq!(rig.answers().len(), 1);
+}
+
+#[test]
+fn what_is_cancelled_while_it_is_given_back_is_nobody_s_any_more() {
+    let rig = Remote::new();
+    let mut broker = rig.open();
+    let delivery = in_hand(&rig, &mut broker, "a");
+    other(&rig)
+        .apply(&Change::Asked(By::default(), Asked::Cancel(delivery.key().job, Fault::KILLED)))
+        .unwrap();
+    broker.interrupt(delivery, done());
+    until(10, || {
+        let _ = broker.next();
+        rig.messages("q") == (0, 0)
+    });
+    drop(broker);
+    assert_eq!(rig.messages("q"), (0, 0));
 }

@@ -137,7 +137,7 @@ fn what_another_broker_may_send_again_is_known_however_full_the_store_is_and_not
         assert_eq!(world.reader().jobs(None, None, 9).unwrap().len(), 2, "the others went");
         let Applied::Finished { answer, .. } = deliver(&mut world) else { panic!("done again") };
         assert_eq!(answer.is_none(), is_answered);
-        world.apply(&Change::Answered(id));
+        world.apply(&Change::Answered(id, 1));
     }
     world.apply(&Change::Settled(vec![id, JobId(99)]));
     clean(&mut world.store, Wall(i64::MIN), 1).unwrap();
