@@ -292,6 +292,14 @@ fn folders_with_other_owners_and_modes_are_found_and_mended() {
         fs::set_permissions(&spool, Permissions::from_mode(0o777)).unwrap();
         mend(&site, &finds(&site, "warning", "has the mode 0777, not 3733"));
         finds_none(&site, "not 3733");
+        let taken = spool.join(".taken");
+        fs::set_permissions(&taken, Permissions::from_mode(0o777)).unwrap();
+        mend(&site, &finds(&site, "error", "has the mode 0777, not 0700"));
+        finds_none(&site, "not 0700");
+        fs::rename(&taken, spool.join(".old")).unwrap();
+        symlink(site.at(Place::Store), &taken).unwrap();
+        mend(&site, &finds(&site, "error", "is no folder"));
+        finds_none(&site, "is no folder");
         let store = match kind {
             Kind::Private => site.at(Place::Store).join("work.db"),
             Kind::System => site.at(Place::Store),

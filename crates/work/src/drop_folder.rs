@@ -1,5 +1,6 @@
 //! The folder in which everybody may leave an item for a queue.
 
+mod own;
 #[cfg(test)]
 mod tests;
 mod unread;
@@ -7,7 +8,6 @@ mod unread;
 use crate::change::{Applied, Change, NewJob};
 use crate::envelope;
 use crate::item::{self, Invalid};
-use crate::place::make_folder;
 use crate::store::{Error, Store};
 use crate::trouble::{Trouble, reason};
 use machine::work::Fault;
@@ -25,7 +25,8 @@ pub use unread::Unread;
 /// Everybody may put a file there; only the folder's owner can list it or take another's away;
 /// the files' group is the folder's.
 const FOLDER_MODE: u32 = 0o3733;
-const TAKEN_MODE: u32 = 0o700;
+/// Ours alone.
+const TAKEN: &str = ".taken";
 /// Names that are looked at in one go: a flood of whatever kind keeps nobody from their turn.
 const AT_ONCE: usize = 64;
 /// Characters of the reason that are told for many.
@@ -95,19 +96,17 @@ impl DropFolder {
     fn make(&mut self) -> Result<(), Trouble> {
         // One that is gone later was taken away by somebody.
         if !self.is_made {
-            for (path, mode) in [(&self.path, FOLDER_MODE), (&self.taken(), TAKEN_MODE)] {
-                make_folder(path, mode).map_err(|why| match why {
-                    Trouble::Io { verb, path, source } => self.trouble(verb, &path, source),
-                    other => other,
-                })?;
-            }
+            own::make(&self.path).map_err(|why| match why {
+                Trouble::Io { verb, path, source } => self.trouble(verb, &path, source),
+                other => other,
+            })?;
             self.is_made = true;
         }
         Ok(())
     }
 
     fn taken(&self) -> PathBuf {
-        self.path.join(".taken")
+        self.path.join(TAKEN)
     }
 
     /// Tells whether a look at the folder was begun and is not over. It may miss files that came
@@ -130,8 +129,7 @@ impl DropFolder {
         let mut collected = Collected::default();
         let mut rest = match self.rest.take() {
             Some(rest) => rest,
-            // In `.taken`: left by a life that was killed, or another's who is at it right now.
-            None => self.list(&self.taken())?.chain(self.list(&self.path)?),
+            None => self.begin()?,
         };
         // What cannot be taken away stands before the others each time, so a look goes on where
         // the last portion ended.
@@ -145,6 +143,18 @@ impl DropFolder {
         }
         self.rest = Some(rest);
         Ok(Collected { more: true, ..collected })
+    }
+
+    /// Begins a look.
+    fn begin(&mut self) -> Result<Chain<ReadDir, ReadDir>, Trouble> {
+        let taken = self.taken();
+        if let Err(why) = own::check(&taken) {
+            // Ours is made once somebody has moved away what is in its place.
+            self.is_made = why.kind() == ErrorKind::NotFound;
+            return Err(self.trouble("use", &taken, why));
+        }
+        // In `.taken`: left by a life that was killed, or another's who is at it right now.
+        Ok(self.list(&taken)?.chain(self.list(&self.path)?))
     }
 
     /// Returns the files that cannot be read and of which that was not told before.

@@ -70,8 +70,8 @@ impl Place {
 
     /// Makes what is missing, with its modes whatever the umask. What is there keeps its own.
     pub(crate) fn make(&self) -> Result<(), Trouble> {
-        make_folder(&self.folder, FOLDER_MODE)?;
-        make_folder(&self.takers(), TAKERS_MODE).map_err(|why| self.tell_owner(why))
+        make_folder(&self.folder, FOLDER_MODE, None)?;
+        make_folder(&self.takers(), TAKERS_MODE, None).map_err(|why| self.tell_owner(why))
     }
 
     /// Adds whose the folder is, where that is why nothing may be made in it.
@@ -93,9 +93,10 @@ impl Place {
     }
 }
 
-/// Makes a folder with this mode where there is none. It gets its name last: killed on the way, the
-/// next life finds none, and not one that nobody may use.
-pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Trouble> {
+/// Makes a folder with this mode where there is none, and in it one that is ours alone, where that has
+/// a name. It gets its own name last: killed on the way, the next life finds none, and not one that
+/// nobody may use, or in which others were faster.
+pub(crate) fn make_folder(path: &Path, mode: u32, inside: Option<&str>) -> Result<(), Trouble> {
     if path.is_dir() {
         return Ok(());
     }
@@ -104,8 +105,8 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Trouble> {
     new.push(".new");
     let new = path.with_file_name(new);
     // Where it is there, it is of a life that was killed, or of another that begins right now.
-    let done = DirBuilder::new().mode(0o700).create(&new);
-    let done = done.or_else(|e| if new.is_dir() { Ok(()) } else { Err(e) });
+    let done = make_private(&new);
+    let done = done.and_then(|()| inside.map_or(Ok(()), |name| make_inside(&new, name)));
     let done = done.and_then(|()| fs::set_permissions(&new, Permissions::from_mode(mode)));
     // What is not empty is not replaced.
     if let Err(e) = done.and_then(|()| fs::rename(&new, path)) {
@@ -113,6 +114,7 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Trouble> {
             return Err(Trouble::io("make", path, e));
         }
         // Another was faster.
+        let _ = inside.map(|name| fs::remove_dir(new.join(name)));
         let _ = fs::remove_dir(&new);
     }
     // Its name too must survive a power cut; what is in it is SQLite's to see to.
@@ -120,6 +122,17 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Trouble> {
     let above = File::open(above.unwrap_or(Path::new(".")));
     let synced = above.and_then(|above| above.sync_all());
     synced.map_err(|e| Trouble::io("write the folder of", path, e))
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    let done = DirBuilder::new().mode(0o700).create(path);
+    done.or_else(|e| if path.is_dir() { Ok(()) } else { Err(e) })
+}
+
+fn make_inside(folder: &Path, name: &str) -> io::Result<()> {
+    make_private(&folder.join(name))?;
+    // No power cut may leave the folder without it.
+    File::open(folder)?.sync_all()
 }
 
 /// Gives a file the mode that it is to have, where an earlier life was killed at making it.

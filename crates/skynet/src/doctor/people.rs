@@ -10,6 +10,8 @@ use sys::trusted;
 
 /// As exo makes a queue's drop folder: everybody may put a file there, and take none.
 const DROP: u32 = 0o3733;
+/// In it exo keeps what it takes, for itself.
+const TAKEN: &str = ".taken";
 const LOGGER: &str = "skynetlog";
 const GROUP: &str = "skynet";
 const WORKER: &str = "skynet";
@@ -114,5 +116,24 @@ fn drop_folders(spool: &Path, findings: &mut Vec<Finding>) {
             findings
                 .push(found.because(why).mended_by(format!("chmod {DROP:04o} {}", path.display())));
         }
+        findings.extend(taken(&path.join(TAKEN), stat.uid()));
     }
+}
+
+/// Looks whether what exo takes away goes where nobody else can reach it.
+fn taken(path: &Path, owner: u32) -> Option<Finding> {
+    let stat = fs::symlink_metadata(path).ok()?;
+    let (place, mode) = (path.display(), stat.mode() & 0o7777);
+    let away = format!("mv {place} {place}-moved-away");
+    let (what, mend) = if !stat.is_dir() {
+        ("is no folder".to_owned(), away)
+    } else if stat.uid() != owner {
+        (format!("belongs to {}, not to {}", name_of(stat.uid()), name_of(owner)), away)
+    } else if mode & 0o022 != 0 {
+        (format!("has the mode {mode:04o}, not 0700"), format!("chmod 0700 {place}"))
+    } else {
+        return None;
+    };
+    let why = "exo takes no item from the folder above while others can reach what it takes";
+    Some(Finding::error(what).at(path).because(why).mended_by(mend))
 }

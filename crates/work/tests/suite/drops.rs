@@ -175,6 +175,73 @@ fn links_folders_and_pipes_harm_nothing() {
     assert_eq!(world.take(Ask::Now), None);
 }
 
+/// Everybody may put what they like into the folder as soon as it has its name.
+#[test]
+fn a_drop_folder_never_has_its_name_without_the_folder_that_is_ours_alone() {
+    let scratch = Scratch::new();
+    for n in 0..50 {
+        let path = scratch.join(&n.to_string());
+        let watched = path.clone();
+        let watcher = std::thread::spawn(move || {
+            while fs::symlink_metadata(&watched).is_err() {}
+            fs::symlink_metadata(watched.join(".taken")).is_ok()
+        });
+        let _ = DropFolder::open(&path, "q", LIMIT);
+        assert!(watcher.join().unwrap(), "{n}");
+        let modes = ["", ".taken"]
+            .map(|name| fs::symlink_metadata(path.join(name)).unwrap().mode() & 0o7777);
+        assert_eq!(modes, [0o3733, 0o700]);
+    }
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 50, "nothing is left over");
+}
+
+/// What is told, and who is to blame for it.
+type Put<'a> = (&'a str, &'a dyn Fn(&Path));
+
+/// An exo of before made the folder first, and may have been killed then.
+#[test]
+fn a_drop_folder_that_lacks_ours_gets_it_and_what_somebody_else_put_there_is_never_used() {
+    let mut world = World::new();
+    let of_other = world.scratch.join("other's");
+    fs::create_dir(&of_other).unwrap();
+    fs::write(of_other.join("1.2.3.x"), item("not dropped")).unwrap();
+    let made = |path: &Path, mode: u32| {
+        fs::create_dir(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let rows: [Put<'_>; 4] = [
+        ("it is no folder; move it away", &|path| symlink(&of_other, path).unwrap()),
+        ("it is no folder; move it away", &|path| fs::write(path, "").unwrap()),
+        ("it belongs to user 54321; move it away", &|path| {
+            made(path, 0o777);
+            chown(path, Some(WORKER), None).unwrap();
+        }),
+        ("others may write there (mode 0777)", &|path| made(path, 0o777)),
+    ];
+    for (n, (why, put)) in rows.into_iter().enumerate() {
+        let path = world.scratch.join(&n.to_string());
+        let taken = path.join(".taken");
+        made(&path, 0o3733);
+        put(&taken);
+        let mut folder = DropFolder::open(&path, "q", LIMIT);
+        fs::write(path.join("good"), item(&n.to_string())).unwrap();
+        // It is the same where ours was there and is gone.
+        for away in ["first", "second"] {
+            let told = folder.collect(&mut world.store).unwrap_err().to_string();
+            assert!(told.contains(&format!("use {}: {why}", taken.display())), "{told}");
+            fs::rename(&taken, path.join(format!(".{away}"))).unwrap();
+            let submitted = folder.collect(&mut world.store).unwrap().submitted;
+            assert_eq!(submitted, usize::from(away == "first"));
+            let found = fs::symlink_metadata(&taken).unwrap();
+            assert_eq!((found.is_dir(), found.mode() & 0o777, found.uid()), (true, 0o700, 0));
+            fs::remove_dir(&taken).unwrap();
+            put(&taken);
+        }
+    }
+    assert_eq!(fs::read_dir(of_other).unwrap().count(), 1);
+    assert_eq!(world.reader().jobs(None, None, 9).unwrap().len(), 4);
+}
+
 #[test]
 fn a_flood_is_taken_in_portions_and_nothing_of_it_is_lost() {
     let mut world = World::new();
