@@ -10,6 +10,7 @@ use crate::envelope;
 use crate::item::{self, Invalid};
 use crate::store::{Error, Store};
 use crate::trouble::{Trouble, reason};
+use linux::process;
 use machine::work::Fault;
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions, ReadDir};
@@ -194,15 +195,9 @@ impl DropFolder {
         collected: &mut Collected,
     ) -> Result<Option<(PathBuf, File)>, Trouble> {
         let path = entry.path();
-        let Some(found) = self.find(&path)? else { return Ok(None) };
+        let Some(found) = self.find(&path, collected)? else { return Ok(None) };
         if !is_plain(&found) {
-            // A folder that is not empty stays: it is not ours to search.
-            let gone = if found.is_dir() { fs::remove_dir(&path) } else { fs::remove_file(&path) };
-            match gone {
-                Ok(()) => self.note(&path, &found, store, collected)?,
-                Err(_) => collected.odd += 1,
-            }
-            return Ok(None);
+            return self.reject(&path, &found, store, collected).map(|()| None);
         }
         let file = match open(&path) {
             Ok(file) => file,
@@ -216,9 +211,7 @@ impl DropFolder {
             Ok(()) => Ok(Some((taken, file))),
             // Another exo of the queue was faster, or its owner took it back.
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) if is_of_machine(&e) || self.is_closed(&e) => {
-                Err(self.trouble("move", &path, e))
-            }
+            Err(e) if self.is_of_all(&e) => Err(self.trouble("move", &path, e)),
             Err(_) => {
                 collected.odd += 1;
                 Ok(None)
@@ -226,13 +219,17 @@ impl DropFolder {
         }
     }
 
-    /// Looks what a file is; `None` = it is gone. One that is there and cannot be looked at is looked
-    /// for again: nobody tells of it a second time.
-    fn find(&self, path: &Path) -> Result<Option<Metadata>, Trouble> {
+    /// Looks what a file is; `None` = it is gone, or nobody can tell, as where its owner mounted something.
+    /// One that cannot be looked at for a moment is looked for again: nobody tells of it a second time.
+    fn find(&self, path: &Path, collected: &mut Collected) -> Result<Option<Metadata>, Trouble> {
         match fs::symlink_metadata(path) {
             Ok(found) => Ok(Some(found)),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(self.trouble("look at", path, e)),
+            Err(e) if self.is_of_all(&e) => Err(self.trouble("look at", path, e)),
+            Err(_) => {
+                collected.odd += 1;
+                Ok(None)
+            }
         }
     }
 
@@ -269,17 +266,17 @@ impl DropFolder {
         store: &mut Store,
         collected: &mut Collected,
     ) -> Result<(), Trouble> {
-        let Some(found) = self.find(path)? else { return Ok(()) };
+        let Some(found) = self.find(path, collected)? else { return Ok(()) };
         if !is_plain(&found) {
-            self.remove(path)?;
-            return self.note(path, &found, store, collected);
+            // Its owner put it in the place of the file that was looked at.
+            return self.reject(path, &found, store, collected);
         }
         let file = file.filter(|file| is_same(file, &found)).map_or_else(|| open(path), Ok);
         match file.and_then(|file| read(file, self.limit)) {
             Ok(bytes) => {
                 let change = self.change(path, &found, bytes);
                 self.keep(path, &found, change, store, collected)?;
-                self.remove(path)
+                self.remove(path, &found, collected).map(drop)
             }
             // Its owner put another in the place of the one that was opened, or took our right to
             // read it. Here they can do nothing about it any more.
@@ -288,7 +285,7 @@ impl DropFolder {
                 let why = format!("it could not be read once it was taken: {}", reason(&why));
                 let change = self.burial(&found, why, &[]);
                 self.keep(path, &found, change, store, collected)?;
-                self.remove(path)
+                self.remove(path, &found, collected).map(drop)
             }
         }
     }
@@ -353,10 +350,36 @@ impl DropFolder {
         Ok(())
     }
 
-    fn remove(&self, path: &Path) -> Result<(), Trouble> {
-        match fs::remove_file(path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(self.trouble("remove", path, e)),
-            _ => Ok(()),
+    /// Removes what is never read, and keeps that it was there.
+    fn reject(
+        &mut self,
+        path: &Path,
+        found: &Metadata,
+        store: &mut Store,
+        collected: &mut Collected,
+    ) -> Result<(), Trouble> {
+        if self.remove(path, found, collected)? {
+            self.note(path, found, store, collected)?;
+        }
+        Ok(())
+    }
+
+    /// Tells whether it has removed something. A folder that is not empty stays: it is not ours to search.
+    fn remove(
+        &self,
+        path: &Path,
+        found: &Metadata,
+        collected: &mut Collected,
+    ) -> Result<bool, Trouble> {
+        let gone = if found.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+        match gone {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+            Err(e) if self.is_of_all(&e) => Err(self.trouble("remove", path, e)),
+            Err(_) => {
+                collected.odd += 1;
+                Ok(false)
+            }
         }
     }
 
@@ -369,15 +392,21 @@ impl DropFolder {
         Trouble::Drops { folder, verb, path, source }
     }
 
-    /// Tells whether it is for the folder that a file cannot be moved: we may not write there, or it
-    /// is another's, who alone may take away what belongs to others. What is in it is ours.
+    /// Tells whether it would be so with every name there: else the look goes on without the one.
+    fn is_of_all(&self, why: &io::Error) -> bool {
+        is_of_machine(why) || self.is_closed(why)
+    }
+
+    /// Tells whether it is for the folders that something cannot be done: we may not write there, or they
+    /// are another's, who alone may take away what belongs to others. What a folder in one is, its owner
+    /// decides: that it may not be moved is for that folder alone.
     fn is_closed(&self, why: &io::Error) -> bool {
-        let owner = |path: &Path| fs::metadata(path).map(|found| found.uid()).ok();
-        match why.raw_os_error() {
-            Some(libc::EACCES) => true,
-            Some(libc::EPERM) => owner(&self.path) != owner(&self.taken()),
-            _ => false,
-        }
+        let is_ours = |path: &Path| {
+            fs::metadata(path)
+                .is_ok_and(|found| found.uid() == process::euid() && found.mode() & 0o300 == 0o300)
+        };
+        matches!(why.raw_os_error(), Some(libc::EACCES | libc::EPERM))
+            && !(is_ours(&self.path) && is_ours(&self.taken()))
     }
 
     /// Returns what is to be recorded of a file's bytes.

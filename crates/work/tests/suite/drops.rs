@@ -242,6 +242,24 @@ fn a_drop_folder_that_lacks_ours_gets_it_and_what_somebody_else_put_there_is_nev
     assert_eq!(world.reader().jobs(None, None, 9).unwrap().len(), 4);
 }
 
+/// A user can exchange a file for a folder between the look and the move.
+#[test]
+fn folders_that_were_moved_in_the_place_of_files_end_no_look() {
+    let mut world = World::new();
+    let (mut folder, path) = folder(&world.scratch);
+    fs::create_dir_all(path.join(".taken/1.2.3.full/of")).unwrap();
+    fs::create_dir(path.join(".taken/1.2.3.empty")).unwrap();
+    for name in ["a", "b"] {
+        fs::write(path.join("good"), item(name)).unwrap();
+        let buried = usize::from(name == "a");
+        let expected = Collected { submitted: 1, buried, odd: 1, ..Collected::default() };
+        assert_eq!(folder.collect(&mut world.store).unwrap(), expected);
+    }
+    let [dead] = &world.reader().dead(9).unwrap()[..] else { panic!("not one dead item") };
+    assert_eq!(dead.reason, "1.2.3.empty is no plain file, or has a second name");
+    assert!(path.join(".taken/1.2.3.full/of").exists());
+}
+
 #[test]
 fn a_flood_is_taken_in_portions_and_nothing_of_it_is_lost() {
     let mut world = World::new();
