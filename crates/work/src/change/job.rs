@@ -199,9 +199,10 @@ impl Tx<'_> {
         let (Applied::Known(id) | Applied::Submitted { job: id, .. }) = recorded else {
             return Err(Refused::Absent("job").into());
         };
+        // One that was known may be gone by now.
+        let job = self.job(id)?;
         self.execute("INSERT OR IGNORE INTO owed (job) VALUES (?1)", [id.0])?;
         self.came_again(id)?;
-        let job = self.job(id)?;
         match job.subject.state {
             State::Ready { leased: false } if self.waits(&job)? => Ok(Applied::Elsewhere(id)),
             State::Ready { leased: false } => {

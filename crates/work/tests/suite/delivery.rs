@@ -246,3 +246,38 @@ fn large_items_in_hand_have_a_limit_together_and_small_ones_pass() {
     world.end(second.lease, Ended::default());
     assert_eq!(world.take(Ask::Now).map(|taken| taken.identity).as_deref(), Some("e"));
 }
+
+/// Of two deliveries of one job the other exo had the first, and handed it back.
+#[test]
+fn a_delivery_of_a_job_that_another_removed_is_refused_and_all_else_is_done() {
+    let mut world = World::new();
+    let mut elsewhere = open(&world.scratch, &world.clock);
+    let other = opened(&mut elsewhere, "q", Policy::default());
+    let arrive = |name: &str, known, taker, ask| Change::Arrive {
+        job: Box::new(job(name)),
+        known,
+        taker,
+        ask,
+        instance: "q_0".to_owned(),
+    };
+    let first = elsewhere.apply(&arrive("a", None, other, Ask::Ahead)).unwrap();
+    let Applied::Taken(taken) = first else { panic!("{first:?}") };
+    let id = taken.lease.job;
+    let again = arrive("a", None, world.taker, Ask::Now);
+    assert_eq!(world.apply(&again), Applied::Elsewhere(id));
+    elsewhere.apply(&Change::HandBack(taken.lease)).unwrap();
+    assert_eq!(world.reader().job(id).unwrap(), None);
+
+    let batch =
+        [arrive("a", Some(id), world.taker, Ask::Now), arrive("b", None, world.taker, Ask::Now)];
+    let made = world.store.apply_all(&batch).unwrap();
+    assert!(
+        matches!(
+            &made[..],
+            [Err(Refused::Absent("job")), Ok(Applied::Taken(taken))] if taken.identity == "b"
+        ),
+        "{made:?}"
+    );
+    // The whole message comes anew.
+    assert!(matches!(world.apply(&again), Applied::Taken(taken) if taken.identity == "a"));
+}
