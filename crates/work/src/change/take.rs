@@ -3,6 +3,7 @@
 use super::blob;
 use super::lease::SPOILT_ITEM;
 use super::row::{self, Job, columns, step};
+use super::taker::holders;
 use super::tx::{Stop, Tx};
 use super::{Applied, Ask, Ended, JobId, Lease, Policy, Taken, TakerId};
 use crate::item::{self, Invalid};
@@ -234,9 +235,12 @@ impl Tx<'_> {
         };
         let due = "SELECT min(due) FROM job WHERE queue = ?1 AND due IS NOT NULL";
         let due = self.first(due, [queue], mono)?.flatten();
-        let lease = "SELECT min(lease_until) FROM taker t WHERE id <> ?2
-            AND (queue = ?1 AND EXISTS (SELECT 1 FROM job WHERE holder = t.id)
-                OR id IN (SELECT life FROM lock WHERE life IS NOT NULL))";
+        let lease = concat!(
+            "SELECT min(lease_until) FROM taker t WHERE id <> ?2
+                AND (queue = ?1 AND EXISTS (SELECT 1 FROM job WHERE holder = t.id) OR id IN ",
+            holders!(),
+            ")"
+        );
         let lease = self.first(lease, params![queue, taker.0], mono)?.flatten();
         Ok(earlier(due, lease))
     }

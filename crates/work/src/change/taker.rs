@@ -5,6 +5,17 @@ use super::{Applied, Policy, Refused, TakerId};
 use crate::bell::Rung;
 use rusqlite::params;
 
+/// Which takers keep others from a lock, whatever their queues: for a life, or for a job in hand. There
+/// are fewer locks than jobs in hand, so that these come first.
+macro_rules! holders {
+    () => {
+        "(SELECT life FROM lock WHERE life IS NOT NULL
+            UNION ALL SELECT j.holder FROM lock l CROSS JOIN job j ON j.id = l.job
+                WHERE j.holder IS NOT NULL)"
+    };
+}
+pub(super) use holders;
+
 impl Tx<'_> {
     pub(super) fn open_taker(&mut self, queue: &str, policy: &Policy) -> Result<Applied, Stop> {
         if policy.limit.tries == 0 {
@@ -52,8 +63,11 @@ impl Tx<'_> {
     pub(super) fn sweep(&mut self, taker: TakerId) -> Result<Applied, Stop> {
         let (queue, _) = self.taker(taker)?;
         // Who has a lock keeps others waiting, too.
-        let sql = "SELECT id, lease_until FROM taker WHERE id <> ?2
-            AND (queue = ?1 OR id IN (SELECT life FROM lock WHERE life IS NOT NULL))";
+        let sql = concat!(
+            "SELECT id, lease_until FROM taker WHERE id <> ?2 AND (queue = ?1 OR id IN ",
+            holders!(),
+            ")"
+        );
         let read = |row: &rusqlite::Row<'_>| Ok((TakerId(row.get(0)?), row.get::<_, i64>(1)?));
         for (other, lease_until) in self.all(sql, params![queue, taker.0], read)? {
             if !self.is_own(other) && matches!(self.bells.ring(other), Rung::Dead) {

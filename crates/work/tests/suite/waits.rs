@@ -216,6 +216,31 @@ fn a_lock_that_was_taken_for_a_life_is_let_go_of_with_it_and_wakes_who_waits() {
     }
 }
 
+#[test]
+fn a_lock_that_a_dead_taker_of_another_queue_has_with_a_job_is_let_go_of() {
+    for how in ["dead", "silent"] {
+        let mut world = World::new();
+        let mut elsewhere = open(&world.scratch, &world.clock);
+        let other = opened(&mut elsewhere, "other", Policy::default());
+        for queue in ["other", "q"] {
+            let key = Some("k".to_owned());
+            world.submit(NewJob { queue: queue.to_owned(), key, ..job("a") });
+        }
+        let take = |taker| Change::Take { taker, ask: Ask::Now, instance: String::new() };
+        assert!(matches!(elsewhere.apply(&take(other)), Ok(Applied::Taken(_))));
+        let taker = world.taker;
+        let Applied::Nothing { next: Some(next) } = world.apply(&take(taker)) else {
+            panic!("nobody looks again")
+        };
+        // As its process would, when it dies: it closes its sockets and says nothing.
+        let alive = (how == "silent").then_some(elsewhere);
+        world.clock.pass(Duration::from_nanos(next.nanos_from(world.store.now().mono)));
+        world.apply(&Change::Sweep(taker));
+        assert!(world.take(Ask::Now).is_some(), "{how}");
+        drop(alive);
+    }
+}
+
 fn request(names: &[&str], held: bool) -> Change {
     Change::Request(Box::new(NewRequest {
         name: "r".to_owned(),
