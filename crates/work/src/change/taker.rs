@@ -103,14 +103,16 @@ impl Tx<'_> {
     }
 
     /// The machine was started again: nobody of before lives, and delays are set anew by the wall
-    /// clock, the only one that went on.
+    /// clock, the only one that went on. Where it is behind, as one that begins in 1970, what rests does so
+    /// no longer than it was to when it was last changed.
     pub(crate) fn new_boot(&mut self, boot: &str) -> Result<(), Stop> {
         for taker in self.all("SELECT id FROM taker", [], |row| row.get(0))? {
             self.end_taker(TakerId(taker))?;
         }
         let now = self.now;
         for table in ["job", "request", "dependency"] {
-            let sql = "SET due = ?1 + 1000 * max(0, due_at - ?2) WHERE due IS NOT NULL";
+            let sql = "SET due = ?1 + 1000 * max(0, due_at - max(?2, changed_at))
+                WHERE due IS NOT NULL";
             let now = params![now.mono.0.cast_signed(), now.wall.0];
             self.execute(&format!("UPDATE {table} {sql}"), now)?;
         }

@@ -40,7 +40,7 @@ impl World {
     fn clean_before(&mut self, before: Wall) -> u32 {
         let clean = Change::Clean { before, most: u64::MAX, after: JobId(0), at_most: 99 };
         match self.apply(&clean) {
-            Applied::Cleaned { removed, next: None } => removed,
+            Applied::Cleaned { removed, next: None, .. } => removed,
             other => panic!("{other:?}"),
         }
     }
@@ -282,25 +282,36 @@ fn what_is_held_back_is_taken_up_when_it_is_needed_and_may_be_done_all_the_same(
     assert_eq!(state(&world), State::Stop);
 }
 
+const FIFTY_YEARS: i64 = 50 * 365 * 86_400 * 1_000_000;
+
 #[test]
 fn what_rests_between_two_tries_goes_on_resting_after_a_start_of_the_machine() {
-    let mut world = World::new();
-    let (request, dependency) = (world.request(&[]), need(&mut world));
-    world.apply(&Change::Unparsed { request, fault: Fault(3) });
-    world.apply(&Change::Resolve(dependency, Fault(3)));
-    let conn = crate::random::raw(&world.scratch);
-    let rests = |table: &str| -> (i64, i64) {
-        let sql = format!("SELECT due, due_at FROM {table}");
-        conn.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
-    };
-    let before = ["request", "dependency"].map(rests);
-    world.clock.reboot();
-    world.store = open(&world.scratch, &world.clock);
-    let now = world.store.now();
-    for ((due, at), before) in ["request", "dependency"].map(rests).into_iter().zip(before) {
-        assert_eq!(at, before.1, "the moment by the wall clock is as it was");
-        // The other clock has begun anew: what is left of the rest is five to ten seconds at most.
-        let left = due - now.mono.0.cast_signed();
-        assert!(left <= 10_000_000_000, "{due} at {now:?}, {before:?} before");
+    // A machine whose clock does not go on without power begins in 1970.
+    for behind in [0, FIFTY_YEARS] {
+        let mut world = World::new();
+        let (request, dependency) = (world.request(&[]), need(&mut world));
+        world.apply(&Change::Unparsed { request, fault: Fault(3) });
+        world.apply(&Change::Resolve(dependency, Fault(3)));
+        world.submit(job("a"));
+        let lease = world.taken();
+        world.end(lease, fault(3));
+        let conn = crate::random::raw(&world.scratch);
+        let rests = |table: &str| -> (i64, i64) {
+            let sql = format!("SELECT due, due_at FROM {table}");
+            conn.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+        };
+        let tables = ["request", "dependency", "job"];
+        let before = tables.map(rests);
+        world.clock.reboot();
+        world.clock.set_wall(-behind);
+        world.store = open(&world.scratch, &world.clock);
+        let now = world.store.now();
+        for ((due, at), before) in tables.map(rests).into_iter().zip(before) {
+            assert_eq!(at, before.1, "the moment by the wall clock is as it was");
+            // The other clock has begun anew: what is left of the rest is five to ten seconds at most.
+            let left = due - now.mono.0.cast_signed();
+            assert!(left <= 10_000_000_000, "{due} at {now:?}, {before:?} before");
+            assert!(behind == 0 || left > 4_000_000_000, "{left}: what is not known is waited for");
+        }
     }
 }
