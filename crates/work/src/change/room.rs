@@ -74,19 +74,39 @@ impl Tx<'_> {
         let old = Old { by_age: before, by_size: if is_too_large { just_now } else { before } };
         let before = old.by_age.max(old.by_size);
         self.forget_drops(before)?;
-        let last = "SELECT max(id), count(*), max(submitted_at) FROM
+        let last = "SELECT max(id), count(*), max(iif(submitted_at > ?3, NULL, submitted_at)) FROM
             (SELECT id, submitted_at FROM job WHERE id > ?1 ORDER BY id LIMIT ?2)";
         let read = |row: &rusqlite::Row<'_>| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
         };
+        let latest = self.latest()?;
         let (last, seen, newest): (_, u32, _) =
-            self.first(last, params![after.0, at_most], read)?.unwrap_or_default();
+            self.first(last, params![after.0, at_most, latest.0], read)?.unwrap_or_default();
         let Some(last) = last else { return Ok(Applied::Cleaned { removed: 0, next: None }) };
+        self.date_back([after, JobId(last)], latest)?;
         let removed = self.remove(after, JobId(last), old)?;
         // Those behind were submitted later, and so stopped later.
         let is_young = newest.is_some_and(|newest| newest >= before.0);
         let next = (seen == at_most && !is_young).then_some(JobId(last));
         Ok(Applied::Cleaned { removed, next })
+    }
+
+    /// Returns until when the wall clock is believed. What is later was recorded while it was ahead; but
+    /// where that is so of the last job, it may be behind by now, and all that is known is believed.
+    fn latest(&self) -> Result<Wall, Stop> {
+        let sql = "SELECT submitted_at FROM job ORDER BY id DESC LIMIT 1";
+        let last = self.first(sql, [], |row| row.get(0).map(Wall))?;
+        let is_ahead = last.is_some_and(|last| last > self.now.wall);
+        Ok(if is_ahead { Wall(i64::MAX) } else { self.now.wall })
+    }
+
+    /// What stopped later than now counts as having stopped now: else it would be kept until the clock
+    /// is there, which may be for ever.
+    fn date_back(&self, [after, last]: [JobId; 2], now: Wall) -> Result<(), Stop> {
+        let sql = "UPDATE job SET changed_at = ?3
+            WHERE state = 'stop' AND id > ?1 AND id <= ?2 AND changed_at > ?3";
+        self.execute(sql, [after.0, last.0, now.0])?;
+        Ok(())
     }
 
     fn remove(&mut self, after: JobId, last: JobId, old: Old) -> Result<u32, Stop> {

@@ -151,6 +151,52 @@ fn what_another_broker_may_send_again_is_known_however_full_the_store_is_and_not
     assert_eq!(owed, 0);
 }
 
+/// A clock that was set by hand, or by a machine that has none of its own.
+#[test]
+fn what_was_recorded_while_the_clock_was_ahead_keeps_nothing_else_and_itself_no_longer_than_that() {
+    const YEAR: i64 = 365 * 86_400 * 1_000_000;
+    let mut world = World::new();
+    let done = |world: &mut World, name: &str| {
+        world.submit(job(name));
+        let lease = world.taken();
+        world.end(lease, Ended::default());
+    };
+    let before = |world: &World| Wall(world.store.now().wall.0 - 600_000_000);
+    let left = |world: &World| {
+        let jobs = world.reader().jobs(None, None, 99).unwrap();
+        jobs.iter().rev().map(|job| job.identity.clone()).collect::<Vec<_>>()
+    };
+    done(&mut world, "first");
+    world.clock.set_wall(YEAR);
+    done(&mut world, "ahead");
+    world.clock.set_wall(-YEAR);
+    for n in 0..5 {
+        done(&mut world, &n.to_string());
+    }
+    let waits = Duration::from_secs(1_000_000);
+    for n in 0..9 {
+        world.submit(work::NewJob { delay: waits, ..job(&format!("waits {n}")) });
+    }
+    world.clock.pass(Duration::from_secs(700));
+
+    // Where it is behind, as it may be before it is set, nothing is known to be ahead.
+    world.clock.set_wall(-YEAR);
+    let at = before(&world);
+    assert_eq!(clean(&mut world.store, at, u64::MAX).unwrap(), 0);
+    world.clock.set_wall(YEAR);
+
+    let at = before(&world);
+    assert_eq!(clean(&mut world.store, at, u64::MAX).unwrap(), 6);
+    assert_eq!((left(&world).len(), &*left(&world)[0]), (10, "ahead"));
+    world.clock.pass(Duration::from_secs(500));
+    let at = before(&world);
+    assert_eq!(clean(&mut world.store, at, u64::MAX).unwrap(), 0, "it counts from then on");
+    world.clock.pass(Duration::from_secs(200));
+    let at = before(&world);
+    assert_eq!(clean(&mut world.store, at, u64::MAX).unwrap(), 1);
+    assert!(left(&world).iter().all(|name| name.starts_with("waits")));
+}
+
 #[test]
 fn room_is_given_back_in_steps_and_what_is_left_is_whole() {
     let mut world = filled(300);
