@@ -336,4 +336,7 @@ pub enum Event {
     /// There are so many dead items of one owner that never were a job that the oldest went. Told
     /// once.
     Crowded,
+    /// More of the store is in use than may be, and nothing is left that may be removed for that. Told
+    /// once.
+    Full,
 }

@@ -579,6 +579,8 @@ pub enum Applied {
         removed: u32,
         /// Where to go on; `None` = all that may be old enough were looked at.
         next: Option<JobId>,
+        /// All of these are removed, and more bytes are in use than may be.
+        is_full: bool,
     },
     /// Room was given back.
     Compacted {

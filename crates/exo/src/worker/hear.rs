@@ -55,6 +55,13 @@ fn crowded() {
     );
 }
 
+fn full() {
+    warn!(
+        "the store has more in use than keep-size allows, though all history but that of the last \
+         minute is removed for it, here and from now on: what waits and dead items need the room"
+    );
+}
+
 fn not_passed(why: &str) {
     warn!("unable to pass a cancel on to whoever has its item, here and from now on: {why}");
 }
@@ -132,6 +139,7 @@ impl Worker {
                 Heard::NotPassed { why } => not_passed(&why),
                 Heard::TooLarge { job, bytes, most } => too_large(job.0, bytes, most),
                 Heard::Crowded => crowded(),
+                Heard::Full => full(),
                 // Of a kind that this exo does not know.
                 _ => {}
             }

@@ -148,7 +148,7 @@ impl Thread {
                     self.buried(&buried, reason, bytes.len());
                 }
             }
-            (Answer::Clean, Ok(came)) => self.retention.stepped(&came, self.store.now().mono),
+            (Answer::Clean, Ok(came)) => self.cleaned(&came),
             (
                 Answer::Wished(Then::Begin(_) | Then::Settle(_))
                 | Answer::Settled
@@ -158,6 +158,10 @@ impl Thread {
             ) => {}
         }
         Ok(())
+    }
+
+    fn cleaned(&mut self, came: &Applied) {
+        self.news.extend(self.retention.stepped(came, self.store.now().mono));
     }
 
     /// Settles the messages of a job for good.

@@ -62,10 +62,10 @@ impl Tx<'_> {
         if after == JobId(0) {
             if self.clean_strays(before, at_most)? == at_most as usize {
                 // There may be more.
-                return Ok(Applied::Cleaned { removed: 0, next: Some(after) });
+                return self.cleaned(0, Some(after), most);
             }
             if self.clean_requests(before, at_most)? == at_most as usize {
-                return Ok(Applied::Cleaned { removed: 0, next: Some(after) });
+                return self.cleaned(0, Some(after), most);
             }
             self.clean_classes(before)?;
         }
@@ -82,13 +82,18 @@ impl Tx<'_> {
         let latest = self.latest()?;
         let (last, seen, newest): (_, u32, _) =
             self.first(last, params![after.0, at_most, latest.0], read)?.unwrap_or_default();
-        let Some(last) = last else { return Ok(Applied::Cleaned { removed: 0, next: None }) };
+        let Some(last) = last else { return self.cleaned(0, None, most) };
         self.date_back([after, JobId(last)], latest)?;
         let removed = self.remove(after, JobId(last), old)?;
         // Those behind were submitted later, and so stopped later.
         let is_young = newest.is_some_and(|newest| newest >= before.0);
         let next = (seen == at_most && !is_young).then_some(JobId(last));
-        Ok(Applied::Cleaned { removed, next })
+        self.cleaned(removed, next, most)
+    }
+
+    fn cleaned(&self, removed: u32, next: Option<JobId>, most: u64) -> Result<Applied, Stop> {
+        let is_full = next.is_none() && self.pages()?.used_bytes() > most;
+        Ok(Applied::Cleaned { removed, next, is_full })
     }
 
     /// Returns until when the wall clock is believed. What is later was recorded while it was ahead; but

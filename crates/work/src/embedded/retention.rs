@@ -2,6 +2,7 @@
 //! anyway; then the room that it took is given back, likewise.
 
 use super::Keep;
+use crate::broker::Event;
 use crate::change::{Applied, Change, JobId};
 use crate::clock::{Now, Wall};
 use machine::time::Mono;
@@ -33,11 +34,13 @@ pub(crate) struct Retention {
     at: Mono,
     /// When the last look ended.
     ended: Mono,
+    /// That the store is full was told.
+    is_told: bool,
 }
 
 impl Retention {
     pub(crate) fn new(keep: Keep, now: Mono) -> Self {
-        Self { keep, phase: first(keep), at: now, ended: now }
+        Self { keep, phase: first(keep), at: now, ended: now, is_told: false }
     }
 
     /// Returns when the next step is to be made.
@@ -60,8 +63,8 @@ impl Retention {
         Some(Change::Clean { before, most, after, at_most: STEP })
     }
 
-    /// A step was made.
-    pub(crate) fn stepped(&mut self, came: &Applied, now: Mono) {
+    /// A step was made. Returns what is to be told.
+    pub(crate) fn stepped(&mut self, came: &Applied, now: Mono) -> Option<Event> {
         match came {
             Applied::Cleaned { next: Some(next), .. } => self.phase = Phase::Clean(*next),
             Applied::Cleaned { next: None, .. } => self.phase = Phase::Compact,
@@ -71,6 +74,8 @@ impl Retention {
                 (self.at, self.ended) = (now.after(PAUSE), now);
             }
         }
+        let is_full = matches!(came, Applied::Cleaned { is_full: true, .. });
+        (is_full && !std::mem::replace(&mut self.is_told, true)).then_some(Event::Full)
     }
 
     /// Something was written: the store may be too large before the hour is over.

@@ -498,7 +498,7 @@ impl Thread {
             }
             (Answer::Keep, _) => self.plan_renewal(),
             (Answer::Clean, Ok(came)) => {
-                self.retention.stepped(&came, self.store.now().mono);
+                self.news.extend(self.retention.stepped(&came, self.store.now().mono));
                 // Should somebody have taken us for dead, it is noticed once an hour.
                 self.look = true;
             }

@@ -383,7 +383,7 @@ fn what_stopped_long_ago_is_removed_in_steps_and_nothing_else() {
     let (mut after, mut all) = (JobId(0), 0);
     loop {
         let applied = world.apply(&Change::Clean { before, most: u64::MAX, after, at_most: 2 });
-        let Applied::Cleaned { removed, next } = applied else { panic!("{applied:?}") };
+        let Applied::Cleaned { removed, next, .. } = applied else { panic!("{applied:?}") };
         all += removed;
         match next {
             Some(next) => after = next,

@@ -1,6 +1,6 @@
 //! History that stays small: what is removed, and the room that is given back.
 
-use crate::conformance::{arrived, settled};
+use crate::conformance::{arrived, event, settled};
 use crate::embedded::settings;
 use crate::kills::{as_process, calls_of, points};
 use crate::random::{check, raw};
@@ -13,8 +13,8 @@ use testkit::Scratch;
 use testkit::wait::holds_within;
 use work::embedded::{Keep, Settings};
 use work::{
-    Applied, Ask, Broker, Change, Clock, Embedded, Ended, Error, JobId, Place, Reader, Safety,
-    Store, Wall,
+    Applied, Ask, Broker, Change, Clock, Embedded, Ended, Error, Event, JobId, Place, Reader,
+    Safety, Store, Wall,
 };
 
 const LARGE: usize = 20_000;
@@ -39,7 +39,9 @@ fn clean(store: &mut Store, before: Wall, most: u64) -> Result<u32, Error> {
     let (mut after, mut all) = (JobId(0), 0);
     loop {
         let step = Change::Clean { before, most, after, at_most: 4 };
-        let Applied::Cleaned { removed, next } = store.apply(&step)? else { panic!("not cleaned") };
+        let Applied::Cleaned { removed, next, .. } = store.apply(&step)? else {
+            panic!("not cleaned")
+        };
         all += removed;
         match next {
             Some(next) => after = next,
@@ -276,6 +278,34 @@ fn the_queue_keeps_its_store_as_small_as_it_may_be() {
     });
     assert!(is_small, "{} used, {} pages free", used(&raw), number(&raw, "freelist_count"));
     whole(&raw);
+}
+
+#[test]
+fn that_what_may_not_be_removed_is_too_much_is_told_once() {
+    let (scratch, clock) = (Scratch::new(), Moved::new());
+    let keep = Keep { age: None, size: Some(MIB) };
+    let mut broker = Embedded::open(&Settings { keep, ..settings(&scratch, &clock) }).unwrap();
+    let mut store = open(&scratch, &clock);
+    let waits = Duration::from_secs(1_000_000);
+    for n in 0..100 {
+        let (delay, item) = (waits, vec![b'x'; LARGE]);
+        let new = work::NewJob { delay, item, ..job(&format!("waits {n}")) };
+        store.apply(&Change::Submit(Box::new(new))).unwrap();
+    }
+    let hour = Duration::from_secs(4000);
+    clock.pass(hour);
+    broker.send(0, job("0"));
+    event(&mut broker, |event| matches!(event, Event::Full).then_some(()));
+    for round in 1..6 {
+        clock.pass(hour);
+        broker.send(round, job(&round.to_string()));
+        event(&mut broker, |event| match event {
+            Event::Full => panic!("it is told again"),
+            Event::Sent { ticket, .. } if ticket == round => Some(()),
+            _ => None,
+        });
+    }
+    assert_eq!(Reader::open(&place(&scratch)).unwrap().jobs(None, None, 999).unwrap().len(), 106);
 }
 
 /// Run by the tests below, as a process to be killed: removes most of what there is, gives back the
