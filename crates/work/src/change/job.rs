@@ -322,7 +322,11 @@ impl Tx<'_> {
         }
         if let Steer::Requeue(_) = steer {
             self.reopen_request(&job)?;
-            self.execute("UPDATE job SET answered = 0 WHERE id = ?1", [job.id.0])?;
+            // How far it had come is for who goes on with it; what was done is done from the start.
+            let is_done =
+                job.subject.state == State::Stop && job.subject.fault.kind() == Kind::Done;
+            let sql = "UPDATE job SET answered = 0, stage = iif(?2, NULL, stage) WHERE id = ?1";
+            self.execute(sql, params![job.id.0, is_done])?;
             self.execute("DELETE FROM dead WHERE job = ?1", [job.id.0])?;
             // What rests was not settled: whoever has its message keeps it.
             self.send_later((job.id, &job.queue), job.subject.state != State::Stop)?;

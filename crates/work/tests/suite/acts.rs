@@ -97,6 +97,20 @@ fn what_is_done_is_tried_again_only_where_that_is_meant() {
     assert_eq!(world.taken().job, id);
 }
 
+#[test]
+fn what_is_done_again_begins_from_the_start_and_what_failed_where_it_had_come() {
+    for (ended, expected) in [(Ended::default(), None), (fault(10), Some("pushed"))] {
+        let mut world = World::new();
+        let id = world.submit(job("a"));
+        let lease = world.taken();
+        world.apply(&Change::Stage { lease, stage: Some("pushed".to_owned()) });
+        world.end(lease, ended);
+        assert_eq!(world.reader().job(id).unwrap().unwrap().stage.as_deref(), Some("pushed"));
+        world.ask(Asked::Requeue { job: id, reach: Reach::Any, priority: None });
+        assert_eq!(world.take(Ask::Now).unwrap().stage.as_deref(), expected);
+    }
+}
+
 /// A job that failed as often as it may, and its dead item.
 fn exhausted(world: &mut World, name: &str) -> (JobId, DeadId) {
     let id = failed(world, name, fault(3));
