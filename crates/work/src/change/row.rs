@@ -259,7 +259,12 @@ impl Tx<'_> {
     }
 
     pub(super) fn ring_for_key(&mut self, key: &str) -> Result<(), Stop> {
-        let waiting = "SELECT DISTINCT queue FROM job WHERE key = ?1 AND state = 'ready'";
+        // From queue to queue by the index: of one there may be many that wait.
+        let waiting = "WITH RECURSIVE each (queue) AS (
+                SELECT min(queue) FROM job WHERE key = ?1 AND state = 'ready'
+                UNION ALL SELECT (SELECT min(queue) FROM job WHERE key = ?1 AND state = 'ready'
+                    AND queue > each.queue) FROM each WHERE each.queue IS NOT NULL)
+            SELECT queue FROM each WHERE queue IS NOT NULL";
         for queue in self.all(waiting, [key], |row| row.get(0))? {
             self.ring_later(Ring::Queue(queue));
         }

@@ -16,7 +16,7 @@ use testkit::Scratch;
 const TOGETHER: usize = 16;
 const COMMITS: usize = 10;
 /// Steps of the database for each item: a little more than it needs.
-const MOST: u64 = 385;
+const MOST: u64 = 390;
 
 struct Stopped;
 
@@ -75,6 +75,18 @@ fn opened(scratch: &Scratch) -> (Store, TakerId) {
     (store, taker)
 }
 
+/// Counts the steps of the database from now on.
+fn count_steps(store: &mut Store) -> Arc<AtomicU64> {
+    let steps = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&steps);
+    let count = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    store.conn.as_mut().unwrap().progress_handler(1, Some(count)).unwrap();
+    steps
+}
+
 #[test]
 fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
     let scratch = Scratch::new();
@@ -83,13 +95,7 @@ fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
     let mut at_hand: VecDeque<_> = taken(made(&mut store, &takes(taker, Ask::Now, 1))).collect();
     at_hand.extend(taken(made(&mut store, &takes(taker, Ask::Ahead, 2 * TOGETHER))));
 
-    let steps = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&steps);
-    let count = move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        false
-    };
-    store.conn.as_mut().unwrap().progress_handler(1, Some(count)).unwrap();
+    let steps = count_steps(&mut store);
     for _ in 0..COMMITS {
         let mut changes = Vec::new();
         for _ in 0..TOGETHER {
@@ -108,6 +114,37 @@ fn an_item_that_was_looked_ahead_for_costs_no_more_steps_than_it_has_to() {
     assert_eq!(at_hand.len(), 2 * TOGETHER + 1, "each commit takes what it ends");
     let each = steps.load(Ordering::Relaxed) / items as u64;
     assert!(each <= MOST, "{each} steps for an item");
+}
+
+/// The steps of the end of a job with a key, where so many of it have stopped and so many wait, each in
+/// two queues.
+fn end_of_a_keyed_job(stopped: usize, waiting: usize) -> u64 {
+    let scratch = Scratch::new();
+    let (mut store, taker) = opened(&scratch);
+    let keyed = |number: usize, queue: &str| {
+        let Change::Submit(job) = item(number) else { panic!("no job") };
+        let (queue, key) = (queue.to_owned(), Some("k".to_owned()));
+        Change::Submit(Box::new(NewJob { queue, key, ..*job }))
+    };
+    for number in 0..stopped {
+        made(&mut store, &[keyed(number, "q")]);
+        let lease = taken(made(&mut store, &takes(taker, Ask::Now, 1))).next().unwrap();
+        made(&mut store, &[Change::End(lease, Box::new(ended()))]);
+    }
+    let number = |number| number + stopped;
+    made(&mut store, &(0..=waiting).map(|at| keyed(number(at), "q")).collect::<Vec<_>>());
+    made(&mut store, &(0..=waiting).map(|at| keyed(number(at), "r")).collect::<Vec<_>>());
+    let lease = taken(made(&mut store, &takes(taker, Ask::Now, 1))).next().unwrap();
+    let steps = count_steps(&mut store);
+    made(&mut store, &[Change::End(lease, Box::new(ended()))]);
+    steps.load(Ordering::Relaxed)
+}
+
+#[test]
+fn the_end_of_a_job_with_a_key_costs_the_same_however_many_have_the_key() {
+    let few = end_of_a_keyed_job(2, 2);
+    let many = end_of_a_keyed_job(300, 300);
+    assert!(many < few + few / 10, "{few} steps became {many}");
 }
 
 #[test]
