@@ -380,7 +380,7 @@ impl Reader {
     pub fn failed(&self, queue: &str) -> Result<Vec<Job>, Trouble> {
         let sql = format!(
             "{JOB} WHERE queue = ?1 AND (state = 'stop' AND fault >= 10
-                AND fault NOT BETWEEN 900 AND 999 OR due IS NOT NULL AND count > 0) ORDER BY j.id"
+                AND fault NOT BETWEEN 900 AND 999 OR due IS NOT NULL AND tries > 0) ORDER BY j.id"
         );
         self.all(&sql, [queue], job)
     }

@@ -128,7 +128,10 @@ fn wanted(
 fn may_be_meant(job: &Job, force: bool) -> bool {
     match job.subject.state {
         State::Stop => force || job.subject.fault.kind() != Kind::Done,
-        State::Ready { leased: false } => job.subject.count > 0,
+        // What a rule has tried again from the start has no count.
+        State::Ready { leased: false } => {
+            job.subject.count > 0 || job.due.is_some() && job.tries > 0
+        }
         _ => false,
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Applied, Ask, Ended, Entry, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId,
 };
 use crate::{item, name};
-use machine::work::{Event, Fault, Kind, Reach, State};
+use machine::work::{self, Event, Fault, Kind, Next, Reach, State};
 use rusqlite::params;
 
 /// Refuses a job for a queue that cannot be called so.
@@ -315,7 +315,13 @@ impl Tx<'_> {
     fn steer_job(&mut self, job: JobId, steer: Steer) -> Result<Applied, Stop> {
         let job = self.job(job)?;
         let policy = Policy::default();
-        let next = step(job.subject, event(steer), policy.limit)?;
+        let next = match steer {
+            Steer::Requeue(_) if job.rests_after_a_try() => {
+                let anew = work::Subject { state: job.subject.state, ..work::Subject::new() };
+                Next::Keep(anew)
+            }
+            _ => step(job.subject, event(steer), policy.limit)?,
+        };
         // Who has it is to hear of it: to stop, or that it has it no longer.
         if let (Steer::Cancel(_), Some(holder)) = (steer, job.holder) {
             self.ring_later(Ring::Holder(TakerId(holder)));

@@ -54,6 +54,13 @@ impl Job {
         self.beginner = Some(Beginner { taker, instance: instance.to_owned(), at });
     }
 
+    /// Tells whether it rests after a try, whose count may be forgotten: a rule has it tried again from the
+    /// start.
+    pub(super) fn rests_after_a_try(&self) -> bool {
+        let is_ready = self.subject.state == State::Ready { leased: false };
+        is_ready && self.written.is_resting && self.tries > 0
+    }
+
     /// Returns what names its answer in the queue that wants it, beside which job it is of: the attempt
     /// is told, too.
     pub(super) fn answer_name(&self) -> String {

@@ -41,7 +41,9 @@ impl Tx<'_> {
         if new.until <= self.now.wall {
             return Err(Refused::Senseless("the rule would have ended before it begins").into());
         }
-        let count = self.first("SELECT count(*) FROM rule", [], |row| row.get::<_, u32>(0))?;
+        let others = "SELECT count(*) FROM rule WHERE NOT (queue = ?1 AND signature = ?2)";
+        let names = [&new.queue, &new.signature];
+        let count = self.first(others, names, |row| row.get::<_, u32>(0))?;
         if count.unwrap_or_default() >= RULES {
             return Err(Refused::Senseless("there are too many rules").into());
         }

@@ -308,6 +308,42 @@ fn a_rule_has_jobs_of_its_class_tried_again_as_often_as_it_says_and_no_others() 
 }
 
 #[test]
+fn what_rests_by_a_rule_is_tried_at_once_where_somebody_asks_for_it() {
+    let mut world = World::new();
+    let until = in_a_day(&world);
+    world.ask(rule("flaky", 2, until));
+    let id = failed(&mut world, "a", with("flaky", 11));
+    assert_eq!((world.state(id), world.take(Ask::Now)), (("ready", 0, 0), None));
+    let failed: Vec<_> = world.reader().failed("q").unwrap().iter().map(|job| job.id).collect();
+    assert_eq!(failed, [id]);
+    let again = Asked::Requeue { job: id, reach: Reach::Failed, priority: None };
+    world.ask(again.clone());
+    assert_eq!(world.state(id), ("ready", 0, 0));
+    // There is nothing to wait for any more.
+    let refused = world.refused(&Change::Asked(ann(), again));
+    assert!(matches!(refused, Refused::NotNow(_)), "{refused:?}");
+    assert_eq!(world.taken().job, id);
+    // What was submitted for later was never tried.
+    let later = world.submit(NewJob { delay: Duration::from_secs(60), ..job("later") });
+    let early = Asked::Requeue { job: later, reach: Reach::Failed, priority: None };
+    world.refused(&Change::Asked(ann(), early));
+    assert_eq!(world.reader().failed("q").unwrap(), []);
+}
+
+#[test]
+fn one_of_as_many_rules_as_there_may_be_is_replaced_and_no_other_is_made() {
+    let mut world = World::new();
+    let until = in_a_day(&world);
+    for number in 0..1000 {
+        world.ask(rule(&format!("class {number}"), 2, until));
+    }
+    world.refused(&Change::Asked(ann(), rule("one more", 2, until)));
+    world.ask(rule("class 7", 5, until));
+    let rules = world.reader().rules().unwrap();
+    assert_eq!((rules.len(), rules.iter().filter(|rule| rule.limit == 5).count()), (1000, 1));
+}
+
+#[test]
 fn a_rule_ends_at_its_date_and_when_it_is_taken_back() {
     let mut world = World::new();
     let until = in_a_day(&world);
