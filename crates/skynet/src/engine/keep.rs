@@ -2,7 +2,7 @@
 
 use super::machine::Engine;
 use super::process::Process;
-use super::registry::Registry;
+use super::registry::{self, Registry};
 use crate::failure::Failure;
 use crate::here::Here;
 use crate::items::hand::Own;
@@ -15,7 +15,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use sys::linux::fd::Fd;
 
-const REGISTRY: &str = "registry";
 const ENDING: &str = ".json";
 /// As the store: for its owner, and for the group to read.
 const FOLDER_MODE: u32 = 0o750;
@@ -77,7 +76,7 @@ impl Folder {
     /// # Errors
     /// A file cannot be used, which is named.
     pub fn load(&self) -> Result<Engine, Failure> {
-        let registry = self.read::<Registry>(REGISTRY)?.unwrap_or_default();
+        let registry = self.read::<Registry>(registry::NAME)?.unwrap_or_default();
         let mut processes = std::collections::BTreeMap::new();
         for name in self.names()? {
             if let Some(process) = self.process(&name)? {
@@ -100,7 +99,7 @@ impl Folder {
         let name = |entry: fs::DirEntry| {
             let name = entry.file_name().into_string().ok()?;
             let name = name.strip_suffix(ENDING)?;
-            (name != REGISTRY && super::machine::flaw(name).is_none()).then(|| name.to_owned())
+            super::machine::flaw(name).is_none().then(|| name.to_owned())
         };
         let mut names: Vec<String> = entries.flatten().filter_map(name).collect();
         names.sort();
@@ -145,7 +144,7 @@ impl Folder {
     /// # Errors
     /// As of [`keep`](Self::keep).
     pub fn keep_registry(&self, registry: &Registry) -> Result<(), Failure> {
-        self.write(REGISTRY, registry, true)
+        self.write(registry::NAME, registry, true)
     }
 
     /// Forgets a process.

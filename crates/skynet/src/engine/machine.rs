@@ -2,7 +2,7 @@
 
 use super::message::{Fei, Message, Wrong};
 use super::process::{Action, Process, Start, State, Surroundings};
-use super::registry::Registry;
+use super::registry::{self, Registry};
 use std::collections::BTreeMap;
 
 /// Most processes that have ended and are kept.
@@ -185,7 +185,8 @@ fn late(fei: &Fei) -> String {
 /// Says why a name cannot be a process's, which is a file's name, too.
 #[must_use]
 pub fn flaw(wfid: &str) -> Option<String> {
-    let why = work::name::flaw(wfid)?;
+    let is_taken = wfid == registry::NAME;
+    let why = if is_taken { "is the registry's" } else { work::name::flaw(wfid)? };
     Some(format!("the name of a process, {wfid:?}, {why}"))
 }
 

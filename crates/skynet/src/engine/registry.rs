@@ -4,6 +4,9 @@ use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 use work::name;
 
+/// The name that it is kept by, among the processes: none of them has it.
+pub const NAME: &str = "registry";
+
 /// What was registered, in the order in which it is looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

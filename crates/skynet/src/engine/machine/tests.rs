@@ -81,6 +81,22 @@ fn outcomes(engine: &Engine) -> Vec<(&str, Outcome)> {
 }
 
 #[test]
+fn no_process_has_the_name_by_which_the_registry_is_kept() {
+    let mut engine = begin("process: p\nsteps:\n- do: a\n");
+    let tree = it(&engine).clone();
+    for wfid in ["registry", "../w", ""] {
+        let launch =
+            r#"{"definition":["define",{"name":"x"},[["a",{},[]]]],"fields":{},"wfid":"W"}"#;
+        let message = message::read(launch.replace('W', wfid).as_bytes()).unwrap();
+        assert!(matches!(message, Message::Launch { wfid: Some(_), .. }), "{message:?}");
+        let told = Event::Told { key: wfid.to_owned(), again: false, message };
+        let ignored = engine.step(told, NOW).ignored.unwrap_or_default();
+        assert!(ignored.starts_with(&format!("the name of a process, {wfid:?}, ")), "{ignored}");
+    }
+    assert_eq!(engine.processes.keys().collect::<Vec<_>>(), [&tree.wfid]);
+}
+
+#[test]
 fn an_item_has_its_parameters_filled_in_and_the_result_of_the_step_before_is_gone() {
     let yaml = "process: p\nrevision: '2'\nsteps:\n- do: a\n  with: {n: '${n}', t: 'is ${o.x}', k: 1.0}\n- do: b\n";
     let (mut engine, changed) =
