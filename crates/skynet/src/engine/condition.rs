@@ -2,7 +2,8 @@
 //!
 //! `A == B`, `!=`, `<`, `<=`, `>`, `>=`, `A in LIST`, `A is set`, `A is not set`, or `A` alone, joined
 //! by `and` and `or`, of which `and` comes first. No parentheses. A and B are `${a.b}`, a text in
-//! quotes, or a bare one, which is JSON where it can be.
+//! quotes, or a bare one, which is JSON where it can be. What other languages have instead is refused
+//! outside of quotes: as a text it would always hold.
 
 use super::dollar::{Source, plain};
 use serde_json::Value;
@@ -22,6 +23,11 @@ enum Word<'a> {
 
 const SIGNS: [&str; 6] = ["==", "!=", "<=", ">=", "<", ">"];
 const WORDS: [&str; 4] = ["and", "or", "in", "is"];
+/// Signs and words by which other languages compare and join.
+const FOREIGN_SIGNS: [&str; 5] = ["=~", "!~", "=", "&&", "||"];
+const FOREIGN_WORDS: [&str; 3] = ["not", "and", "or"];
+const UNDERSTOOD: &str = "understood are ==, !=, <, <=, >, >=, in, is set and is not set, joined by \
+                          and and or; what is a text stands in quotes";
 
 fn words(text: &str) -> Result<Vec<Word<'_>>, String> {
     let mut all = Vec::new();
@@ -72,6 +78,30 @@ fn end_of_bare(text: &str) -> Result<usize, String> {
     if depth > 0 { Err("a bracket is not closed".to_owned()) } else { Ok(text.len()) }
 }
 
+/// Returns what of a bare word is another language's, which it is not within brackets.
+fn foreign<'a>(word: &Word<'a>) -> Option<&'a str> {
+    let Word::Bare(text) = *word else { return None };
+    if FOREIGN_WORDS.iter().any(|foreign| text.eq_ignore_ascii_case(foreign)) {
+        return Some(text);
+    }
+    if text.starts_with('!') && !text.starts_with("!~") {
+        return Some("!");
+    }
+    let mut depth = 0_usize;
+    text.char_indices().find_map(|(at, c)| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => {
+                let sign = FOREIGN_SIGNS.iter().find(|sign| text[at..].starts_with(**sign));
+                return sign.copied();
+            }
+            _ => {}
+        }
+        None
+    })
+}
+
 /// Something compared with something.
 #[derive(Debug, PartialEq, Eq)]
 enum Test<'a> {
@@ -90,13 +120,21 @@ fn split<'a, 'b>(words: &'b [Word<'a>], at: &'b str) -> impl Iterator<Item = &'b
 
 fn test<'a>(words: &[Word<'a>]) -> Result<Test<'a>, String> {
     let is_operator = |word: &Word<'_>| matches!(word, Word::Operator(_));
-    let operand = |words: &[Word<'a>]| match words {
-        [] => Err("a value is missing".to_owned()),
-        words if words.iter().any(is_operator) => Err("there are two comparisons".to_owned()),
-        words => Ok(Operand(words.to_vec())),
+    let operand = |words: &[Word<'a>]| {
+        if let Some(foreign) = words.iter().find_map(foreign) {
+            return Err(format!("{foreign} is not understood here: {UNDERSTOOD}"));
+        }
+        match words {
+            [] => Err("a value is missing".to_owned()),
+            words if words.iter().any(is_operator) => Err("there are two comparisons".to_owned()),
+            words => Ok(Operand(words.to_vec())),
+        }
     };
     let Some(at) = words.iter().position(is_operator) else {
-        return operand(words).map(Test::Alone);
+        return match (operand(words)?, words) {
+            (operand, [_]) => Ok(Test::Alone(operand)),
+            _ => Err(format!("there is no comparison: {UNDERSTOOD}")),
+        };
     };
     let (left, right) = (operand(&words[..at])?, &words[at + 1..]);
     match (&words[at], right) {
@@ -239,6 +277,8 @@ mod tests {
             ("${n} > 10", false),
             ("${s} == 'a b'", true),
             ("${s} == a b", true),
+            ("${s} != 'a && b = not c'", true),
+            ("${o} == {\"p\":\"q == r\"}", true),
             ("'${s}!' == 'a b!'", true),
             ("${s} < b", true),
             ("x in ${l}", true),
@@ -278,6 +318,23 @@ mod tests {
             ("a is b", "after is stands set"),
             ("'a", "not closed"),
             ("x in [1,2", "not closed"),
+            ("${ok} = true", "= is not understood"),
+            ("${ok}=true", "= is not understood"),
+            ("${ok} === true", "= is not understood"),
+            ("not ${ok}", "not is not understood"),
+            ("NOT ${ok} == 1", "NOT is not understood"),
+            ("!${ok}", "! is not understood"),
+            ("! ${ok}", "! is not understood"),
+            ("${ok} == !${n}", "! is not understood"),
+            ("${a} && ${b}", "&& is not understood"),
+            ("${n} == 3 && ${b}", "&& is not understood"),
+            ("${n}==3||${b}", "|| is not understood"),
+            ("${n} == 3 AND ${b}", "AND is not understood"),
+            ("'${f:x}' =~ '/foo/'", "=~ is not understood"),
+            ("${x} !~ /foo/", "!~ is not understood"),
+            ("${x} == 3 and not ${y}", "not is not understood"),
+            ("${x} contains y", "there is no comparison: understood are =="),
+            ("'a' 'b'", "there is no comparison"),
         ] {
             let said = check(text).unwrap_err();
             assert!(said.contains(why), "{text}: {said}");
