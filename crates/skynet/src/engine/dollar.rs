@@ -40,6 +40,19 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     all
 }
 
+/// Returns the first name in a text that a real engine takes for a variable's, or for Ruby.
+#[must_use]
+pub fn foreign(text: &str) -> Option<&str> {
+    const KINDS: [&str; 5] = ["v", "var", "variable", "r", "ruby"];
+    pieces(text).into_iter().find_map(|piece| match piece {
+        Piece::Name(name) => {
+            let (kind, _) = name.split_once(':')?;
+            KINDS.contains(&kind.trim()).then_some(name)
+        }
+        Piece::Text(_) => None,
+    })
+}
+
 impl Source<'_> {
     /// Returns what stands at a place of the fields, `a.b.0`; `f:` before it says that it is a field,
     /// which it is without.

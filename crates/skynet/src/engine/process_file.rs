@@ -1,7 +1,7 @@
 //! A process as people write it: YAML, read strictly.
 
 use super::condition;
-use super::tree::{Expr, Object, raw};
+use super::tree::{Expr, NOT_HERE, OWN, Object, raw};
 use crate::failure::{Failure, code};
 use exo::config::yaml::{self, Entry, Kind, Node};
 use exo::config::{At, Line, Problem, Trouble};
@@ -207,9 +207,9 @@ impl Reader {
     }
 
     fn params(&mut self, entry: &Entry) -> Object {
-        let own = ["if", "unless", "on_error", "forget", "ref", "timeout"];
+        let is_own = |key: &&str| *key == "ref" || OWN.contains(key) || NOT_HERE.contains(key);
         let all = self.object(entry);
-        for key in all.keys().filter(|key| own.contains(&key.as_str())) {
+        for key in all.keys().map(String::as_str).filter(is_own) {
             let why = "is the engine's, and stands beside with, if anywhere";
             self.wrong(entry.at, &format!("with.{key}"), why);
         }

@@ -18,6 +18,13 @@ pub const REGISTER: &str = "boss_register";
 /// Attributes of a step that are for the engine alone.
 pub const OWN: [&str; 4] = ["if", "unless", "on_error", "forget"];
 
+/// Attributes of a step by which a real engine does what this one does not.
+pub const NOT_HERE: [&str; 8] =
+    ["timeout", "timers", "on_timeout", "on_cancel", "on_terminate", "flank", "lose", "await"];
+
+/// All attributes of what is no step.
+const OF_OTHERS: [&str; 6] = ["if", "unless", "on_error", "name", "revision", "tag"];
+
 /// Expressions of a real engine that this one does not have; they are no participants' names.
 const UNKNOWN: &[&str] = &[
     "add_branches",
@@ -153,7 +160,7 @@ impl Expr {
     /// # Errors
     /// What, in words.
     pub fn check(&self) -> Result<(), String> {
-        if self.kind() != Kind::Sequence || self.0 == "sequence" {
+        if !self.is_definition() {
             return Err(format!("a process begins with define, not with {}", self.0));
         }
         self.check_below(0)
@@ -166,9 +173,7 @@ impl Expr {
         if UNKNOWN.contains(&self.0.as_str()) {
             return Err(format!("this engine has no expression {}", self.0));
         }
-        if self.1.contains_key("timeout") {
-            return Err(format!("this engine has no timeout, which {} has", self.0));
-        }
+        self.check_attributes()?;
         if self.kind() == Kind::Step {
             if !self.2.is_empty() {
                 return Err(format!("{} has expressions below it, which a step cannot", self.0));
@@ -176,8 +181,6 @@ impl Expr {
             if self.participant().is_empty() {
                 return Err("a step names no participant".to_owned());
             }
-        } else if self.1.contains_key("forget") {
-            return Err(format!("this engine can forget steps, no {}", self.0));
         }
         for key in ["if", "unless"] {
             let Some(value) = self.1.get(key) else { continue };
@@ -187,10 +190,44 @@ impl Expr {
             let text = text.ok_or_else(|| format!("the {key} of {} is no text", self.0))?;
             super::condition::check(&text).map_err(|why| format!("{key} of {}: {why}", self.0))?;
         }
-        if depth > 0 && matches!(self.0.as_str(), "define" | "process_definition") {
+        if depth > 0 && self.is_definition() {
             return Err("this engine has no processes within processes".to_owned());
         }
         self.2.iter().try_for_each(|child| child.check_below(depth + 1))
+    }
+
+    /// Says which attribute would have another effect in a real engine: none is passed over.
+    fn check_attributes(&self) -> Result<(), String> {
+        let is_step = self.kind() == Kind::Step;
+        if !is_step && self.1.contains_key("forget") {
+            return Err(format!("this engine can forget steps, no {}", self.0));
+        }
+        for (key, value) in &self.1 {
+            let is_known = if is_step {
+                !NOT_HERE.contains(&key.as_str())
+            } else {
+                // A definition's name may stand there as a key.
+                let is_name = value.get() == "null" && self.is_definition();
+                is_name || OF_OTHERS.contains(&key.as_str())
+            };
+            if !is_known {
+                return Err(format!("this engine has no {key}, which {} has", self.0));
+            }
+            for text in [key, value.get()] {
+                if let Some(name) = super::dollar::foreign(text) {
+                    let why = "variables and Ruby";
+                    return Err(format!(
+                        "this engine has no {why}, as in ${{{name}}} of {}",
+                        self.0
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_definition(&self) -> bool {
+        matches!(self.0.as_str(), "define" | "process_definition")
     }
 }
 
@@ -221,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_nothing_may_stand_there() {
+        for tree in [
+            r#"["process_definition",{"nightly":null,"revision":"1","on_error":"x"},[]]"#,
+            r#"["define",{},[["sequence",{"tag":"t","if":"${f:x}","unless":"${y}"},[]]]]"#,
+            r#"["define",{},[["a",{"count":1,"tag":"t","merge":"${f:v}","name":"x"},[]]]]"#,
+        ] {
+            read(tree).unwrap();
+        }
+    }
+
+    #[test]
     fn what_this_engine_does_not_know_is_refused_and_named() {
         for (tree, why) in [
             (r#"["sequence",{},[]]"#, "begins with define"),
@@ -230,6 +278,17 @@ mod tests {
             (r#"["define",{},[["participant",{},[]]]]"#, "names no participant"),
             (r#"["define",{},[["define",{},[]]]]"#, "within processes"),
             (r#"["define",{},[["sequence",{"forget":true},[]]]]"#, "can forget steps"),
+            (
+                r#"["define",{},[["concurrence",{"count":1},[]]]]"#,
+                "no count, which concurrence has",
+            ),
+            (r#"["define",{},[["sequence",{"timers":"1h: x"},[]]]]"#, "no timers"),
+            (r#"["define",{"on_cancel":"x"},[]]"#, "no on_cancel, which define"),
+            (r#"["define",{},[["a",{"on_timeout":"x"},[]]]]"#, "no on_timeout, which a has"),
+            (r#"["define",{},[["a",{"lose":true},[]]]]"#, "no lose"),
+            (r#"["define",{},[["a",{"x":["y",{"z":"is ${v:z}"}]},[]]]]"#, "as in ${v:z} of a"),
+            (r#"["define",{},[["a",{"${ r:1 }":1},[]]]]"#, "no variables and Ruby"),
+            (r#"["define",{},[["a",{"if":"${variable:x} == 1"},[]]]]"#, "as in ${variable:x}"),
             (r#"["define",{},[["a",{"if":7},[]]]]"#, "is no text"),
             (r#"["define",{},[["a",{"if":"x =="},[]]]]"#, "if of a: "),
             (r#"["define"]"#, "a definition is"),
