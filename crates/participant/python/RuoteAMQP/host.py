@@ -7,6 +7,7 @@ from typing import Any, Callable, Optional, Tuple
 
 import skynet
 from skynet import faults
+from skynet.participant import call
 
 from .participant import Participant, format_exception
 from .workitem import Workitem
@@ -65,7 +66,7 @@ class Host(skynet.Participant):
         self._in_hand = (item, workitem)
         is_raised = True
         try:
-            self._participant._consume(workitem)
+            call(self._participant._consume, workitem)
             is_raised = False
         except (Exception, skynet.Cancelled):
             raise

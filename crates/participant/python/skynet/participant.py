@@ -3,9 +3,9 @@
 import os
 import stat
 import sys
-from typing import Any, Callable, List, Optional, Tuple, Union
+from typing import Any, Callable, List, NoReturn, Optional, Tuple, Union
 
-from .faults import code_of, log, text_of, trace_of
+from .faults import code_of, log, say, text_of, trace_of
 from .item import Fields, Item
 
 #: The descriptor of a participant that leads to exo.
@@ -102,9 +102,43 @@ def handler_of(what: Any) -> Participant:
     raise TypeError(f"{what!r} is no participant")
 
 
+def call(what: "Callable[..., Any]", *args: Any) -> Any:
+    """Calls what an author wrote. A process that was forked there ends where it comes back: exo speaks
+    with its parent, who answers and cleans up."""
+    process = os.getpid()
+    try:
+        said = what(*args)
+    except BaseException as error:
+        if os.getpid() != process:
+            _end(error)
+        raise
+    if os.getpid() != process:
+        _end(None)
+    return said
+
+
+def _end(error: Optional[BaseException]) -> NoReturn:
+    """Ends a process that was forked, as Python ends one, but for what its parent does at its end."""
+    code: Any = 1
+    if error is None:
+        code = 0
+    elif not isinstance(error, SystemExit):
+        log(error)
+    elif error.code is None or isinstance(error.code, int):
+        code = error.code or 0
+    else:
+        say(str(error.code))
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+    os._exit(code & 255)
+
+
 def attempt(handler: Participant, item: Item) -> Item:
     """Has the work on an item done, and returns what goes back."""
-    answer = handler.work(item)
+    answer = call(handler.work, item)
     if answer is None:
         return item
     if not isinstance(answer, Item):
@@ -115,8 +149,8 @@ def attempt(handler: Participant, item: Item) -> Item:
 def stop(handler: Participant) -> None:
     """Has it clean up; what goes wrong there spoils no answer."""
     try:
-        handler.stop()
-    except Exception as error:
+        call(handler.stop)
+    except (Exception, SystemExit) as error:
         log(error)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Optional
 from . import exact
 from .faults import Cancelled, Final, log, say
 from .item import Fields, Item
-from .participant import DESCRIPTOR, Participant, attempt, handler_of, stop
+from .participant import DESCRIPTOR, Participant, attempt, call, handler_of, stop
 
 
 def run(what: Any) -> int:
@@ -31,6 +31,7 @@ def run(what: Any) -> int:
     else:
         answer = os.dup(1)
         os.dup2(2, 1)
+    os.register_at_fork(after_in_child=lambda: _close(answer))
     outcome = Outcome()
     error = outcome.make(what)
     if outcome.handler is not None:
@@ -44,6 +45,14 @@ def run(what: Any) -> int:
     code, text = judge(error)
     log(error, text)
     return min(code, 255)
+
+
+def _close(answer: int) -> None:
+    """Has a process that was forked, and may outlive us, not keep the answer open."""
+    try:
+        os.close(answer)
+    except OSError:
+        pass
 
 
 class Outcome:
@@ -61,7 +70,7 @@ class Outcome:
             self.item = _read(handler)
             self.before = self.item.json()
             self.handler = handler
-            self.handler.start(_config())
+            call(self.handler.start, _config())
             _heed_term(self.handler, self.item)
             self.item = attempt(self.handler, self.item)
         except (Exception, Cancelled) as error:
@@ -81,7 +90,8 @@ def _answer(
         text = outcome.item.json()
         # Nothing written: it goes back as it came, byte for byte.
         if text != outcome.before or (by_hand and error is None):
-            with open(answer, "wb") as file:
+            # It stays open, so that nothing else gets its number, which forks close.
+            with open(answer, "wb", closefd=False) as file:
                 file.write(text + b"\n" if by_hand else text)
     except Exception as trouble:
         return error or trouble
@@ -112,7 +122,7 @@ def _heed_term(handler: Participant, item: Item) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         item.cancelled = "cancel"
         try:
-            handler.cancel(item)
+            call(handler.cancel, item)
         except Exception as error:
             log(error)
         raise Cancelled(item.cancelled)

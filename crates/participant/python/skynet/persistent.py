@@ -6,6 +6,7 @@ its main thread free instead gets a thread for each item.
 """
 
 import json
+import os
 import queue
 import re
 import socket
@@ -15,7 +16,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Union
 from . import exact
 from .faults import Cancelled, Final, Refused, log, say
 from .item import Channel, Fields, Item, set_engine, share, speak_by, words
-from .participant import DESCRIPTOR, Participant, attempt, handler_of, stop
+from .participant import DESCRIPTOR, Participant, attempt, call, handler_of, stop
 
 VERSION = 1
 
@@ -50,9 +51,21 @@ class Link(Channel):
         self._tickets = threading.Lock()
         self._last = 0
         self._waiting: "Optional[Dict[int, queue.SimpleQueue[Any]]]" = {}
+        # We are a process that was forked: the conversation is our parent's.
+        self._is_left = False
+        os.register_at_fork(after_in_child=self._leave)
+
+    def _leave(self) -> None:
+        self._is_left = True
+        # Only its descriptor: to shut it down would end it for the parent, too.
+        descriptor = self.socket.detach()
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def say(self, kind: str, item: Optional[bytes] = None, **rest: Any) -> None:
         """Says it. Where exo is gone nobody hears it; the end of its lines tells the listener."""
+        if self._is_left:
+            return
         members = {"type": kind, **{k: _sayable(v) for k, v in rest.items() if v is not None}}
         line = json.dumps(members, separators=(",", ":")).encode()
         if item is not None:
@@ -70,6 +83,8 @@ class Link(Channel):
         self.say("stage", id=item._id, stage=item.stage)
 
     def forward(self, queue_name: str, item: bytes) -> Optional[int]:
+        if self._is_left:
+            raise Refused("exo does not speak with a process that was forked")
         answer: "queue.SimpleQueue[Any]" = queue.SimpleQueue()
         with self._tickets:
             if self._waiting is None:
@@ -142,7 +157,7 @@ class Hooks:
     def _run(self) -> None:
         while (what := self._calls.get()) is not None:
             try:
-                what()
+                call(what)
             except BaseException as error:  # To leave by sys.exit or item.check ends no thread, either.
                 log(error)
 
@@ -329,7 +344,7 @@ def _serve(link: Link, listener: Listener, handler: Participant) -> int:
                 return 0
         elif isinstance(job, Start):
             try:
-                handler.start(job.config)
+                call(handler.start, job.config)
             except Exception as error:
                 log(error)
                 return 111
@@ -337,7 +352,7 @@ def _serve(link: Link, listener: Listener, handler: Participant) -> int:
         elif isinstance(job, Work):
             _work(link, listener, handler, job)
         else:
-            job()
+            call(job)
 
 
 def _work(link: Link, listener: Listener, handler: Participant, job: Work) -> None:

@@ -4,6 +4,7 @@ the same. `fields.do` says what."""
 import os
 import sys
 import threading
+import warnings
 
 import skynet
 
@@ -97,6 +98,28 @@ class Conform(skynet.Participant):
 
     def do_forward_meanwhile(self, item, fields):
         self.do_wait(item, fields)
+
+    def do_fork(self, item, fields):
+        # Newer Pythons warn of threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+        if child:
+            fields.code = os.waitpid(child, 0)[1] >> 8
+            return None
+        fields.child = True
+        if fields.how == "exit":
+            sys.exit(5)
+        if fields.how == "raise":
+            raise RuntimeError("in the child")
+        if fields.how == "look":
+            try:
+                os.fstat(3)
+            except OSError:
+                sys.exit(7)
+        if fields.how == "speak":
+            item.progress(0.5, "of the child")
+            item.forward("q", {"fields": {}})
+        return item
 
     def cancel(self, item):
         print(f"{item.wfid}: cancel {item.cancelled}")

@@ -33,6 +33,14 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Ways in which a child that was forked during the work may end, and with which code.
+const FORKS: [(&str, i32); 4] = [("exit", 5), ("raise", 1), ("return", 0), ("look", 7)];
+
+/// An item by which a child is forked.
+fn fork(how: &str) -> String {
+    format!(r#"{{"fields":{{"do":"fork","how":"{how}"}}}}"#)
+}
+
 /// Every Python 3 in `$PATH`, and those whose paths `$SKYNET_PYTHONS` lists (`:` between them).
 fn pythons() -> &'static [PathBuf] {
     static FOUND: OnceLock<Vec<PathBuf>> = OnceLock::new();

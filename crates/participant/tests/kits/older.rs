@@ -1,7 +1,7 @@
 //! Participants written for `RuoteAMQP` and `SkyNET`, as they are: `python/tests/older` has some in the
 //! style of those that are about.
 
-use crate::{here, odd, plain, python, pythons};
+use crate::{FORKS, fork, here, odd, plain, python, pythons};
 use participant::protocol::{Flavour, ToParticipant};
 use serde_json::{Value, json};
 use std::fs;
@@ -153,6 +153,20 @@ fn an_error_that_is_put_into_the_item_is_a_fault_and_goes_back_as_it_was_set() {
         // What was put into the item has no trace but its own; what was raised has.
         assert!(!log.contains("host.py") && !log.contains("ProcessError"), "{log}");
         assert_eq!(log.matches("Traceback").count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn a_child_that_a_handler_forks_neither_speaks_nor_ends_the_conversation() {
+    for kit in handlers("quirks.py") {
+        let mut exo = quirks(&kit);
+        for (how, code) in FORKS {
+            exo.work(1, &fork(how));
+            let fields = json!({"do":"fork","how":how,"code":code});
+            assert_eq!(exo.hear(), json!({"type":"result","id":1,"item":{"fields":fields}}));
+        }
+        let log = end_well(exo);
+        assert_eq!(log.matches("lifecycle stop\n").count(), 1, "{log}");
     }
 }
 

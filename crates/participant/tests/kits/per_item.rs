@@ -1,6 +1,6 @@
 //! Per-item mode.
 
-use crate::{kits, odd};
+use crate::{FORKS, conform, fork, kits, odd, pythons};
 use testkit::exo::{Ended, OneItem, Program};
 
 fn work(kit: &Program, item: &str, variables: &[(&str, &str)]) -> Ended {
@@ -32,6 +32,18 @@ fn the_engine_s_queue_is_named_by_the_environment() {
             let ended = work(&kit, &odd("engine"), variables);
             let said = format!("\"engine\":\"{engine}\"");
             assert!(ended.answer.contains(&said), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_process_that_is_forked_during_the_work_writes_no_answer() {
+    for interpreter in pythons() {
+        for (how, code) in FORKS {
+            let ended = work(&conform(interpreter), &fork(how), &[]);
+            let answer = format!(r#"{{"fields":{{"do":"fork","how":"{how}","code":{code}}}}}"#);
+            assert_eq!((ended.code, &ended.answer), (Some(0), &answer), "{}", ended.log);
+            assert_eq!(ended.log.matches("stopped\n").count(), 1, "{}", ended.log);
         }
     }
 }

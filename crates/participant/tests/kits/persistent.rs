@@ -1,6 +1,6 @@
 //! Persistent mode.
 
-use crate::{conform, kits, odd, plain, pythons};
+use crate::{FORKS, conform, fork, kits, odd, plain, pythons};
 use participant::protocol::{Flavour, ToParticipant};
 use serde_json::{Value, json};
 use testkit::exo::{Exo, Program};
@@ -200,6 +200,25 @@ fn a_further_item_may_be_sent_by_what_is_called_during_the_work() {
         let ended = exo.end();
         assert_eq!(ended.code, Some(0), "{}", ended.log);
         assert!(ended.log.contains("Refused: exo is gone\n"), "{}", ended.log);
+    }
+}
+
+#[test]
+fn a_process_that_is_forked_during_the_work_neither_speaks_nor_ends_the_conversation() {
+    for interpreter in pythons() {
+        let mut exo = greet(&conform(interpreter));
+        for (how, code) in FORKS.into_iter().chain([("speak", 1)]) {
+            exo.work(1, &fork(how));
+            let fields = json!({"do":"fork","how":how,"code":code});
+            assert_eq!(exo.hear(), json!({"type":"result","id":1,"item":{"fields":fields}}));
+        }
+        let log = end_well(exo);
+        assert!(log.contains("RuntimeError: in the child\n"), "{log}");
+        assert!(
+            log.contains("Refused: exo does not speak with a process that was forked"),
+            "{log}"
+        );
+        assert_eq!(log.matches("stopped\n").count(), 1, "{log}");
     }
 }
 

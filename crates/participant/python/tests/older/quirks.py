@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import warnings
 from urllib.error import HTTPError
 
 import skynet
@@ -117,6 +118,24 @@ class ParticipantHandler(object):
 
     def do_exit(self, wid):
         sys.exit(5)
+
+    def do_fork(self, wid):
+        # Newer Pythons warn of threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+        if child:
+            wid.fields.code = os.waitpid(child, 0)[1] >> 8
+            return
+        wid.fields.child = True
+        if wid.fields.how == "exit":
+            sys.exit(5)
+        if wid.fields.how == "raise":
+            raise RuntimeError("in the child")
+        if wid.fields.how == "look":
+            try:
+                os.fstat(3)
+            except OSError:
+                sys.exit(7)
 
     def do_set_error(self, wid):
         wid.error = {"class": "My::Err", "message": "not like this", "trace": ["a:1: in `b c'"], "extra": 1}
