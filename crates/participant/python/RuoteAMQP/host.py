@@ -104,8 +104,8 @@ class Host(skynet.Participant):
 
     def _tell(self, what: Any, *args: Any) -> None:
         try:
-            what(*args)
-        except Exception as error:
+            call(what, *args)
+        except (Exception, SystemExit) as error:
             faults.log(error)
 
     def _judge(self, error: BaseException) -> "Tuple[int, str]":

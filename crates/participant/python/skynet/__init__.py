@@ -9,9 +9,9 @@
     if __name__ == "__main__":
         skynet.run()
 
-An exception is a fault, after which the item is tried again; raise skynet.Final where that is of
-no use. The same file works in both modes of exo. Run by hand it takes an item on standard input
-and writes the answer to standard output. See participant-protocol(7).
+An exception is a fault, after which the item is tried again, and so is sys.exit; raise skynet.Final
+where that is of no use. The same file works in both modes of exo. Run by hand it takes an item on
+standard input and writes the answer to standard output. See participant-protocol(7).
 """
 
 from .faults import Cancelled, Fault, Final, Refused, Retry

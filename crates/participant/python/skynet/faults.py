@@ -60,6 +60,20 @@ def hide(folder: str) -> None:
     _OURS.add(folder)
 
 
+def left(by: str, error: SystemExit) -> Fault:
+    """Returns the fault that it is to leave by sys.exit: its code, as that of a process, or its text.
+
+    Even where that would be a success: what calls it has not come to its end.
+    """
+    code = error.code
+    if code is None or isinstance(code, int):
+        said = f"({code})" if code else ""
+        fault = Fault(f"{by} called sys.exit{said}", (code or 0) & 255 or 1)
+    else:
+        fault = Fault(str(code), 1)
+    return fault.with_traceback(error.__traceback__)
+
+
 def code_of(error: BaseException) -> int:
     """Returns the code of the fault that an exception is."""
     return error.code if isinstance(error, Fault) else 1

@@ -5,7 +5,7 @@ import stat
 import sys
 from typing import Any, Callable, List, NoReturn, Optional, Tuple, Union
 
-from .faults import code_of, log, say, text_of, trace_of
+from .faults import code_of, left, log, say, text_of, trace_of
 from .item import Fields, Item
 
 #: The descriptor of a participant that leads to exo.
@@ -138,7 +138,10 @@ def _end(error: Optional[BaseException]) -> NoReturn:
 
 def attempt(handler: Participant, item: Item) -> Item:
     """Has the work on an item done, and returns what goes back."""
-    answer = call(handler.work, item)
+    try:
+        answer = call(handler.work, item)
+    except SystemExit as error:
+        raise left("work", error) from None
     if answer is None:
         return item
     if not isinstance(answer, Item):

@@ -10,7 +10,7 @@ import sys
 from typing import Any, Optional
 
 from . import exact
-from .faults import Cancelled, Final, log, say
+from .faults import Cancelled, Final, left, log, say
 from .item import Fields, Item
 from .participant import DESCRIPTOR, Participant, attempt, call, handler_of, stop
 
@@ -75,6 +75,8 @@ class Outcome:
             self.item = attempt(self.handler, self.item)
         except (Exception, Cancelled) as error:
             return error
+        except SystemExit as error:
+            return left("start", error)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         return None
@@ -123,7 +125,7 @@ def _heed_term(handler: Participant, item: Item) -> None:
         item.cancelled = "cancel"
         try:
             call(handler.cancel, item)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             log(error)
         raise Cancelled(item.cancelled)
 

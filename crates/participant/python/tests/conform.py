@@ -91,7 +91,8 @@ class Conform(skynet.Participant):
             fields.refused = str(error)
 
     def do_leave(self, item, fields):
-        sys.exit(5)
+        fields.seen = True
+        sys.exit(fields.code)
 
     def do_stumble(self, item, fields):
         self.do_wait(item, fields)

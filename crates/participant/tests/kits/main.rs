@@ -36,6 +36,15 @@ fn here() -> &'static Path {
 /// Ways in which a child that was forked during the work may end, and with which code.
 const FORKS: [(&str, i32); 4] = [("exit", 5), ("raise", 1), ("return", 0), ("look", 7)];
 
+/// What work may call `sys.exit` with, and the code and the text of the fault that it is.
+const EXITS: [(&str, i32, &str); 5] = [
+    ("null", 1, "work called sys.exit"),
+    ("0", 1, "work called sys.exit"),
+    ("5", 5, "work called sys.exit(5)"),
+    ("256", 1, "work called sys.exit(256)"),
+    ("\"no more\"", 1, "no more"),
+];
+
 /// An item by which a child is forked.
 fn fork(how: &str) -> String {
     format!(r#"{{"fields":{{"do":"fork","how":"{how}"}}}}"#)

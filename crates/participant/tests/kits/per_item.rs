@@ -1,6 +1,6 @@
 //! Per-item mode.
 
-use crate::{FORKS, conform, fork, kits, odd, pythons};
+use crate::{EXITS, FORKS, conform, fork, kits, odd, pythons};
 use testkit::exo::{Ended, OneItem, Program};
 
 fn work(kit: &Program, item: &str, variables: &[(&str, &str)]) -> Ended {
@@ -44,6 +44,20 @@ fn a_process_that_is_forked_during_the_work_writes_no_answer() {
             let answer = format!(r#"{{"fields":{{"do":"fork","how":"{how}","code":{code}}}}}"#);
             assert_eq!((ended.code, &ended.answer), (Some(0), &answer), "{}", ended.log);
             assert_eq!(ended.log.matches("stopped\n").count(), 1, "{}", ended.log);
+        }
+    }
+}
+
+#[test]
+fn work_that_leaves_by_sys_exit_does_not_pass_for_success() {
+    for interpreter in pythons() {
+        for (code, fault, text) in EXITS {
+            let item = format!(r#"{{"fields":{{"do":"leave","code":{code}}}}}"#);
+            let ended = work(&conform(interpreter), &item, &[]);
+            assert_eq!(ended.code, Some(fault), "{}", ended.log);
+            assert!(ended.answer.contains(r#""seen":true"#), "{ended:?}");
+            assert_eq!(ended.log.lines().last(), Some(text), "{}", ended.log);
+            assert!(ended.log.contains("stopped\n"), "{}", ended.log);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Persistent mode.
 
-use crate::{FORKS, conform, fork, kits, odd, plain, pythons};
+use crate::{EXITS, FORKS, conform, fork, kits, odd, plain, pythons};
 use participant::protocol::{Flavour, ToParticipant};
 use serde_json::{Value, json};
 use testkit::exo::{Exo, Program};
@@ -219,6 +219,23 @@ fn a_process_that_is_forked_during_the_work_neither_speaks_nor_ends_the_conversa
             "{log}"
         );
         assert_eq!(log.matches("stopped\n").count(), 1, "{log}");
+    }
+}
+
+#[test]
+fn work_that_leaves_by_sys_exit_is_a_fault_and_the_participant_goes_on() {
+    for interpreter in pythons() {
+        let mut exo = greet(&conform(interpreter));
+        for (code, fault, text) in EXITS {
+            exo.work(1, &format!(r#"{{"fields":{{"do":"leave","code":{code}}}}}"#));
+            let answer = exo.hear();
+            let said = (&answer["type"], &answer["code"], &answer["text"]);
+            assert_eq!(said, (&json!("fault"), &json!(fault), &json!(text)), "{answer}");
+            assert_eq!(answer["item"]["fields"]["seen"], json!(true), "{answer}");
+            let at = answer["trace"][0].as_str().unwrap_or_default();
+            assert!(at.contains("conform.py:"), "{answer}");
+        }
+        end_well(exo);
     }
 }
 
