@@ -6,7 +6,8 @@ it counts as the number that it is, and is written by its text. Other libraries 
 
 import json
 from json.encoder import encode_basestring
-from typing import Any, Callable, List, Union
+from math import isfinite
+from typing import Any, Callable, List, Optional, Union
 
 
 class _LikeItsBase(type):
@@ -90,7 +91,62 @@ def loads(text: "Union[str, bytes]", wrap: "Callable[[dict], Any]" = dict) -> An
 
 
 def dumps(value: Any) -> bytes:
-    """Writes JSON as one line of UTF-8."""
+    """Writes JSON as one line of UTF-8.
+
+    What has no form in JSON is told with its place, `fields.y`. Raised anew, so that where that
+    happened in here is no part of the trace.
+    """
+    found: Optional[Exception] = None
+    try:
+        return _dumps(value)
+    except (TypeError, ValueError) as error:
+        found = error.with_traceback(None)
+    except RecursionError:
+        pass
+    # Not where it is caught: there it would have that as its context, and the trace of it.
+    raise _told(value, found)
+
+
+def _told(value: Any, found: Optional[Exception]) -> Exception:
+    try:
+        if found is not None:
+            return _flaw(value, "", []) or found
+    except RecursionError:
+        pass
+    return RecursionError("nested too deeply for JSON, or within itself")
+
+
+def _flaw(value: Any, path: str, around: "List[int]") -> Optional[Exception]:
+    """Returns what cannot be written, by its place; `around` is what it stands in."""
+    at = f"{path}: " if path else ""
+    if value is None or isinstance(value, (str, int, KeptFloat)):
+        return None
+    if isinstance(value, float):
+        return None if isfinite(value) else ValueError(f"{at}{value!r} has no form in JSON")
+    if id(value) in around:
+        return ValueError(f"{at}stands within itself")
+    around = [*around, id(value)]
+    if isinstance(value, dict):
+        members = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        members = list(enumerate(value))
+    else:
+        try:
+            return _flaw(other(value), path, around)
+        except TypeError as error:
+            return TypeError(f"{at}{error}")
+    for key, member in members:
+        try:
+            name = f"{path}.{_key(key)}" if path else _key(key)
+        except TypeError as error:
+            return TypeError(f"{at}{error}")
+        flaw = _flaw(member, name, around)
+        if flaw is not None:
+            return flaw
+    return None
+
+
+def _dumps(value: Any) -> bytes:
     if _any_kept:
         parts: List[str] = []
         _write(value, parts.append)

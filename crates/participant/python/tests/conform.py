@@ -90,6 +90,9 @@ class Conform(skynet.Participant):
         except skynet.Refused as error:
             fields.refused = str(error)
 
+    def do_formless(self, item, fields):
+        fields.list = [{"y": {1}}]
+
     def do_leave(self, item, fields):
         fields.seen = True
         sys.exit(fields.code)

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 import skynet
 from skynet import exact, faults
@@ -168,6 +169,34 @@ class Items(unittest.TestCase):
         item.cancelled = "timeout"
         with self.assertRaisesRegex(skynet.Cancelled, "timeout"):
             item.check()
+
+
+class Formless(unittest.TestCase):
+    def test_what_has_no_form_in_json_is_told_with_its_place(self):
+        around = {}
+        around["a"] = [around]
+        deep = []
+        for _ in range(100000):
+            deep = [deep]
+        for value, kind, text in (
+            ({"fields": {"y": {1}}}, TypeError, "fields.y: set has no form in JSON"),
+            ({"a": [1, (2, b"x")]}, TypeError, "a.1.1: bytes has no form in JSON"),
+            ({"a": {1: float("nan")}}, ValueError, "a.1: nan has no form in JSON"),
+            ({"a": {(1,): 2}}, TypeError, "a: a key of type tuple has no form in JSON"),
+            ({1}, TypeError, "set has no form in JSON"),
+            (around, ValueError, "a.0: stands within itself"),
+            (deep, RecursionError, "nested too deeply for JSON, or within itself"),
+        ):
+            for kept in (False, True):
+                with mock.patch.object(exact, "_any_kept", kept):
+                    try:
+                        exact.dumps(value)
+                    except Exception as caught:
+                        error = caught
+                if value is around and kept:
+                    kind, text = RecursionError, "nested too deeply for JSON, or within itself"
+                self.assertEqual((type(error), str(error)), (kind, text))
+                self.assertEqual((error.__context__, error.__cause__), (None, None))
 
 
 class Faults(unittest.TestCase):

@@ -97,7 +97,7 @@ fn an_exception_is_a_final_fault_with_the_text_and_the_trace_that_an_engine_expe
             ("msg", "OscError: the server is away"),
             ("plain", "RuntimeError: Missing mandatory field 'ev.actions'"),
             ("exit", "RuntimeError: SystemExit: 5"),
-            ("bytes", "TypeError: bytes has no form in JSON"),
+            ("bytes", "TypeError: fields.out: bytes has no form in JSON"),
             ("unheard_of", "AttributeError: 'ParticipantHandler' object has no attribute"),
         ] {
             exo.work(1, &plain(task));
@@ -106,6 +106,7 @@ fn an_exception_is_a_final_fault_with_the_text_and_the_trace_that_an_engine_expe
             let said = fault["text"].as_str().expect("a text");
             assert!(said.starts_with(text), "{said}");
             let first = fault["trace"][0].as_str().unwrap_or_default();
+            assert_eq!(task == "bytes", first.is_empty(), "{fault}");
             assert!(task == "bytes" || first.contains("quirks.py:"), "{fault}");
             assert!(task == "bytes" || first.contains(": in `handle_wi getattr("), "{fault}");
             let seen = &fault["item"]["fields"]["seen"];

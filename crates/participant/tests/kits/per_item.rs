@@ -63,6 +63,16 @@ fn work_that_leaves_by_sys_exit_does_not_pass_for_success() {
 }
 
 #[test]
+fn an_answer_with_no_form_in_json_names_the_field() {
+    for interpreter in pythons() {
+        let ended = work(&conform(interpreter), &odd("formless"), &[]);
+        assert_eq!((ended.code, &*ended.answer), (Some(1), ""), "{}", ended.log);
+        let text = "TypeError: fields.list.0.y: set has no form in JSON\n";
+        assert_eq!(ended.log, format!("started\nw-1: formless\nstopped\n{text}"));
+    }
+}
+
+#[test]
 fn nothing_is_written_where_nothing_was_changed() {
     for kit in kits() {
         let ended = work(&kit, &odd("nothing"), &[]);

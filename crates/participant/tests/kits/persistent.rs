@@ -240,6 +240,22 @@ fn work_that_leaves_by_sys_exit_is_a_fault_and_the_participant_goes_on() {
 }
 
 #[test]
+fn an_answer_with_no_form_in_json_names_the_field_and_nothing_of_the_kit() {
+    for interpreter in pythons() {
+        let mut exo = greet(&conform(interpreter));
+        for item in [r#"{"fields":{"do":"formless"}}"#, &odd("formless")] {
+            exo.work(1, item);
+            let fault = exo.hear();
+            let text = json!("TypeError: fields.list.0.y: set has no form in JSON");
+            assert_eq!((&fault["code"], &fault["text"]), (&json!(1), &text), "{fault}");
+            assert!(fault["trace"].as_array().is_none_or(Vec::is_empty), "{fault}");
+        }
+        let log = end_well(exo);
+        assert!(!log.contains("Traceback"), "{log}");
+    }
+}
+
+#[test]
 fn work_that_is_done_in_spite_of_a_cancel_is_answered() {
     for kit in kits() {
         let mut exo = greet(&kit);
