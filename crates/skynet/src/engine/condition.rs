@@ -6,9 +6,10 @@
 //! outside of quotes: as a text it would always hold.
 
 use super::dollar::{Source, plain};
-use serde_json::Value;
+use super::number::Number;
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// A word of a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ const WORDS: [&str; 4] = ["and", "or", "in", "is"];
 /// Signs and words by which other languages compare and join.
 const FOREIGN_SIGNS: [&str; 5] = ["=~", "!~", "=", "&&", "||"];
 const FOREIGN_WORDS: [&str; 3] = ["not", "and", "or"];
+/// So deep values are compared, and below that as they are written.
+const DEEPEST: usize = 64;
 const UNDERSTOOD: &str = "understood are ==, !=, <, <=, >, >=, in, is set and is not set, joined by \
                           and and or; what is a text stands in quotes";
 
@@ -223,23 +226,58 @@ fn compare(left: &RawValue, sign: &str, right: &RawValue) -> bool {
     }
 }
 
-/// Two values are equal where they are written alike, or are the same JSON: a text that reads
-/// `true` is like the value, since participants answer with both.
+/// Two values are equal where they are written alike, a text that reads `true` and the value, since
+/// participants answer with both; where they are the same number, and one of them is no text; and
+/// where they are the same JSON.
 fn is_equal(left: &RawValue, right: &RawValue) -> bool {
-    let value = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).ok();
     plain(left) == plain(right)
-        || value(left) == value(right)
-        || numbers(left, right).is_some_and(|(left, right)| left.total_cmp(&right).is_eq())
+        || ((is_number(left) || is_number(right)) && is_same_number(left, right))
+        || is_same(left, right, DEEPEST)
 }
 
-fn numbers(left: &RawValue, right: &RawValue) -> Option<(f64, f64)> {
-    let number = |raw: &RawValue| plain(raw).trim().parse::<f64>().ok();
+fn is_number(raw: &RawValue) -> bool {
+    raw.get().starts_with(|c: char| c == '-' || c.is_ascii_digit())
+}
+
+fn is_same_number(left: &RawValue, right: &RawValue) -> bool {
+    numbers(left, right).is_some_and(|(left, right)| left == right)
+}
+
+/// Tells whether two values are the same JSON, however it is written, down to a depth.
+fn is_same(left: &RawValue, right: &RawValue, depth: usize) -> bool {
+    type Members<'a> = BTreeMap<String, &'a RawValue>;
+    fn read<'a, T: serde::Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+        serde_json::from_str(raw.get()).ok()
+    }
+    let is_same_below = |(left, right): (&&RawValue, &&RawValue)| is_same(left, right, depth - 1);
+    if depth == 0 {
+        return left.get() == right.get();
+    }
+    if is_number(left) && is_number(right) {
+        return is_same_number(left, right);
+    }
+    if let (Some(left), Some(right)) = (read::<String>(left), read::<String>(right)) {
+        return left == right;
+    }
+    if let (Some(left), Some(right)) = (read::<Members<'_>>(left), read::<Members<'_>>(right)) {
+        return left.keys().eq(right.keys())
+            && left.values().zip(right.values()).all(is_same_below);
+    }
+    if let (Some(left), Some(right)) = (read::<Vec<&RawValue>>(left), read::<Vec<&RawValue>>(right))
+    {
+        return left.len() == right.len() && left.iter().zip(&right).all(is_same_below);
+    }
+    left.get() == right.get()
+}
+
+fn numbers(left: &RawValue, right: &RawValue) -> Option<(Number, Number)> {
+    let number = |raw: &RawValue| Number::read(&plain(raw));
     Some((number(left)?, number(right)?))
 }
 
 fn order(left: &RawValue, right: &RawValue) -> Ordering {
     match numbers(left, right) {
-        Some((left, right)) => left.total_cmp(&right),
+        Some((left, right)) => left.cmp(&right),
         None => plain(left).cmp(&plain(right)),
     }
 }
@@ -304,6 +342,42 @@ mod tests {
         ] {
             assert_eq!(holds_with(text), Ok(wanted), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_equal_is_written_alike_or_the_same_number_or_the_same_json() {
+        let fields = r#"{"n":12345678901234567890,"big":1e400,"ver":"1.10","t":"3","f":1.10,
+            "l":[12345678901234567890123,{"b":1,"a":"x"}],"m":[12345678901234567890124,{"b":1,"a":"x"}],
+            "o":{"p":[1.0],"q":"\u0061"}}"#;
+        let fields: Object = serde_json::from_str(fields).unwrap();
+        let source = Source { fields: &fields, wfid: "w", expid: "0" };
+        for (text, wanted) in [
+            ("${ver} == '1.1'", false),
+            ("${ver} == '1.10'", true),
+            ("'1e3' == '1000'", false),
+            ("'03' == '3'", false),
+            ("${ver} == 1.1", true),
+            ("${f} == '1.1'", true),
+            ("${f} == ${ver}", true),
+            ("1e3 == 1000", true),
+            ("${t} == 3.0", true),
+            ("${n} == 12345678901234567891", false),
+            ("${n} == '12345678901234567891'", false),
+            ("${n} == 12345678901234567890.0", true),
+            ("${n} < 12345678901234567891", true),
+            ("${big} > 1e399", true),
+            ("12345678901234567891 in [12345678901234567890]", false),
+            ("${l} == ${m}", false),
+            ("${l} == [12345678901234567890123,{\"a\":\"x\",\"b\":1.0}]", true),
+            ("${l} == [12345678901234567890123]", false),
+            ("${o} == {\"q\":\"a\",\"p\":[1]}", true),
+            ("${o} == {\"q\":\"a\",\"p\":[\"1\"]}", false),
+        ] {
+            assert_eq!(holds(text, source), Ok(wanted), "{text}");
+        }
+        let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(500), "]".repeat(500));
+        assert_eq!(holds(&format!("{} == {}", deep("1"), deep("1")), source), Ok(true));
+        assert_eq!(holds(&format!("{} == {}", deep("1"), deep("2")), source), Ok(false));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod follow;
 pub mod keep;
 pub mod machine;
 pub mod message;
+pub mod number;
 pub mod process;
 pub mod process_file;
 pub mod rabbit;
