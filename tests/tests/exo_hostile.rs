@@ -7,7 +7,7 @@ mod history;
 mod host;
 
 use history::{Sender, adds_up, progress};
-use host::{Exo, SOON, Site, children};
+use host::{Exo, SOON, Site, TALKS_PYTHON, children};
 use machine::work::{Fault, State};
 use std::time::{Duration, Instant};
 use testkit::until;
@@ -313,6 +313,38 @@ fn one_that_floods_its_host_with_words_costs_one_item_and_control_is_answered_me
     nothing_stays(&site, exo);
 }
 
+/// Is told a thousand times that what it sends is no item, and reads none of it, while it prints.
+const REFUSED: &str = r#"import threading, time
+def prints():
+    while True:
+        print("more", flush=True)
+        time.sleep(0.001)
+for said in work():
+    threading.Thread(target=prints, daemon=True).start()
+    while True:
+        host.sendall(b'{"type":"forward","ticket":1,"queue":"q","item":1}\n' * 1000)
+"#;
+
+#[test]
+fn one_that_reads_nothing_and_prints_meanwhile_is_heard_no_further_and_costs_no_memory() {
+    let more = "mode: persistent\nshutdown-grace: 1s\n";
+    let site = Site::per_item(&format!("{TALKS_PYTHON}{REFUSED}"), more);
+    let exo = site.exo();
+    site.submit("w", "{}");
+    let worker = exo.worker();
+    let mut most = 0;
+    site.until(|| {
+        most = most.max(host::private_kib(worker));
+        site.log().matches("more").count() > 2000
+    });
+    println!("at most {most} KiB");
+    // In the few seconds that it had.
+    assert!(most < MOST / 4, "{most} KiB");
+    let participant = exo.participants()[0];
+    site.until(|| is_sending(participant));
+    nothing_stays(&site, exo);
+}
+
 /// Names a point that its work has reached, and another one, for ever.
 const STAGES: &str = r#"#!/usr/bin/env python3
 import json, socket
@@ -471,8 +503,9 @@ kill(0, $$) and rename("made", "sub/made") and print "through\n";
 
 #[test]
 fn one_that_attacks_another_service_s_participant_of_the_same_account_gets_nowhere() {
-    if linux::landlock::version().is_none_or(|version| version < linux::landlock::SCOPES) {
-        println!("this kernel cannot keep them apart");
+    let has_scopes =
+        linux::landlock::version().is_some_and(|version| version >= linux::landlock::SCOPES);
+    if testkit::skipped("a kernel that can keep them apart", has_scopes) {
         return;
     }
     let victim = Site::persistent(host::ECHO, "");

@@ -252,6 +252,30 @@ fn a_further_item_goes_to_the_other_queue_and_its_sender_is_told_its_number() {
     site.until(|| site.log().contains(refused));
 }
 
+/// Sends what is no item, more often than it may leave words unread, before it reads what became of it.
+const READS_LATER: &str = r#"#!/usr/bin/env python3
+import json, socket
+host = socket.socket(fileno=3)
+host.sendall(b'{"type":"hello","protocol":1}\n')
+lines = host.makefile("rb")
+for line in lines:
+    said = json.loads(line)
+    if said["type"] == "work":
+        host.sendall(b'{"type":"forward","ticket":1,"queue":"q","item":1}\n' * 3000)
+        refused = [json.loads(lines.readline())["refused"] for _ in range(3000)]
+        print(len(refused), flush=True)
+        host.sendall(json.dumps({"type": "result", "id": said["id"]}).encode() + b"\n")
+"#;
+
+#[test]
+fn who_reads_late_what_became_of_much_is_heard_to_the_end() {
+    let site = Site::per_item(READS_LATER, "mode: persistent\n");
+    let exo = site.exo();
+    assert_eq!(site.work("w", "{}").fault, Some(Fault::NONE));
+    assert!(site.log().contains(" 3000\n"), "{}", site.log());
+    assert!(exo.end().success());
+}
+
 #[test]
 fn a_further_item_that_is_named_as_a_job_without_a_name_is_refused() {
     let further = ["job-1", "job-x"].map(|wfid| item(wfid, "{\"y\":1.0}"));

@@ -22,6 +22,9 @@ use work::{Event as Heard, Lease, NewJob, Refused, Unread, item};
 /// The other end is gone, and with it what was not read.
 const ECONNRESET: i32 = 104;
 
+/// Most bytes of the reason why an item was refused: it may quote the item.
+const REASON: usize = 1000;
+
 /// What a forwarded item is answered to: which slot, which start of its process, and its ticket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forwarded {
@@ -186,6 +189,7 @@ impl Worker {
         let slot = &mut self.slots[to.slot];
         if slot.process.as_ref().is_some_and(|process| process.serial == to.serial) {
             let (ticket, job) = (to.ticket, job.ok().flatten().map(|job| job.0));
+            let refused = refused.as_deref().map(|why| item::cut(why, REASON));
             let message = ToParticipant::Sent { ticket, job, refused: refused.as_deref() };
             if let Some(talk) = slot.talk() {
                 talk.say_sent(&message);
@@ -358,20 +362,28 @@ impl Worker {
         self.listen(slot, to_end);
     }
 
-    /// Writes what a participant is ready to read.
+    /// Writes what a participant is ready to read. Where it was behind with that, it is listened to
+    /// again: what it said may be here already, so that nothing else would tell of it.
     pub(super) fn write_participant(&mut self, slot: usize) {
         match self.slots[slot].process.as_mut().map(|process| &mut process.ends.link) {
             Some(Link::PerItem(one)) => one.write(),
-            Some(Link::Persistent(talk)) => talk.write(),
+            Some(Link::Persistent(talk)) => {
+                talk.write();
+                if talk.can_go_on() {
+                    self.listen(slot, false);
+                }
+            }
             None => {}
         }
     }
 
-    /// Hears what it said so far; the rest once that is safe. `to_end`: it is dead, and this is all.
+    /// Hears what it said so far; the rest once that is safe, and it has read what it is told.
+    /// `to_end`: it is dead, and this is all.
     fn listen(&mut self, slot: usize, to_end: bool) {
         loop {
             let Some(talk) = self.slots[slot].talk() else { return };
-            if talk.waits_for_commit() && !to_end {
+            if talk.is_behind() && !to_end {
+                talk.shrink();
                 return;
             }
             let Some(line) = talk.line() else {
@@ -570,6 +582,7 @@ impl Worker {
             }
             Err(why) => why,
         };
-        self.slots[slot].say(&ToParticipant::Sent { ticket, job: None, refused: Some(&refused) });
+        let refused = Some(&*item::cut(&refused, REASON));
+        self.slots[slot].say(&ToParticipant::Sent { ticket, job: None, refused });
     }
 }

@@ -77,11 +77,11 @@ impl Link {
         }
     }
 
-    /// Tells whether it is listened to, as far as its leave goes.
+    /// Tells whether it is listened to, as far as its leave goes and it listens itself.
     pub(super) fn is_heard(&self) -> bool {
         match self {
             Self::PerItem(one) => one.is_heard(),
-            Self::Persistent(talk) => talk.heard().is_some(),
+            Self::Persistent(talk) => !talk.is_over() && !talk.waits_for_commit(),
         }
     }
 
@@ -251,17 +251,23 @@ impl Talk {
         let mut line = Vec::new();
         message.write(&mut line);
         self.item_is_last = false;
-        self.outgoing.push_back(Piece::Words(line));
-        self.write();
+        self.put([Piece::Words(line)]);
     }
 
     /// Hands an item over, without a copy of it.
     pub(super) fn hand_over(&mut self, head: Vec<u8>, item: Rc<Vec<u8>>, tail: &[u8]) {
         self.item_is_last = true;
-        self.outgoing.push_back(Piece::Words(head));
-        self.outgoing.push_back(Piece::Item(item));
-        self.outgoing.push_back(Piece::Words(tail.to_vec()));
-        self.write();
+        self.put([Piece::Words(head), Piece::Item(item), Piece::Words(tail.to_vec())]);
+    }
+
+    /// Writes it, or behind what waits for room once there is some, which poll tells of: whoever
+    /// writes then listens again, too.
+    fn put<const N: usize>(&mut self, pieces: [Piece; N]) {
+        let waits = !self.outgoing.is_empty();
+        self.outgoing.extend(pieces);
+        if !waits {
+            self.write();
+        }
     }
 
     /// Writes what can be written; a line goes out whole where it fits, so that its reader wakes
@@ -298,12 +304,12 @@ impl Talk {
     }
 
     /// Reads what is there, about `most` bytes at once, and no more than a line may have; it is kept
-    /// until [`line`](Self::line) takes it. `to_end`: with leave or without.
+    /// until [`line`](Self::line) takes it. `to_end`: with leave or without, and whatever waits.
     pub(super) fn read(&mut self, room: &mut [u8], most: usize, to_end: bool) {
         let mut moved = 0;
         while let Some(from) = &self.socket
             && self.incoming.len() <= self.most
-            && (to_end || self.may_go_on())
+            && (to_end || self.may_go_on() && !self.is_behind())
             && moved < most
             && !self.is_deaf
         {
@@ -369,12 +375,27 @@ impl Talk {
         (self.looked > self.most).then(long).or_else(is_gone)
     }
 
-    /// Returns its socket where it is listened to, as far as its leave goes.
-    fn heard(&self) -> Option<&Fd> {
-        // What goes on for too long is not listened to any more. Nor is one that speaks and does not
-        // listen, or says more than is recorded meanwhile.
-        let is_behind = self.waits_for_commit() || self.outgoing.len() >= BEHIND;
-        self.socket.as_ref().filter(|_| !self.is_over() && !is_behind)
+    /// Tells whether it is not listened to for now: it speaks and does not listen, or says more than
+    /// is recorded meanwhile.
+    pub(super) fn is_behind(&self) -> bool {
+        // What is said after its end was closed waits for nobody.
+        let is_unread = self.socket.is_some() && self.outgoing.len() >= BEHIND;
+        self.waits_for_commit() || is_unread
+    }
+
+    /// Tells whether there is more to be heard of what was read before it was behind, which it is no
+    /// more.
+    pub(super) fn can_go_on(&self) -> bool {
+        self.looked < self.incoming.len() && !self.is_behind()
+    }
+
+    /// Gives back what lines took that were heard, once that is more than what is left.
+    pub(super) fn shrink(&mut self) {
+        if self.taken > self.incoming.len() - self.taken {
+            self.incoming.drain(..self.taken);
+            self.incoming.shrink_to(KEPT);
+            (self.taken, self.looked) = (0, self.looked - self.taken);
+        }
     }
 
     /// Returns what to wait for: room to write, and bytes to read.
@@ -382,7 +403,7 @@ impl Talk {
     pub(super) fn interest(&self) -> [PollFd; 2] {
         let socket = self.socket.as_ref().filter(|_| !self.is_over());
         let waits = socket.filter(|_| !self.outgoing.is_empty());
-        let heard = self.heard().filter(|_| self.may_go_on());
+        let heard = socket.filter(|_| self.may_go_on() && !self.is_behind());
         [waits.map_or(PollFd::none(), |fd| PollFd::writable(fd.raw())), readable(heard)]
     }
 }
@@ -457,13 +478,43 @@ mod tests {
         while talk.outgoing.len() < BEHIND {
             talk.say(&ToParticipant::Shutdown);
         }
-        assert!(!heard(&talk));
         let mut room = vec![0; AT_ONCE];
+        // As where something else of it is ready.
+        talk.read(&mut room, AT_ONCE, false);
+        assert!(!heard(&talk) && talk.incoming.is_empty());
         while !talk.outgoing.is_empty() {
             fd::read(theirs.raw(), &mut room).unwrap();
             talk.write();
         }
         assert!(heard(&talk));
+        talk.read(&mut room, AT_ONCE, false);
+        assert_eq!(talk.incoming, b"word\n");
+    }
+
+    #[test]
+    fn what_came_before_it_was_behind_waits_and_what_was_heard_of_it_is_given_back() {
+        let (mut talk, theirs) = talk(1 << 20);
+        let (mut room, large) = (vec![0; AT_ONCE], vec![b'x'; 60 << 10]);
+        fd::write_all(theirs.raw(), &[&large[..], b"\none\ntwo\nthr"].concat()).unwrap();
+        talk.read(&mut room, usize::MAX, false);
+        assert_eq!(talk.line(), Some(large));
+        while talk.outgoing.len() < BEHIND {
+            talk.say(&ToParticipant::Shutdown);
+        }
+        talk.shrink();
+        assert!(!talk.can_go_on() && talk.incoming == b"one\ntwo\nthr");
+        talk.outgoing.clear();
+        for line in ["one", "two"] {
+            assert!(talk.can_go_on());
+            assert_eq!(talk.line(), Some(line.into()));
+        }
+        // Its third line goes on: it is looked at again with what comes next.
+        assert_eq!((talk.line(), talk.can_go_on()), (None, false));
+        // Whoever has closed its end reads nothing, and is heard to the end.
+        drop(theirs);
+        talk.read(&mut room, usize::MAX, false);
+        talk.outgoing.extend((0..BEHIND).map(|_| Piece::Words(Vec::new())));
+        assert!(talk.is_over() && !talk.is_behind());
     }
 
     #[test]
