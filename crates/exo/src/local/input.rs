@@ -1,5 +1,6 @@
 //! Where the items of a local run come from.
 
+use super::session::answers_queue;
 use super::{Local, Recorded};
 use crate::settings::Settings;
 use std::ffi::OsStr;
@@ -52,7 +53,7 @@ impl Input {
                 .map_err(|why| format!("{name} cannot be taken: {why}"))?;
             // The same item twice in one file is meant.
             let identity = format!("{}!{number}", job.identity);
-            let (reply_to, stage) = (Some("answers".to_owned()), stage.clone());
+            let (reply_to, stage) = (Some(answers_queue(settings).to_owned()), stage.clone());
             let tries = attempt.map_or(0, |number| number.saturating_sub(1));
             jobs.push(NewJob { identity, reply_to, stage, tries, ..job });
         }

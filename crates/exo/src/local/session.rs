@@ -179,7 +179,7 @@ impl Session {
             place: place.clone(),
             clock: Clocks::of_this_boot()?,
             safety: Safety::Kill,
-            queue: "answers".to_owned(),
+            queue: answers_queue(&settings).to_owned(),
             policy: Policy::default(),
             drop_folder: None,
             keep: Keep::default(),
@@ -327,6 +327,12 @@ impl Session {
         log::warn!("item {number} failed: fault {}: {text}", fault.0);
         Ok(())
     }
+}
+
+/// Returns the queue that answers go to, which is not the participant's.
+pub(super) fn answers_queue(settings: &Settings) -> &'static str {
+    const ANSWERS: &str = "answers";
+    if settings.queue == ANSWERS { "answers-to-it" } else { ANSWERS }
 }
 
 /// Submits all items; returns their jobs with their numbers in the input.
