@@ -6,8 +6,10 @@ mod host;
 
 use host::{ECHO, SOON, Site, WORDS};
 use machine::work::Fault;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -87,6 +89,32 @@ fn without_root_all_that_works_by_hand_works_in_a_trial() {
     assert_eq!(lines, ["made", "listed", "written", "x", "read"], "{err}");
     // It is one's own program, and one's own folder.
     assert!(!err.contains("warning"), "{err}");
+    nothing_stays(&scratch);
+}
+
+#[test]
+fn a_participant_of_any_name_does_its_items_and_what_is_printed_are_its_answers() {
+    let scratch = Scratch::new();
+    script(&scratch.join("answers"), UP);
+    fs::write(scratch.join("items"), "{\"fields\":{\"n\":1}}\n".repeat(20)).unwrap();
+    let output = run(local(scratch.path()).args(["-i", "items", "./answers"]));
+    done(&output, &"{\"fields\":{\"n\":2}}\n".repeat(20));
+    nothing_stays(&scratch);
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_left_out_and_named() {
+    let scratch = folder("#!/bin/sh\necho \"$KEPT ${ODD-none}\"; cat >&3\n");
+    let mut command = local(scratch.path());
+    command.env("KEPT", "caf\u{e9}").env("ODD", OsStr::from_bytes(b"caf\xe9"));
+    command.env(OsStr::from_bytes(b"caf\xe9"), "x");
+    let output = run(command.args(["-i", "{\"fields\":{}}", "./work"]));
+    done(&output, "{\"fields\":{}}\n");
+    let err = output.err();
+    assert!(
+        err.contains("caf\u{e9} none\n") && err.contains("the variable ODD is not UTF-8"),
+        "{err}"
+    );
     nothing_stays(&scratch);
 }
 

@@ -37,8 +37,8 @@ fn by_hand(participant: &mut impl Participant) -> ExitCode {
         say("fatal: unable to set descriptor 1 aside");
         return ExitCode::from(111);
     };
-    let name = std::env::args().next().unwrap_or_default();
-    let name = name.rsplit('/').next().unwrap_or_default().to_owned();
+    let name = std::env::args_os().next().unwrap_or_default();
+    let name = name.to_string_lossy().rsplit('/').next().unwrap_or_default().to_owned();
     let instance = format!("{name}_0");
     serve(participant, name, instance, move |item| print(&out, item))
 }

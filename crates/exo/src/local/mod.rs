@@ -11,7 +11,7 @@ use crate::settings::{Mode, Settings};
 use change::Changes;
 use clap::{Args, value_parser};
 use input::{Input, Standard};
-use log::error;
+use log::{error, warn};
 use session::{Early, Session};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -273,12 +273,24 @@ fn of_command(command: &[OsString]) -> Result<Settings, Complaint> {
     let mut settings = config::read_text(text.as_bytes(), &name_of(&command[0]))
         .map_err(|problems| (problems.iter().map(ToString::to_string).collect(), USAGE))?;
     // It is the caller's own program, with what the caller's shell knows.
-    settings.environment =
-        std::env::vars().filter(|(name, _)| !name.starts_with("SKYNET_")).collect();
+    settings.environment = std::env::vars_os().filter_map(variable).collect();
     if let Some(path) = std::env::var_os("PATH") {
         settings.path = String::from_utf8_lossy(path.as_bytes()).into_owned();
     }
     Ok(settings)
+}
+
+/// Returns a variable that a participant may have; one that is not UTF-8 it cannot, which is said.
+fn variable((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    match (name.into_string(), value.into_string()) {
+        (Ok(name), _) if name.starts_with("SKYNET_") => None,
+        (Ok(name), Ok(value)) => Some((name, value)),
+        (Ok(name), Err(_)) => {
+            warn!("the variable {name} is not UTF-8; the participant runs without it");
+            None
+        }
+        (Err(_), _) => None,
+    }
 }
 
 /// Returns the name of a program as the name of a participant.

@@ -165,6 +165,16 @@ fn what_is_no_item_is_a_final_fault() {
 }
 
 #[test]
+fn by_hand_a_participant_may_be_called_by_any_name() {
+    let mut kit = kits().remove(0);
+    let run = "exec -a \"$(printf 'caf\\351')\" \"$@\" 1>&3 3>&-";
+    kit.command.splice(0..0, ["/bin/bash", "-c", run, "bash"].map(str::to_owned));
+    kit.environment.push(("SKYNET_PARTICIPANT".to_owned(), String::new()));
+    let ended = work(&kit, &odd("answer"), &[]);
+    assert!(ended.answer.ends_with("\"__result__\":true}}\n"), "{ended:?}");
+}
+
+#[test]
 fn by_hand_the_answer_goes_to_standard_output() {
     for mut kit in kits() {
         // Nothing in the environment tells of exo, and descriptor 1 is where the answer is kept.
