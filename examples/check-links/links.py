@@ -16,6 +16,9 @@ import skynet
 LONGEST_PAGE = 4 << 20
 PATIENCE_SECONDS = 20
 
+# What servers say that answer GET, and not HEAD: 405 Method Not Allowed, 501 Not Implemented.
+NO_HEAD = (405, 501)
+
 # What browsers send of an address as it stands there; of the rest the UTF-8, as %XX.
 AS_IT_IS = "!$%&'()*+,-./:;=?@[\\]^_|~"
 
@@ -84,7 +87,14 @@ class LinkChecker(skynet.Participant):
     def reason(self, link):
         """Returns why a link leads nowhere; None = it does lead somewhere."""
         try:
-            self.ask(link, "HEAD").close()
+            try:
+                self.ask(link, "HEAD").close()
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code not in NO_HEAD:
+                    raise
+                # What follows the head of the answer is not read.
+                self.ask(link, "GET").close()
         except urllib.error.HTTPError as error:
             error.close()
             return str(error.code)

@@ -184,16 +184,26 @@ fn a_source_package_cannot_write_elsewhere() {
     assert!(!scratch.join("out").exists());
 }
 
+/// Serves the files of a folder; those whose name says so only where they are asked for by GET.
+const SERVE: &str = r#"
+import http.server, functools, sys
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_HEAD(self):
+        for code in (405, 501):
+            if f"get-only-{code}" in self.path:
+                return self.send_error(code)
+        super().do_HEAD()
+handler = functools.partial(Handler, directory=sys.argv[1])
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"#;
+
 /// A web server on this machine alone, ended with the test.
 struct Server(Child, String);
 
 impl Server {
     fn start(folder: &Path) -> Self {
-        const SERVE: &str = "import http.server, functools, sys\n\
-            handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])\n\
-            server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)\n\
-            print(server.server_address[1], flush=True)\n\
-            server.serve_forever()";
         let mut child = Command::new(&pythons()[0])
             .args(["-c", SERVE, text(folder)])
             .stdout(Stdio::piped())
@@ -235,6 +245,27 @@ fn links_of_a_page_are_checked() {
         assert!(out["broken"][1]["reason"].as_str().unwrap().contains("refused"), "{out}");
         let codes: Vec<&Value> = answers[1..].iter().map(|answer| &answer["code"]).collect();
         assert_eq!(codes, [&json!(10), &json!(1), &json!(10)]);
+    }
+}
+
+#[test]
+fn a_link_whose_server_answers_get_alone_is_a_good_one() {
+    let scratch = Scratch::new();
+    let page = "<a href=get-only-405.html>1</a> <a href=get-only-501.html>2</a>\
+                <a href=get-only-405-gone.html>3</a>";
+    fs::write(scratch.join("index.html"), page).unwrap();
+    // Longer than what fits in between: nobody is to read it.
+    for name in ["get-only-405.html", "get-only-501.html"] {
+        fs::write(scratch.join(name), vec![b'x'; 32 << 20]).unwrap();
+    }
+    let server = Server::start(scratch.path());
+    let gone = format!("{}/get-only-405-gone.html", server.1);
+    for interpreter in pythons() {
+        let program = python(interpreter, &[&example("check-links/links.py")]);
+        let answer = &persistent(&program, &[fields(&json!({ "url": server.1 }))])[0];
+        let out = &answer["item"]["fields"];
+        let broken = json!([{ "url": gone, "reason": "404" }]);
+        assert_eq!((&out["links"], &out["broken"]), (&json!(3), &broken), "{answer}");
     }
 }
 
