@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
-use testkit::{Output, Scratch, program, run};
+use testkit::{Output, Scratch, program, run, skipped_without_root};
 
 /// A service directory `sizer` with a good file, and an empty configuration `etc`.
 fn site() -> Scratch {
@@ -87,7 +87,7 @@ fn what_is_in_force_is_shown_with_where_it_comes_from() {
 
 #[test]
 fn root_obeys_no_file_that_others_can_change() {
-    if !is_root() {
+    if skipped_without_root() {
         return;
     }
     for (name, mode) in [("sizer", 0o757), ("sizer/exo.yaml", 0o664), ("etc", 0o775)] {
@@ -117,7 +117,7 @@ fn root_obeys_no_file_that_others_can_change() {
 
 #[test]
 fn others_are_warned_of_files_that_others_can_change_and_of_users_that_they_cannot_become() {
-    if !is_root() {
+    if skipped_without_root() {
         return;
     }
     let scratch = site();
@@ -192,7 +192,7 @@ fn a_time_limit_above_that_of_the_broker_for_acknowledgements_is_told_by_check_a
 
 #[test]
 fn an_account_that_there_is_not_is_found_by_root() {
-    if !is_root() {
+    if skipped_without_root() {
         return;
     }
     let scratch = site();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::scratch::script;
 use testkit::svscan::{COUNTED, Svscan, add_logger, starts, svscan};
-use testkit::{Scratch, program, run};
+use testkit::{Scratch, program, run, skipped_without_root};
 
 /// What is wrong with a service directory: this file of it has this mode.
 const FLAWS: [(&str, &str, u32); 8] = [
@@ -130,7 +130,7 @@ fn in_a_user_s_own_folder_nothing_is_run_that_others_can_replace_on_the_way_to_i
 /// P9 where somebody else is the owner: needs root.
 #[test]
 fn in_a_user_s_own_folder_nothing_is_run_that_belongs_to_somebody_else() {
-    if linux::process::euid() != 0 {
+    if skipped_without_root() {
         return;
     }
     let scratch = Scratch::new();
@@ -154,7 +154,7 @@ fn in_a_user_s_own_folder_nothing_is_run_that_belongs_to_somebody_else() {
 /// P9 in the system's folder: needs root, without whom / would belong to somebody else there.
 #[test]
 fn in_etc_skynet_nothing_is_run_that_others_can_change() {
-    if linux::process::euid() != 0 {
+    if skipped_without_root() {
         return;
     }
     let scratch = Scratch::new();

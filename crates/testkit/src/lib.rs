@@ -14,6 +14,7 @@
 //! | [`proxy`] | a TCP proxy that drops, delays, resets and goes silent on command |
 //! | [`rabbit`] | a RabbitMQ of the test's own |
 //! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
+//! | [`skip`] | tests of what is not to be had everywhere |
 //! | [`suite`] | the original daemontools beside ours |
 //! | [`svscan`] | a svscan that is injected with faults, killed and started again |
 //! | [`wait`] | waiting for a condition with a deadline |
@@ -36,6 +37,7 @@ pub mod logger;
 pub mod proxy;
 pub mod rabbit;
 pub mod scratch;
+pub mod skip;
 pub mod suite;
 pub mod svscan;
 pub mod wait;
@@ -49,6 +51,7 @@ pub use logger::{Logger, Pipe};
 pub use proxy::Proxy;
 pub use rabbit::Rabbit;
 pub use scratch::Scratch;
+pub use skip::{skipped, skipped_without_root};
 pub use suite::{Suite, program};
 pub use svscan::Svscan;
 pub use wait::until;
