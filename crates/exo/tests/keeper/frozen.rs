@@ -4,7 +4,7 @@ use crate::exo::{Exo, Plan, is_alive};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
-use sys::linux::signal;
+use sys::linux::signal::{self, numbers};
 use testkit::until;
 
 const SLEEPER: &[&str] = &["sleep", "1000000"];
@@ -65,18 +65,66 @@ fn a_user_who_stops_all_of_its_processes_stops_no_keeper() {
     drop(stopper);
 }
 
+/// A system call: its name, and its number.
+type Call = (&'static str, i64);
+const CHDIR: Call = ("chdir", 80);
+const EXECVE: Call = ("execve", 59);
+
+/// A strace that holds its process back, and what that starts, where one begins this call.
+struct Holder {
+    strace: Child,
+    number: i64,
+}
+
+impl Holder {
+    fn of(exo: &Exo, pid: i32, (name, number): Call) -> Self {
+        let trace = exo.base.join("trace").display().to_string();
+        let rule = format!("--inject={name}:delay_enter=100000000:when=1");
+        let words = ["-ff", "-q", "-I", "2", "-o", &trace, &rule, "-p", &pid.to_string()];
+        let mut strace = Command::new("strace");
+        let strace = strace.args(words).stderr(std::process::Stdio::null()).spawn().unwrap();
+        until(30, || testkit::calls::tracer(pid) != 0);
+        Self { strace, number }
+    }
+
+    fn holds(&self, pid: i32) -> bool {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        call.starts_with(&format!("{} ", self.number))
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.strace.kill();
+        let _ = self.strace.wait();
+    }
+}
+
+/// Begins to start instance 0, which goes no further than that step of it; returns what keeps it there,
+/// and nobody else.
+fn hang(exo: &mut Exo, step: &str) -> Option<Holder> {
+    let holder = Holder::of(exo, exo.keeper, CHDIR);
+    exo.tell("start 0 1");
+    let its = |exo: &Exo| children(exo).into_iter().find(|pid| *pid != exo.worker);
+    until(30, || its(exo).is_some_and(|pid| holder.holds(pid)));
+    let pid = its(exo).unwrap();
+    // As soon as it has gone into its directory; another start would be held back like it until then.
+    signal::kill(pid, numbers::SIGSTOP).unwrap();
+    drop(holder);
+    until(30, || is_stopped(pid));
+    (step == "Run").then(|| {
+        let holder = Holder::of(exo, pid, EXECVE);
+        signal::kill(pid, numbers::SIGCONT).unwrap();
+        until(30, || holder.holds(pid));
+        holder
+    })
+}
+
 #[test]
 fn a_start_that_hangs_keeps_nobody_waiting_and_is_given_up_at_its_step() {
-    for (call, step) in [("chdir", "Directory"), ("execve", "Run")] {
+    for step in ["Directory", "Run"] {
         let mut exo = Plan::new().with("instances=2").start(SLEEPER);
-        let keeper = exo.keeper.to_string();
-        let trace = exo.base.join("trace").display().to_string();
-        let rule = format!("--inject={call}:delay_enter=100000000:when=1");
-        let words = ["-ff", "-q", "-I", "2", "-o", &trace, &rule, "-p", &keeper];
-        let mut strace = Command::new("strace");
-        let strace = strace.args(words).stderr(std::process::Stdio::null()).spawn();
-        until(30, || testkit::calls::tracer(exo.keeper) != 0);
-        exo.tell("start 0 1");
+        let holder = hang(&mut exo, step);
         exo.tell("start 1 2");
         exo.tell("signal 1 2 kill");
         // It can be killed on its way like any other,
@@ -85,15 +133,18 @@ fn a_start_that_hangs_keeps_nobody_waiting_and_is_given_up_at_its_step() {
         assert_eq!(exo.ended(1, 2).0, "Signal(9)");
         // and the other one is not forgotten.
         let wanted = format!("NotStarted {{ instance: 0, serial: 1, step: {step}, errno: 110 }}");
-        assert_eq!(exo.line(), wanted, "{call}");
+        assert_eq!(exo.line(), wanted);
         let pids = children(&exo);
         // Whom strace holds back it keeps from dying too.
-        let mut strace = strace.unwrap();
-        strace.kill().unwrap();
-        strace.wait().unwrap();
+        drop(holder);
         until(30, || !pids.iter().any(|pid| *pid != exo.worker && is_alive(*pid)));
         exo.end();
     }
+}
+
+fn is_stopped(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 fn children(exo: &Exo) -> Vec<i32> {
