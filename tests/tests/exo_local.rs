@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod host;
+mod trial;
 
 use host::{ECHO, SOON, Site, WORDS};
 use machine::work::Fault;
@@ -12,46 +13,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use testkit::scratch::script;
 use testkit::wait::holds_within;
-use testkit::{Output, Scratch, program, run};
-
-/// Counts what is in `fields.n` up by one; fails where it is missing.
-const UP: &str = "#!/bin/sh\necho \"seen by $SKYNET_PARTICIPANT as $SKYNET_INSTANCE\"\n\
-    item=$(cat)\ncase $item in\n\
-    *'\"n\":1'*) printf '%s' \"$item\" | sed 's/\"n\":1/\"n\":2/' >&3 ;;\n\
-    *) echo 'field n is missing' >&2; exit 12 ;;\nesac\n";
-
-fn local(dir: &Path) -> Command {
-    let none = dir.join("etc");
-    fs::create_dir_all(&none).unwrap();
-    let mut command = Command::new(program("exo"));
-    command.arg("local").current_dir(dir).env("SKYNET_CONFIG", none);
-    command.env("TMPDIR", dir);
-    command
-}
-
-fn folder(work: &str) -> Scratch {
-    let scratch = Scratch::new();
-    script(&scratch.join("work"), work);
-    scratch
-}
-
-/// Nothing of the run is left in the folder for temporary files.
-#[track_caller]
-fn nothing_stays(scratch: &Scratch) {
-    let names = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name());
-    let left: Vec<_> =
-        names.filter(|name| name.to_string_lossy().starts_with("exo-local")).collect();
-    assert!(left.is_empty(), "{left:?}");
-}
-
-#[track_caller]
-fn done(output: &Output, answers: &str) {
-    assert_eq!((output.code, &*output.out()), (Some(0), answers), "{output:?}");
-}
+use testkit::{Scratch, program, run};
+use trial::{UP, done, folder, local, nothing_stays};
 
 #[test]
 fn one_item_is_done_and_its_answer_printed_and_the_log_is_on_standard_error() {
@@ -451,177 +418,4 @@ fn a_terminal_gets_no_control_byte_of_a_participant_and_a_pipe_gets_them_all() {
     assert!(out.contains("work_0 job-1/1: a\t\\x1b]0;b\\x07\r\n"), "{out:?}");
     assert!(out.contains("{\"fields\":{\"x\":\"\\xc2\\x9b1m\"}}"), "{out:?}");
     assert!(!out.contains(['\x1b', '\u{9b}', '\x07']), "{out:?}");
-}
-
-#[test]
-fn watched_it_runs_again_after_each_change_until_it_is_told_to_end() {
-    let scratch = folder("#!/bin/sh\necho first\n");
-    let out = Scratch::new();
-    let said = out.join("said");
-    let file = File::create(&said).unwrap();
-    let mut command = local(scratch.path());
-    command.args(["-w", "-i", "{\"fields\":{}}", "./work"]).env("TMPDIR", out.path());
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
-    let says = |text: &str| {
-        let said = || fs::read_to_string(&said).unwrap_or_default();
-        let is_said = || said().contains(text);
-        assert!(holds_within(std::time::Duration::from_secs(SOON), is_said), "{}", said());
-    };
-    says("work_0 job-1/1: first");
-    says("exit code 0; waiting for a change");
-    script(&scratch.join("work"), "#!/bin/sh\necho second\nexit 3\n");
-    says("second");
-    says("exit code 1; waiting for a change");
-    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn watched_it_runs_with_the_configuration_and_the_items_as_they_are_by_then() {
-    let scratch = folder("#!/bin/sh\necho \"cfg=$CFG $(cat) $(cat lib/deep/text)\"\n");
-    let out = Scratch::new();
-    let (said, items) = (out.join("said"), out.join("items.json"));
-    let config = |text: &str| fs::write(scratch.join("exo.yaml"), text).unwrap();
-    fs::create_dir_all(scratch.join("lib")).unwrap();
-    config("command: ./work\nenvironment: {CFG: one}\n");
-    fs::write(&items, "{\"fields\":{\"n\":1}}").unwrap();
-    let mut command = local(scratch.path());
-    command.args(["-w", "-i"]).arg(&items).env("TMPDIR", out.path()).stdin(Stdio::null());
-    let file = File::create(&said).unwrap();
-    let mut child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
-    let mut seen = 0;
-    let mut says = |text: &str| {
-        let fresh = || fs::read_to_string(&said).unwrap_or_default()[seen..].to_owned();
-        let is_said = || fresh().contains(text) && fresh().contains("waiting for a change");
-        assert!(holds_within(std::time::Duration::from_secs(SOON), is_said), "{text}: {}", fresh());
-        seen += fresh().len();
-    };
-    says("cfg=one {\"fields\":{\"n\":1}}");
-    config("command: ./work\nenvironment: {CFG: two}\n");
-    says("cfg=two {\"fields\":{\"n\":1}}");
-    fs::write(&items, "{\"fields\":{\"n\":2}}").unwrap();
-    says("cfg=two {\"fields\":{\"n\":2}}");
-    // A mistake is told, and mended.
-    config("command: ./work\ntries: many\n");
-    says("a whole number");
-    config("command: ./work\nenvironment: {CFG: three}\n");
-    says("cfg=three {\"fields\":{\"n\":2}}");
-    // A folder that is new, and a file in it that changes.
-    fs::create_dir(scratch.join("lib/deep")).unwrap();
-    says("cfg=three");
-    fs::write(scratch.join("lib/deep/text"), "deep").unwrap();
-    says("{\"fields\":{\"n\":2}} deep");
-    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn watched_a_participant_that_does_not_come_up_is_told_and_runs_once_it_is_mended() {
-    let whole = format!("{WORDS}{ECHO}");
-    let scratch = folder(&whole);
-    let out = Scratch::new();
-    let (said, work) = (out.join("said"), scratch.join("work"));
-    let mut command = local(scratch.path());
-    command.args(["-w", "-m", "persistent", "-i", "{\"fields\":{}}", "./work"]);
-    command.env("TMPDIR", out.path()).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut child = command.stderr(File::create(&said).unwrap()).spawn().unwrap();
-    let mut seen = 0;
-    let mut says = |texts: &[&str]| {
-        let fresh = || fs::read_to_string(&said).unwrap_or_default()[seen..].to_owned();
-        let is_said = || {
-            let fresh = fresh();
-            texts.iter().all(|text| fresh.contains(text)) && fresh.ends_with("for a change\n")
-        };
-        let soon = std::time::Duration::from_secs(SOON);
-        assert!(holds_within(soon, is_said), "{texts:?}: {}", fresh());
-        seen += fresh().len();
-    };
-    says(&["exit code 0; waiting for a change"]);
-    // A mistake before it says hello, as in a script that cannot be read.
-    script(&work, "#!/bin/sh\nif\n");
-    says(&["exo: fatal: unable to start the participant: no hello: exit 2", "exit code 111; "]);
-    script(&work, &whole);
-    says(&["exit code 0; waiting for a change"]);
-    fs::rename(&work, out.join("work")).unwrap();
-    let why = format!("unable to run its program {}: file does not exist", work.display());
-    says(&[&format!("unable to start the participant: {why}"), "exit code 111; "]);
-    fs::rename(out.join("work"), &work).unwrap();
-    says(&["exit code 0; waiting for a change"]);
-    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    nothing_stays(&out);
-}
-
-#[test]
-fn watched_it_ends_where_nobody_takes_its_answers() {
-    let scratch = folder(UP);
-    fs::create_dir_all(scratch.join("etc")).unwrap();
-    let mut command = Command::new("sh");
-    let line = r#"exec "$0" local -w -i '{"fields":{"n":1}}' ./work >/dev/full"#;
-    command.args(["-c", line]).arg(program("exo")).current_dir(scratch.path());
-    command.env("SKYNET_CONFIG", scratch.join("etc")).env("TMPDIR", scratch.path());
-    let output = run(&mut command);
-    assert_eq!(output.code, Some(111), "{output:?}");
-    assert!(output.err().contains("exo: fatal: unable to write an answer: "), "{output:?}");
-}
-
-/// Has exo watch a folder; returns its scratch folder, the file of what it says, and its process.
-fn watching(scratch: &Scratch) -> (Scratch, PathBuf, Child) {
-    let out = Scratch::new();
-    let said = out.join("said");
-    let mut command = local(scratch.path());
-    command.args(["-w", "-i", "{\"fields\":{}}", "./work"]).env("TMPDIR", out.path());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said).unwrap());
-    (out, said, command.spawn().unwrap())
-}
-
-#[test]
-fn watched_a_change_ends_the_run_that_is_under_way() {
-    let scratch = folder("#!/bin/sh\necho begun\nexec sleep 1000\n");
-    let (out, said, mut child) = watching(&scratch);
-    let says = |text: &str| {
-        let said = || fs::read_to_string(&said).unwrap_or_default();
-        let soon = std::time::Duration::from_secs(SOON);
-        assert!(holds_within(soon, || said().contains(text)), "{text}: {}", said());
-    };
-    says("work_0 job-1/1: begun");
-    script(&scratch.join("work"), "#!/bin/sh\necho second\n");
-    says("a file has changed; what is in hand is ended, and begun anew");
-    says("work_0 job-1/1: second");
-    says("exit code 0; waiting for a change");
-    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    nothing_stays(&out);
-}
-
-#[test]
-fn watched_it_is_not_begun_anew_by_what_the_participant_itself_writes() {
-    let own = "mkdir -p state && echo x >state/last\necho run >>work.log\n>\"new.$$\"\ncat >&3\n";
-    let scratch = folder(&format!("#!/bin/sh\necho first\n{own}"));
-    let (out, said, mut child) = watching(&scratch);
-    let text = || fs::read_to_string(&said).unwrap_or_default();
-    let waits = |times: usize| {
-        let is_so = || text().matches("exit code 0; waiting for a change\n").count() == times;
-        assert!(holds_within(std::time::Duration::from_secs(SOON), is_so), "{times}: {}", text());
-    };
-    waits(1);
-    let passed =
-        text().lines().find(|line| line.contains("participant's own: ")).unwrap().to_owned();
-    for name in ["new.", "state", "work.log"] {
-        assert!(passed.contains(name), "{name}: {passed}");
-    }
-    // By now there is all that it writes, and it is told once.
-    script(&out.join("work"), &format!("#!/bin/sh\necho second\n{own}"));
-    fs::rename(out.join("work"), scratch.join("work")).unwrap();
-    waits(2);
-    assert_eq!(text().matches("work.log").count(), 1, "{}", text());
-    // Afterwards it counts, whoever changes it.
-    fs::write(scratch.join("state/last"), "y").unwrap();
-    waits(3);
-    linux::signal::kill(child.id().cast_signed(), 2).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert_eq!(fs::read_to_string(scratch.join("work.log")).unwrap(), "run\n".repeat(3));
-    assert!(!text().contains("begun anew"), "{}", text());
-    nothing_stays(&out);
 }
