@@ -18,6 +18,15 @@ struct Reader {
     settled: Settled,
 }
 
+impl Reader {
+    /// Sends off what was acknowledged since the last time.
+    fn flush(&mut self) {
+        for (tag, multiple) in self.settled.due() {
+            begin(self.channel.basic_ack(tag, BasicAckOptions { multiple }));
+        }
+    }
+}
+
 /// All of them, by numbers that are not used again.
 #[derive(Default)]
 pub(super) struct Readers {
@@ -84,18 +93,16 @@ impl Readers {
 
     /// Sends off what was acknowledged since the last time.
     pub(super) fn flush(&mut self) {
-        for reader in self.all.values_mut() {
-            for (tag, multiple) in reader.settled.due() {
-                begin(reader.channel.basic_ack(tag, BasicAckOptions { multiple }));
-            }
-        }
+        self.all.values_mut().for_each(Reader::flush);
     }
 
     /// Closes the earlier ones on which nothing is open.
     pub(super) fn close_unused(&mut self, is_used: impl Fn(u64) -> bool) {
         let earlier = self.all.range(..self.last).map(|(number, _)| *number);
         let unused: Vec<u64> = earlier.filter(|number| !is_used(*number)).collect();
-        for reader in unused.iter().filter_map(|number| self.all.remove(number)) {
+        for mut reader in unused.iter().filter_map(|number| self.all.remove(number)) {
+            // What was acknowledged last has been told to nobody yet: it would come again.
+            reader.flush();
             begin(reader.channel.close(200, "OK".into()));
         }
     }

@@ -61,6 +61,17 @@ impl Remote {
         rig
     }
 
+    /// Another machine, at the same broker.
+    fn beside(&self) -> Self {
+        Self {
+            scratch: Scratch::new(),
+            clock: Moved::new(),
+            server: self.server.clone(),
+            policy: self.policy,
+            read: RefCell::default(),
+        }
+    }
+
     fn direct(&self) -> Server {
         Server { port: Rabbit::shared().port(), ..self.server.clone() }
     }
@@ -275,6 +286,39 @@ fn a_failed_item_rests_unacknowledged_and_is_answered_once_after_its_last_try() 
     }
     until(10, || rig.messages("q") == (0, 0));
     assert_eq!(rig.answers().len(), 1);
+}
+
+#[test]
+fn what_took_long_is_settled_before_the_channel_that_it_came_over_is_closed() {
+    let rig = Remote::new();
+    let other = rig.beside();
+    let (mut broker, mut idle) = (rig.open(), other.open());
+    let (mut client, vhost) = (rig.client(), &rig.server.vhost);
+    for round in 0..4 {
+        broker.ask(Ask::Now, "q_0");
+        client.publish("q", &item(&format!("n{round}"))).unwrap();
+        let delivery = delivered(&mut broker);
+        idle.ask(Ask::Now, "q_0");
+        idle.flush();
+        // What has the item, what looks for its cancel, and the other's.
+        until(20, || Rabbit::shared().consumers(vhost, "q") == 3);
+        // So long that what is next is to come over another channel.
+        rig.clock.pass(Duration::from_secs(6));
+        conformance::committed(&mut broker);
+        until(20, || Rabbit::shared().consumers(vhost, "q") == 2);
+        // So long that the first one is closed as soon as nothing is open there: by this end.
+        rig.clock.pass(Duration::from_secs(2));
+        broker.finish(delivery, Ended { forget: true, ..done() });
+        settled(&mut broker);
+        until(20, || rig.messages("q") == (0, 0));
+        idle.withdraw(Ask::Now, "q_0");
+        event(&mut idle, |event| match event {
+            Event::Withdrawn { .. } => Some(()),
+            Event::Arrived(_) => panic!("it is done once more"),
+            _ => None,
+        });
+    }
+    assert!(rig.answers().is_empty());
 }
 
 #[test]
