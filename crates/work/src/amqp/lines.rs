@@ -301,6 +301,15 @@ impl Lines {
         })
     }
 
+    /// A message came, as if over a line.
+    #[cfg(test)]
+    pub(super) fn had(&mut self, of: Of) -> u64 {
+        self.last += 1;
+        let message = Message { line: 0, reader: 1, since: Mono(0), tag: self.last, of };
+        self.messages.insert(self.last, message);
+        self.last
+    }
+
     /// Says what a message is.
     pub(super) fn is(&mut self, number: u64, of: Of) {
         if let Some(message) = self.messages.get_mut(&number) {

@@ -24,6 +24,8 @@ mod readers;
 mod record;
 mod settled;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod thread;
 #[cfg(feature = "tls")]
 mod tls;

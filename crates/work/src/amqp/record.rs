@@ -56,7 +56,7 @@ impl Thread {
                     self.put_back(line, job, known);
                     self.asks.push_front((ask, instance));
                 }
-                (_, Answer::Keep | Answer::Clean) => {}
+                (_, Answer::Passing | Answer::Clean) => {}
                 (change, answer) => self.changes.push_front((change, answer)),
             }
         }
@@ -68,12 +68,12 @@ impl Thread {
         let taker = self.taker;
         if !self.held.is_empty() && self.renew_at.is_none_or(|at| at <= now) {
             batch.push(Change::Renew(taker));
-            answers.push(Answer::Keep);
+            answers.push(Answer::Passing);
             self.renew_at = Some(now.after(self.settings.policy.lease / 3));
         }
         if std::mem::take(&mut self.sweep) {
             batch.push(Change::Sweep(taker));
-            answers.push(Answer::Keep);
+            answers.push(Answer::Passing);
         }
         for line in self.lines.due(now, true) {
             let Some((ask, instance)) = self.next_ask(self.lines.is_to_be_begun(line)) else {
@@ -153,6 +153,7 @@ impl Thread {
                 Answer::Wished(Then::Begin(_) | Then::Settle(_))
                 | Answer::Settled
                 | Answer::Keep
+                | Answer::Passing
                 | Answer::Clean,
                 _,
             ) => {}

@@ -63,8 +63,10 @@ pub(super) enum Answer {
     Bury(u64),
     /// One of our own: a job was not wanted any more when it came.
     Unwanted(Box<NotBegun>),
-    /// One of our own.
+    /// One of our own: nothing follows from it.
     Keep,
+    /// One of our own: the next of its kind is as good.
+    Passing,
     /// One of our own.
     Clean,
 }

@@ -1,0 +1,168 @@
+//! What the store cannot do for a while, and what rests, without a connection.
+
+use super::lines::Of;
+use super::thread::Thread;
+use super::{Queue, Server, Settings};
+use crate::broker::Event;
+use crate::change::{Ask, Lease, NewJob, Policy};
+use crate::clock::{Clock, Now, Wall};
+use crate::embedded::{Keep, open_taker};
+use crate::open::Safety;
+use crate::outbox;
+use crate::place::Place;
+use crate::store::Store;
+use crate::wire::Cancel;
+use machine::time::Mono;
+use machine::work::Fault;
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+use testkit::Scratch;
+use tokio::runtime::Runtime;
+
+/// A clock that stands still until it is moved on.
+struct Moved(AtomicU64);
+
+impl Clock for Moved {
+    fn now(&self) -> Now {
+        Now { mono: Mono(self.0.load(Ordering::SeqCst)), wall: Wall(1_000_000) }
+    }
+
+    fn boot(&self) -> String {
+        "boot".to_owned()
+    }
+}
+
+struct Fixture {
+    thread: Thread,
+    place: Place,
+    /// What there is to run on beside it: nothing does.
+    _runtime: Runtime,
+    _scratch: Scratch,
+}
+
+fn settings(place: &Place, clock: Arc<dyn Clock>) -> Settings {
+    let server = Server {
+        host: "127.0.0.1".to_owned(),
+        port: 1,
+        vhost: "/".to_owned(),
+        user: "boss".to_owned(),
+        password_file: PathBuf::new(),
+        tls: false,
+        ca: None,
+    };
+    let queue = Queue {
+        name: "q".to_owned(),
+        is_quorum: false,
+        delivery_limit: None,
+        dead_letter_exchange: None,
+    };
+    Settings {
+        place: place.clone(),
+        clock,
+        safety: Safety::Kill,
+        policy: Policy { is_remote: true, ..Policy::default() },
+        keep: Keep::default(),
+        server,
+        queue,
+        reply_queue: "replies".to_owned(),
+        item_limit: crate::item::LARGEST,
+        air: None,
+    }
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let scratch = Scratch::new();
+        let place = Place::new(scratch.join("store"));
+        let clock: Arc<dyn Clock> = Arc::new(Moved(AtomicU64::new(1_000_000_000)));
+        let settings = settings(&place, Arc::clone(&clock));
+        let mut store = Store::open(&place, clock, Safety::Kill).unwrap();
+        let (taker, bell) = open_taker(&mut store, &place, "q", settings.policy).unwrap();
+        let (outbox, _) = outbox::pair().unwrap();
+        let (to_self, inputs) = channel();
+        let runtime = super::runtime().unwrap();
+        let entered = runtime.enter();
+        let thread = Thread::new(settings, (store, taker, outbox), bell, to_self, inputs);
+        drop(entered);
+        Self { thread, place, _runtime: runtime, _scratch: scratch }
+    }
+
+    /// A message came, and somebody asks for it.
+    fn comes(&mut self, name: &str) -> u64 {
+        let job = NewJob {
+            queue: "q".to_owned(),
+            wfid: "w".to_owned(),
+            identity: name.to_owned(),
+            item: br#"{"fei":{"wfid":"w"},"fields":{}}"#.to_vec(),
+            ..NewJob::default()
+        };
+        self.thread.asks.push_back((Ask::Now, "q_0".to_owned()));
+        self.thread.lines.had(Of::New(Box::new(job)))
+    }
+
+    /// Returns what has arrived.
+    fn arrived(&mut self) -> Vec<Lease> {
+        let news = std::mem::take(&mut self.thread.news).into_iter();
+        let arrived = news.filter_map(|event| match event {
+            Event::Arrived(delivery) => Some(delivery.key()),
+            _ => None,
+        });
+        arrived.collect()
+    }
+
+    fn hold(&mut self, name: &str) -> Lease {
+        self.comes(name);
+        self.thread.work().unwrap();
+        self.arrived()[0]
+    }
+
+    fn elsewhere(&self) -> Connection {
+        Connection::open(self.place.database()).unwrap()
+    }
+
+    /// What is to be done cannot be written, as where the disk is full, and is later.
+    fn writes_at_the_second_try(&mut self) {
+        let other = self.elsewhere();
+        let trigger = "CREATE TRIGGER full BEFORE UPDATE ON job
+            BEGIN SELECT RAISE(ABORT, 'full'); END";
+        other.execute_batch(trigger).unwrap();
+        let trouble = self.thread.work().unwrap_err();
+        self.thread.stop(&trouble);
+        assert!(!self.thread.lasting);
+        other.execute_batch("DROP TRIGGER full").unwrap();
+        self.thread.again_at = None;
+        self.thread.work().unwrap();
+    }
+}
+
+#[test]
+fn a_cancel_that_could_not_be_written_is_later() {
+    let mut own = Fixture::new();
+    let lease = own.hold("a");
+    let cancel = Cancel { wfid: "w".to_owned(), item: None, sent: None, why: Fault::KILLED };
+    assert!(own.thread.cancel(&cancel, Duration::ZERO));
+    own.writes_at_the_second_try();
+    let told = |event: &Event| matches!(event, Event::Cancelled { key, why } if (*key, *why) == (lease, Fault::KILLED));
+    assert!(own.thread.news.iter().any(told), "{:?}", own.thread.news);
+}
+
+#[test]
+fn what_was_cancelled_before_it_came_stops_also_where_that_could_not_be_written_at_once() {
+    let mut own = Fixture::new();
+    let now = own.thread.store.now().mono;
+    own.thread.early.keep_for("w", "a!!1", Fault::KILLED, now);
+    own.comes("a!!1");
+    own.thread.work().unwrap();
+    assert_eq!(own.arrived(), []);
+    own.writes_at_the_second_try();
+    let unwanted = |event: &Event| matches!(event, Event::Unwanted { why: Fault::KILLED, .. });
+    assert!(own.thread.news.iter().any(unwanted), "{:?}", own.thread.news);
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let stopped: (String, u16) =
+        own.elsewhere().query_row("SELECT state, fault FROM job", [], read).unwrap();
+    assert_eq!(stopped, ("stop".to_owned(), Fault::KILLED.0));
+}
