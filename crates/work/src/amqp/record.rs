@@ -35,12 +35,11 @@ impl Thread {
             self.well(Part::Store);
             self.retention.written();
             let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
-            for ((change, answer), applied) in batch.into_iter().zip(answers).zip(made) {
-                self.answer(change, answer, applied)?;
-            }
+            let answered = self.answer_all(batch, answers, made);
             if gone {
                 self.reopen()?;
             }
+            answered?;
         }
         if self.rung {
             self.send_requeued()?;
@@ -99,7 +98,23 @@ impl Thread {
         self.asks.remove(waits.unwrap_or(0))
     }
 
-    pub(super) fn answer(
+    /// Does what follows from all that was made: from the rest, too, where something cannot be read.
+    /// Returns what could not first.
+    pub(super) fn answer_all(
+        &mut self,
+        batch: Vec<Change>,
+        answers: Vec<Answer>,
+        made: Vec<Result<Applied, Refused>>,
+    ) -> Result<(), Trouble> {
+        let mut first = Ok(());
+        for ((change, answer), applied) in batch.into_iter().zip(answers).zip(made) {
+            let answered = self.answer(change, answer, applied);
+            first = first.and(answered);
+        }
+        first
+    }
+
+    fn answer(
         &mut self,
         change: Change,
         answer: Answer,
@@ -310,13 +325,7 @@ impl Thread {
         self.flow.ended(self.store.now().mono);
         let settled = Event::Settled { key, fault, retry };
         if let (Some(at), Some(hand)) = (retry, &hand) {
-            let queue = self.settings.queue.name.clone();
-            let (wfid, identity) = (hand.wfid.clone(), hand.rest.clone());
-            let job = NewJob { queue, wfid, identity, ..NewJob::default() };
-            for line in self.lines.of_job(key.job) {
-                let parked = Of::Parked { job: Box::new(job.clone()), id: key.job, at };
-                self.lines.is(line, parked);
-            }
+            self.rest(key.job, hand, at);
             self.news.push(settled);
             return Ok(());
         }
@@ -325,7 +334,17 @@ impl Thread {
             _ if is_answered => None,
             // What was recorded just now, or is the item as it was, need not be read.
             (Some(output), Some(attempt)) => Some((output, attempt)),
-            _ => self.store.answer(key.job)?,
+            _ => match self.store.answer(key.job) {
+                Ok(answer) => answer,
+                Err(trouble) => {
+                    // It is on record, and read there again as if its message had come anew.
+                    if let Some(hand) = &hand {
+                        self.rest(key.job, hand, self.store.now().mono);
+                    }
+                    self.news.push(settled);
+                    return Err(trouble);
+                }
+            },
         };
         if let Some(answer) = answer {
             let name = hand.as_ref().map(|hand| (&*hand.wfid, &*hand.rest));
@@ -335,6 +354,16 @@ impl Thread {
             self.news.push(settled);
         }
         Ok(())
+    }
+
+    /// Keeps the messages of a job that was in hand until this moment.
+    fn rest(&mut self, id: JobId, hand: &Hand, at: Mono) {
+        let queue = self.settings.queue.name.clone();
+        let (wfid, identity) = (hand.wfid.clone(), hand.rest.clone());
+        let job = NewJob { queue, wfid, identity, ..NewJob::default() };
+        for line in self.lines.of_job(id) {
+            self.lines.is(line, Of::Parked { job: Box::new(job.clone()), id, at });
+        }
     }
 
     /// A delivery was given back, or is somebody else's. One that a cancel ended is nobody's: given back

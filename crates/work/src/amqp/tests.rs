@@ -1,10 +1,10 @@
 //! What the store cannot do for a while, and what rests, without a connection.
 
 use super::lines::Of;
-use super::thread::Thread;
+use super::thread::{Answer, Thread};
 use super::{Queue, Server, Settings};
-use crate::broker::Event;
-use crate::change::{Ask, Lease, NewJob, Policy};
+use crate::broker::{Event, Then};
+use crate::change::{Ask, Change, Ended, Lease, NewJob, Policy};
 use crate::clock::{Clock, Now, Wall};
 use crate::embedded::{Keep, open_taker};
 use crate::open::Safety;
@@ -120,6 +120,13 @@ impl Fixture {
         self.arrived()[0]
     }
 
+    /// An item in hand has ended by a fault.
+    fn ends(&mut self, key: Lease, fault: u16) {
+        let ended = Ended { fault: Fault(fault), ..Ended::default() };
+        let end = Change::End(key, Box::new(ended));
+        self.thread.changes.push_back((end, Answer::Wished(Then::Settle(key))));
+    }
+
     fn elsewhere(&self) -> Connection {
         Connection::open(self.place.database()).unwrap()
     }
@@ -165,4 +172,27 @@ fn what_was_cancelled_before_it_came_stops_also_where_that_could_not_be_written_
     let stopped: (String, u16) =
         own.elsewhere().query_row("SELECT state, fault FROM job", [], read).unwrap();
     assert_eq!(stopped, ("stop".to_owned(), Fault::KILLED.0));
+}
+
+#[test]
+fn what_cannot_be_read_after_a_commit_keeps_back_nothing_else_and_is_answered_later() {
+    let mut own = Fixture::new();
+    let failed = own.hold("a");
+    own.ends(failed, 11);
+    own.comes("b");
+    let (batch, answers) = own.thread.batch(own.thread.store.now().mono);
+    let made = own.thread.store.apply_all(&batch).unwrap();
+    let other = own.elsewhere();
+    other.execute_batch("ALTER TABLE attempt RENAME TO hidden").unwrap();
+    let trouble = own.thread.answer_all(batch, answers, made).unwrap_err();
+    assert!(!trouble.is_lasting(), "{trouble}");
+    let settled = |event: &Event| matches!(event, Event::Settled { key, .. } if *key == failed);
+    assert!(own.thread.news.iter().any(settled), "{:?}", own.thread.news);
+    assert_eq!(own.arrived().len(), 1, "the next item");
+
+    other.execute_batch("ALTER TABLE hidden RENAME TO attempt").unwrap();
+    own.thread.asks.push_back((Ask::Now, "q_0".to_owned()));
+    own.thread.work().unwrap();
+    assert!(own.thread.outgoing.has_answer_of(failed.job));
+    assert_eq!(own.thread.asks.len(), 1, "it is done already");
 }
