@@ -533,7 +533,12 @@ pub enum Applied {
     /// The job was tried in vain before: it is for who begins it at once, not for having at hand.
     Vain(JobId),
     /// Somebody else has the job, or it may not be tried now.
-    Elsewhere(JobId),
+    Elsewhere {
+        /// Which.
+        job: JobId,
+        /// When its delay ends, where it rests.
+        until: Option<Mono>,
+    },
     /// The job has stopped before.
     Finished {
         /// Which.

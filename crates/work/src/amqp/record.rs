@@ -213,7 +213,7 @@ impl Thread {
             Ok(Applied::Finished { job: id, answer: Some(answer), attempt, by, .. }) => {
                 let is_elsewhere = by.is_some_and(|by| by != self.taker);
                 if is_elsewhere && !self.outgoing.has_answer_of(id) {
-                    self.park(line, job, id);
+                    self.park(line, job, id, None);
                 } else {
                     self.lines.is(line, Of::Job(id));
                     if !self.outgoing.has_answer_of(id) {
@@ -222,11 +222,11 @@ impl Thread {
                     }
                 }
             }
-            Ok(Applied::Elsewhere(id)) => {
+            Ok(Applied::Elsewhere { job: id, until }) => {
                 if self.held.keys().any(|lease| lease.job == id) {
                     self.lines.is(line, Of::Job(id));
                 } else {
-                    self.park(line, job, id);
+                    self.park(line, job, id, until);
                 }
             }
             Ok(Applied::Vain(id)) => self.lines.is(line, Of::Vain(job, id)),
@@ -303,11 +303,12 @@ impl Thread {
         self.lines.is(line, of);
     }
 
-    /// Keeps a message until its job may be tried, or is done.
-    pub(super) fn park(&mut self, line: u64, job: Box<NewJob>, id: JobId) {
+    /// Keeps a message until its job may be tried, or is done: until its delay ends, or where somebody
+    /// has it, for a while.
+    fn park(&mut self, line: u64, job: Box<NewJob>, id: JobId, until: Option<Mono>) {
         // Whoever has it may be dead.
-        self.sweep = true;
-        let at = self.store.now().mono.after(AGAIN);
+        self.sweep |= until.is_none();
+        let at = until.unwrap_or_else(|| self.store.now().mono.after(AGAIN));
         // Of what is on record the name is enough.
         let job = Box::new(NewJob { item: Vec::new(), ..*job });
         self.lines.is(line, Of::Parked { job, id, at });

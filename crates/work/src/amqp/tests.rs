@@ -6,6 +6,7 @@ use super::{Queue, Server, Settings};
 use crate::broker::{Event, Then};
 use crate::change::{Ask, Change, Ended, Lease, NewJob, Policy};
 use crate::clock::{Clock, Now, Wall};
+use crate::embedded::thread::AGAIN;
 use crate::embedded::{Keep, open_taker};
 use crate::open::Safety;
 use crate::outbox;
@@ -38,6 +39,7 @@ impl Clock for Moved {
 
 struct Fixture {
     thread: Thread,
+    clock: Arc<Moved>,
     place: Place,
     /// What there is to run on beside it: nothing does.
     _runtime: Runtime,
@@ -78,9 +80,10 @@ impl Fixture {
     fn new() -> Self {
         let scratch = Scratch::new();
         let place = Place::new(scratch.join("store"));
-        let clock: Arc<dyn Clock> = Arc::new(Moved(AtomicU64::new(1_000_000_000)));
-        let settings = settings(&place, Arc::clone(&clock));
-        let mut store = Store::open(&place, clock, Safety::Kill).unwrap();
+        let clock = Arc::new(Moved(AtomicU64::new(1_000_000_000)));
+        let shown: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let settings = settings(&place, Arc::clone(&shown));
+        let mut store = Store::open(&place, shown, Safety::Kill).unwrap();
         let (taker, bell) = open_taker(&mut store, &place, "q", settings.policy).unwrap();
         let (outbox, _) = outbox::pair().unwrap();
         let (to_self, inputs) = channel();
@@ -88,7 +91,7 @@ impl Fixture {
         let entered = runtime.enter();
         let thread = Thread::new(settings, (store, taker, outbox), bell, to_self, inputs);
         drop(entered);
-        Self { thread, place, _runtime: runtime, _scratch: scratch }
+        Self { thread, clock, place, _runtime: runtime, _scratch: scratch }
     }
 
     /// A message came, and somebody asks for it.
@@ -195,4 +198,37 @@ fn what_cannot_be_read_after_a_commit_keeps_back_nothing_else_and_is_answered_la
     own.thread.work().unwrap();
     assert!(own.thread.outgoing.has_answer_of(failed.job));
     assert_eq!(own.thread.asks.len(), 1, "it is done already");
+}
+
+#[test]
+fn what_rests_is_tried_when_its_delay_ends_and_not_before_also_over_another_connection() {
+    let mut own = Fixture::new();
+    let failed = own.hold("a");
+    own.ends(failed, 3);
+    own.thread.work().unwrap();
+    let due = own.thread.lines.next_due().unwrap();
+    let now = own.thread.store.now().mono;
+    assert!(due > now.after(AGAIN), "it rests for longer than what is looked for in vain");
+
+    own.thread.lines.begin(None, now);
+    own.comes("a");
+    own.thread.work().unwrap();
+    assert_eq!(own.thread.lines.next_due(), Some(due));
+    assert!(!own.thread.sweep, "nobody has it who may be dead");
+    own.clock.0.store(due.0, Ordering::SeqCst);
+    own.thread.work().unwrap();
+    assert_eq!(own.arrived().len(), 1);
+}
+
+#[test]
+fn what_another_has_in_hand_is_looked_for_soon_and_who_has_it_too() {
+    let mut own = Fixture::new();
+    let held = own.hold("a");
+    // It is another's from now on.
+    own.thread.held.remove(&held);
+    own.comes("a");
+    own.thread.work().unwrap();
+    let now = own.thread.store.now().mono;
+    assert_eq!(own.thread.lines.next_due(), Some(now.after(AGAIN)));
+    assert!(own.thread.sweep);
 }

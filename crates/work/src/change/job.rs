@@ -8,6 +8,7 @@ use super::{
     Applied, Ask, Ended, Entry, JobId, NewJob, Policy, Refused, RequestId, Steer, Subject, TakerId,
 };
 use crate::{item, name};
+use machine::time::Mono;
 use machine::work::{self, Event, Fault, Kind, Next, Reach, State};
 use rusqlite::params;
 
@@ -204,7 +205,9 @@ impl Tx<'_> {
         self.execute("INSERT OR IGNORE INTO owed (job) VALUES (?1)", [id.0])?;
         self.came_again(id)?;
         match job.subject.state {
-            State::Ready { leased: false } if self.waits(&job)? => Ok(Applied::Elsewhere(id)),
+            State::Ready { leased: false } if self.waits(&job)? => {
+                Ok(Applied::Elsewhere { job: id, until: self.rests_until(id)? })
+            }
             State::Ready { leased: false } => {
                 // What was tried in vain is not for having at hand.
                 let in_vain = job.subject.wary || job.subject.count > 0;
@@ -218,7 +221,7 @@ impl Tx<'_> {
                 }
             }
             State::Stop => self.finished(&job),
-            _ => Ok(Applied::Elsewhere(id)),
+            _ => Ok(Applied::Elsewhere { job: id, until: None }),
         }
     }
 
@@ -270,6 +273,14 @@ impl Tx<'_> {
     pub(crate) fn is_cancelled(&self, job: JobId) -> Result<bool, Stop> {
         let found = self.job(job)?.subject;
         Ok(found.state == State::Stop && found.fault.kind() == Kind::Cancelled)
+    }
+
+    /// Returns when a job's delay ends; `None` = it has none, or it is over.
+    fn rests_until(&self, job: JobId) -> Result<Option<Mono>, Stop> {
+        let sql = "SELECT due FROM job WHERE id = ?1 AND due > ?2";
+        let now = self.now.mono.0.cast_signed();
+        let due = self.first(sql, params![job.0, now], |row| row.get::<_, i64>(0))?;
+        Ok(due.map(|due| Mono(due.unsigned_abs())))
     }
 
     fn last_output(&self, job: &Job) -> Result<Option<Vec<u8>>, Stop> {

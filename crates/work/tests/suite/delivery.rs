@@ -135,8 +135,9 @@ fn a_message_that_was_tried_in_vain_is_only_for_who_begins_it_at_once() {
     };
     let Applied::Taken(taken) = deliver(&mut world, Ask::Now) else { panic!("not taken") };
     let id = taken.lease.job;
-    world.end(taken.lease, fault(3));
-    assert_eq!(deliver(&mut world, Ask::Now), Applied::Elsewhere(id), "it rests");
+    let Applied::Ended { retry, .. } = world.end(taken.lease, fault(3)) else { panic!("no end") };
+    let rests = Applied::Elsewhere { job: id, until: retry };
+    assert_eq!(deliver(&mut world, Ask::Now), rests);
     world.clock.pass(Duration::from_secs(3601));
     assert_eq!(deliver(&mut world, Ask::Ahead), Applied::Vain(id));
     let Applied::Taken(taken) = deliver(&mut world, Ask::Now) else { panic!("not taken") };
@@ -264,7 +265,7 @@ fn a_delivery_of_a_job_that_another_removed_is_refused_and_all_else_is_done() {
     let Applied::Taken(taken) = first else { panic!("{first:?}") };
     let id = taken.lease.job;
     let again = arrive("a", None, world.taker, Ask::Now);
-    assert_eq!(world.apply(&again), Applied::Elsewhere(id));
+    assert_eq!(world.apply(&again), Applied::Elsewhere { job: id, until: None });
     elsewhere.apply(&Change::HandBack(taken.lease)).unwrap();
     assert_eq!(world.reader().job(id).unwrap(), None);
 
