@@ -2,12 +2,15 @@
 
 use crate::wait::holds_within;
 use nix::sys::socket::{setsockopt, sockopt};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
+
+/// Bytes of a frame of AMQP before what it says; behind that there is one.
+const HEAD: usize = 7;
 
 /// How soon a command is heeded by a connection that nothing comes from.
 const LOOK: Duration = Duration::from_millis(20);
@@ -37,6 +40,8 @@ enum Way {
 struct Shared {
     mode: Mutex<Mode>,
     changed: Condvar,
+    /// So many frames of AMQP still go through; `None` = all.
+    left: Mutex<Option<usize>>,
     /// Connections of earlier numbers are to end; so much was asked for so far.
     ended: AtomicUsize,
     /// They end with a reset.
@@ -53,6 +58,16 @@ struct Shared {
 impl Shared {
     fn mode(&self) -> MutexGuard<'_, Mode> {
         self.mode.lock().expect("no panic")
+    }
+
+    fn left(&self) -> MutexGuard<'_, Option<usize>> {
+        self.left.lock().expect("no panic")
+    }
+
+    /// All connections that there are come to their end.
+    fn end(&self, reset: bool) {
+        self.reset.store(reset, Ordering::SeqCst);
+        self.ended.store(self.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 }
 
@@ -74,6 +89,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             mode: Mutex::new(Mode::Pass),
             changed: Condvar::new(),
+            left: Mutex::new(None),
             ended: AtomicUsize::new(0),
             reset: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
@@ -110,14 +126,25 @@ impl Proxy {
     }
 
     fn end(&self, reset: bool) {
-        self.shared.reset.store(reset, Ordering::SeqCst);
-        self.shared.ended.store(self.accepted(), Ordering::SeqCst);
+        self.shared.end(reset);
         self.shared.changed.notify_all();
         assert!(
             holds_within(Duration::from_secs(10), || self.shared.open.load(Ordering::SeqCst) == 0
                 || self.accepted() > self.shared.ended.load(Ordering::SeqCst)),
             "connections do not end"
         );
+    }
+
+    /// Ends all connections in good order once so many more frames of AMQP, one at least, have gone
+    /// through in whichever direction. What comes behind the last of them is lost.
+    pub fn cut_after(&self, frames: usize) {
+        *self.shared.left() = Some(frames.max(1));
+    }
+
+    /// Tells whether it has come to that, and takes it back where it has not.
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        self.shared.left().take().is_none()
     }
 
     /// Returns how often somebody who connects was turned away, or what was said was lost.
@@ -200,8 +227,9 @@ impl Pump<'_> {
         self.number < self.shared.ended.load(Ordering::SeqCst)
     }
 
-    fn run(&self, mut from: &TcpStream, mut to: &TcpStream) {
+    fn run(&self, mut from: &TcpStream, to: &TcpStream) {
         let mut room = [0; 16 << 10];
+        let mut frames = Frames::default();
         while !self.is_to_end() {
             match from.read(&mut room) {
                 Ok(0) => return,
@@ -209,7 +237,7 @@ impl Pump<'_> {
                     self.shared.lost.fetch_add(1, Ordering::SeqCst);
                 }
                 Ok(n) => {
-                    if to.write_all(&room[..n]).is_err() {
+                    if !self.pass(&mut frames, &room[..n], to).is_ok_and(|goes_on| goes_on) {
                         return;
                     }
                 }
@@ -217,6 +245,29 @@ impl Pump<'_> {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Passes on what was said; tells whether more of it may come.
+    fn pass(&self, frames: &mut Frames, said: &[u8], mut to: &TcpStream) -> io::Result<bool> {
+        let mut left = self.shared.left();
+        if self.is_to_end() {
+            return Ok(false);
+        }
+        let ends = (1..=said.len()).filter(|n| frames.end_with(said[n - 1]));
+        let ends: Vec<usize> = ends.collect();
+        let Some(count) = *left else {
+            drop(left);
+            return to.write_all(said).map(|()| true);
+        };
+        // Nothing goes through in the other direction meanwhile: the last one is the last.
+        let Some(last) = ends.get(count - 1) else {
+            *left = Some(count - ends.len());
+            return to.write_all(said).map(|()| true);
+        };
+        *left = None;
+        let passed = to.write_all(&said[..*last]);
+        self.shared.end(false);
+        passed.map(|()| false)
     }
 
     /// Waits as long as bytes are delayed; tells whether they are lost.
@@ -235,6 +286,37 @@ impl Pump<'_> {
     }
 }
 
+/// Finds where frames of AMQP 0-9-1 end in what is said in one direction.
+#[derive(Default)]
+struct Frames {
+    /// Of the frame that is being said: kind, channel and length.
+    head: Vec<u8>,
+    /// Bytes of it that come behind that.
+    rest: usize,
+}
+
+impl Frames {
+    /// Takes the next byte; tells whether a frame ends with it.
+    fn end_with(&mut self, byte: u8) -> bool {
+        if self.head.len() < HEAD {
+            self.head.push(byte);
+            if let [kind, _, _, length @ ..] = &self.head[..]
+                && let Ok(length) = <[u8; 4]>::try_from(length)
+            {
+                // The first thing that is said is no frame, but `AMQP` and a version, 8 bytes.
+                let is_first = *kind == b'A';
+                self.rest = if is_first { 1 } else { u32::from_be_bytes(length) as usize + 1 };
+            }
+            return false;
+        }
+        self.rest -= 1;
+        if self.rest == 0 {
+            self.head.clear();
+        }
+        self.rest == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,14 +329,14 @@ mod tests {
                 thread::spawn(move || {
                     let mut from = stream.try_clone().expect("dup");
                     let mut to = stream;
-                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = io::copy(&mut from, &mut to);
                 });
             }
         });
         port
     }
 
-    fn said(stream: &mut TcpStream) -> std::io::Result<u8> {
+    fn said(stream: &mut TcpStream) -> io::Result<u8> {
         stream.write_all(b"x")?;
         let mut byte = [0];
         stream.read_exact(&mut byte).map(|()| byte[0])
@@ -291,5 +373,43 @@ mod tests {
         proxy.set(Mode::Refuse);
         assert!(said(&mut client(&proxy)).is_err());
         assert_eq!(proxy.accepted(), 3);
+    }
+
+    /// Says a frame, and something behind it; returns how much of both comes back.
+    fn echoed(stream: &mut TcpStream, behind: &[u8]) -> usize {
+        let frame = [1, 0, 1, 0, 0, 0, 2, b'h', b'i', 0xce];
+        stream.write_all(&[&frame, behind].concat()).expect("say");
+        let mut back = [0; 64];
+        let mut count = 0;
+        while count < frame.len() + behind.len() {
+            match stream.read(&mut back) {
+                Ok(0) | Err(_) => break,
+                Ok(n) => count += n,
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn a_connection_ends_behind_a_frame_of_amqp_in_either_direction() {
+        let proxy = Proxy::to(echo());
+        let mut stream = client(&proxy);
+        stream.write_all(b"AMQP\0\0\x09\x01").expect("say");
+        stream.read_exact(&mut [0; 8]).expect("echo");
+        proxy.cut_after(3);
+        assert_eq!(echoed(&mut stream, b""), 10);
+        assert!(!proxy.was_cut());
+        // There and back is the second: what stands behind the first goes there, and does not come back.
+        proxy.cut_after(2);
+        assert_eq!(echoed(&mut stream, &[1, 0]), 10);
+        assert!(proxy.was_cut());
+        for frames in [1, 2] {
+            let mut stream = client(&proxy);
+            proxy.cut_after(frames);
+            stream.write_all(b"AMQP\0\0\x09\x01").expect("say");
+            let came_back = stream.read_exact(&mut [0; 8]).is_ok();
+            assert_eq!((came_back, stream.read(&mut [0]).ok()), (frames == 2, Some(0)));
+            assert!(proxy.was_cut());
+        }
     }
 }

@@ -18,6 +18,7 @@ mod past;
 mod rabbit;
 mod rabbit_cancels;
 mod rabbit_faults;
+mod rabbit_frames;
 mod rabbit_kept;
 mod rabbit_requeued;
 mod rabbit_sizes;
