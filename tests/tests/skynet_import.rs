@@ -254,6 +254,75 @@ fn a_program_of_supervisor_s_becomes_a_service_with_a_log() {
     });
 }
 
+/// Supervisor's own notation, in all that `run` is made of.
+const EXPANDED: &str = "\
+[program:clock]
+command = /bin/sh -c 'echo \"$NAME $N\" $0 $1; echo \"$PATH\"; exec sleep 1000' +%%s%(process_num)02d %(ENV_PATH)s
+directory = %(here)s/data
+environment = PATH=\"%(ENV_PATH)s:/opt/x y\",N=\"100%%\",BAD-NAME=1,NAME=%(program_name)s,GROUP=%(group_name)s
+user =
+
+[program:doubler]
+user = %(ENV_USER)s
+umask = 022
+environment = PATH=\"%(ENV_PATH)s:/opt/x\",HERE=\"%(here)s/data\",N=\"100%%\",BAD-NAME=1,SKYNET_X=1
+
+[participant]
+name = doubler
+code = doubler.py
+regexp = 100%%
+";
+
+#[test]
+fn what_supervisor_puts_into_values_is_put_in_here_and_what_nobody_knows_is_told() {
+    let site = Site::booted(Kind::Private);
+    let programs = EXPANDED.split_inclusive("\n\n").next().unwrap();
+    let participant = &EXPANDED[programs.len()..];
+    let files = [("clock.conf", programs), ("doubler.conf", participant), ("doubler.py", HANDLER)];
+    let dir = site.on_desk("old", &files);
+    site.folder(&dir.join("data"));
+    let said = site.well(&["import", dir.to_str().unwrap()]);
+    for note in [
+        "clock.conf:4: [program:clock] environment, BAD-NAME, was not carried over: sh has no variables",
+        "clock.conf:4: environment: %(group_name)s is not expanded; edit run",
+        "doubler.conf:2: user: not carried over: exo.yaml has nothing like %(ENV_USER)s",
+        "doubler.conf:4: [program:doubler] environment, PATH, was not carried over: exo.yaml has nothing like",
+        "doubler.conf:4: [program:doubler] environment, BAD-NAME, was not carried over: ",
+        "doubler.conf:4: [program:doubler] environment, SKYNET_X, was not carried over: ",
+    ] {
+        assert!(said.contains(note), "{note}\n{said}");
+    }
+    let run = fs::read_to_string(site.dir("clock").join("run")).unwrap();
+    assert!(!run.contains("setuidgid") && !run.contains("BAD-NAME"), "{run}");
+    for line in [
+        format!("cd {}/data || exit 111", dir.display()),
+        "export PATH=\"${PATH}\"':/opt/x y'".to_owned(),
+        "export N=100%".to_owned(),
+        "export NAME=clock".to_owned(),
+        "export 'GROUP=%(group_name)s'".to_owned(),
+    ] {
+        assert!(run.lines().any(|l| l == line), "{line}\n{run}");
+    }
+    site.well(&["start", "clock"]);
+    let log = site.at(Place::Logs).join("clock/current");
+    let says = |end: &str| fs::read_to_string(&log).is_ok_and(|log| log.ends_with(end));
+    site.until(|| says(":/opt/x y\n"));
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains(" clock 100% +%s00 /"), "{log}");
+
+    let text = fs::read_to_string(site.dir("doubler").join("exo.yaml")).unwrap();
+    for line in [
+        format!("  \"HERE\": \"{}/data\"", dir.display()),
+        "  \"N\": \"100%\"".to_owned(),
+        "umask: \"022\"".to_owned(),
+        // No value of supervisor's.
+        "    \"regexp\": \"100%%\"".to_owned(),
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    check(&site, "doubler");
+}
+
 #[test]
 fn what_cannot_be_imported_is_told_and_the_rest_is_made() {
     Site::each(|kind| {

@@ -141,12 +141,12 @@ pub fn words(text: &str) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
-/// Splits supervisor's `environment`: `NAME="value",OTHER=value`.
+/// Splits supervisor's `environment`: `NAME="value",OTHER=value`. The last of those of a name counts.
 ///
 /// # Errors
 /// What is none.
 pub fn environment(text: &str) -> Result<Vec<(String, String)>, &'static str> {
-    let mut pairs = Vec::new();
+    let mut pairs: Vec<(String, String)> = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
         let Some((name, value)) = rest.split_once('=') else { return Err("a variable has no =") };
@@ -159,6 +159,7 @@ pub fn environment(text: &str) -> Result<Vec<(String, String)>, &'static str> {
             let end = value.find([',', '\n']).unwrap_or(value.len());
             (value[..end].trim(), &value[end..])
         };
+        pairs.retain(|(before, _)| before != name.trim());
         pairs.push((name.trim().to_owned(), value.to_owned()));
         rest = after.trim_start_matches([',', ' ', '\t', '\n']);
     }
@@ -200,7 +201,7 @@ mod tests {
         let wanted = ["a", "b c", "d\"e", "", "f g"].map(str::to_owned);
         assert_eq!(words("a 'b c' \"d\\\"e\" '' f\\ g").unwrap(), wanted);
         assert!(words("'a").is_err());
-        let pairs = environment("A=\"x,y\", B = z,C='' \n").unwrap();
+        let pairs = environment("A=0,A=\"x,y\", B = z,C='' \n").unwrap();
         let wanted = [("A", "x,y"), ("B", "z"), ("C", "")].map(|(n, v)| (n.into(), v.into()));
         assert_eq!(pairs, wanted);
         assert!(environment("A=\"x").is_err() && environment("A").is_err());

@@ -2,6 +2,7 @@
 //! config.exo folders, INI configuration.
 
 pub(crate) mod again;
+mod expand;
 pub mod find;
 pub mod handler;
 pub mod ini;
@@ -67,8 +68,8 @@ impl Note {
         Self { line: key.line, text: format!("{}: {text}", key.name) }
     }
 
-    /// Of something secret, which `what` names, and where it goes instead.
-    fn secret(line: usize, what: &str, instead: &str) -> Self {
+    /// Of what is left out, which `what` names, as what is secret: why, or where it goes instead.
+    fn left_out(line: usize, what: &str, instead: &str) -> Self {
         Self { line, text: format!("{what} was not carried over: {instead}") }
     }
 }

@@ -1,5 +1,6 @@
 //! A participant's directory, from the keys of older hosts.
 
+use super::expand::{self, expand};
 use super::find::path_of;
 use super::handler::{self, Handler, Kind};
 use super::ini::{self, Key, Section};
@@ -38,14 +39,11 @@ pub(super) fn directory(
     let mut yaml_text = String::new();
     let mut own = Config::new(sections, &instead, &mut notes);
     for key in keys {
-        match setting(name, key, here.site.broker.kind) {
+        match carried(found, key, &instead, here.site.broker.kind) {
             Carried::As(text) => yaml_text.push_str(&text),
-            Carried::But(text, secrets) => {
+            Carried::But(text, without) => {
                 yaml_text.push_str(&text);
-                notes.extend(secrets.iter().map(|secret| {
-                    let what = format!("{}, {secret},", place(key));
-                    Note::secret(key.line, &what, &instead.variable)
-                }));
+                notes.extend(without);
             }
             Carried::To(section, why) => {
                 own.add(section, key);
@@ -114,8 +112,8 @@ fn code_of(path: &Path) -> Result<(String, Text), Failure> {
 enum Carried {
     /// As this line of exo.yaml.
     As(String),
-    /// As these lines, without what is secret: the names of that.
-    But(String, Vec<String>),
+    /// As these lines, without what is told.
+    But(String, Vec<Note>),
     /// Into this section of what the code is told, with a word or without.
     To(&'static str, Option<String>),
     /// It is so without a word.
@@ -124,10 +122,22 @@ enum Carried {
     Not(String),
 }
 
-fn setting(name: &str, key: &Key, broker: BrokerKind) -> Carried {
-    let value = key.value.trim();
+fn carried(found: &Found, key: &Key, instead: &Instead, broker: BrokerKind) -> Carried {
+    if key.name == "environment" {
+        return variables(key, &found.file, instead);
+    }
+    let value = expand(key.value.trim(), key, &found.file);
+    match (setting(&found.name, &key.name, &value.shown(), broker), value.not_plain()) {
+        (Carried::As(_) | Carried::To(..), Some(what)) => {
+            Carried::Not(format!("not carried over: exo.yaml has nothing like {what}"))
+        }
+        (carried, _) => carried,
+    }
+}
+
+fn setting(name: &str, key: &str, value: &str, broker: BrokerKind) -> Carried {
     let count = || value.parse::<u32>().ok();
-    match key.name.as_str() {
+    match key {
         "name" | "code" => Carried::Silently,
         "queue" if value == name => Carried::Silently,
         "queue" => match broker.queue_flaw(value) {
@@ -159,7 +169,6 @@ fn setting(name: &str, key: &Key, broker: BrokerKind) -> Carried {
         },
         "umask" => Carried::As(format!("umask: {}\n", yaml(&format!("{value:0>3}")))),
         "log_level" => Carried::To("skynet", None),
-        "environment" => variables(value),
         "autostart" => Carried::Not(super::autostart(value).to_owned()),
         // As supervisor has it where nothing is said: what is started again there is so here.
         "autorestart" if ["unexpected", "true"].contains(&value) => Carried::Silently,
@@ -178,23 +187,32 @@ fn setting(name: &str, key: &Key, broker: BrokerKind) -> Carried {
     }
 }
 
-fn variables(value: &str) -> Carried {
-    match ini::environment(value) {
-        Ok(pairs) => {
-            let (secrets, pairs): (Vec<_>, Vec<_>) =
-                pairs.into_iter().partition(|(name, value)| is_secret_value(name, value));
-            let mut text = String::new();
-            for (name, value) in pairs.iter().filter(|(name, _)| name != "PATH") {
-                text.push_str(if text.is_empty() { "environment:\n" } else { "" });
-                let _ = writeln!(text, "  {}: {}", yaml(name), yaml(value));
-            }
-            for (_, path) in pairs.iter().filter(|(name, _)| name == "PATH") {
-                let _ = writeln!(text, "path: {}", yaml(path));
-            }
-            Carried::But(text, secrets.into_iter().map(|(name, _)| name).collect())
+fn variables(key: &Key, file: &Path, instead: &Instead) -> Carried {
+    let pairs = match ini::environment(&key.value) {
+        Ok(pairs) => pairs,
+        Err(why) => return Carried::Not(why.to_owned()),
+    };
+    let (mut text, mut path, mut notes) = (String::new(), String::new(), Vec::new());
+    for (name, value) in pairs {
+        let expanded = expand(&value, key, file);
+        let value = expanded.shown();
+        let flaw = if is_secret_value(&name, &value) {
+            Some(instead.variable.clone())
+        } else if !expand::is_variable(&name) || name.starts_with("SKYNET_") {
+            Some("exo.yaml has no variables of such a name".to_owned())
+        } else {
+            expanded.not_plain().map(|what| format!("exo.yaml has nothing like {what}"))
+        };
+        if let Some(flaw) = flaw {
+            notes.push(Note::left_out(key.line, &format!("{}, {name},", place(key)), &flaw));
+        } else if name == "PATH" {
+            path = format!("path: {}\n", yaml(&value));
+        } else {
+            text.push_str(if text.is_empty() { "environment:\n" } else { "" });
+            let _ = writeln!(text, "  {}: {}", yaml(&name), yaml(&value));
         }
-        Err(why) => Carried::Not(why.to_owned()),
     }
+    Carried::But(text + &path, notes)
 }
 
 /// The sections for the code, which it finds below `config`.
@@ -209,7 +227,7 @@ impl<'a> Config<'a> {
             all.keys(&section.name);
             for key in &section.keys {
                 if is_secret_value(&key.name, &key.value) {
-                    notes.push(Note::secret(key.line, &place(key), &instead.value));
+                    notes.push(Note::left_out(key.line, &place(key), &instead.value));
                 } else {
                     all.add(&section.name, key);
                 }

@@ -1,5 +1,6 @@
 //! A plain service's directory, from one of supervisor's programs.
 
+use super::expand::{self, Value, expand};
 use super::ini::{self, Key};
 use super::{Directory, Note, place, quoted};
 use crate::failure::Failure;
@@ -19,16 +20,15 @@ pub(super) fn directory(name: &str, file: &Path, keys: &[Key]) -> Result<Directo
         let line = keys.first().map_or(1, |key| key.line);
         return refuse(line, &format!("program {name} has no command"));
     };
-    let expanded = command.value.replace("%(program_name)s", name).replace("%(process_num)d", "0");
-    let words = match ini::words(&expanded) {
-        Ok(words) if !words.is_empty() => words,
+    let values: Vec<Value> = match ini::words(&command.value) {
+        Ok(words) if !words.is_empty() => {
+            words.iter().map(|word| expand(word, command, file)).collect()
+        }
         Ok(_) => return refuse(command.line, "the command is empty"),
         Err(why) => return refuse(command.line, why),
     };
     let mut notes = Vec::new();
-    if expanded.contains("%(") {
-        notes.push(Note::of(command, "%(...)s is not expanded; edit run"));
-    }
+    values.iter().for_each(|value| look_at(value, command, &mut notes));
     let mut run = format!(
         "#!/bin/sh\n# From {}, line {}, by skynet import.\nexec 2>&1\n",
         super::shown(file),
@@ -37,21 +37,26 @@ pub(super) fn directory(name: &str, file: &Path, keys: &[Key]) -> Result<Directo
     let mut user = None;
     for key in keys.iter().filter(|key| key.name != "command") {
         match key.name.as_str() {
-            "user" => user = Some(key.value.clone()),
-            _ => prepare(key, &mut run, &mut notes),
+            "user" => user = Some(key).filter(|key| !key.value.trim().is_empty()),
+            _ => prepare(key, file, &mut run, &mut notes),
         }
     }
+    let words: Vec<String> = values.iter().map(Value::shown).collect();
     let carried = carried_words(&words);
     if carried != words {
         notes.push(secret_word(command, &words, &carried));
         run.push_str(&refusal(name));
     }
     run.push_str("exec ");
-    if let Some(user) = user {
-        let _ = write!(run, "setuidgid {} ", quoted(&user));
+    if let Some(key) = user {
+        let user = expand(key.value.trim(), key, file);
+        look_at(&user, key, &mut notes);
+        let _ = write!(run, "setuidgid {} ", user.word());
     }
-    let carried: Vec<_> = carried.iter().map(|word| quoted(word)).collect();
-    run.push_str(&carried.join(" "));
+    let carried = carried.iter().zip(&words).zip(&values).map(|((carried, word), value)| {
+        if carried == word { value.word() } else { quoted(carried).into_owned() }
+    });
+    run.push_str(&carried.collect::<Vec<_>>().join(" "));
     run.push('\n');
     let mut files: Vec<Made> =
         given::runs().into_iter().filter(|file| file.path != "run").collect();
@@ -82,7 +87,7 @@ fn secret_word(command: &Key, words: &[String], carried: &[String]) -> Note {
             .map_or_else(|| format!("word {}", at + 1), str::to_owned)
     });
     let names = names.collect::<Vec<_>>().join(", ");
-    Note::secret(
+    Note::left_out(
         command.line,
         &format!("{}, {names},", place(command)),
         "everybody sees the arguments of a process; run ends at once until you have the program read it \
@@ -90,32 +95,32 @@ fn secret_word(command: &Key, words: &[String], carried: &[String]) -> Note {
     )
 }
 
+/// Notes what of a value is not as supervisor had it.
+fn look_at(value: &Value, key: &Key, notes: &mut Vec<Note>) {
+    for what in &value.unknown {
+        notes.push(Note::of(key, &format!("{what} is not expanded; edit run")));
+    }
+    // Everything that svscan starts has a PATH.
+    for name in value.variables().filter(|name| *name != "PATH") {
+        let text = format!("{name} is as svscan has it, which passes on few variables; see run");
+        notes.push(Note::of(key, &text));
+    }
+}
+
 /// Writes what a key asks for into `run`, or notes that it cannot.
-fn prepare(key: &Key, run: &mut String, notes: &mut Vec<Note>) {
-    let value = key.value.trim();
+fn prepare(key: &Key, file: &Path, run: &mut String, notes: &mut Vec<Note>) {
+    let expanded = expand(key.value.trim(), key, file);
+    let value = &*expanded.shown();
     let not = |notes: &mut Vec<Note>, why: &str| notes.push(Note::of(key, why));
     match key.name.as_str() {
         "directory" => {
-            let _ = writeln!(run, "cd {} || exit 111", quoted(value));
+            look_at(&expanded, key, notes);
+            let _ = writeln!(run, "cd {} || exit 111", expanded.word());
         }
         "umask" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
             let _ = writeln!(run, "umask {value}");
         }
-        "environment" => match ini::environment(value) {
-            Ok(pairs) => {
-                for (name, value) in pairs {
-                    if is_secret_value(&name, &value) {
-                        let what = format!("{}, {name},", place(key));
-                        let instead =
-                            "have the program read it from a file that its user alone reads";
-                        notes.push(Note::secret(key.line, &what, instead));
-                        continue;
-                    }
-                    let _ = writeln!(run, "export {}", quoted(&format!("{name}={value}")));
-                }
-            }
-            Err(why) => not(notes, why),
-        },
+        "environment" => export(key, file, run, notes),
         "autostart" => not(notes, super::autostart(value)),
         "autorestart" if value != "true" => {
             not(notes, "it is started again whenever it ends; svc -o starts it once");
@@ -131,5 +136,26 @@ fn prepare(key: &Key, run: &mut String, notes: &mut Vec<Note>) {
             not(notes, "not carried over: its log is kept by multilog, see log/run");
         }
         _ => not(notes, "not carried over"),
+    }
+}
+
+/// Writes the variables that a key names into `run`.
+fn export(key: &Key, file: &Path, run: &mut String, notes: &mut Vec<Note>) {
+    let pairs = match ini::environment(&key.value) {
+        Ok(pairs) => pairs,
+        Err(why) => return notes.push(Note::of(key, why)),
+    };
+    for (name, value) in pairs {
+        let what = format!("{}, {name},", place(key));
+        if is_secret_value(&name, &expand(&value, key, file).shown()) {
+            let instead = "have the program read it from a file that its user alone reads";
+            notes.push(Note::left_out(key.line, &what, instead));
+        } else if !expand::is_variable(&name) {
+            notes.push(Note::left_out(key.line, &what, "sh has no variables of such a name"));
+        } else {
+            let pair = expand(&format!("{name}={value}"), key, file);
+            look_at(&pair, key, notes);
+            let _ = writeln!(run, "export {}", pair.word());
+        }
     }
 }
