@@ -323,6 +323,61 @@ fn what_supervisor_puts_into_values_is_put_in_here_and_what_nobody_knows_is_told
     check(&site, "doubler");
 }
 
+/// A participant, what ran it twice, and somebody else.
+const NEIGHBOURS: &str = "\
+[participant]
+name = build
+code = build.py
+runas = img
+
+[program:build]
+command = /usr/bin/python -m SkyNET.exo
+user = nobody
+umask = 027
+umask = 022
+environment = A=0,A=1
+
+[program:build-2]
+command = /usr/bin/python -m SkyNET.exo
+user = root
+
+[program:builder-web]
+command = sleep 1000
+user = games
+numprocs = 3
+";
+
+#[test]
+fn a_program_whose_name_only_begins_as_a_participant_s_is_one_of_its_own() {
+    let site = Site::new(Kind::Private);
+    let dir = site.on_desk("old", &[("build.conf", NEIGHBOURS), ("build.py", HANDLER)]);
+    let said = site.well(&["import", dir.to_str().unwrap()]);
+    for note in [
+        "build: made from ",
+        "build.conf:4: runas: line 8 says otherwise, and counts",
+        "build.conf:9: umask: line 10 says otherwise, and counts",
+        "build.conf:13: [program:build-2]: taken for one more of build, and not carried over",
+        "builder-web: made from ",
+        "build.conf:20: numprocs: one process is run",
+    ] {
+        assert!(said.contains(note), "{note}\n{said}");
+    }
+    assert_eq!(site.well(&["list", "--names-only"]), "build\nbuilder-web\n");
+    let text = fs::read_to_string(site.dir("build").join("exo.yaml")).unwrap();
+    for line in ["user: \"nobody\"", "umask: \"022\"", "  \"A\": \"1\""] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("instances") && !text.contains("\"0\""), "{text}");
+    check(&site, "build");
+    // What has no name is taken for what the file's programs run, whatever they are called.
+    let unnamed = NEIGHBOURS.replace("name = build\n", "").replace("build.py", "../old/build.py");
+    let dir = site.on_desk("other", &[("any.conf", &unnamed)]);
+    let said = site.well(&["import", dir.to_str().unwrap()]);
+    for note in ["any: made from ", ":12: [program:build-2]: ", ":16: [program:builder-web]: "] {
+        assert!(said.contains(note), "{note}\n{said}");
+    }
+}
+
 #[test]
 fn what_cannot_be_imported_is_told_and_the_rest_is_made() {
     Site::each(|kind| {

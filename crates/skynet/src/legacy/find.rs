@@ -1,6 +1,6 @@
 //! Finds what there is to import in a file or a folder.
 
-use super::ini::{self, Key, Section};
+use super::ini::{self, Section};
 use super::{Found, Kind, Note};
 use crate::failure::Failure;
 use crate::here::Here;
@@ -120,7 +120,7 @@ fn of_sections(path: &Path, sections: Vec<Section>, broker: &Broker) -> Vec<Foun
     for section in sections {
         let kind = section.name.split(':').next().unwrap_or_default();
         if let Some(name) = section.name.strip_prefix("program:") {
-            programs.push((name.trim().to_owned(), section.keys));
+            programs.push((name.trim().to_owned(), section));
         } else if section.name == ini::PARTICIPANT {
             participant = Some(section);
         } else if SYSTEM.contains(&kind) || ["eventlistener", "fcgi-program"].contains(&kind) {
@@ -137,34 +137,48 @@ fn of_sections(path: &Path, sections: Vec<Section>, broker: &Broker) -> Vec<Foun
         return of_programs(&file, programs, &notes);
     };
     let mut keys = participant.keys;
-    let (its, others): (Vec<_>, Vec<_>) =
-        programs.into_iter().partition(|(name, _)| named(&keys, name));
-    for (_, more) in its {
-        // What starts the old host is no key of the participant.
-        keys.extend(more.into_iter().filter(|key| key.name != "command"));
+    let given = ini::find(&keys, "name").map(|key| key.value.clone());
+    let is_named = given.is_some();
+    let name = given.unwrap_or_else(|| stem(path));
+    let (mut its, mut others): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|(program, _)| ran(program, &name));
+    if its.is_empty() && !is_named {
+        // Any of them may have run what nobody has named.
+        std::mem::swap(&mut its, &mut others);
     }
+    let mut its = its.into_iter().map(|(_, section)| section);
+    // What starts the old host is no key of the participant.
+    keys.extend(its.next().into_iter().flat_map(|section| section.keys));
+    keys.retain(|key| key.name != "command");
+    notes.extend(its.map(|section| {
+        let text = format!(
+            "[{}]: taken for one more of {name}, and not carried over: see instances in exo.yaml(5)",
+            section.name
+        );
+        Note { line: section.line, text }
+    }));
     keys.extend(log_level);
-    let name = ini::find(&keys, "name").map(|key| key.value.clone());
-    let name = name.unwrap_or_else(|| stem(path));
     let kind = Kind::Participant { keys, sections: own };
     let mut all = vec![Found { name, file: file.clone(), is_open: false, kind, notes }];
     all.extend(of_programs(&file, others, &[]));
     all
 }
 
-/// The program of a file with one participant is the one that ran it, under its name or any other
-/// that begins with it.
-fn named(keys: &[Key], program: &str) -> bool {
-    ini::find(keys, "name").is_none_or(|name| program.starts_with(name.value.as_str()))
+/// The program of a file with one participant is the one that ran it, under its name, or with a number
+/// behind that.
+fn ran(program: &str, participant: &str) -> bool {
+    let Some(behind) = program.strip_prefix(participant) else { return false };
+    let number = behind.strip_prefix(['-', '_', ':']).unwrap_or(behind);
+    behind.is_empty() || !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn of_programs(file: &Path, programs: Vec<(String, Vec<Key>)>, notes: &[Note]) -> Vec<Found> {
+fn of_programs(file: &Path, programs: Vec<(String, Section)>, notes: &[Note]) -> Vec<Found> {
     let mut notes = notes.to_vec();
-    let found = programs.into_iter().map(|(name, keys)| Found {
+    let found = programs.into_iter().map(|(name, section)| Found {
         name,
         file: file.to_owned(),
         is_open: false,
-        kind: Kind::Program { keys },
+        kind: Kind::Program { keys: section.keys },
         // Once is enough.
         notes: std::mem::take(&mut notes),
     });
@@ -209,4 +223,19 @@ fn stem(path: &Path) -> String {
 #[must_use]
 pub fn path_of(file: &Path, value: &str) -> PathBuf {
     super::folder_of(file).join(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_ran_a_participant_under_its_name_or_with_a_number() {
+        for program in ["build", "build2", "build-1", "build_02", "build:3"] {
+            assert!(ran(program, "build"), "{program}");
+        }
+        for program in ["builder-web", "build-", "build-x", "build-1x", "build--1", "buil", "x"] {
+            assert!(!ran(program, "build"), "{program}");
+        }
+    }
 }

@@ -38,7 +38,7 @@ pub(super) fn directory(
     let instead = Instead::of(name, here);
     let mut yaml_text = String::new();
     let mut own = Config::new(sections, &instead, &mut notes);
-    for key in keys {
+    for key in counting(keys, &mut notes) {
         match carried(found, key, &instead, here.site.broker.kind) {
             Carried::As(text) => yaml_text.push_str(&text),
             Carried::But(text, without) => {
@@ -60,6 +60,25 @@ pub(super) fn directory(
     let readers = if code_text.is_open { Readers::All } else { Readers::Participant };
     files.push(Made::plain(&code_name, code_text.text).read_by(readers));
     Ok(Directory { files, notes })
+}
+
+/// Returns the keys that count: of those that say the same, the last one that is not blank.
+fn counting<'a>(keys: &'a [Key], notes: &mut Vec<Note>) -> Vec<&'a Key> {
+    let subject = |key: &'a Key| if key.name == "runas" { "user" } else { &key.name };
+    let mut counting: Vec<&Key> = Vec::new();
+    for key in keys.iter().rev() {
+        match counting.iter().find(|last| subject(last) == subject(key)) {
+            None if subject(key) == "user" && key.value.trim().is_empty() => {}
+            None => counting.push(key),
+            Some(last) if last.value.trim() != key.value.trim() => {
+                let text = format!("line {} says otherwise, and counts", last.line);
+                notes.push(Note::of(key, &text));
+            }
+            Some(_) => {}
+        }
+    }
+    counting.reverse();
+    counting
 }
 
 /// Older hosts had the class of their engine's errors built in. Which engine there is nobody says, and
