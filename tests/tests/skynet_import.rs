@@ -98,8 +98,11 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
         let dry = site.well(&[&args[..], &["--dry-run"]].concat());
         assert!(dry.contains("doubler: would be made from "), "{dry}");
         assert_eq!(site.well(&["list"]).lines().count(), 1);
+        let logs = || ["doubler", "first"].map(|name| site.at(Place::Logs).join(name).exists());
+        assert_eq!(logs(), [false; 2]);
 
         let said = site.well(&args);
+        assert_eq!(logs(), [true; 2]);
         assert_eq!(said, dry.replace("would be made", "made"));
         for note in [
             "doubler.conf:11: regexp: double_.* is kept, and not registered with an engine",
@@ -376,6 +379,18 @@ fn a_program_whose_name_only_begins_as_a_participant_s_is_one_of_its_own() {
     for note in ["any: made from ", ":12: [program:build-2]: ", ":16: [program:builder-web]: "] {
         assert!(said.contains(note), "{note}\n{said}");
     }
+}
+
+#[test]
+fn of_two_services_of_one_name_the_first_is_made_and_a_dry_run_says_so() {
+    let site = Site::new(Kind::Private);
+    let text = "[program:a]\ncommand=sleep 1000\n";
+    let dir = site.on_desk("old", &[("1.conf", text), ("2.conf", text)]);
+    let args = ["import", dir.to_str().unwrap()];
+    let dry = site.ends(1, &[&args[..], &["--dry-run"]].concat());
+    let again = format!("a: a is there already, {}\n", site.dir("a").display());
+    assert!(dry.contains(&again) && dry.matches("would be made").count() == 1, "{dry}");
+    assert_eq!(site.ends(1, &args), dry.replace("would be made", "made"));
 }
 
 #[test]

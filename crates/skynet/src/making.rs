@@ -115,6 +115,24 @@ pub fn prepare(
     furnish(here, stage, making.name)
 }
 
+/// Puts what is fit in its place, and makes the folder of its log first, where that is missing: whatever
+/// runs there can log, and what does not get there leaves none.
+///
+/// # Errors
+/// As [`Stage::put`]; the folder cannot be made.
+pub fn put(here: &Here, stage: Stage<'_>, service: &str) -> Result<(), Failure> {
+    if !stage.dir.join(name(LOG)).is_dir() {
+        return stage.put();
+    }
+    let (log, dir) = (here.places().logs.join(service), stage.before());
+    let is_new = fs::symlink_metadata(&log).is_err();
+    let done = instance::make_log(here, service).and_then(|_| stage.put());
+    if done.is_err() && is_new && !dir.exists() {
+        let _ = fs::remove_dir(&log);
+    }
+    done
+}
+
 /// Gives files that are not for all to the group that may read them.
 fn let_in(stage: &Stage<'_>, making: &Making<'_>, user: Option<&str>) -> Result<(), Failure> {
     for (path, readers) in &making.closed {
@@ -239,8 +257,7 @@ fn furnish(here: &Here, stage: &Stage<'_>, service: &str) -> Result<(), Failure>
     link(&supervise.join(service), "supervise")?;
     if stage.dir.join(name(LOG)).is_dir() {
         link(&supervise.join(format!("{service}.log")), "log/supervise")?;
-        let log = instance::make_log(here, service)?;
-        link(&log, "log/main")?;
+        link(&places.logs.join(service), "log/main")?;
     }
     // It is enabled, or not, as the one that it replaces.
     let down = name(DOWN);

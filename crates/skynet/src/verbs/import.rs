@@ -10,8 +10,9 @@ use crate::service;
 use crate::stage::Installed;
 use crate::tree::{self, closed};
 use clap::Args;
+use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Installs services and participants of older systems.
 ///
@@ -36,7 +37,7 @@ pub struct Import {
 pub fn run(args: &Import, here: &Here) -> Answer {
     here.is_for_owner("import services for")?;
     let installed = Installed::lock(here)?;
-    let mut worst = 0;
+    let (mut worst, mut made) = (0, BTreeSet::new());
     for source in &args.sources {
         let found = match find::services(source, here) {
             Ok(found) => found,
@@ -46,12 +47,16 @@ pub fn run(args: &Import, here: &Here) -> Answer {
             }
         };
         for found in found {
-            let made = match &found {
+            let told = match &found {
+                Ok(found) if made.contains(&found.name) => {
+                    Err(is_there(&found.name, &installed.dir(&found.name)))
+                }
                 Ok(found) => make(found, &installed, args.dry_run, here),
                 Err(why) => Err(why.clone()),
             };
-            match made {
+            match told {
                 Ok(text) => {
+                    made.extend(found.ok().map(|found| found.name));
                     here.screen.put(&text)?;
                 }
                 Err(why) => {
@@ -72,6 +77,10 @@ fn complain(name: Option<&str>, why: &Failure) -> i32 {
     code::FAILED
 }
 
+fn is_there(name: &str, dir: &Path) -> Failure {
+    Failure::refused(format!("{name} is there already, {}", dir.display()))
+}
+
 /// Makes one service; returns what to say of it.
 fn make(
     found: &Found,
@@ -84,8 +93,7 @@ fn make(
         return Err(Failure::refused(format!("{}: the name {flaw}", found.file.display())));
     }
     if let Some(before) = service::all(here)?.into_iter().find(|service| service.name == *name) {
-        let line = format!("{} is there already, {}", name, before.dir.display());
-        return Err(Failure::refused(line));
+        return Err(is_there(name, &before.dir));
     }
     let directory = found.directory(here)?;
     let stage = installed.stage(name)?;
@@ -96,7 +104,7 @@ fn make(
     making::prepare(here, installed, &stage, &making)?;
     let done = if dry_run { "would be made" } else { "made" };
     if !dry_run {
-        stage.put()?;
+        making::put(here, stage, name)?;
     }
     Ok(told(found, &directory.notes, done, here))
 }

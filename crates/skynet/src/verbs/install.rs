@@ -79,7 +79,7 @@ pub fn run(args: &Install, here: &Here) -> Answer {
         ..Making::new(&name, path, Builds::IfMissing)
     };
     making::prepare(here, &installed, &stage, &making)?;
-    stage.put()?;
+    making::put(here, stage, &name)?;
     drop(installed);
     args.next.follow(&name, before.as_ref(), "installed", here)
 }

@@ -71,5 +71,5 @@ fn rebuild(service: &Service, here: &Here) -> Result<(), Failure> {
     copy::copy(&source, &service.dir, &stage.dir, &is_left_out)?;
     let making = Making::new(&service.name, &service.dir, Builds::Always);
     making::prepare(here, &installed, &stage, &making)?;
-    stage.put()
+    making::put(here, stage, &service.name)
 }
