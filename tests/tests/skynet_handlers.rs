@@ -314,6 +314,25 @@ fn a_handler_that_is_installed_again_keeps_what_its_administrator_has_set() {
 }
 
 #[test]
+fn a_queue_and_a_pattern_that_a_configuration_sets_back_to_the_name_are_set_back() {
+    let site = Site::new(Kind::Private);
+    let file = code(&site, "quirks.py", QUIRKS);
+    let install = |queue: &str, regexp: &str| {
+        let text = format!("[participant]\nqueue={queue}\nregexp={regexp}\n");
+        site.well(&["install", &file, "doer", "-c", &code(&site, "x.conf", &text)]);
+        fs::read_to_string(site.dir("doer").join("exo.yaml")).unwrap()
+    };
+    let plain = install("doer", "doer");
+    assert!(!plain.contains("queue:") && !plain.contains("regexp:"), "{plain}");
+    assert_eq!(install("doer", "doer"), plain);
+    let other = install("jobs", "do_.*");
+    assert!(other.contains("queue: \"jobs\"") && other.contains("\"do_.*\""), "{other}");
+    let back = install("doer", "doer");
+    assert_eq!(back, other.replace("\"jobs\"", "\"doer\"").replace("\"do_.*\"", "\"doer\""));
+    site.well(&["check", "--strict", "doer"]);
+}
+
+#[test]
 fn what_cannot_be_set_in_a_handler_s_file_is_told_of_that_file_and_nothing_is_done() {
     Site::each(|kind| {
         let site = Site::new(kind);

@@ -25,6 +25,9 @@ use sys::linux::file::flags::O_RDONLY;
 const LARGEST: usize = 1 << 20;
 /// The section of an older participant's configuration that is about the broker.
 const BROKER: &str = "boss";
+/// Keys of exo.yaml.
+const QUEUE: &[&str] = &["queue"];
+const REGEXP: &[&str] = &["config", "participant", "regexp"];
 /// Folders of a handler's directory that are ours to make.
 const PACKAGES: [&str; 3] = ["SkyNET", "RuoteAMQP", "skynet"];
 
@@ -134,7 +137,8 @@ impl Source {
         shown: &Path,
         said: &Said,
     ) -> Result<Filled, Failure> {
-        let said = &said.with_config(name);
+        let again = Again::find(&stage.before());
+        let said = &said.with_config(name, again.as_ref());
         let mut own = Vec::new();
         let code = match self {
             Self::Code { name, text, kind } => {
@@ -166,7 +170,7 @@ impl Source {
         let (from, more) = (format!("{code}, by skynet install"), said.lines());
         own.extend(handler::files(&Handler { code: &code, kind, from: &from, more: &more }));
         let mut own_file = format!("{OWN_FILE} made for {}", shown.display());
-        if let Some(again) = Again::find(&stage.before()) {
+        if let Some(again) = again {
             own.retain(|file| file.path != OWN_FILE);
             own.push(again.own_file(&code, kind, said.values())?);
             own_file = again.path.display().to_string();
@@ -236,12 +240,14 @@ impl Said {
     }
 
     /// Returns it with the queue and the pattern that the handler's own configuration names, where
-    /// nothing else is said.
-    fn with_config(&self, name: &str) -> Self {
-        let other = |value: &String| value != name;
-        let [queue, regexp] = self.keys(["queue", "regexp"]).map(|value| value.filter(other));
-        let queue = self.queue.clone().or(queue);
-        let regexp = self.regexp.clone().or(regexp);
+    /// nothing else is said. What holds without a word is said only where another word would stay.
+    fn with_config(&self, name: &str, again: Option<&Again>) -> Self {
+        let counts = |value: &String, key: &[&str]| {
+            value != name || again.is_some_and(|again| again.says(key))
+        };
+        let [queue, regexp] = self.keys(["queue", "regexp"]);
+        let queue = self.queue.clone().or(queue.filter(|value| counts(value, QUEUE)));
+        let regexp = self.regexp.clone().or(regexp.filter(|value| counts(value, REGEXP)));
         Self { queue, regexp, ..self.clone() }
     }
 
@@ -279,12 +285,12 @@ impl Said {
     fn values(&self) -> Vec<again::Value> {
         let yaml = crate::legacy::yaml;
         let text = |text: &Option<String>| text.as_deref().map(yaml);
-        let all: [(&[&str], Option<String>); 5] = [
+        let all: [(&'static [&'static str], Option<String>); 5] = [
             (&["participant"], text(&self.called)),
-            (&["queue"], text(&self.queue)),
+            (QUEUE, text(&self.queue)),
             (&["user"], text(&self.user)),
             (&["instances"], self.instances.map(|n| n.to_string())),
-            (&["config", "participant", "regexp"], text(&self.regexp)),
+            (REGEXP, text(&self.regexp)),
         ];
         all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }

@@ -39,6 +39,14 @@ impl Again {
         is_handler.then_some(Self { path, own, words: Some(words) })
     }
 
+    /// Tells whether its exo.yaml has a value of this key.
+    pub(crate) fn says(&self, key: &[&str]) -> bool {
+        let mut all = BTreeMap::new();
+        let entries = yaml::parse(self.own.text.as_bytes()).unwrap_or_default();
+        let is_read = flatten(&entries, "", &mut all).is_some();
+        is_read && all.contains_key(&format!("\0{}", key.join("\0")))
+    }
+
     /// Returns its exo.yaml for this code, with what is said anew.
     ///
     /// # Errors
