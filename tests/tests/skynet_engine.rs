@@ -278,6 +278,7 @@ fn steps_whose_names_fit_a_registered_pattern_go_to_its_participant() {
         }
         for (code, args) in [
             (100, &["register", "a", "--pattern", "("][..]),
+            (100, &["register", "a", "--pattern", "(?!x).*"]),
             (100, &["register"]),
             (100, &["register", "--queue", "q"]),
             (4, &["register", "nobody"]),

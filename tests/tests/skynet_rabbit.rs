@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::time::Duration;
 use testkit::program;
 use testkit::rabbit::{PASSWORD, Rabbit};
-use work::Reader;
+use work::{Reader, wire};
 
 const ENGINE: &str = "ruote_workitems";
 
@@ -221,6 +221,27 @@ fn one_engine_of_a_virtual_host_reads_and_another_one_takes_over_when_it_ends() 
     other.until(|| other.own_log().contains("connected to RabbitMQ again"));
     let wfid = launch(&site, &process(&site, "p.yaml", "process: p\nsteps: [do: a]\n"));
     other.until(|| state(&other, &wfid) == "done");
+}
+
+#[test]
+fn a_pattern_that_only_another_engine_understands_is_sent_to_it_with_a_warning() {
+    let vhost = Vhost::new();
+    let site = vhost.machine(Kind::Private);
+    let more = "config: {participant: {regexp: \"(?!x).*\"}}\nqueue: q\n";
+    site.participant("a", more, WORK);
+    let mut engine = vhost.client();
+    engine.declare(ENGINE).unwrap();
+    engine.consume(ENGINE).unwrap();
+    for (verb, wanted) in [
+        ("register", wire::register("(?!x).*", "q")),
+        ("unregister", wire::unregister("(?!x).*", "q")),
+    ] {
+        let said = site.skynet(&[verb, "a"]);
+        let warned = "\"(?!x).*\" is sent as it is; skynet's own engine does not understand it: ";
+        assert!(said.code == Some(0) && said.err().contains(warned), "{said:?}");
+        let told = engine.next(Duration::from_secs(site::SOON)).unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&told.body), String::from_utf8_lossy(&wanted));
+    }
 }
 
 #[test]

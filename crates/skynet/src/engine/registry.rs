@@ -25,9 +25,14 @@ pub struct Entry {
     pub queue: String,
 }
 
-fn compiled(pattern: &str) -> Result<Regex, String> {
+fn compiled(pattern: &str) -> Result<Regex, regex_lite::Error> {
     Regex::new(&format!("^(?:{pattern})$"))
-        .map_err(|why| format!("{pattern:?} is no pattern: {why}"))
+}
+
+/// Says why a text is no pattern to this engine.
+#[must_use]
+pub fn flaw(pattern: &str) -> Option<String> {
+    compiled(pattern).err().map(|why| why.to_string())
 }
 
 impl Registry {
@@ -36,7 +41,9 @@ impl Registry {
     /// # Errors
     /// It is no pattern, or there can be no queue of this name.
     pub fn set(&mut self, pattern: &str, queue: &str) -> Result<(), String> {
-        compiled(pattern)?;
+        if let Some(why) = flaw(pattern) {
+            return Err(format!("{pattern:?} is no pattern: {why}"));
+        }
         if let Some(flaw) = name::queue_flaw(queue) {
             return Err(format!("the name of a queue, {queue:?}, {flaw}"));
         }

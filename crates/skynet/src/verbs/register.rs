@@ -1,21 +1,23 @@
 //! `skynet register`: the engine is told which steps are whose.
 
-use crate::engine::registry::Registry;
+use crate::engine::registry;
 use crate::engine::send;
-use crate::failure::{Answer, Failure};
+use crate::failure::{Answer, Failure, warn};
 use crate::here::Here;
 use crate::items::report::{About, Report};
 use crate::legacy::pattern;
 use crate::names::Names;
 use crate::service;
 use clap::Args;
+use exo::settings::BrokerKind;
 use work::wire;
 
 /// Tells the engine which steps of processes go to which participant.
 ///
 /// A participant is registered by the pattern that is given, or that it was installed with (`regexp`
 /// below `participant` in its `config`), or by its name. A pattern is a regular expression for the
-/// whole name of a step. There is no answer from an engine; a pattern that is none is found here.
+/// whole name of a step. There is no answer from an engine; a pattern that is none is found here. Over
+/// RabbitMQ, where an engine may know more of them than skynet's own, that is only warned of.
 #[derive(Debug, Args)]
 pub struct Register {
     #[command(flatten)]
@@ -66,11 +68,18 @@ pub fn run_unregister(args: &Unregister, here: &Here) -> Answer {
 fn tell(args: &Which, remove: bool, here: &Here) -> Answer {
     here.is_for_owner("register participants of")?;
     let (pairs, some_are_unknown) = pairs(args, here)?;
-    let mut trial = Registry::default();
+    let broker = here.site.broker.kind;
     for (pattern, queue) in &pairs {
-        trial.set(pattern, queue).map_err(Failure::usage)?;
-        if let Some(flaw) = here.site.broker.kind.queue_flaw(queue) {
+        if let Some(flaw) = broker.queue_flaw(queue) {
             return Err(Failure::usage(format!("the name of a queue, {queue:?}, {flaw}")));
+        }
+        match registry::flaw(pattern) {
+            None => {}
+            // Ruby's expressions look around, for example.
+            Some(why) if broker == BrokerKind::RabbitMq => warn(&format!(
+                "{pattern:?} is sent as it is; skynet's own engine does not understand it: {why}"
+            )),
+            Some(why) => return Err(Failure::usage(format!("{pattern:?} is no pattern: {why}"))),
         }
     }
     let message = if remove { wire::unregister } else { wire::register };
