@@ -6,7 +6,7 @@
 mod items;
 mod site;
 
-use items::{acts, job, reader, ready, running, stands, submit, write};
+use items::{acts, bury, in_small_room, job, reader, ready, running, stands, submit, write};
 use machine::work::{Fault, State};
 use site::{Kind, Person, SOON};
 use testkit::{program, run_within};
@@ -34,6 +34,31 @@ fn a_member_submits_by_the_drop_folder_and_hears_the_answer_and_others_are_told_
     let text = "skynet: fatal: unable to submit to participants of the system's instance: \
                 root or a member of group skynet may\n";
     assert_eq!((said.code, said.err()), (Some(1), text.to_owned()));
+}
+
+#[test]
+fn a_member_hears_why_an_item_is_refused_whatever_large_dead_items_there_are() {
+    let site = running(Kind::System);
+    let item = |wfid: &str, n: u32| {
+        format!("{{\"fei\":{{\"wfid\":\"{wfid}\",\"expid\":\"0\"}},\"fields\":{{\"n\":{n}}}}}")
+    };
+    let submit = |words: &[&str]| {
+        let all = [&["--system", "submit", "p"], words].concat();
+        let command = site.command_of(Person::Ann, program("skynet"), &all);
+        run_within(SOON, &mut in_small_room(&command))
+    };
+    site.well(&["submit", "p", &item("known", 1)]);
+    bury(&site, "p", 12);
+    // The same bytes, but another's; and other bytes, in an envelope.
+    for words in [&[&*item("known", 1)][..], &["--priority", "3", &item("known", 2)]] {
+        let said = submit(words);
+        let why = "skynet: warning: known: job 1 has its name";
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err().starts_with(why), "{said:?}");
+    }
+    let other = item("other", 1);
+    assert!(submit(&[&other]).out().ends_with(" other: submitted\n"));
+    assert!(submit(&[&other]).out().ends_with(" other: was submitted before\n"));
 }
 
 #[test]

@@ -81,3 +81,24 @@ pub(crate) fn write(site: &Site, name: &str, text: &str) {
     fs::write(&path, text).unwrap();
     site.own_all(&path);
 }
+
+/// Puts so many large dead items of a queue there, of which no user is known.
+pub(crate) fn bury(site: &Site, queue: &str, count: u32) {
+    site.sql(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+        INSERT INTO dead (queue, owner, job, fault, reason, at, sum, bytes)
+            SELECT '{queue}', NULL, NULL, 12, 'it is no item', 0, 0, zeroblob(16777216) FROM n;"
+    ));
+}
+
+/// Runs skynet with room for some of these, and not for all.
+pub(crate) fn in_small_room(command: &std::process::Command) -> std::process::Command {
+    let mut small = std::process::Command::new("prlimit");
+    small.arg("--as=100663296").arg("--").arg(command.get_program()).args(command.get_args());
+    small.env_clear().stdin(std::process::Stdio::null());
+    small.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        small.current_dir(folder);
+    }
+    small
+}

@@ -303,6 +303,16 @@ impl Site {
         self.submit_text(queue, &item(queue, wfid));
     }
 
+    /// Changes the store behind the back of all who use it.
+    #[track_caller]
+    pub(crate) fn sql(&self, sql: &str) {
+        let run =
+            "import sqlite3, sys; sqlite3.connect(sys.argv[1], 60).executescript(sys.argv[2])";
+        let store = self.inside(Place::Store).join("work.db").display().to_string();
+        let output = run_within(SOON, &mut self.command("python3", &["-c", run, &store, sql]));
+        assert_eq!(output.code, Some(0), "{output:?}");
+    }
+
     /// Puts this, whatever it is, into the drop folder of a queue.
     #[track_caller]
     pub(crate) fn submit_text(&self, queue: &str, text: &str) {

@@ -44,7 +44,7 @@ pub(super) fn look(ward: &Ward<'_>, findings: &mut Vec<Finding>) {
         findings
             .push(Finding::warning(what).at(&ahead).because(why).mended_by("skynet restart --all"));
     }
-    match reader.dead(MOST_DEAD + 1) {
+    match reader.dead_heads(None, MOST_DEAD + 1) {
         Ok(dead) if dead.is_empty() => {}
         Ok(dead) => {
             let more = if dead.len() > MOST_DEAD as usize { "more than " } else { "" };

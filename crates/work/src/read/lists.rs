@@ -319,6 +319,23 @@ impl Reader {
         self.all(&sql, params![queue, at_most], dead)
     }
 
+    /// Returns the dead items of a queue that never were a job, oldest first, at most `at_most`,
+    /// numbered above `after`, without their bytes.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub fn strays_after(
+        &self,
+        queue: &str,
+        after: DeadId,
+        at_most: u32,
+    ) -> Result<Vec<Dead>, Trouble> {
+        let sql = format!(
+            "{DEAD} FROM dead WHERE id > ?1 AND queue = ?2 AND job IS NULL ORDER BY id LIMIT ?3"
+        );
+        self.all(&sql, params![after.0, queue, at_most], dead)
+    }
+
     /// Returns a dead item.
     ///
     /// # Errors

@@ -118,6 +118,29 @@ fn exhausted(world: &mut World, name: &str) -> (JobId, DeadId) {
     (id, world.reader().dead(1).unwrap()[0].id)
 }
 
+#[test]
+fn dead_items_that_never_were_a_job_are_found_by_queue_and_number() {
+    let mut world = World::with(once());
+    let mut bury = |queue: &str| {
+        let (queue, reason) = (queue.to_owned(), "it is none".to_owned());
+        let fault = Fault::INVALID;
+        let change = Change::Bury { queue, owner: Some(7), fault, reason, bytes: vec![0; 9] };
+        let Applied::Buried { dead, .. } = world.apply(&change) else { panic!("not buried") };
+        dead
+    };
+    let ids = ["q", "other", "q", "q"].map(&mut bury);
+    let (_, last) = exhausted(&mut world, "a");
+    let found = |after, at_most| {
+        let all = world.reader().strays_after("q", after, at_most).unwrap();
+        assert!(all.iter().all(|dead| dead.size == 9 && dead.bytes.is_empty()));
+        all.into_iter().map(|dead| dead.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(DeadId(0), 9), [ids[0], ids[2], ids[3]]);
+    assert_eq!(found(ids[0], 1), [ids[2]]);
+    assert_eq!(found(ids[3], 9), []);
+    assert_eq!(world.reader().last_dead().unwrap(), last);
+}
+
 fn once() -> Policy {
     Policy { limit: Limit { tries: 1, ..Limit::default() }, ..Policy::default() }
 }
