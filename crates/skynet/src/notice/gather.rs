@@ -221,9 +221,13 @@ fn dead(graveyard: &Graveyard) -> Result<(i64, Vec<Dead>), work::Trouble> {
     let Some(after) = graveyard.after else { return Ok((reader.last_dead()?.0, Vec::new())) };
     let found = reader.dead_after(DeadId(after), DEAD_AT_ONCE)?;
     let dead: Vec<Dead> = found.into_iter().map(of).collect();
-    // A store that was put back from a copy counts from there.
-    let last = dead.last().map(|dead| dead.id);
-    Ok((last.map_or_else(|| reader.last_dead().map(|id| id.0), Ok)?, dead))
+    Ok((told(after, &dead, reader.last_dead()?.0), dead))
+}
+
+/// Returns how far dead items are told of. `last` was asked for behind them: what was buried meanwhile
+/// is told of at the next look. A store that was put back from a copy counts from there.
+fn told(after: i64, dead: &[Dead], last: i64) -> i64 {
+    dead.last().map_or_else(|| after.min(last), |dead| dead.id)
 }
 
 fn of(one: work::read::PutAway) -> Dead {
@@ -237,5 +241,19 @@ fn of(one: work::read::PutAway) -> Dead {
         reason: one.reason,
         signature: one.signature,
         at: (micros.div_euclid(1_000_000), (micros.rem_euclid(1_000_000) * 1000) as u32),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_buried_while_nothing_is_found_is_told_of_at_the_next_look() {
+        assert_eq!(told(7, &[], 7), 7);
+        assert_eq!(told(7, &[], 8), 7);
+        assert_eq!(told(7, &[], 3), 3, "the store was put back from a copy");
+        let dead = Dead { id: 9, ..Dead::default() };
+        assert_eq!(told(7, &[dead], 10), 9);
     }
 }

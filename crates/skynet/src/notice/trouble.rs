@@ -279,7 +279,7 @@ fn of_said(service: &str, said: Said, at: (i64, u32)) -> Trouble {
 }
 
 /// A dead item, as the store says it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dead {
     /// Its number.
     pub id: i64,
