@@ -107,6 +107,35 @@ fn nothing_is_submitted_where_one_of_several_is_no_item() {
 }
 
 #[test]
+fn an_answer_that_is_damaged_fails_alone_and_one_of_an_older_attempt_is_not_looked_at() {
+    Site::each(|kind| {
+        let site = running(kind);
+        let item = |wfid: &str| {
+            format!("{{\"fei\":{{\"wfid\":\"{wfid}\",\"expid\":\"0\"}},\"fields\":{{\"n\":1}}}}")
+        };
+        for wfid in ["twice", "spoilt"] {
+            site.well(&["submit", "p", "--wait", &item(wfid)]);
+        }
+        site.well(&["requeue", "--force", "twice"]);
+        site.until(|| job(&site, "twice").tries == 2 && stands(&site, "twice") == ("stop", 0));
+        site.sql("UPDATE attempt SET output = x'7b7d' WHERE number = 1");
+        let items = [item("spoilt"), item("twice"), item("other")];
+        let wait = ["submit", "p", "--wait", &items[0], &items[1], &items[2]];
+        let output = site.skynet(&wait);
+        let (out, err) = (output.out(), output.err());
+        assert_eq!((output.code, out.lines().count()), (Some(1), 2), "{output:?}");
+        for wfid in ["twice", "other"] {
+            assert!(out.contains(&format!("\"wfid\":\"{wfid}\"")), "{out}");
+        }
+        assert!(
+            err.contains(" spoilt: ") && err.contains("the answer of job 2, attempt 1"),
+            "{err}"
+        );
+        assert_eq!(err.lines().count(), 1, "{err}");
+    });
+}
+
+#[test]
 fn many_items_are_submitted_at_once_and_an_item_that_is_known_is_not_done_twice() {
     Site::each(|kind| {
         let site = running(kind);

@@ -311,12 +311,11 @@ impl Session {
 
     /// Prints how an item stopped.
     fn tell(&mut self, job: &Job, number: usize) -> Result<(), Early> {
-        let attempts = self.reader.attempts(job.id)?;
-        let last = attempts.into_iter().next_back();
+        let last = self.reader.attempt(job.id, None)?;
         let fault = last.as_ref().and_then(|last| last.fault).unwrap_or(job.subject.fault);
         if fault.0 == 0 {
-            let own = last.and_then(|last| last.output);
-            let answer = match own {
+            let own = last.map(|last| self.reader.output(job.id, last.number)).transpose()?;
+            let answer = match own.flatten() {
                 Some(answer) => Some(answer),
                 None => self.reader.item(job.id)?,
             };

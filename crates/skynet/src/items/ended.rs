@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use sys::terminal;
-use work::read::Job;
-use work::{JobId, Reader};
+use work::read::{Attempt, Job};
+use work::{JobId, Reader, Trouble};
 
 /// Waits for what was submitted, and writes each answer on a line as it comes.
 ///
@@ -72,15 +72,21 @@ impl Ends<'_> {
     }
 
     fn tell(&mut self, reader: &Reader, job: &Job) -> Result<(), Failure> {
-        let last = reader.attempts(job.id)?.pop();
+        let last = reader.attempt(job.id, None)?;
         let fault = job.subject.fault;
-        let text = last.as_ref().and_then(|last| last.text.clone());
-        let own = last.and_then(|last| last.output);
-        let answer = match own {
-            Some(answer) => Some(answer),
-            None if fault.kind() == Kind::Done => reader.item(job.id)?,
-            None => None,
+        let is_done = fault.kind() == Kind::Done;
+        let answer = if is_done || self.is_json { answer(reader, job, &last) } else { Ok(None) };
+        let answer = match answer {
+            Ok(answer) => answer,
+            // The others are whole, and this one has failed whatever it said.
+            Err(Trouble::Spoilt { .. }) if !is_done => None,
+            Err(why @ Trouble::Spoilt { .. }) => {
+                self.fail(&job.into(), &why.to_string());
+                return Ok(());
+            }
+            Err(why) => return Err(why.into()),
         };
+        let text = last.and_then(|last| last.text);
         if self.is_json {
             return self.object(job, text.as_deref(), answer.as_deref());
         }
@@ -135,6 +141,16 @@ impl Ends<'_> {
         }
         self.failed += 1;
     }
+}
+
+/// Returns how an item came back: as the last attempt left it, else where it is done as it was.
+fn answer(reader: &Reader, job: &Job, last: &Option<Attempt>) -> Result<Option<Vec<u8>>, Trouble> {
+    if let Some(last) = last
+        && let Some(own) = reader.output(job.id, last.number)?
+    {
+        return Ok(Some(own));
+    }
+    if job.subject.fault.kind() == Kind::Done { reader.item(job.id) } else { Ok(None) }
 }
 
 /// Writes an answer on a line.
