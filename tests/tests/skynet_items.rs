@@ -107,6 +107,26 @@ fn nothing_is_submitted_where_one_of_several_is_no_item() {
 }
 
 #[test]
+fn none_of_several_items_is_submitted_where_the_store_refuses_one() {
+    Site::each(|kind| {
+        let site = ready(kind);
+        let item = |wfid: &str, n: u32| {
+            format!("{{\"fei\":{{\"wfid\":\"{wfid}\",\"expid\":\"0\"}},\"fields\":{{\"n\":{n}}}}}")
+        };
+        site.well(&["submit", "p", &item("known", 1)]);
+        let unnamed = "{\"fields\":{\"n\":1}}";
+        let said = site.ends(1, &["submit", "p", unnamed, &item("known", 2), unnamed]);
+        assert!(said.contains("known: job 1 has its name"), "{said}");
+        assert!(said.ends_with("skynet: fatal: nothing was submitted\n"), "{said}");
+        let said = site.ends(1, &["submit", "p", "--reply-to", "a b", unnamed, unnamed]);
+        assert!(said.ends_with("skynet: fatal: nothing was submitted\n"), "{said}");
+        assert_eq!(reader(&site).jobs(None, None, 9).unwrap().len(), 1);
+        let said = site.well(&["submit", "p", unnamed, &item("known", 1), unnamed]);
+        assert_eq!(said.lines().filter(|line| line.ends_with(": submitted")).count(), 2, "{said}");
+    });
+}
+
+#[test]
 fn an_answer_that_is_damaged_fails_alone_and_one_of_an_older_attempt_is_not_looked_at() {
     Site::each(|kind| {
         let site = running(kind);

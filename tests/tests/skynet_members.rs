@@ -59,6 +59,11 @@ fn a_member_hears_why_an_item_is_refused_whatever_large_dead_items_there_are() {
     let other = item("other", 1);
     assert!(submit(&[&other]).out().ends_with(" other: submitted\n"));
     assert!(submit(&[&other]).out().ends_with(" other: was submitted before\n"));
+    // Where one would be refused, none is left.
+    let said = submit(&["--reply-to", "a b", &item("new", 1), &item("newer", 1)]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err().ends_with("skynet: fatal: nothing was submitted\n"), "{said:?}");
+    assert!(reader(&site).jobs_of("new").unwrap().is_empty());
 }
 
 #[test]

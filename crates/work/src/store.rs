@@ -44,6 +44,19 @@ impl From<Trouble> for Error {
     }
 }
 
+/// Whether changes are made only where none of them is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Together {
+    Yes,
+    No,
+}
+
+impl Together {
+    fn allows(self, answers: &[Result<Applied, Refused>]) -> bool {
+        self == Self::No || answers.iter().all(Result::is_ok)
+    }
+}
+
 /// A store, open for changes. Many processes may have it open; one changes it at a time.
 ///
 /// The only way to change it is a [`Change`], which is a value:
@@ -139,14 +152,36 @@ impl Store {
         &mut self,
         changes: &[Change],
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
+        self.make(changes, Together::No)
+    }
+
+    /// Makes several changes in one transaction, or where one of them is refused none. Answers in the
+    /// same order, also for those that would have been made.
+    ///
+    /// # Errors
+    /// [`Trouble`]: none of them was made.
+    pub fn apply_all_or_none(
+        &mut self,
+        changes: &[Change],
+    ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
+        self.make(changes, Together::Yes)
+    }
+
+    fn make(
+        &mut self,
+        changes: &[Change],
+        together: Together,
+    ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
         if let Some(what) = &self.damage {
             return Err(Trouble::Damaged { path: self.path.clone(), what: what.clone() });
         }
         let own = self.own.len();
-        let made = self.transact(changes);
-        if let Err(trouble) = &made {
+        let made = self.transact(changes, together);
+        if !made.as_ref().is_ok_and(|made| together.allows(made)) {
             // Takers that were to be opened are not.
             self.own.truncate(own);
+        }
+        if let Err(trouble) = &made {
             self.had(trouble);
         }
         made
@@ -160,14 +195,18 @@ impl Store {
         }
     }
 
-    fn transact(&mut self, changes: &[Change]) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
+    fn transact(
+        &mut self,
+        changes: &[Change],
+        together: Together,
+    ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
         let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
         let _entered = gate.enter()?;
         let conn = opened(conn, place, *safety, &**clock)?;
         let takers = own.len();
         let mut make_all = |care| {
             own.truncate(takers);
-            make_all(conn, (clock.now(), bells, own), changes, care)
+            make_all(conn, (clock.now(), bells, own), (changes, together), care)
         };
         let mut made = make_all(Care::Less);
         if let Err(Stop::Halfway) = made {
@@ -275,11 +314,12 @@ fn opened<'a>(
     }
 }
 
-/// Makes changes in one transaction; of one that stops nothing is left, but for takers in `own`.
+/// Makes changes in one transaction; of one that stops, or is not to be made, nothing is left, but for
+/// takers in `own`.
 fn make_all(
     conn: &mut Connection,
     (now, bells, own): (Now, &Bells, &mut Vec<Own>),
-    changes: &[Change],
+    (changes, together): (&[Change], Together),
     care: Care,
 ) -> Result<Vec<Result<Applied, Refused>>, Stop> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -292,8 +332,10 @@ fn make_all(
             Err(other) => return Err(other),
         });
     }
-    within.complete()?;
-    tx.commit()?;
+    if together.allows(&answers) {
+        within.complete()?;
+        tx.commit()?;
+    }
     Ok(answers)
 }
 

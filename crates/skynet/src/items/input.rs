@@ -66,8 +66,16 @@ pub fn read(
             Err(why) => complaints.push(why),
         }
     }
+    unless_wrong(complaints).map(|()| items)
+}
+
+/// Tells that nothing was submitted, where something is wrong.
+///
+/// # Errors
+/// What is wrong.
+pub fn unless_wrong(mut complaints: Vec<String>) -> Result<(), Failure> {
     if complaints.is_empty() {
-        return Ok(items);
+        return Ok(());
     }
     let more = complaints.len().saturating_sub(MOST);
     complaints.truncate(MOST);

@@ -20,7 +20,7 @@ use std::time::Duration;
 use sys::linux::time;
 use work::units::Span;
 use work::wire::{self, Incoming};
-use work::{Applied, Change, NewJob};
+use work::{Applied, Change, NewJob, Refused};
 
 /// How long a running exo may take to record what was left for it.
 const PATIENCE: u64 = 60 * time::SECOND;
@@ -29,7 +29,7 @@ const PATIENCE: u64 = 60 * time::SECOND;
 ///
 /// An ITEM is JSON, or the name of a file that holds one, or - for standard input; without any, and
 /// without --field, standard input is read. All are looked at before any is submitted, and all are
-/// submitted or none.
+/// submitted or none; of what is left in the drop folder for an exo, each is recorded by itself.
 #[derive(Debug, Args)]
 pub struct Submit {
     /// Participant.
@@ -153,7 +153,7 @@ fn settings(args: &Submit, here: &Here) -> Result<Settings, Failure> {
     }
 }
 
-/// Records items as the user whose store it is, in one transaction.
+/// Records items as the user whose store it is, all or none.
 fn record(here: &Here, settings: &Settings, items: Vec<Vec<u8>>) -> Result<Vec<Sent>, Failure> {
     let mut own = Own::open(here)?;
     let owner = Some(own.by().uid);
@@ -165,7 +165,8 @@ fn record(here: &Here, settings: &Settings, items: Vec<Vec<u8>>) -> Result<Vec<S
         let job = job.map_err(|why| Failure::refused(why.to_string()))?;
         changes.push(Change::Submit(Box::new(NewJob { owner, ..job })));
     }
-    let made = own.store().apply_all(&changes)?;
+    let made = own.store().apply_all_or_none(&changes)?;
+    let mut complaints = Vec::new();
     let mut sent = Vec::with_capacity(changes.len());
     let mut unknown = None;
     for (change, made) in changes.iter().zip(made) {
@@ -178,9 +179,13 @@ fn record(here: &Here, settings: &Settings, items: Vec<Vec<u8>>) -> Result<Vec<S
             }
             Ok(Applied::Known(id)) => Sent::Job { about: about(Some(id.0)), is_known: true },
             Ok(_) => Sent::Refused(about(None), "no job came of it".to_owned()),
-            Err(why) => Sent::Refused(about(None), why.to_string()),
+            Err(why) => {
+                complaints.push(format!("{}: {why}", about(None).words()));
+                continue;
+            }
         });
     }
+    input::unless_wrong(complaints)?;
     if let Some(label) = unknown {
         warn(&format!("nobody gave the label {label} a priority: it comes last"));
     }
@@ -232,8 +237,21 @@ fn publish(args: &Submit, here: &Here, settings: &Settings, items: &[Vec<u8>]) -
     Ok(report.code(false))
 }
 
-/// Leaves items in the drop folder, and waits until its exo has recorded them, where it runs.
+/// Leaves items in the drop folder, and waits until its exo has recorded them, where it runs. It records
+/// each by itself, so what it would refuse of any is not left.
 fn leave(here: &Here, settings: &Settings, items: Vec<Vec<u8>>) -> Result<Vec<Sent>, Failure> {
+    let mut complaints = Vec::new();
+    for item in &items {
+        let job = NewJob::from_item(&settings.queue, item.clone(), settings.item_limit, "it");
+        let job = job.map_err(|why| Failure::refused(why.to_string()))?;
+        let reply_to = job.reply_to.as_deref();
+        let flaw = reply_to.and_then(|queue| Some((queue, work::name::flaw(queue)?)));
+        let flaw = flaw.map(|(queue, why)| Refused::Queue(queue.to_owned(), why).to_string());
+        if let Some(why) = flaw.or_else(|| work::item::flaw_of_process(&job.wfid)) {
+            complaints.push(format!("{}: {why}", submitted::about(&job, None).words()));
+        }
+    }
+    input::unless_wrong(complaints)?;
     let watch = submitted::Search::begin(here)?;
     let folder = settings.spool.join(&settings.queue);
     let left = drop::leave(&folder, &settings.queue, items)?;

@@ -2,7 +2,7 @@
 //! written only once for all of them.
 
 use crate::random::{Random, random_change, raw};
-use crate::support::{opened, place};
+use crate::support::{World, job, opened, place};
 use machine::time::Mono;
 use machine::work::{Backoff, Fault};
 use rusqlite::Connection;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use testkit::Scratch;
 use work::{
-    Applied, Ask, Change, Clock, Ended, Lasted, Lease, Now, Policy, Refused, Safety, Store,
+    Applied, Ask, Change, Clock, Ended, Lasted, Lease, NewJob, Now, Policy, Refused, Safety, Store,
     TakerId, Wall,
 };
 
@@ -160,4 +160,23 @@ fn what_is_changed_together_stands_as_if_it_were_changed_one_by_one() {
         }
     }
     assert!(seen.iter().all(|times| *times > 20), "each happens: {seen:?}");
+}
+
+#[test]
+fn of_changes_that_are_made_together_none_is_where_one_of_them_is_refused() {
+    let mut world = World::new();
+    let id = world.submit(job("a"));
+    let submit = |name: &str, owner| Change::Submit(Box::new(NewJob { owner, ..job(name) }));
+    let open = || Change::OpenTaker { queue: "other".to_owned(), policy: Policy::default() };
+    let changes = [submit("b", None), open(), submit("a", Some(8)), submit("c", None)];
+    let made = world.store.apply_all_or_none(&changes).unwrap();
+    let [Ok(_), Ok(Applied::Opened(taker)), Err(Refused::Named(named)), Ok(_)] = made[..] else {
+        panic!("{made:?}")
+    };
+    assert_eq!(named, id);
+    assert_eq!(world.reader().jobs(None, None, 9).unwrap().len(), 1);
+    assert!(matches!(world.refused(&Change::Renew(taker)), Refused::Absent(_)));
+    let made = world.store.apply_all_or_none(&[submit("b", None), submit("a", None)]).unwrap();
+    assert!(matches!(made[..], [Ok(Applied::Submitted { .. }), Ok(Applied::Known(_))]));
+    assert_eq!(world.reader().jobs(None, None, 9).unwrap().len(), 2);
 }
