@@ -8,6 +8,7 @@ use crate::screen::{Column, Screen, Table, Tone, cut};
 use daemontools::json::iso8601;
 use ondisk::tai64n::Stamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -96,8 +97,12 @@ pub fn totals(sight: &Sight, screen: &Screen, advice: &str) -> String {
     let is_troubled = |seen: &&Seen| seen.trouble.as_ref().is_some_and(|it| !it.is_past);
     let troubled = count(&|seen| seen.state != State::Unknown && is_troubled(seen));
     let (busy, instances) = all.iter().filter_map(Seen::instances).fold((0, 0), add);
-    let queues = all.iter().filter_map(|seen| seen.queue.as_ref());
-    let waiting: u64 = queues.map(|queue| queue.waiting).sum();
+    // Participants may share a queue.
+    let queues =
+        all.iter().filter_map(|seen| Some((seen.queue_name()?, seen.queue.as_ref()?.waiting)));
+    let queues: BTreeMap<&str, u64> = queues.collect();
+    let waiting: u64 = queues.values().sum();
+    let more = if queues.values().any(|waiting| *waiting >= COUNTED) { "+" } else { "" };
     let used = all.iter().fold(Usage::default(), |sum, seen| sum.and(seen.usage));
     let services = if all.len() == 1 { "service" } else { "services" };
     let mut line = format!("{} {services}: {up} up", all.len());
@@ -111,7 +116,7 @@ pub fn totals(sight: &Sight, screen: &Screen, advice: &str) -> String {
         let _ = write!(line, ", {troubled} in trouble");
     }
     if instances > 0 {
-        let _ = write!(line, "; busy {busy}/{instances}, {waiting} waiting");
+        let _ = write!(line, "; busy {busy}/{instances}, {waiting}{more} waiting");
     }
     let _ = write!(line, "; {}, {}", words::size(used.memory), words::cpu(used.cpu));
     let scan = match sight.svscan {

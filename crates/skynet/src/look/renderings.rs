@@ -210,3 +210,18 @@ fn no_line_is_wider_than_the_screen() {
         }
     }
 }
+
+#[test]
+fn a_queue_that_two_share_counts_once_and_one_that_is_not_counted_to_its_end_says_so() {
+    let status = || json!({"instances": [{"name": "a_0", "state": "idle"}]});
+    let shared = |name| Seen {
+        config: Some(Ok(Config { queue: "a".into(), instances: 1, socket: None })),
+        ..participant(name, 2250, 3, status())
+    };
+    let mut sight = sight();
+    let totals = |sight: &Sight| overview::totals(sight, &screen(200), "");
+    sight.services = vec![shared("a"), shared("b"), participant("c", 2251, 4, status())];
+    assert!(totals(&sight).contains("busy 0/3, 7 waiting;"), "{}", totals(&sight));
+    sight.services.push(participant("d", 2252, super::COUNTED, status()));
+    assert!(totals(&sight).contains("busy 0/4, 10007+ waiting;"), "{}", totals(&sight));
+}
