@@ -90,7 +90,7 @@ pub struct Counts {
     pub cancelled: u64,
     /// Attempts.
     pub attempts: u64,
-    /// Attempts that may go better another time.
+    /// Attempts with a fault of 1 to 9, after which there is another unless it was the last.
     pub retried: u64,
     /// Attempts that an orderly end of exo interrupted.
     pub interrupted: u64,

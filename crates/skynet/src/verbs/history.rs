@@ -158,7 +158,7 @@ fn in_depth(queue: &str, tally: &Tally, args: &History, here: &Here) -> String {
         counts.done, counts.failed, counts.cancelled, counts.attempts
     );
     for (count, word) in [
-        (counts.retried, "to be tried again"),
+        (counts.retried, "with a fault below 10"),
         (counts.lost, "lost"),
         (counts.interrupted, "interrupted"),
     ] {
