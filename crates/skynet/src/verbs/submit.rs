@@ -53,7 +53,7 @@ pub struct Submit {
     /// Not to be worked on before this is over.
     #[arg(long, value_name = "TIME", value_parser = life::time)]
     delay: Option<Duration>,
-    /// Label, whose priority comes first.
+    /// Label, whose priority comes first; until it has one its items come last.
     #[arg(long)]
     label: Option<String>,
     /// No two items with the same one are worked on at the same time.
