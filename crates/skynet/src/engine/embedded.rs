@@ -1,6 +1,7 @@
 //! The queues of this machine as an engine's way to participants.
 
 use super::QUEUE;
+use super::machine::Came;
 use super::message::Fei;
 use super::process::Action;
 use super::transport::{Heard, Performed, Transport};
@@ -111,7 +112,7 @@ impl Transport for Queues {
                     let key = format!("job-{}", job.lease.job.0);
                     let message = job.item.clone();
                     self.in_hand = Some(delivery);
-                    Some(Heard::Told { key, again: true, message })
+                    Some(Heard::Told { key, came: Came::Named, message })
                 }
                 Event::Sent { ticket, job } => self.done(ticket, job.err().map(|e| e.to_string())),
                 // A cancel that is refused comes too late, which its answer tells as well.

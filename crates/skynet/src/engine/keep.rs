@@ -83,7 +83,7 @@ impl Folder {
                 processes.insert(name, process);
             }
         }
-        Ok(Engine { registry, processes })
+        Ok(Engine { registry, processes, ..Engine::default() })
     }
 
     /// Returns the names of all processes.

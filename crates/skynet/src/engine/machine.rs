@@ -3,7 +3,9 @@
 use super::message::{Fei, Message, Wrong};
 use super::process::{Action, Process, Start, State, Surroundings};
 use super::registry::{self, Registry};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use work::amqp::AHEAD;
 
 /// Most processes that have ended and are kept.
 const KEPT: usize = 1000;
@@ -15,6 +17,49 @@ pub struct Engine {
     pub registry: Registry,
     /// Processes by their name.
     pub processes: BTreeMap<String, Process>,
+    /// Launches that may come again.
+    pub unsure: Unsure,
+}
+
+/// Launches that were heeded, of which it is not known whether whoever brought them knows: so many of
+/// each key may come again, and what is more is another one that is the same.
+#[derive(Clone, Debug, Default)]
+pub struct Unsure {
+    connection: u64,
+    launches: HashMap<String, usize>,
+}
+
+impl Unsure {
+    /// Begins a connection: whatever was under way when the last one ended comes by it once more.
+    fn begin(connection: u64, processes: &BTreeMap<String, Process>) -> Self {
+        let mut newest: Vec<&Process> = processes.values().collect();
+        newest.sort_unstable_by_key(|process| Reverse(process.at));
+        let mut launches = HashMap::new();
+        for process in newest.into_iter().take(AHEAD.into()) {
+            *launches.entry(process.key.clone()).or_default() += 1;
+        }
+        Self { connection, launches }
+    }
+
+    /// Takes one of a key off; false = there is none.
+    fn take(&mut self, key: &str) -> bool {
+        let left = self.launches.get_mut(key).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
+    }
+}
+
+/// How a message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// By a key that no other has: what launched by it is the same message, however often it comes.
+    Named,
+    /// By a connection, which is known by its number; `again`: it is not the first that brings it.
+    By {
+        /// Its number.
+        connection: u64,
+        /// Nobody knows what came of it.
+        again: bool,
+    },
 }
 
 /// What happened.
@@ -24,8 +69,8 @@ pub enum Event {
     Told {
         /// What it is called by whoever brought it.
         key: String,
-        /// It may have come before: what it launched by this key, it does not launch again.
-        again: bool,
+        /// How, which says whether it may have come before: it launches nothing again then.
+        came: Came,
         /// It.
         message: Message,
     },
@@ -67,7 +112,7 @@ impl Engine {
     pub fn step(&mut self, event: Event, now: Now) -> Changed {
         let before = self.registry.clone();
         let done = match event {
-            Event::Told { key, again, message } => self.told((key, again), message, now),
+            Event::Told { key, came, message } => self.told((key, came), message, now),
             Event::Refused { wfid, number, why } => self.refused(&wfid, number, why, now),
         };
         let registry = self.registry != before;
@@ -81,14 +126,18 @@ impl Engine {
 
     fn told(
         &mut self,
-        (key, again): (String, bool),
+        (key, came): (String, Came),
         message: Message,
         now: Now,
     ) -> Result<String, String> {
+        if let Came::By { connection, .. } = came
+            && self.unsure.connection != connection
+        {
+            self.unsure = Unsure::begin(connection, &self.processes);
+        }
         match message {
             Message::Launch { tree, fields, wfid } => {
-                let is_known = |process: &&Process| again && process.key == key;
-                if let Some(known) = self.processes.values().find(is_known) {
+                if let Some(known) = self.launched_before(&key, came) {
                     return Err(format!("it launched {} before", known.wfid));
                 }
                 let wfid = wfid.unwrap_or_else(|| new_wfid(now));
@@ -119,6 +168,15 @@ impl Engine {
                 done.then_some(()).ok_or_else(|| format!("nothing of {place} runs"))
             }),
         }
+    }
+
+    /// Returns the process that this very message has launched.
+    fn launched_before(&mut self, key: &str, came: Came) -> Option<&Process> {
+        let may_be = match came {
+            Came::Named => true,
+            Came::By { again, .. } => again && self.unsure.take(key),
+        };
+        self.processes.values().find(|process| may_be && process.key == key)
     }
 
     fn with(

@@ -6,6 +6,7 @@
 //!
 //! Source: wire format of the engine, sections 2 to 8.
 
+use super::machine::Came;
 use super::message::Fei;
 use super::process::Action;
 use super::transport::{Heard, Performed, Transport};
@@ -72,8 +73,11 @@ impl Rabbit {
         match mail {
             Mail::Message { tag, body, id, redelivered } => {
                 self.in_hand = Some(tag);
-                let again = redelivered || id.is_some();
-                Some(Heard::Told { key: key(id.as_deref(), &body), again, message: body })
+                let came = match id {
+                    Some(_) => Came::Named,
+                    None => Came::By { connection: tag.connection(), again: redelivered },
+                };
+                Some(Heard::Told { key: key(id.as_deref(), &body), came, message: body })
             }
             Mail::Sent(number) => {
                 let Ticket { wfid, number, queue, .. } = self.tickets.remove(&number)?;

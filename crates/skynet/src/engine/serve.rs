@@ -86,9 +86,9 @@ impl<'a> Server<'a> {
 
     fn hear(&mut self, heard: Heard) -> Result<(), Failure> {
         match heard {
-            Heard::Told { key, again, message } => {
+            Heard::Told { key, came, message } => {
                 let ignored = match message::read(&message) {
-                    Ok(message) => self.step(Event::Told { key, again, message })?,
+                    Ok(message) => self.step(Event::Told { key, came, message })?,
                     Err(why) => Some(why),
                 };
                 if let Some(why) = &ignored {

@@ -1,6 +1,7 @@
 //! By which way an engine hears and speaks.
 
 use super::embedded::Queues;
+use super::machine::Came;
 use super::process::Action;
 use super::rabbit::Rabbit;
 use crate::failure::Failure;
@@ -15,8 +16,8 @@ pub enum Heard {
     Told {
         /// What it is called by whoever brought it.
         key: String,
-        /// It may have come before, and nobody knows what came of it then.
-        again: bool,
+        /// How, which says whether it may have come before.
+        came: Came,
         /// It.
         message: Vec<u8>,
     },

@@ -27,7 +27,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 /// Messages that are on their way to us before they are acknowledged.
-const AHEAD: u16 = 50;
+pub const AHEAD: u16 = 50;
 
 /// Between two tries to send to a queue that is not there: at first, and at most.
 const FIRST_AGAIN: Duration = Duration::from_millis(500);
@@ -36,6 +36,14 @@ const LAST_AGAIN: Duration = Duration::from_secs(15);
 /// Names a message as long as its connection lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag(Life, u64);
+
+impl Tag {
+    /// Returns the number of its connection, the first one's being 1.
+    #[must_use]
+    pub const fn connection(self) -> u64 {
+        self.0
+    }
+}
 
 /// What is heard.
 #[derive(Debug)]

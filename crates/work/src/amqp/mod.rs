@@ -33,7 +33,7 @@ mod traffic;
 
 pub use air::Names;
 pub use client::{Client, Message};
-pub use mailbox::{Mail, Mailbox, Tag};
+pub use mailbox::{AHEAD, Mail, Mailbox, Tag};
 
 use crate::broker::{Broker, Event, Wish};
 use crate::change::Policy;

@@ -23,7 +23,7 @@ fn begin_with(yaml: &str, fields: &str) -> (Engine, Changed) {
 fn begin_tree(tree: Expr, fields: Object) -> (Engine, Changed) {
     let mut engine = Engine::default();
     let message = Message::Launch { tree, fields, wfid: Some("w".into()) };
-    let changed = engine.step(Event::Told { key: "k".into(), again: true, message }, NOW);
+    let changed = engine.step(Event::Told { key: "k".into(), came: Came::Named, message }, NOW);
     (engine, changed)
 }
 
@@ -62,18 +62,18 @@ fn open(engine: &Engine) -> Vec<Fei> {
 fn reply(engine: &mut Engine, fei: &Fei, fields: &str) -> Changed {
     let fields = serde_json::from_str(fields).unwrap();
     let message = Message::Reply { fei: fei.clone(), fields };
-    engine.step(Event::Told { key: String::new(), again: true, message }, NOW)
+    engine.step(Event::Told { key: String::new(), came: Came::Named, message }, NOW)
 }
 
 fn fail(engine: &mut Engine, fei: &Fei) -> Changed {
     let error = Wrong { class: "C".into(), message: "it broke".into(), trace: vec!["t".into()] };
     let message = Message::Error { fei: fei.clone(), fields: Object::new(), error };
-    engine.step(Event::Told { key: String::new(), again: true, message }, NOW)
+    engine.step(Event::Told { key: String::new(), came: Came::Named, message }, NOW)
 }
 
 fn cancel(engine: &mut Engine, expid: Option<&str>, flavour: Flavour) -> Changed {
     let message = Message::Cancel { wfid: "w".into(), expid: expid.map(str::to_owned), flavour };
-    engine.step(Event::Told { key: String::new(), again: true, message }, NOW)
+    engine.step(Event::Told { key: String::new(), came: Came::Named, message }, NOW)
 }
 
 fn outcomes(engine: &Engine) -> Vec<(&str, Outcome)> {
@@ -89,7 +89,7 @@ fn no_process_has_the_name_by_which_the_registry_is_kept() {
             r#"{"definition":["define",{"name":"x"},[["a",{},[]]]],"fields":{},"wfid":"W"}"#;
         let message = message::read(launch.replace('W', wfid).as_bytes()).unwrap();
         assert!(matches!(message, Message::Launch { wfid: Some(_), .. }), "{message:?}");
-        let told = Event::Told { key: wfid.to_owned(), again: false, message };
+        let told = Event::Told { key: wfid.to_owned(), came: Came::Named, message };
         let ignored = engine.step(told, NOW).ignored.unwrap_or_default();
         assert!(ignored.starts_with(&format!("the name of a process, {wfid:?}, ")), "{ignored}");
     }
@@ -270,7 +270,7 @@ fn a_launch_that_comes_twice_begins_once_and_names_are_taken_once() {
         let process = process_file::read(b"process: p\nsteps: [do: a]\n").unwrap();
         let wfid = wfid.map(str::to_owned);
         let message = Message::Launch { tree: process.tree, fields: process.fields, wfid };
-        Event::Told { key: key.to_owned(), again: true, message }
+        Event::Told { key: key.to_owned(), came: Came::Named, message }
     };
     let why = |changed: Changed| changed.ignored.unwrap_or_default();
     assert!(why(engine.step(launch("k", None), NOW)).contains("launched w before"));
@@ -285,17 +285,30 @@ fn a_launch_that_comes_twice_begins_once_and_names_are_taken_once() {
 fn a_message_that_cannot_have_come_before_begins_a_process_though_another_was_the_same() {
     let mut engine = Engine::default();
     let mut now = NOW;
-    let mut launch = |engine: &mut Engine, again: bool| {
+    let mut launch = |engine: &mut Engine, key: &str, connection: u64, again: bool| {
         let process = process_file::read(b"process: p\nsteps: [do: a]\n").unwrap();
         let message = Message::Launch { tree: process.tree, fields: process.fields, wfid: None };
-        now.seed += 1;
-        engine.step(Event::Told { key: "k".to_owned(), again, message }, now).process
+        (now.seed, now.micros) = (now.seed + 1, now.micros + 1);
+        let came = Came::By { connection, again };
+        engine.step(Event::Told { key: key.to_owned(), came, message }, now).process.is_some()
     };
-    for (again, begins, all) in
-        [(false, true, 1), (false, true, 2), (true, false, 2), (false, true, 3)]
-    {
-        assert_eq!((launch(&mut engine, again).is_some(), engine.processes.len()), (begins, all));
+    // One came before, and what is the same now did not.
+    assert!(launch(&mut engine, "k", 1, false));
+    let mut begun = |engine: &mut Engine, connection, again: &[bool]| -> Vec<bool> {
+        again.iter().map(|again| launch(engine, "k", connection, *again)).collect()
+    };
+    assert_eq!(begun(&mut engine, 2, &[true, true, false, true]), [false, true, true, true]);
+    // All four may come once more, and by each connection.
+    for connection in [3, 4] {
+        assert_eq!(begun(&mut engine, connection, &[true; 4]), [false; 4]);
     }
+    let mut restarted = Engine { unsure: Unsure::default(), ..engine };
+    assert_eq!(begun(&mut restarted, 1, &[true; 5]), [false, false, false, false, true]);
+    // What was launched so long ago is known to have come.
+    for other in 0..AHEAD {
+        launch(&mut restarted, &other.to_string(), 1, false);
+    }
+    assert!(launch(&mut restarted, "k", 2, true));
 }
 
 #[test]
@@ -303,7 +316,7 @@ fn registration_is_a_process_and_changes_where_steps_go() {
     let mut engine = Engine::default();
     let tell = |engine: &mut Engine, key: &str, bytes: &[u8]| {
         let message = message::read(bytes).unwrap();
-        engine.step(Event::Told { key: key.into(), again: true, message }, NOW)
+        engine.step(Event::Told { key: key.into(), came: Came::Named, message }, NOW)
     };
     let mut now = NOW;
     let changed = tell(&mut engine, "1", &wire::register("built_.*", "built"));
@@ -312,16 +325,16 @@ fn registration_is_a_process_and_changes_where_steps_go() {
     let tree = process_file::read(b"process: p\nsteps: [do: built_x]\n").unwrap();
     let message =
         Message::Launch { tree: tree.tree, fields: Object::new(), wfid: Some("w".into()) };
-    engine.step(Event::Told { key: "2".into(), again: true, message }, now);
+    engine.step(Event::Told { key: "2".into(), came: Came::Named, message }, now);
     let (items, _) = sent(&engine);
     assert!(items[0].0 == "built" && items[0].2.contains("\"participant_name\":\"built_x\""));
     now.seed += 1;
     let message = message::read(&wire::unregister("built_.*", "built")).unwrap();
-    let changed = engine.step(Event::Told { key: "3".into(), again: true, message }, now);
+    let changed = engine.step(Event::Told { key: "3".into(), came: Came::Named, message }, now);
     assert!(changed.registry && engine.registry.entries.is_empty());
     now.seed += 1;
     let message = message::read(&wire::unregister("built_.*", "built")).unwrap();
-    let changed = engine.step(Event::Told { key: "4".into(), again: true, message }, now);
+    let changed = engine.step(Event::Told { key: "4".into(), came: Came::Named, message }, now);
     let failed = &engine.processes[&changed.process.unwrap()];
     assert_eq!((changed.registry, failed.state), (false, State::Failed));
 }
@@ -356,7 +369,7 @@ fn of_processes_that_are_over_the_newest_thousand_are_kept() {
         let (key, wfid) = (n.to_string(), Some(format!("w{n}")));
         let message = Message::Launch { tree: process.tree, fields: process.fields, wfid };
         let now = Now { micros: NOW.micros + n, seed: 1 };
-        gone.extend(engine.step(Event::Told { key, again: true, message }, now).gone);
+        gone.extend(engine.step(Event::Told { key, came: Came::Named, message }, now).gone);
     }
     assert_eq!((engine.processes.len(), gone), (1000, vec!["w0".into(), "w1".into(), "w2".into()]));
 }
