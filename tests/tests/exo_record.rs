@@ -104,6 +104,25 @@ fn what_a_persistent_participant_used_is_on_record_however_it_died() {
     }
 }
 
+/// Takes a hundred megabytes for one item, and works on it until it is ended.
+const GLUTTON: &str = "#!/usr/bin/env python3
+import time
+eaten = b'x' * 100_000_000
+time.sleep(1000)
+";
+
+#[test]
+fn what_a_process_for_one_item_used_is_on_record_although_it_took_too_long() {
+    let own = "tries: 1\ntime-limit: 3s\ncancel-grace: 100ms\n";
+    let site = Site::per_item(GLUTTON, own);
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    let attempt = site.stopped("w").1.remove(0);
+    assert_eq!(attempt.fault, Some(Fault::TIMED_OUT), "{attempt:?}");
+    assert!(attempt.cpu_us.is_some_and(|used| used > 0), "{attempt:?}");
+    assert!(attempt.peak_kib.is_some_and(|peak| peak >= 90_000), "{attempt:?}");
+}
+
 /// A persistent one that has 150 MB for a moment where an item is called so.
 const GREEDY: &str = r#"for said in work():
     if said["item"]["fei"]["wfid"] == "hog":

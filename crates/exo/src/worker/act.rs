@@ -186,8 +186,8 @@ impl Worker {
             Some(how) => settle::of_end(how, &mut work, slot, form),
             None => settle::of_interrupt(&mut work, slot, small),
         };
-        // What a process for one item used stands in what its end means.
-        if slot.machine.mode() == Mode::Persistent || how.is_none() {
+        // What a process for one item used stands in what its end means, where that counts.
+        if outcome.peak_kib.is_none() {
             let spent = slot.spent(now());
             outcome.cpu_us = outcome.cpu_us.or(spent.cpu_us);
             outcome.peak_kib = outcome.peak_kib.or(spent.peak_kib);
