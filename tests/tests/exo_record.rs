@@ -290,3 +290,33 @@ fn an_attempt_is_on_record_from_before_its_participant_began_until_after_it_was_
         assert!(in_turn, "{mode}: {all:?}");
     }
 }
+
+/// Prints more lines than are read at once, then a word on its other output, and answers at once; the
+/// next item is at hand by then.
+const WORDY: &str = r#"for said in work():
+    os.write(1, b"\n" * 60_000)
+    os.write(2, b"why\n")
+    result = {"type": "result", "id": said["id"]}
+    host.sendall(json.dumps(result).encode() + b"\n")
+"#;
+
+#[test]
+fn what_was_printed_before_an_answer_is_its_item_s_however_much_it_is() {
+    let site = Site::per_item(&format!("{TALKS_PYTHON}import os\n{WORDY}"), "mode: persistent\n");
+    let exo = site.exo();
+    let wfids = ["v", "w", "x"];
+    for wfid in wfids {
+        site.submit(wfid, "{}");
+    }
+    for wfid in wfids {
+        site.stopped(wfid);
+    }
+    assert!(exo.end().success());
+    let log = site.log();
+    for wfid in wfids {
+        let tag = format!("p_0 {wfid}/1: ");
+        let lines: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix(&tag)).collect();
+        let count = |what: &str| lines.iter().filter(|line| **line == what).count();
+        assert_eq!((count(""), count("why")), (60_000, 1), "{wfid}");
+    }
+}

@@ -349,9 +349,15 @@ impl Worker {
     pub(super) fn read_participant(&mut self, slot: usize, to_end: bool) {
         let slot_ref = &mut self.slots[slot];
         if let Some(process) = &mut slot_ref.process {
+            let is_behind = process.is_behind() && !to_end;
             match &mut process.ends.link {
                 Link::PerItem(one) => one.read(&mut self.room, at_once(to_end), to_end),
-                Link::Persistent(talk) => talk.read(&mut self.room, at_once(to_end), to_end),
+                Link::Persistent(_) if is_behind => {}
+                Link::Persistent(talk) => {
+                    talk.read(&mut self.room, at_once(to_end), to_end);
+                    process.ends.out.expect();
+                    process.ends.err.expect();
+                }
             }
         }
         // Behind that, and before any of it counts: what it printed before it said that the work is
@@ -380,6 +386,10 @@ impl Worker {
     /// Hears what it said so far; the rest once that is safe, and it has read what it is told.
     /// `to_end`: it is dead, and this is all.
     fn listen(&mut self, slot: usize, to_end: bool) {
+        // Of what it printed before there is more, and it is to be read first.
+        if !to_end && self.slots[slot].process.as_ref().is_some_and(Process::is_behind) {
+            return;
+        }
         loop {
             let Some(talk) = self.slots[slot].talk() else { return };
             if talk.is_behind() && !to_end {

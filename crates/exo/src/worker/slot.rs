@@ -22,7 +22,7 @@ use work::{Delivery, Ended as Outcome};
 pub(super) const PATIENCE: u32 = 10;
 /// A participant is not asked more often than that how far it is.
 const ASKED: Duration = Duration::from_secs(1);
-/// Bytes read at once, or that output becomes in the log, before others have their turn.
+/// Bytes read at once, or that each of its two outputs becomes in the log, before others have their turn.
 const TURN: usize = 256 << 10;
 /// The same of what a dead process left: it has no second turn. As much as pipes hold that nobody
 /// made larger, even with lines that are mostly their tags.
@@ -55,6 +55,13 @@ pub(super) struct Process {
     pub(super) is_given_up: bool,
     /// It is killed because what it had in hand was cancelled.
     pub(super) is_unwanted: bool,
+}
+
+impl Process {
+    /// Tells whether it printed more before it said what was heard last.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.ends.out.is_behind() || self.ends.err.is_behind()
+    }
 }
 
 /// The work on an item.
