@@ -320,3 +320,32 @@ fn what_was_printed_before_an_answer_is_its_item_s_however_much_it_is() {
         assert_eq!((count(""), count("why")), (60_000, 1), "{wfid}");
     }
 }
+
+/// Sends an item once there is a file of that name, and answers at once.
+const SENDS: &str = r#"for said in work():
+    print("here", flush=True)
+    while not os.path.exists("../go/sends"):
+        time.sleep(0.01)
+    host.sendall(b'{"type":"forward","ticket":1,"queue":"other","item":{"fields":{}}}\n')
+    host.sendall(b'{"type":"result","id":%d}\n' % said["id"])
+"#;
+
+#[test]
+fn no_time_of_an_item_passes_while_what_its_participant_sent_cannot_be_recorded() {
+    let work = format!("{TALKS_PYTHON}import os, time\n{SENDS}");
+    let site =
+        Site::per_item(&work, "mode: persistent\ntries: 1\ntime-limit: 2s\ncancel-grace: 100ms\n");
+    let go = site.open_folder("go");
+    let exo = site.exo();
+    site.submit("w", "{}");
+    site.until(|| site.log().contains("w/1: here"));
+    // Somebody else's slow commit.
+    let gate = std::fs::File::options().write(true).open(site.join("store/work.lock")).unwrap();
+    gate.lock().unwrap();
+    std::fs::write(go.join("sends"), "").unwrap();
+    site.until(|| site.instance()["seconds"].as_f64().is_some_and(|seconds| seconds > 3.0));
+    gate.unlock().unwrap();
+    let (job, attempts) = site.stopped("w");
+    assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 1), "{attempts:?}");
+    assert!(exo.end().success());
+}

@@ -32,6 +32,7 @@ struct Speaker {
 #[derive(Clone, Copy, Debug)]
 struct Said {
     bytes: usize,
+    /// It is not we who keep it from going on.
     is_heard: bool,
 }
 
@@ -122,8 +123,9 @@ impl Worker {
         for (number, slot) in self.slots.iter_mut().enumerate() {
             let has_leave = speaker == Some(number);
             slot.may_say(if has_leave { usize::MAX } else { small });
-            let waits = !has_leave && all[number].bytes >= small;
-            if std::mem::replace(&mut slot.waits_for_leave, waits) != waits {
+            // So does one that may not go on before what it sent is safe: a disk is full, or RabbitMQ away.
+            let waits = !has_leave && all[number].bytes >= small || slot.waits_for_commit();
+            if std::mem::replace(&mut slot.is_kept_waiting, waits) != waits {
                 self.events.push_back((number, Event::KeptWaiting(waits)));
             }
         }

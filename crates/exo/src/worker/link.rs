@@ -77,10 +77,11 @@ impl Link {
         }
     }
 
-    /// Tells whether it is listened to, as far as its leave goes and it listens itself.
+    /// Tells whether it is not we who keep it from going on, as far as its leave goes. One that has closed
+    /// its end behind what it said, or does not listen itself, is kept by nobody.
     pub(super) fn is_heard(&self) -> bool {
         match self {
-            Self::PerItem(one) => one.is_heard(),
+            Self::PerItem(_) => true,
             Self::Persistent(talk) => !talk.is_over() && !talk.waits_for_commit(),
         }
     }
@@ -515,6 +516,30 @@ mod tests {
         talk.read(&mut room, usize::MAX, false);
         talk.outgoing.extend((0..BEHIND).map(|_| Piece::Words(Vec::new())));
         assert!(talk.is_over() && !talk.is_behind());
+    }
+
+    #[test]
+    fn only_one_that_waits_for_what_it_sent_is_kept_by_us() {
+        let (mut talk, theirs) = talk(1000);
+        talk.expect_sent();
+        while talk.outgoing.len() < BEHIND {
+            talk.say(&ToParticipant::Shutdown);
+        }
+        let mut link = Link::Persistent(talk);
+        assert!(!link.is_heard());
+        if let Link::Persistent(talk) = &mut link {
+            talk.say_sent(&ToParticipant::Shutdown);
+        }
+        assert!(link.is_heard(), "it does not listen itself");
+        drop(theirs);
+        let (ends, others) = make(100, 100, Mode::PerItem).unwrap();
+        let mut link = ends.link;
+        drop(others);
+        if let Link::PerItem(one) = &mut link {
+            one.read(&mut [0; 16], 100, false);
+            assert!(!fd::poll(&mut [one.interest()[1]], Some(0)).is_ok_and(|ready| ready > 0));
+        }
+        assert!(link.is_heard(), "it has closed its end and goes on");
     }
 
     #[test]

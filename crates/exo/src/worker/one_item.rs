@@ -79,7 +79,7 @@ impl OneItem {
     }
 
     /// Tells whether there is an answer to listen to.
-    pub(super) const fn is_heard(&self) -> bool {
+    const fn is_heard(&self) -> bool {
         self.answer.is_some() && !self.is_deaf
     }
 

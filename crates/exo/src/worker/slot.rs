@@ -117,8 +117,8 @@ pub(super) struct Slot {
     pub(super) machine: Instance,
     /// Its process.
     pub(super) process: Option<Process>,
-    /// It waits for leave to go on with what it says.
-    pub(super) waits_for_leave: bool,
+    /// It waits for leave to go on with what it says, or for what it said to be safe.
+    pub(super) is_kept_waiting: bool,
     /// What it has in hand.
     pub(super) work: Option<Work>,
     /// What is in hand or at hand, until it is settled.
@@ -148,7 +148,7 @@ impl Slot {
             name,
             machine: Instance::new(rules),
             process: None,
-            waits_for_leave: false,
+            is_kept_waiting: false,
             work: None,
             deliveries: Vec::new(),
             serial: 0,
@@ -357,10 +357,16 @@ impl Slot {
         self.process.as_ref().map_or(0, |process| process.ends.link.said())
     }
 
-    /// Tells whether it is listened to, as far as its leave goes.
+    /// Tells whether it is not we who keep it from going on, as far as its leave goes.
     #[must_use]
     pub(super) fn is_heard(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.ends.link.is_heard())
+    }
+
+    /// Tells whether it is not listened to before what it said is safe.
+    #[must_use]
+    pub(super) fn waits_for_commit(&mut self) -> bool {
+        self.talk().is_some_and(|talk| talk.waits_for_commit())
     }
 
     /// Lets it say so many bytes of what goes on.
