@@ -8,6 +8,8 @@ mod host;
 use host::{Site, TALKS_PYTHON, WORDS};
 use machine::work::Fault;
 use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// Works until it is killed.
 const STUBBORN: &str = "#!/bin/sh
@@ -63,6 +65,44 @@ fn an_interrupted_attempt_is_on_record_with_all_that_is_known() {
         assert!(last.text.as_deref().is_some_and(|text| text.contains("half way")), "{last:?}");
         assert!(last.log.is_some() && last.cpu_us.is_some(), "{last:?}");
     }
+}
+
+/// Says hello, and ends when an item comes, which it does not read; the next of its kind does the item.
+const UNREADING: &str = r#"
+import os, time
+if not os.path.exists("../seen/once"):
+    open("../seen/once", "w").close()
+    while b'"type":"work"' not in host.recv(65536, socket.MSG_PEEK):
+        time.sleep(0.01)
+    os._exit(3)
+for said in work():
+    host.sendall(b'{"type":"result","id":%d}\n' % said["id"])
+"#;
+
+#[test]
+fn an_attempt_that_never_began_says_why_and_not_that_exo_was_told_to_end() {
+    let site = Site::per_item("#!/bin/sh\nexit 0\n", "restart: {first: 20ms}\n");
+    let work = site.join("p/work");
+    let set_mode = |mode| fs::set_permissions(&work, fs::Permissions::from_mode(mode)).unwrap();
+    let _exo = site.exo();
+    set_mode(0o600);
+    site.submit("w", "{}");
+    site.until(|| site.job("w").is_some());
+    site.until(|| site.attempts("w").first().is_some_and(|first| first.ended.is_some()));
+    set_mode(0o755);
+    let (_, attempts) = site.stopped("w");
+    let text = attempts[0].text.as_deref().unwrap();
+    assert!(text.starts_with("not started: unable to run"), "{attempts:?}");
+
+    let work = format!("{TALKS_PYTHON}{UNREADING}");
+    let site = Site::per_item(&work, "mode: persistent\nrestart: {first: 20ms}\n");
+    site.open_folder("seen");
+    let _exo = site.exo();
+    site.submit("w", "{}");
+    let (_, attempts) = site.stopped("w");
+    assert_eq!(attempts[0].how.as_deref(), Some("interrupted"), "{attempts:?}");
+    let text = attempts[0].text.as_deref();
+    assert_eq!(text, Some("ended before it read the item"), "{attempts:?}");
 }
 
 /// Uses a fifth of a second and a hundred megabytes, and dies of it: by itself, by a signal, or by us.

@@ -1,7 +1,7 @@
 //! What the machines decided, done.
 
 use super::settle::{self, Form};
-use super::{Worker, moments, now};
+use super::{Phase, Worker, moments, now};
 use crate::flags;
 use crate::lines::Lines;
 use crate::order::Signal;
@@ -178,13 +178,14 @@ impl Worker {
     /// Returns what is recorded of the work in hand. `how`: its end; `None` = it is interrupted.
     fn outcome(&mut self, slot: usize, key: Key, how: Option<How>) -> Outcome {
         let form = Form { limit: self.settings.item_limit, class: &self.settings.error_class };
+        let is_shutdown = self.phase == Phase::Stopping;
         let (slot, small) = (&mut self.slots[slot], self.large.small());
         let Some(mut work) = slot.work.take_if(|work| work.key == key) else {
             return Outcome::default();
         };
         let mut outcome = match how {
             Some(how) => settle::of_end(how, &mut work, slot, form),
-            None => settle::of_interrupt(&mut work, slot, small),
+            None => settle::of_interrupt(&mut work, slot, small, is_shutdown),
         };
         // What a process for one item used stands in what its end means, where that counts.
         if outcome.peak_kib.is_none() {

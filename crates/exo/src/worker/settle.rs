@@ -329,13 +329,22 @@ pub(super) fn of_end(how: How, work: &mut Work, slot: &Slot, form: Form<'_>) -> 
     Outcome { log: Some(place(work.begun)), ..outcome }
 }
 
-/// Returns what is recorded of an attempt that we break off because we shut down, with an answer of no
-/// more than `small` bytes.
+/// Returns what is recorded of an attempt that does not count since we shut down, or since it never
+/// began, with an answer of no more than `small` bytes.
 #[must_use]
-pub(super) fn of_interrupt(work: &mut Work, slot: &Slot, small: usize) -> Outcome {
+pub(super) fn of_interrupt(
+    work: &mut Work,
+    slot: &Slot,
+    small: usize,
+    is_shutdown: bool,
+) -> Outcome {
     let ended = slot.process.as_ref().and_then(|process| process.ended);
     let (code, signal) = ended.map_or((None, None), numbers);
-    let said = work.said.take().unwrap_or_else(|| stopped("told to shut down", slot.last_line()));
+    let said = work.said.take().unwrap_or_else(|| match &slot.start_failure {
+        _ if is_shutdown => stopped("told to shut down", slot.last_line()),
+        Some(why) if slot.process.is_none() => stopped(&format!("not started: {why}"), None),
+        _ => stopped("ended before it read the item", slot.last_line()),
+    });
     let (code, signal) = (said.code.or(code), said.signal.or(signal));
     // What is large would wait for its commit beside that of other instances, and nobody is sent it.
     let output = said.output.filter(|output| output.len() <= small);
