@@ -173,8 +173,7 @@ impl Worker {
     fn cancelled(&mut self, lease: Lease, why: Fault) {
         for (number, slot) in self.slots.iter_mut().enumerate() {
             let Some(key) = slot.key_of(lease) else { continue };
-            if let Some(work) = slot.work.as_mut().filter(|work| work.key == key) {
-                work.cancelled = Some(why);
+            if slot.note_cancel(key, why) {
                 info!("{}: told to stop", slot.tag);
             }
             let hurry = why == Fault::KILLED;

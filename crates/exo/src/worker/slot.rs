@@ -107,6 +107,14 @@ pub(super) struct Progress {
     pub(super) text: Option<String>,
 }
 
+/// What is in hand or at hand.
+struct Kept {
+    key: Key,
+    delivery: Delivery,
+    /// Why it is not wanted any more, where it was cancelled.
+    cancelled: Option<Fault>,
+}
+
 /// One instance.
 pub(super) struct Slot {
     /// From 0.
@@ -122,7 +130,7 @@ pub(super) struct Slot {
     /// What it has in hand.
     pub(super) work: Option<Work>,
     /// What is in hand or at hand, until it is settled.
-    deliveries: Vec<(Key, Delivery)>,
+    deliveries: Vec<Kept>,
     serial: u32,
     /// What stands before its lines.
     pub(super) tag: String,
@@ -162,12 +170,26 @@ impl Slot {
 
     /// Takes a delivery into its care.
     pub(super) fn keep(&mut self, key: Key, delivery: Delivery) {
-        self.deliveries.push((key, delivery));
+        self.deliveries.push(Kept { key, delivery, cancelled: None });
     }
 
     /// Returns a delivery.
     pub(super) fn delivery(&mut self, key: Key) -> Option<&mut Delivery> {
-        self.deliveries.iter_mut().find(|(known, _)| *known == key).map(|(_, delivery)| delivery)
+        self.kept(key).map(|kept| &mut kept.delivery)
+    }
+
+    fn kept(&mut self, key: Key) -> Option<&mut Kept> {
+        self.deliveries.iter_mut().find(|kept| kept.key == key)
+    }
+
+    /// Notes why a delivery is not wanted any more. Tells whether it is worked on; where it is only about
+    /// to be, the work begins with that.
+    pub(super) fn note_cancel(&mut self, key: Key, why: Fault) -> bool {
+        if let Some(kept) = self.kept(key) {
+            kept.cancelled = Some(why);
+        }
+        let work = self.work.as_mut().filter(|work| work.key == key);
+        work.map(|work| work.cancelled = Some(why)).is_some()
     }
 
     /// Tells whether something is in hand or at hand.
@@ -178,14 +200,14 @@ impl Slot {
 
     /// Gives a delivery out of its care, to be settled.
     pub(super) fn take(&mut self, key: Key) -> Option<Delivery> {
-        let at = self.deliveries.iter().position(|(known, _)| *known == key)?;
-        Some(self.deliveries.swap_remove(at).1)
+        let at = self.deliveries.iter().position(|kept| kept.key == key)?;
+        Some(self.deliveries.swap_remove(at).delivery)
     }
 
     /// Returns which delivery has this lease.
     #[must_use]
     pub(super) fn key_of(&self, lease: work::Lease) -> Option<Key> {
-        self.deliveries.iter().find(|(_, delivery)| delivery.key() == lease).map(|(key, _)| *key)
+        self.deliveries.iter().find(|kept| kept.delivery.key() == lease).map(|kept| kept.key)
     }
 
     /// Begins the work on a delivery.
@@ -197,7 +219,8 @@ impl Slot {
                 self.usage.begin(pid, now);
             }
         }
-        let Some(delivery) = self.delivery(key) else { return };
+        let Some(Kept { delivery, cancelled, .. }) = self.kept(key) else { return };
+        let cancelled = *cancelled;
         let mut item = delivery.take_item();
         // A line break in it stands between words: inside them it would be escaped.
         for byte in &mut item {
@@ -219,7 +242,7 @@ impl Slot {
             item: Rc::new(item),
             begun: time::wall(),
             since: now,
-            cancelled: None,
+            cancelled,
             progress: None,
             asked: None,
             owes_progress: false,
@@ -438,4 +461,67 @@ fn word(text: &str) -> String {
         clean.pop();
     }
     clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Clocks;
+    use super::*;
+    use testkit::Scratch;
+    use work::embedded::{self, Keep};
+    use work::{Broker, Embedded, Event, NewJob, Place, Policy, Safety};
+
+    const RULES: Rules = Rules {
+        mode: Mode::PerItem,
+        start: Duration::ZERO,
+        item: None,
+        cancel: Duration::ZERO,
+        shutdown: Duration::ZERO,
+        restart: Duration::ZERO,
+        restart_longest: Duration::ZERO,
+        ahead: 1,
+    };
+
+    /// Submits an item to a queue and takes it.
+    fn taken(scratch: &Scratch) -> Delivery {
+        let mut broker = Embedded::open(&embedded::Settings {
+            place: Place::new(scratch.join("store")),
+            clock: Clocks::of_this_boot().unwrap(),
+            safety: Safety::Kill,
+            queue: "p".to_owned(),
+            policy: Policy::default(),
+            drop_folder: None,
+            keep: Keep::default(),
+        })
+        .unwrap();
+        let job = NewJob { queue: "p".to_owned(), item: b"{}".to_vec(), ..NewJob::default() };
+        broker.send(1, job);
+        broker.ask(work::Ask::Now, "p_0");
+        let mut arrived = None;
+        testkit::until(30, || {
+            while let Some(event) = broker.next() {
+                if let Event::Arrived(delivery) = event {
+                    arrived = Some(delivery);
+                }
+            }
+            arrived.is_some()
+        });
+        arrived.unwrap()
+    }
+
+    #[test]
+    fn work_on_what_was_cancelled_just_before_begins_with_the_reason() {
+        let scratch = Scratch::new();
+        for why in [None, Some(Fault::KILLED)] {
+            let mut slot = Slot::new("p_0".to_owned(), 0, RULES);
+            slot.keep(Key(1), taken(&scratch));
+            if let Some(why) = why {
+                assert!(!slot.note_cancel(Key(1), why));
+            }
+            slot.begin(Key(1), Mono(1), crate::flags::flags);
+            assert_eq!(slot.work.as_ref().unwrap().cancelled, why);
+            assert!(slot.note_cancel(Key(1), Fault::CANCELLED));
+            assert_eq!(slot.work.as_ref().unwrap().cancelled, Some(Fault::CANCELLED));
+        }
+    }
 }
