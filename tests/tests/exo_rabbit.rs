@@ -362,7 +362,7 @@ fn what_is_not_begun_for_a_cancel_that_came_before_it_is_said_in_the_log() {
     client.publish("p", item("w2", r#"{"dispatched_at":"now"}"#).as_bytes()).unwrap();
     let (job, _) = remote.site.stopped("w2");
     assert_eq!(job.subject.fault, Fault::CANCELLED);
-    let line = "w2 0_1: not begun: its cancel came before it";
+    let line = "not begun, since its cancel came before it: w2 0_1";
     remote.site.until(|| remote.site.log().contains(line));
     // Nor is it missing where it is counted how items ended.
     remote.site.until(|| remote.site.status().is_some_and(|status| status["cancelled"] == 2));

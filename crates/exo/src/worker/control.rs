@@ -77,6 +77,8 @@ pub(super) struct Control {
     clients: Vec<Client>,
     forwarded: HashMap<u64, Forwarded>,
     tickets: u64,
+    /// Times that a participant asked.
+    refused: u32,
 }
 
 impl Control {
@@ -97,6 +99,7 @@ impl Control {
             clients: Vec::new(),
             forwarded: HashMap::new(),
             tickets: 0,
+            refused: 0,
         }
     }
 
@@ -180,7 +183,7 @@ impl Control {
             match is_participant(peer, self.keeper_pid) {
                 Ok(false) => {}
                 Ok(true) => {
-                    warn!("a participant (process {}) asked for control; refused", peer.pid);
+                    self.refuse(peer.pid);
                     continue;
                 }
                 // It has gone, or nobody can tell who it is.
@@ -193,6 +196,16 @@ impl Control {
             let (pending, waits) = (None, None);
             self.clients.push(Client { socket, peer, since: now, asked, answer, pending, waits });
             self.note_room(now);
+        }
+    }
+
+    /// Says that a participant asked the first time, the second, the fourth, ...: a flood must not fill
+    /// the log.
+    fn refuse(&mut self, pid: i32) {
+        self.refused = self.refused.saturating_add(1);
+        if self.refused.is_power_of_two() {
+            let so_far = self.refused;
+            warn!("a participant (process {pid}) asked for control; refused, {so_far} so far");
         }
     }
 

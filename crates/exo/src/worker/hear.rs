@@ -83,6 +83,12 @@ fn buried(count: usize, why: &str) {
     warn!("dropped, and no item: {count} ({first}{why}); kept as dead items, with the reason");
 }
 
+/// Names what was not begun behind our own words: before them it could look like an instance's tag.
+fn unwanted(wfid: &str, identity: &str) -> String {
+    let place = identity.split('!').next().unwrap_or_default();
+    format!("not begun, since its cancel came before it: {wfid} {place}")
+}
+
 fn rejected(dead: i64, reason: &str, bytes: usize) {
     warn!("a message was refused: {reason}; it is dead item {dead}, with {bytes} bytes");
 }
@@ -108,8 +114,7 @@ impl Worker {
                 Heard::Cancelled { key, why } => self.cancelled(key, why),
                 Heard::Unwanted { wfid, identity, why } => {
                     *self.settled.of(why) += 1;
-                    let place = identity.split('!').next().unwrap_or_default();
-                    info!("{wfid} {place}: not begun: its cancel came before it");
+                    info!("{}", unwanted(&wfid, &identity));
                 }
                 Heard::Sent { ticket, job } => self.sent(ticket, job),
                 Heard::Made { ticket, made } => {
@@ -593,5 +598,18 @@ impl Worker {
         };
         let refused = Some(&*item::cut(&refused, REASON));
         self.slots[slot].say(&ToParticipant::Sent { ticket, job: None, refused });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lines;
+
+    #[test]
+    fn what_is_not_begun_is_no_instance_s_whatever_it_is_called() {
+        let line = format!("exo: info: {}", unwanted("sizer_0", "w-1/2: x!now"));
+        assert_eq!(line, "exo: info: not begun, since its cancel came before it: sizer_0 w-1/2: x");
+        assert_eq!(lines::about(line.as_bytes()), None);
     }
 }
