@@ -11,9 +11,11 @@ use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use testkit::scratch::{is_supervised, pid_in_status, script};
 use testkit::svscan::{Svscan, svc};
 use testkit::{program, until};
+use work::Place;
 
 const HUP: i32 = 1;
 
@@ -310,4 +312,36 @@ fn at_no_moment_of_a_replacement_does_a_second_exo_begin() {
         });
     }
     assert_eq!(exo.end().code(), Some(0));
+}
+
+#[test]
+fn hup_waits_until_what_is_done_is_on_record_and_it_is_done_once() {
+    let work = "#!/bin/sh\necho did $SKYNET_WFID\n\
+                until [ -e ../go/$SKYNET_WFID ]; do sleep 0.01; done\n";
+    let site = Site::per_item(work, "");
+    let go = site.open_folder("go");
+    let change = |sql: &str| {
+        let words = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])";
+        let mut command = Command::new("python3");
+        command.args(["-c", words]).arg(Place::new(site.join("store")).database()).arg(sql);
+        assert!(command.status().unwrap().success());
+    };
+    let exo = start(&site);
+    let worker = exo.worker();
+    site.submit("w", "{}");
+    site.until(|| site.log().contains("w/1: did w"));
+    // Nothing can be recorded, and the end would give up after five seconds.
+    change("CREATE TRIGGER full BEFORE UPDATE ON job BEGIN SELECT RAISE(ABORT, 'full'); END");
+    fs::write(go.join("w"), "").unwrap();
+    site.until(|| site.status().is_some_and(|status| !status["trouble"].is_null()));
+    install(&site);
+    exo.signal(HUP);
+    site.until(|| site.log().contains("until another exo is in place"));
+    let is_waiting = Instant::now();
+    site.until(|| is_waiting.elapsed() > Duration::from_secs(6));
+    assert_eq!((exo.worker(), is_new(exo.pid())), (worker, false));
+    change("DROP TRIGGER full");
+    is_replaced(&site, exo.pid());
+    assert_eq!(site.stopped("w").1.len(), 1);
+    assert_eq!(site.log().matches(": did w\n").count(), 1, "{}", site.log());
 }

@@ -31,6 +31,10 @@ pub trait Broker {
     /// whoever has made some since then waits.
     fn flush(&mut self);
 
+    /// Tells whether changes were wished for that are not on record yet, and would be lost where the end
+    /// could not record them either. Whether others have been told of them is another matter.
+    fn holds_unrecorded(&self) -> bool;
+
     /// Makes a wish. What there is to wish for is said by what follows.
     fn wish(&mut self, wish: Wish);
 

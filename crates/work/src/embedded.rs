@@ -16,6 +16,7 @@ use crate::outbox::{self, Inbox};
 use crate::place::Place;
 use crate::store::{Error, Store};
 use crate::trouble::Trouble;
+use crate::unrecorded::Unrecorded;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
@@ -73,6 +74,8 @@ struct Shared {
     gathered: Condvar,
     /// Wakes the thread.
     button: Mutex<Option<UnixDatagram>>,
+    /// Changes, and items that are sent.
+    unrecorded: Unrecorded,
 }
 
 #[derive(Default)]
@@ -196,7 +199,14 @@ impl Broker for Embedded {
         }
     }
 
+    fn holds_unrecorded(&self) -> bool {
+        self.shared.unrecorded.is_any()
+    }
+
     fn wish(&mut self, wish: Wish) {
+        if matches!(wish, Wish::Change(..) | Wish::Send(..)) {
+            self.shared.unrecorded.wished();
+        }
         self.wishes.push(wish);
     }
 }

@@ -21,6 +21,7 @@ mod store;
 mod trouble;
 mod troubled;
 pub mod units;
+mod unrecorded;
 pub mod wire;
 
 pub use broker::{Broker, Delivery, Event, Then, Wish};

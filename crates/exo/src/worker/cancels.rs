@@ -73,6 +73,11 @@ impl Cancels {
         Ok(())
     }
 
+    /// Tells whether some are half done.
+    pub(super) const fn go_on(&self) -> bool {
+        !self.all.is_empty()
+    }
+
     pub(super) fn deadline(&self) -> Option<Mono> {
         let each = self.all.iter().map(|cancel| {
             if cancel.tickets.is_empty() {

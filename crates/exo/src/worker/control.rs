@@ -232,6 +232,11 @@ impl Control {
         client.map(|client| client.waits = Some(what)).is_some()
     }
 
+    /// Tells whether somebody asked who is not answered yet, besides those who wait for what may never be.
+    pub(super) fn owes_answers(&self) -> bool {
+        self.clients.iter().any(|client| client.pending.is_some() || !client.answer.is_empty())
+    }
+
     /// Returns what clients wait for.
     pub(super) fn waited_for(&self) -> Vec<Waited> {
         self.clients.iter().filter_map(|client| client.waits).collect()

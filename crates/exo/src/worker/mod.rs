@@ -21,9 +21,10 @@ mod slot;
 mod troubles;
 mod usage;
 mod wait;
+mod way;
 
 use crate::keeper::{self, WorkerEnds};
-use crate::order::{DRAINED, Order};
+use crate::order::Order;
 use crate::settings::{self, BrokerKind, Life, Settings};
 use ::log::{error, info, warn};
 use cancels::Cancels;
@@ -45,6 +46,7 @@ use sys::linux::file::flags::EAGAIN;
 use sys::linux::{socket, time};
 use sys::program::TROUBLE;
 use troubles::Troubles;
+use way::Way;
 use work::amqp::{self, Rabbit};
 use work::embedded::{self, Keep};
 use work::units::Span;
@@ -156,6 +158,8 @@ struct Worker {
     over: Option<i32>,
     /// Another exo takes our place, once nothing is in hand.
     is_replaced: bool,
+    /// How far that is.
+    way: Way,
     /// There are descriptors for what starts need that are yet to come.
     is_roomy: bool,
     /// Exit code where it ends in good order.
@@ -206,6 +210,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         room: vec![0; AT_ONCE],
         over: None,
         is_replaced: false,
+        way: Way::default(),
         is_roomy: keeper::are_plenty(settings.instances),
         code: 0,
         begun: now(),
@@ -405,7 +410,8 @@ impl Worker {
         let drops = self.drops.as_ref().and_then(Drops::deadline);
         let first = machines.fold(earlier(self.log.deadline(), drops), earlier);
         let asked = earlier(self.control.deadline(), self.cancels.deadline());
-        earlier(earlier(first, asked), self.large.deadline())
+        let own = earlier(self.large.deadline(), self.way.deadline());
+        earlier(earlier(first, asked), own)
     }
 
     /// Says that items are taken, once.
@@ -445,28 +451,6 @@ impl Worker {
             info!("{} takes no more items and ends", self.settings.participant);
             self.phase = Phase::Stopping;
             self.tell_all(Event::Shutdown);
-        }
-    }
-
-    /// Lets another exo take our place, once nothing is in hand.
-    fn replace(&mut self) {
-        if self.phase != Phase::Stopping && !self.is_replaced {
-            info!(
-                "{} takes no more items until another exo is in place",
-                self.settings.participant
-            );
-            self.is_replaced = true;
-            self.tell_all(Event::Drain);
-        }
-    }
-
-    /// Ends where another exo takes our place, nothing is in hand, and all that was printed is out.
-    fn make_way(&mut self) {
-        let is_idle = || self.log.is_empty() && self.slots.iter().all(|slot| !slot.has_delivery());
-        if self.is_replaced && self.phase != Phase::Stopping && is_idle() {
-            self.code = if self.phase == Phase::Draining { DRAINED } else { 0 };
-            self.shut_down();
-            self.decide();
         }
     }
 

@@ -44,6 +44,7 @@ use crate::outbox::{self, Inbox};
 use crate::place::Place;
 use crate::store::Store;
 use crate::trouble::Trouble;
+use crate::unrecorded::Unrecorded;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -116,6 +117,8 @@ pub struct Rabbit {
     /// Wishes that the thread does not know of yet.
     wishes: Vec<Wish>,
     inbox: Inbox,
+    /// Changes; what is sent goes to the broker.
+    unrecorded: Unrecorded,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -134,6 +137,8 @@ impl Rabbit {
         let (outbox, inbox) = outbox::pair().map_err(io)?;
         let (inputs, incoming) = channel();
         let runtime = runtime().map_err(io)?;
+        let unrecorded = Unrecorded::default();
+        let counted = unrecorded.clone();
         let (settings, to_self) = (Settings { policy, ..settings.clone() }, inputs.clone());
         let place = settings.place.clone();
         let no_thread = |e| Trouble::io("make a thread for", place.folder(), e);
@@ -149,12 +154,12 @@ impl Rabbit {
             .stack_size(512 << 10)
             .spawn(move || {
                 let _others = here.enter();
-                let parts = (store, taker, outbox);
+                let parts = (store, taker, outbox, counted);
                 Thread::new(settings, parts, bell, to_self, incoming).run(&here);
                 drop(ended);
             })
             .map_err(no_thread)?;
-        Ok(Self { inputs, wishes: Vec::new(), inbox, thread: Some(thread) })
+        Ok(Self { inputs, wishes: Vec::new(), inbox, unrecorded, thread: Some(thread) })
     }
 }
 
@@ -186,7 +191,14 @@ impl Broker for Rabbit {
         }
     }
 
+    fn holds_unrecorded(&self) -> bool {
+        self.unrecorded.is_any()
+    }
+
     fn wish(&mut self, wish: Wish) {
+        if matches!(wish, Wish::Change(..)) {
+            self.unrecorded.wished();
+        }
         self.wishes.push(wish);
     }
 }

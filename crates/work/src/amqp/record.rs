@@ -34,6 +34,8 @@ impl Thread {
             };
             self.well(Part::Store);
             self.retention.written();
+            let is_wished = |answer: &&Answer| matches!(answer, Answer::Wished(_));
+            self.unrecorded.made(answers.iter().filter(is_wished).count());
             let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
             let answered = self.answer_all(batch, answers, made);
             if gone {

@@ -19,6 +19,7 @@ use crate::outbox::Outbox;
 use crate::store::Store;
 use crate::trouble::Trouble;
 use crate::troubled::Troubled;
+use crate::unrecorded::Unrecorded;
 use machine::time::{Mono, earlier};
 use machine::work::{Backoff, Fault};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -201,6 +202,7 @@ pub(super) struct Thread {
     pub(super) store: Store,
     pub(super) taker: TakerId,
     pub(super) outbox: Outbox,
+    pub(super) unrecorded: Unrecorded,
     pub(super) ringing: JoinHandle<()>,
     pub(super) to_self: Sender<Input>,
     pub(super) inputs: Receiver<Input>,
@@ -285,7 +287,7 @@ pub(super) fn ring(bell: Bell, inputs: Sender<Input>) -> JoinHandle<()> {
 impl Thread {
     pub(super) fn new(
         settings: Settings,
-        (store, taker, outbox): (Store, TakerId, Outbox),
+        (store, taker, outbox, unrecorded): (Store, TakerId, Outbox, Unrecorded),
         bell: Bell,
         to_self: Sender<Input>,
         inputs: Receiver<Input>,
@@ -297,6 +299,7 @@ impl Thread {
             store,
             taker,
             outbox,
+            unrecorded,
             ringing: ring(bell, to_self.clone()),
             to_self,
             inputs,

@@ -374,7 +374,9 @@ impl Thread {
         self.committed = self.store.now().mono;
         self.well(Part::Store);
         self.look = false;
-        if answers.iter().any(|answer| answer.is_wished()) {
+        let wished = answers.iter().filter(|answer| answer.is_wished()).count();
+        self.shared.unrecorded.made(wished);
+        if wished > 0 {
             self.retention.written();
         }
         let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
