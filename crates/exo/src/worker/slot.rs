@@ -494,7 +494,8 @@ mod tests {
             keep: Keep::default(),
         })
         .unwrap();
-        let job = NewJob { queue: "p".to_owned(), item: b"{}".to_vec(), ..NewJob::default() };
+        let (queue, wfid, item) = ("p".to_owned(), "w-1".to_owned(), b"{}".to_vec());
+        let job = NewJob { queue, wfid, identity: "0_0".to_owned(), item, ..NewJob::default() };
         broker.send(1, job);
         broker.ask(work::Ask::Now, "p_0");
         let mut arrived = None;
@@ -511,8 +512,8 @@ mod tests {
 
     #[test]
     fn work_on_what_was_cancelled_just_before_begins_with_the_reason() {
-        let scratch = Scratch::new();
         for why in [None, Some(Fault::KILLED)] {
+            let scratch = Scratch::new();
             let mut slot = Slot::new("p_0".to_owned(), 0, RULES);
             slot.keep(Key(1), taken(&scratch));
             if let Some(why) = why {
