@@ -5,22 +5,17 @@ use super::settle::{self, Form};
 use super::slot::{PATIENCE, Process, Progress, Slot, at_once};
 use super::usage::Used;
 use super::{Phase, Worker, not_started, now};
-use crate::order::{REPORT, Report};
+use crate::order::Report;
 use ::log::{error, info, warn};
 use machine::exo::{Ask, Event, Mode, Standing, Word};
 use machine::work::Fault;
 use participant::protocol::{self, FromParticipant, ToParticipant};
 use sys::account;
 use sys::linux::errno::Errno;
-use sys::linux::file::flags::EAGAIN;
 use sys::linux::process::Ended;
-use sys::linux::socket;
 use sys::program::TROUBLE;
 use work::units::Span;
 use work::{Event as Heard, Lease, NewJob, Refused, Unread, item};
-
-/// The other end is gone, and with it what was not read.
-const ECONNRESET: i32 = 104;
 
 /// Most bytes of the reason why an item was refused: it may quote the item.
 const REASON: usize = 1000;
@@ -211,27 +206,11 @@ impl Worker {
     }
 
     pub(super) fn hear_keeper(&mut self) {
-        let mut bytes = [0; REPORT];
         loop {
-            match socket::receive(self.keeper.raw(), &mut bytes) {
-                // The latter where it left something unread.
-                Ok((0, _)) | Err(Errno(ECONNRESET)) => {
-                    if self.phase != Phase::Stopping {
-                        error!("the keeper is gone");
-                    }
-                    self.over = Some(TROUBLE);
-                    return;
-                }
-                Ok((len, _)) => match bytes.get(..len).and_then(Report::decode) {
-                    Some(report) => self.reported(report),
-                    None => warn!("the keeper said something without sense"),
-                },
-                Err(Errno(EAGAIN)) => return,
-                Err(why) => {
-                    error!("unable to hear the keeper: {why}");
-                    self.over = Some(TROUBLE);
-                    return;
-                }
+            match self.keeper.next() {
+                Ok(Some(report)) => self.reported(report),
+                Ok(None) => return,
+                Err(wrong) => return self.keeper_failed(wrong, "hear"),
             }
         }
     }

@@ -18,6 +18,7 @@ mod printed;
 mod refusal;
 mod settle;
 mod slot;
+mod to_keeper;
 mod troubles;
 mod usage;
 mod wait;
@@ -41,10 +42,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use sys::linux::errno::Errno;
-use sys::linux::fd::{self, Fd, PollFd};
-use sys::linux::file::flags::EAGAIN;
-use sys::linux::{socket, time};
+use sys::linux::{fd, time};
 use sys::program::TROUBLE;
+use to_keeper::{ToKeeper, Wrong};
 use troubles::Troubles;
 use way::Way;
 use work::amqp::{self, Rabbit};
@@ -93,9 +93,6 @@ fn now() -> Mono {
     Mono(time::monotonic())
 }
 
-/// How long the keeper may take to read an order: it does nothing that could be waited for.
-const KEEPER: u64 = 10 * time::SECOND;
-
 /// Items that all instances have at hand together, one each in any case: each is in memory.
 const AHEAD: usize = 256;
 /// The same of RabbitMQ, which hands out a smaller number before they are acknowledged.
@@ -131,7 +128,7 @@ impl Settled {
 struct Worker {
     settings: Settings,
     broker: Box<dyn Broker>,
-    keeper: Fd,
+    keeper: ToKeeper,
     control: Control,
     cancels: Cancels,
     /// Sees files that arrive in the drop folder.
@@ -189,7 +186,7 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
     );
     let mut worker = Worker {
         broker,
-        keeper: ends.keeper,
+        keeper: ToKeeper::new(ends.keeper),
         control,
         cancels: Cancels::default(),
         drops,
@@ -425,25 +422,22 @@ impl Worker {
     /// Sends an order to the keeper. Tells whether it went out.
     fn order(&mut self, order: &Order, fds: &[i32]) -> bool {
         let Some(bytes) = order.encode() else { return false };
-        loop {
-            match socket::send(self.keeper.raw(), &bytes, fds) {
-                Ok(()) => return true,
-                Err(Errno(EAGAIN)) => {
-                    let mut wait = [PollFd::writable(self.keeper.raw())];
-                    if !matches!(fd::poll(&mut wait, Some(KEEPER)), Ok(1..)) {
-                        warn!("the keeper does not listen");
-                        return false;
-                    }
-                }
-                Err(why) => {
-                    if self.over.is_none() {
-                        error!("unable to order the keeper: {why}");
-                    }
-                    self.over = Some(TROUBLE);
-                    return false;
-                }
+        let Err(wrong) = self.keeper.order(&bytes, fds) else { return true };
+        self.keeper_failed(wrong, "order");
+        false
+    }
+
+    /// Says what is wrong with the keeper; without one we have to end.
+    fn keeper_failed(&mut self, wrong: Wrong, verb: &str) {
+        match wrong {
+            Wrong::Deaf => return warn!("the keeper does not listen"),
+            Wrong::Gone if self.phase != Phase::Stopping => error!("the keeper is gone"),
+            Wrong::Refused(why) if self.over.is_none() => {
+                error!("unable to {verb} the keeper: {why}");
             }
+            Wrong::Gone | Wrong::Refused(_) => {}
         }
+        self.over = Some(TROUBLE);
     }
 
     fn shut_down(&mut self) {

@@ -18,11 +18,12 @@ impl Worker {
         let clients = list.len();
         self.control.interests(&mut list);
         let timeout = self.deadline().map(|at| at.nanos_from(now()));
+        let timeout = if self.keeper.has_report() { Some(0) } else { timeout };
         if let Err(why) = fd::poll(&mut list, timeout) {
             warn!("unable to wait: {why}");
         }
         let is_ready = |at: usize| list.get(at).is_some_and(PollFd::is_ready);
-        if is_ready(0) {
+        if is_ready(0) || self.keeper.has_report() {
             self.hear_keeper();
         }
         if let Some(drops) = &mut self.drops {
@@ -59,7 +60,7 @@ impl Worker {
     fn interests(&self) -> Vec<PollFd> {
         let drops = self.drops.as_ref().map_or(PollFd::none(), Drops::interest);
         let mut list = vec![
-            PollFd::readable(self.keeper.raw()),
+            self.keeper.interest(),
             PollFd::readable(self.broker.wakeup().as_raw_fd()),
             drops,
             self.log.interest().unwrap_or(PollFd::none()),
