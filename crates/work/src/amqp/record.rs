@@ -168,7 +168,6 @@ impl Thread {
             (Answer::Clean, Ok(came)) => self.cleaned(&came),
             (
                 Answer::Wished(Then::Begin(_) | Then::Settle(_))
-                | Answer::Settled
                 | Answer::Keep
                 | Answer::Passing
                 | Answer::Clean,
@@ -398,7 +397,7 @@ impl Thread {
             self.withdraw_answer(job);
             let again = NewJob { queue: queue.clone(), wfid, identity, ..NewJob::default() };
             if self.lines.try_again(job, &again, now) {
-                self.changes.push_back((Change::SentAgain(number), Answer::Settled));
+                self.changes.push_back((Change::SentAgain(number), Answer::Keep));
                 continue;
             }
             // Whoever else has its message is rung, too; where the broker has it, it comes.

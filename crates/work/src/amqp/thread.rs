@@ -58,8 +58,6 @@ pub(super) enum Answer {
     Arrive(u64, Ask, String),
     /// One of our own: the answer of a job has been received.
     Answered(JobId),
-    /// One of our own: the broker will not send these again, or has what it was to be sent.
-    Settled,
     /// One of our own: what came on a line is kept with the dead.
     Bury(u64),
     /// One of our own: a job was not wanted any more when it came.

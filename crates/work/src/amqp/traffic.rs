@@ -140,7 +140,7 @@ impl Thread {
         }
         let settled = self.lines.looked(self.store.now().mono);
         if !settled.is_empty() {
-            self.changes.push_back((Change::Settled(settled), Answer::Settled));
+            self.changes.push_back((Change::Settled(settled), Answer::Keep));
         }
         let is_waiting = self.lines.surely_waits();
         let is_starved = ready > 0 && self.came_before == Some(self.came);
