@@ -148,8 +148,8 @@ fn of_sections(path: &Path, sections: Vec<Section>, broker: &Broker) -> Vec<Foun
     }
     let mut its = its.into_iter().map(|(_, section)| section);
     // What starts the old host is no key of the participant.
-    keys.extend(its.next().into_iter().flat_map(|section| section.keys));
-    keys.retain(|key| key.name != "command");
+    let more = its.next().into_iter().flat_map(|section| section.keys);
+    keys.extend(more.filter(|key| key.name != "command"));
     notes.extend(its.map(|section| {
         let text = format!(
             "[{}]: taken for one more of {name}, and not carried over: see instances in exo.yaml(5)",

@@ -28,14 +28,17 @@ pub(super) fn directory(name: &str, file: &Path, keys: &[Key]) -> Result<Directo
         Err(why) => return refuse(command.line, why),
     };
     let mut notes = Vec::new();
-    values.iter().for_each(|value| look_at(value, command, &mut notes));
+    for value in &values {
+        look_at(value, command, &mut notes);
+    }
     let mut run = format!(
         "#!/bin/sh\n# From {}, line {}, by skynet import.\nexec 2>&1\n",
         super::shown(file),
         command.line
     );
     let mut user = None;
-    for key in keys.iter().filter(|key| key.name != "command") {
+    let counts = |key: &&Key| key.name != "command" && ini::find(keys, &key.name) == Some(key);
+    for key in keys.iter().filter(counts) {
         match key.name.as_str() {
             "user" => user = Some(key).filter(|key| !key.value.trim().is_empty()),
             _ => prepare(key, file, &mut run, &mut notes),
