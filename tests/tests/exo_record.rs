@@ -8,7 +8,7 @@ mod host;
 use host::{Site, TALKS_PYTHON, WORDS};
 use machine::work::Fault;
 use serde_json::json;
-use std::fs;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
 /// Works until it is killed.
@@ -83,7 +83,7 @@ for said in work():
 fn an_attempt_that_never_began_says_why_and_not_that_exo_was_told_to_end() {
     let site = Site::per_item("#!/bin/sh\nexit 0\n", "restart: {first: 20ms}\n");
     let work = site.join("p/work");
-    let set_mode = |mode| fs::set_permissions(&work, fs::Permissions::from_mode(mode)).unwrap();
+    let set_mode = |mode| std::fs::set_permissions(&work, Permissions::from_mode(mode)).unwrap();
     let _exo = site.exo();
     set_mode(0o600);
     site.submit("w", "{}");
