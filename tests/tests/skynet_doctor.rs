@@ -573,19 +573,6 @@ fn a_broken_configuration_of_the_site_is_found() {
 }
 
 #[test]
-fn dead_items_are_counted_however_large_they_are() {
-    let site = Site::booted(Kind::System);
-    site.participant("sizer", "", "#!/bin/sh\n");
-    site.well(&["start", "sizer"]);
-    site.submit("sizer", "w1");
-    site.well(&["wait", "--state", "idle", "sizer"]);
-    items::bury(&site, "sizer", 12);
-    let mut command = items::in_small_room(&site.command(program("skynet"), &["doctor"]));
-    let said = run_within(SOON, &mut command);
-    assert!(said.out().contains("there are dead items: 12"), "{said:?}");
-}
-
-#[test]
 fn doctor_changes_nothing() {
     Site::each(|kind| {
         let site = Site::new(kind);

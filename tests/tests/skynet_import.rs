@@ -86,6 +86,22 @@ fn check(site: &Site, name: &str) {
     assert_eq!(said.code, Some(0), "{said:?}");
 }
 
+/// What was imported works on an item, and refuses one that is none of its.
+#[track_caller]
+fn doubles(site: &Site) {
+    let item = r#"{"fei":{"wfid":"w","expid":"0"},"fields":{"n":14,"params":{"name":"me"}}}"#;
+    let tried = site.skynet(&["manual", "doubler", "-i", item]);
+    assert_eq!(tried.code, Some(0), "{tried:?}");
+    let answer: serde_json::Value = serde_json::from_str(&tried.out()).unwrap();
+    let fields = &answer["fields"];
+    assert_eq!(
+        (&fields["n"], &fields["seen"]["by"], &fields["__result__"]),
+        (&42.into(), &"me".into(), &true.into())
+    );
+    assert!(tried.err().contains("at work on w"), "{tried:?}");
+    assert_eq!(site.skynet(&["manual", "doubler", "-i", r#"{"fields":{}}"#]).code, Some(1));
+}
+
 #[test]
 fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_its_line() {
     Site::each(|kind| {
@@ -128,18 +144,7 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         check(&site, "doubler");
-        let item = r#"{"fei":{"wfid":"w","expid":"0"},"fields":{"n":14,"params":{"name":"me"}}}"#;
-        let tried = site.skynet(&["manual", "doubler", "-i", item]);
-        assert_eq!(tried.code, Some(0), "{tried:?}");
-        let answer: serde_json::Value = serde_json::from_str(&tried.out()).unwrap();
-        let fields = &answer["fields"];
-        assert_eq!(
-            (&fields["n"], &fields["seen"]["by"], &fields["__result__"]),
-            (&42.into(), &"me".into(), &true.into())
-        );
-        assert!(tried.err().contains("at work on w"), "{tried:?}");
-        assert_eq!(site.skynet(&["manual", "doubler", "-i", r#"{"fields":{}}"#]).code, Some(1));
-
+        doubles(&site);
         let again = site.ends(1, &args);
         assert!(
             again.contains("doubler is there already") && again.contains("first is there"),

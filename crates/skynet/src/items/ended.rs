@@ -75,7 +75,8 @@ impl Ends<'_> {
         let last = reader.attempt(job.id, None)?;
         let fault = job.subject.fault;
         let is_done = fault.kind() == Kind::Done;
-        let answer = if is_done || self.is_json { answer(reader, job, &last) } else { Ok(None) };
+        let answer =
+            if is_done || self.is_json { answer(reader, job, last.as_ref()) } else { Ok(None) };
         let answer = match answer {
             Ok(answer) => answer,
             // The others are whole, and this one has failed whatever it said.
@@ -144,7 +145,7 @@ impl Ends<'_> {
 }
 
 /// Returns how an item came back: as the last attempt left it, else where it is done as it was.
-fn answer(reader: &Reader, job: &Job, last: &Option<Attempt>) -> Result<Option<Vec<u8>>, Trouble> {
+fn answer(reader: &Reader, job: &Job, last: Option<&Attempt>) -> Result<Option<Vec<u8>>, Trouble> {
     if let Some(last) = last
         && let Some(own) = reader.output(job.id, last.number)?
     {

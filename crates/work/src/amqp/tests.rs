@@ -12,6 +12,7 @@ use crate::open::Safety;
 use crate::outbox;
 use crate::place::Place;
 use crate::store::Store;
+use crate::unrecorded::Unrecorded;
 use crate::wire::Cancel;
 use machine::time::Mono;
 use machine::work::Fault;
@@ -89,7 +90,8 @@ impl Fixture {
         let (to_self, inputs) = channel();
         let runtime = super::runtime().unwrap();
         let entered = runtime.enter();
-        let thread = Thread::new(settings, (store, taker, outbox), bell, to_self, inputs);
+        let own = (store, taker, outbox, Unrecorded::default());
+        let thread = Thread::new(settings, own, bell, to_self, inputs);
         drop(entered);
         Self { thread, clock, place, _runtime: runtime, _scratch: scratch }
     }
