@@ -341,6 +341,6 @@ pub enum Event {
     /// once.
     Crowded,
     /// More of the store is in use than may be, and nothing is left that may be removed for that. Told
-    /// once.
+    /// once, until it was not so.
     Full,
 }

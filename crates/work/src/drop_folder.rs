@@ -150,8 +150,9 @@ impl DropFolder {
     fn begin(&mut self) -> Result<Chain<ReadDir, ReadDir>, Trouble> {
         let taken = self.taken();
         if let Err(why) = own::check(&taken) {
-            // Ours is made once somebody has moved away what is in its place.
-            self.is_made = why.kind() == ErrorKind::NotFound;
+            // Ours is made once somebody has moved away what is in its place; one that is gone with all of
+            // the folder was taken away.
+            self.is_made = !self.path.is_dir();
             return Err(self.trouble("use", &taken, why));
         }
         // In `.taken`: left by a life that was killed, or another's who is at it right now.

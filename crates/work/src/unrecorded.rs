@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Counts them: the loop those that it wishes for, the thread that has the store those that are made.
+/// Counts them: the loop those that it wishes for, the thread that has the store what it takes back, and
+/// those that are made.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unrecorded(Arc<AtomicUsize>);
 

@@ -46,6 +46,7 @@ impl Thread {
         if self.rung {
             self.send_requeued()?;
         }
+        self.give_up_overtaken();
         self.hear_of_cancels()
     }
 
@@ -151,13 +152,11 @@ impl Thread {
                 self.news.push(Event::Made { ticket, made });
             }
             // It is to be done again, which is sent, or is under way: its message is for that.
-            (Answer::Answered(_), Err(Refused::Overtaken)) => {}
+            (Answer::Answered(job), Err(Refused::Overtaken)) => self.is_done_anew(job),
+            // There may be more to send.
+            (Answer::Keep, Ok(_)) if matches!(change, Change::SentAgain(_)) => self.rung = true,
             (Answer::Answered(job), _) => self.acknowledge(job),
-            (Answer::Unwanted(it), Ok(_)) => {
-                let NotBegun { job, wfid, identity, why } = *it;
-                self.news.push(Event::Unwanted { wfid, identity, why });
-                self.acknowledge(job);
-            }
+            (Answer::Unwanted(it), Ok(_)) => self.not_begun(*it),
             (Answer::Unwanted(it), Err(_)) => self.give_back(it.job),
             (Answer::Bury(line), buried) => {
                 self.lines.reject(line);
@@ -175,6 +174,17 @@ impl Thread {
             ) => {}
         }
         Ok(())
+    }
+
+    fn is_done_anew(&mut self, job: JobId) {
+        self.overtaken.push(job);
+        self.rung = true;
+    }
+
+    fn not_begun(&mut self, it: NotBegun) {
+        let NotBegun { job, wfid, identity, why } = it;
+        self.news.push(Event::Unwanted { wfid, identity, why });
+        self.acknowledge(job);
     }
 
     fn cleaned(&mut self, came: &Applied) {
@@ -387,7 +397,13 @@ impl Thread {
         }
         let queue = self.settings.queue.name.clone();
         let now = self.store.now().mono;
-        for Again { number, job, wfid, identity, has_message } in self.store.unsent(&queue)? {
+        let unsent = self.store.unsent(&queue)?;
+        let newest = unsent.iter().filter(|it| it.has_message).map(|it| it.number).max();
+        if newest > self.newest_again {
+            // What was seen of the queue before says nothing about this one.
+            (self.newest_again, self.vain_looks) = (newest, 0);
+        }
+        for Again { number, job, wfid, identity, has_message } in unsent {
             let is_known = |change: &Change| *change == Change::SentAgain(number);
             let is_held = self.held.keys().any(|lease| lease.job == job);
             let is_under_way = self.outgoing.has_again(number);
@@ -411,6 +427,17 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// Gives back what is another's by now and has an answer of ours no more: where it comes again it is
+    /// known.
+    fn give_up_overtaken(&mut self) {
+        for job in std::mem::take(&mut self.overtaken) {
+            let is_held = self.held.keys().any(|lease| lease.job == job);
+            if !is_held && !self.outgoing.has_answer_of(job) {
+                self.give_back(job);
+            }
+        }
     }
 
     /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.

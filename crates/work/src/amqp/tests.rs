@@ -4,7 +4,7 @@ use super::lines::Of;
 use super::thread::{Answer, Thread};
 use super::{Queue, Server, Settings};
 use crate::broker::{Event, Then};
-use crate::change::{Ask, Change, Ended, Lease, NewJob, Policy};
+use crate::change::{Applied, Ask, Asked, By, Change, Ended, Lease, NewJob, Policy};
 use crate::clock::{Clock, Now, Wall};
 use crate::embedded::thread::AGAIN;
 use crate::embedded::{Keep, open_taker};
@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::unrecorded::Unrecorded;
 use crate::wire::Cancel;
 use machine::time::Mono;
-use machine::work::Fault;
+use machine::work::{Fault, Reach};
 use rusqlite::Connection;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -233,4 +233,30 @@ fn what_another_has_in_hand_is_looked_for_soon_and_who_has_it_too() {
     let now = own.thread.store.now().mono;
     assert_eq!(own.thread.lines.next_due(), Some(now.after(AGAIN)));
     assert!(own.thread.sweep);
+}
+
+#[test]
+fn what_is_answered_when_another_does_it_anew_goes_back_to_the_broker() {
+    let mut own = Fixture::new();
+    let lease = own.hold("a");
+    own.ends(lease, 11);
+    own.thread.work().unwrap();
+    let job = lease.job;
+    assert!(own.thread.outgoing.has_answer_of(job));
+    let clock: Arc<dyn Clock> = Arc::clone(&own.clock) as _;
+    let mut store = Store::open(&own.place, clock, Safety::Kill).unwrap();
+    let policy = Policy { is_remote: true, ..Policy::default() };
+    let (taker, _bell) = open_taker(&mut store, &own.place, "q", policy).unwrap();
+    let again = Asked::Requeue { job, reach: Reach::Failed, priority: None };
+    store.apply(&Change::Asked(By::default(), again)).unwrap();
+    let new = NewJob { queue: "q".to_owned(), ..NewJob::default() };
+    let (new, known, instance) = (Box::new(new), Some(job), "r_0".to_owned());
+    let arrive = Change::Arrive { job: new, known, taker, ask: Ask::Now, instance };
+    assert!(matches!(store.apply(&arrive), Ok(Applied::Taken(_))));
+    // The broker has confirmed it meanwhile.
+    own.thread.withdraw_answer(job);
+    own.thread.changes.push_back((Change::Answered(job, 1), Answer::Answered(job)));
+    assert_eq!(own.thread.lines.of_job(job).len(), 1);
+    own.thread.work().unwrap();
+    assert_eq!(own.thread.lines.of_job(job), [0; 0]);
 }

@@ -234,6 +234,10 @@ pub(super) struct Thread {
     pub(super) came_before: Option<u64>,
     /// Looks in a row at a queue that was empty, while somebody waited.
     pub(super) vain_looks: u32,
+    /// The last requeue of what has a message, as far as it was seen.
+    pub(super) newest_again: Option<i64>,
+    /// Jobs that were to be answered and are done again, maybe by another.
+    pub(super) overtaken: Vec<JobId>,
     pub(super) sweep: bool,
     pub(super) rung: bool,
     pub(super) renew_at: Option<Mono>,
@@ -322,6 +326,8 @@ impl Thread {
             came: 0,
             came_before: None,
             vain_looks: 0,
+            newest_again: None,
+            overtaken: Vec::new(),
             sweep: false,
             rung: false,
             renew_at: None,
@@ -506,6 +512,7 @@ impl Thread {
         self.closing = Some(self.store.now().mono.after(CLOSING));
         for event in self.outbox.take_back() {
             if let Event::Arrived(delivery) = event {
+                self.unrecorded.wished();
                 let (change, then) = delivery.unseen();
                 self.changes.push_back((with_message(change), Answer::Wished(then)));
             }

@@ -151,7 +151,7 @@ impl Thread {
         self.vain_looks =
             if is_waiting && ready == 0 { self.vain_looks.saturating_add(1) } else { 0 };
         // What was requeued and should have come may be lost.
-        self.rung |= self.vain_looks >= VAIN_LOOKS;
+        self.rung |= self.vain_looks == VAIN_LOOKS;
     }
 
     pub(super) fn came(&mut self, came: Came) {

@@ -7,9 +7,9 @@ use super::tx::{Stop, Tx};
 use super::{Applied, JobId, Refused};
 use rusqlite::params;
 
-/// So many are read at once, of either kind: more than are on their way together. What is sent has the
-/// next ones read.
-const AT_ONCE: u32 = 1024;
+/// So many are read at once, of either kind: more than are on their way together, or rest. What is
+/// recorded as sent has the next ones read.
+const AT_ONCE: u32 = 4096;
 
 /// A job that is to be sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]

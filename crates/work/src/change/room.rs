@@ -79,11 +79,10 @@ impl Tx<'_> {
         let read = |row: &rusqlite::Row<'_>| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get(1)?, row.get::<_, Option<i64>>(2)?))
         };
-        let latest = self.latest()?;
         let (last, seen, newest): (_, u32, _) =
-            self.first(last, params![after.0, at_most, latest.0], read)?.unwrap_or_default();
+            self.first(last, params![after.0, at_most, self.now.wall.0], read)?.unwrap_or_default();
         let Some(last) = last else { return self.cleaned(0, None, most) };
-        self.date_back([after, JobId(last)], latest)?;
+        self.date_back([after, JobId(last)])?;
         let removed = self.remove(after, JobId(last), old)?;
         // Those behind were submitted later, and so stopped later.
         let is_young = newest.is_some_and(|newest| newest >= before.0);
@@ -96,18 +95,22 @@ impl Tx<'_> {
         Ok(Applied::Cleaned { removed, next, is_full })
     }
 
-    /// Returns until when the wall clock is believed. What is later was recorded while it was ahead; but
-    /// where that is so of the last job, it may be behind by now, and all that is known is believed.
-    fn latest(&self) -> Result<Wall, Stop> {
-        let sql = "SELECT submitted_at FROM job ORDER BY id DESC LIMIT 1";
-        let last = self.first(sql, [], |row| row.get(0).map(Wall))?;
-        let is_ahead = last.is_some_and(|last| last > self.now.wall);
-        Ok(if is_ahead { Wall(i64::MAX) } else { self.now.wall })
+    /// Tells whether the wall clock may be behind by now: the oldest job, or the last, is later. What is
+    /// later than now was recorded while it was ahead otherwise.
+    fn may_be_behind(&self) -> Result<bool, Stop> {
+        let sql = "SELECT max(submitted_at) FROM job
+            WHERE id IN ((SELECT min(id) FROM job), (SELECT max(id) FROM job))";
+        let latest = self.first(sql, [], |row| row.get::<_, Option<i64>>(0))?.flatten();
+        Ok(latest.is_some_and(|latest| latest > self.now.wall.0))
     }
 
     /// What stopped later than now counts as having stopped now: else it would be kept until the clock
-    /// is there, which may be for ever.
-    fn date_back(&self, [after, last]: [JobId; 2], now: Wall) -> Result<(), Stop> {
+    /// is there, which may be for ever. Not by a clock that may be behind: all would be old once it is set.
+    fn date_back(&self, [after, last]: [JobId; 2]) -> Result<(), Stop> {
+        if self.may_be_behind()? {
+            return Ok(());
+        }
+        let now = self.now.wall;
         let sql = "UPDATE job SET changed_at = ?3
             WHERE state = 'stop' AND id > ?1 AND id <= ?2 AND changed_at > ?3";
         self.execute(sql, [after.0, last.0, now.0])?;

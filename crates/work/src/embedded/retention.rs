@@ -34,13 +34,13 @@ pub(crate) struct Retention {
     at: Mono,
     /// When the last look ended.
     ended: Mono,
-    /// That the store is full was told.
-    is_told: bool,
+    /// Passes in a row behind which the store was too large.
+    full: u32,
 }
 
 impl Retention {
     pub(crate) fn new(keep: Keep, now: Mono) -> Self {
-        Self { keep, phase: first(keep), at: now, ended: now, is_told: false }
+        Self { keep, phase: first(keep), at: now, ended: now, full: 0 }
     }
 
     /// Returns when the next step is to be made.
@@ -74,8 +74,12 @@ impl Retention {
                 (self.at, self.ended) = (now.after(PAUSE), now);
             }
         }
-        let is_full = matches!(came, Applied::Cleaned { is_full: true, .. });
-        (is_full && !std::mem::replace(&mut self.is_told, true)).then_some(Event::Full)
+        if let Applied::Cleaned { next: None, is_full, .. } = came {
+            self.full = if *is_full { self.full.saturating_add(1) } else { 0 };
+            // What stopped within the last minute is removed by the next pass.
+            return (self.full == 2).then_some(Event::Full);
+        }
+        None
     }
 
     /// Something was written: the store may be too large before the hour is over.

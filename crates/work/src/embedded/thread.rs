@@ -232,6 +232,7 @@ impl Thread {
     fn take_back(&mut self) {
         for event in self.outbox.take_back() {
             if let Event::Arrived(delivery) = event {
+                self.shared.unrecorded.wished();
                 let (change, then) = delivery.unseen();
                 self.changes.push_back((change, Answer::Wished(then)));
             }
