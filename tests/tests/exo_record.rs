@@ -153,7 +153,7 @@ time.sleep(1000)
 
 #[test]
 fn what_a_process_for_one_item_used_is_on_record_although_it_took_too_long() {
-    let own = "tries: 1\ntime-limit: 3s\ncancel-grace: 100ms\n";
+    let own = "tries: 1\ntime-limit: 8s\ncancel-grace: 100ms\n";
     let site = Site::per_item(GLUTTON, own);
     let _exo = site.exo();
     site.submit("w", "{}");
@@ -374,7 +374,7 @@ const SENDS: &str = r#"for said in work():
 fn no_time_of_an_item_passes_while_what_its_participant_sent_cannot_be_recorded() {
     let work = format!("{TALKS_PYTHON}import os, time\n{SENDS}");
     let site =
-        Site::per_item(&work, "mode: persistent\ntries: 1\ntime-limit: 2s\ncancel-grace: 100ms\n");
+        Site::per_item(&work, "mode: persistent\ntries: 1\ntime-limit: 10s\ncancel-grace: 100ms\n");
     let go = site.open_folder("go");
     let exo = site.exo();
     site.submit("w", "{}");
@@ -383,7 +383,7 @@ fn no_time_of_an_item_passes_while_what_its_participant_sent_cannot_be_recorded(
     let gate = std::fs::File::options().write(true).open(site.join("store/work.lock")).unwrap();
     gate.lock().unwrap();
     std::fs::write(go.join("sends"), "").unwrap();
-    site.until(|| site.instance()["seconds"].as_f64().is_some_and(|seconds| seconds > 3.0));
+    site.until(|| site.instance()["seconds"].as_f64().is_some_and(|seconds| seconds > 11.0));
     gate.unlock().unwrap();
     let (job, attempts) = site.stopped("w");
     assert_eq!((job.subject.fault, attempts.len()), (Fault::NONE, 1), "{attempts:?}");

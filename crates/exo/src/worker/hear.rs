@@ -337,9 +337,10 @@ impl Worker {
                 Link::PerItem(one) => one.read(&mut self.room, at_once(to_end), to_end),
                 Link::Persistent(_) if is_behind => {}
                 Link::Persistent(talk) => {
-                    talk.read(&mut self.room, at_once(to_end), to_end);
-                    process.ends.out.expect();
-                    process.ends.err.expect();
+                    if talk.read(&mut self.room, at_once(to_end), to_end) {
+                        process.ends.out.expect();
+                        process.ends.err.expect();
+                    }
                 }
             }
         }

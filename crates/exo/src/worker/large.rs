@@ -123,8 +123,9 @@ impl Worker {
         for (number, slot) in self.slots.iter_mut().enumerate() {
             let has_leave = speaker == Some(number);
             slot.may_say(if has_leave { usize::MAX } else { small });
-            // So does one that may not go on before what it sent is safe: a disk is full, or RabbitMQ away.
-            let waits = !has_leave && all[number].bytes >= small || slot.waits_for_commit();
+            // So does one that may not go on before what it sent is safe, where that cannot be: a disk is
+            // full, or RabbitMQ away. Of an ordinary commit its time goes on.
+            let waits = !has_leave && all[number].bytes >= small || slot.is_stuck(now);
             if std::mem::replace(&mut slot.is_kept_waiting, waits) != waits {
                 self.events.push_back((number, Event::KeptWaiting(waits)));
             }

@@ -77,8 +77,8 @@ impl Link {
         }
     }
 
-    /// Tells whether it is not we who keep it from going on, as far as its leave goes. One that has closed
-    /// its end behind what it said, or does not listen itself, is kept by nobody.
+    /// Tells whether it is not we who keep it from going on, as far as its leave goes. Of one whose talk is
+    /// over nothing is waited for: it is being ended.
     pub(super) fn is_heard(&self) -> bool {
         match self {
             Self::PerItem(_) => true,
@@ -175,6 +175,8 @@ pub(super) struct Talk {
     unanswered: usize,
     /// Stages that are not recorded yet: of which delivery, and what each takes.
     stages: VecDeque<(Lease, usize)>,
+    /// How many of either are.
+    safe: u64,
     /// Most bytes of a line.
     most: usize,
     /// Bytes that may come of a line for now.
@@ -200,6 +202,7 @@ impl Talk {
             looked: 0,
             unanswered: 0,
             stages: VecDeque::new(),
+            safe: 0,
             is_deaf: false,
             was_unread: false,
             item_is_last: false,
@@ -214,6 +217,7 @@ impl Talk {
     /// Says what became of such an item.
     pub(super) fn say_sent(&mut self, message: &ToParticipant<'_>) {
         self.unanswered = self.unanswered.saturating_sub(1);
+        self.safe += 1;
         self.say(message);
     }
 
@@ -225,7 +229,13 @@ impl Talk {
     /// Notes that a stage is recorded, or never will be. Tells whether it was said here.
     pub(super) fn staged(&mut self, lease: Lease) -> bool {
         let is_ours = self.stages.front().is_some_and(|(first, _)| *first == lease);
+        self.safe += u64::from(is_ours);
         is_ours && self.stages.pop_front().is_some()
+    }
+
+    /// Returns how many items and stages have become safe; `None` = it waits for none.
+    pub(super) fn safe(&self) -> Option<u64> {
+        self.waits_for_commit().then_some(self.safe)
     }
 
     /// Tells whether what it said is to be safe before more of it is heard: what waits for that
@@ -305,8 +315,9 @@ impl Talk {
     }
 
     /// Reads what is there, about `most` bytes at once, and no more than a line may have; it is kept
-    /// until [`line`](Self::line) takes it. `to_end`: with leave or without, and whatever waits.
-    pub(super) fn read(&mut self, room: &mut [u8], most: usize, to_end: bool) {
+    /// until [`line`](Self::line) takes it. `to_end`: with leave or without, and whatever waits. Tells
+    /// whether anything came.
+    pub(super) fn read(&mut self, room: &mut [u8], most: usize, to_end: bool) -> bool {
         let mut moved = 0;
         while let Some(from) = &self.socket
             && self.incoming.len() <= self.most
@@ -322,14 +333,15 @@ impl Talk {
                     moved += n;
                     // That was all there was.
                     if n < piece {
-                        return;
+                        return true;
                     }
                 }
-                Came::Nothing => return,
+                Came::Nothing => return moved > 0,
                 Came::End => self.socket = None,
                 Came::Unread => (self.socket, self.was_unread) = (None, true),
             }
         }
+        moved > 0 || self.socket.is_none()
     }
 
     const fn may_go_on(&self) -> bool {

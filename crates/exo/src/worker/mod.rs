@@ -408,6 +408,8 @@ impl Worker {
         let first = machines.fold(earlier(self.log.deadline(), drops), earlier);
         let asked = earlier(self.control.deadline(), self.cancels.deadline());
         let own = earlier(self.large.deadline(), self.way.deadline());
+        let stuck = self.slots.iter().filter_map(Slot::deadline).min();
+        let own = earlier(own, stuck);
         earlier(earlier(first, asked), own)
     }
 

@@ -22,6 +22,8 @@ use work::{Delivery, Ended as Outcome};
 pub(super) const PATIENCE: u32 = 10;
 /// A participant is not asked more often than that how far it is.
 const ASKED: Duration = Duration::from_secs(1);
+/// What takes longer is no ordinary commit.
+const COMMIT: Duration = Duration::from_secs(1);
 /// Bytes read at once, or that each of its two outputs becomes in the log, before others have their turn.
 const TURN: usize = 256 << 10;
 /// The same of what a dead process left: it has no second turn. As much as pipes hold that nobody
@@ -127,6 +129,8 @@ pub(super) struct Slot {
     pub(super) process: Option<Process>,
     /// It waits for leave to go on with what it says, or for what it said to be safe.
     pub(super) is_kept_waiting: bool,
+    /// How much of what it said had become safe when it began to wait for more of that, and when.
+    unsafe_since: Option<(u64, Mono)>,
     /// What it has in hand.
     pub(super) work: Option<Work>,
     /// What is in hand or at hand, until it is settled.
@@ -157,6 +161,7 @@ impl Slot {
             machine: Instance::new(rules),
             process: None,
             is_kept_waiting: false,
+            unsafe_since: None,
             work: None,
             deliveries: Vec::new(),
             serial: 0,
@@ -386,10 +391,19 @@ impl Slot {
         self.process.as_ref().is_some_and(|process| process.ends.link.is_heard())
     }
 
-    /// Tells whether it is not listened to before what it said is safe.
-    #[must_use]
-    pub(super) fn waits_for_commit(&mut self) -> bool {
-        self.talk().is_some_and(|talk| talk.waits_for_commit())
+    /// Tells whether it waits for what it said to be safe, and nothing of it became so for longer than a
+    /// commit takes.
+    pub(super) fn is_stuck(&mut self, now: Mono) -> bool {
+        let safe = self.talk().and_then(|talk| talk.safe());
+        let was = self.unsafe_since.filter(|(was, _)| Some(*was) == safe);
+        self.unsafe_since = safe.map(|safe| was.unwrap_or((safe, now)));
+        was.is_some_and(|(_, since)| since.after(COMMIT) <= now)
+    }
+
+    /// Returns when that will be so.
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        let at = self.unsafe_since.map(|(_, since)| since.after(COMMIT));
+        at.filter(|_| !self.is_kept_waiting)
     }
 
     /// Lets it say so many bytes of what goes on.

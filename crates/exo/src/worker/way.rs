@@ -3,7 +3,7 @@
 use super::slot::Slot;
 use super::{Phase, Worker, now};
 use crate::order::DRAINED;
-use ::log::info;
+use ::log::{info, warn};
 use machine::exo::Event;
 use machine::time::{Mono, earlier};
 use std::time::Duration;
@@ -20,18 +20,27 @@ pub(super) struct Way {
     look: Option<Mono>,
     /// When those who asked are waited for no more, from when on nothing else is in the way.
     until: Option<Mono>,
+    /// It was said that it is kept from that.
+    is_told: bool,
 }
 
 impl Way {
-    /// Tells whether nobody is waited for any more.
-    fn is_free(&mut self, is_recorded: bool, owes_answers: bool, now: Mono) -> bool {
-        if !is_recorded {
-            *self = Self { look: Some(now.after(LOOK)), until: None };
+    /// Tells whether nobody is waited for any more. `is_stuck`: what is not on record cannot be for now.
+    /// What is wished for all the time, as a source does that sends without end, is by our end.
+    fn is_free(
+        &mut self,
+        is_recorded: bool,
+        is_stuck: bool,
+        owes_answers: bool,
+        now: Mono,
+    ) -> bool {
+        self.look = (!is_recorded).then(|| now.after(LOOK));
+        if !is_recorded && is_stuck {
+            self.until = None;
             return false;
         }
-        self.look = None;
         let until = *self.until.get_or_insert(now.after(ANSWERS));
-        !owes_answers || until <= now
+        is_recorded && !owes_answers || until <= now
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -62,7 +71,11 @@ impl Worker {
         }
         let is_recorded = !self.broker.holds_unrecorded();
         let owes_answers = self.cancels.go_on() || self.control.owes_answers();
-        if self.way.is_free(is_recorded, owes_answers, now()) {
+        if let (false, false, Some(why)) = (is_recorded, self.way.is_told, &self.trouble) {
+            self.way.is_told = true;
+            warn!("another exo takes its place only when what was done is on record: {why}");
+        }
+        if self.way.is_free(is_recorded, self.trouble.is_some(), owes_answers, now()) {
             self.code = if self.phase == Phase::Draining { DRAINED } else { 0 };
             self.shut_down();
             self.decide();
@@ -77,13 +90,18 @@ mod tests {
     #[test]
     fn what_is_not_recorded_is_waited_for_and_answers_for_ten_seconds() {
         let (mut way, begin) = (Way::default(), Mono(1_000_000_000));
-        assert!(!way.is_free(false, false, begin));
+        assert!(!way.is_free(false, true, false, begin));
         assert_eq!(way.deadline(), Some(begin.after(LOOK)));
         let later = begin.after(Duration::from_secs(3600));
-        assert!(!way.is_free(false, false, later), "however long that takes");
-        assert!(!way.is_free(true, true, later));
+        assert!(!way.is_free(false, true, false, later), "however long that takes");
+        assert!(!way.is_free(true, false, true, later));
         assert_eq!(way.deadline(), Some(later.after(ANSWERS)));
-        assert!(way.is_free(true, false, later));
-        assert!(way.is_free(true, true, later.after(ANSWERS)));
+        assert!(way.is_free(true, false, false, later));
+        assert!(way.is_free(true, false, true, later.after(ANSWERS)));
+        // Who wishes all the time, and nothing keeps that from being recorded.
+        let mut way = Way::default();
+        assert!(!way.is_free(false, false, false, begin));
+        assert_eq!(way.deadline(), Some(begin.after(LOOK)));
+        assert!(way.is_free(false, false, false, begin.after(ANSWERS)));
     }
 }
