@@ -31,7 +31,7 @@ def run(what: Any) -> int:
     else:
         answer = os.dup(1)
         os.dup2(2, 1)
-    os.register_at_fork(after_in_child=lambda: _close(answer))
+    os.register_at_fork(after_in_child=Ours(answer).leave)
     outcome = Outcome()
     error = outcome.make(what)
     if outcome.handler is not None:
@@ -47,12 +47,20 @@ def run(what: Any) -> int:
     return min(code, 255)
 
 
-def _close(answer: int) -> None:
-    """Has a process that was forked, and may outlive us, not keep the answer open."""
-    try:
-        os.close(answer)
-    except OSError:
-        pass
+class Ours:
+    """The answer, until a process is forked: in what that one forks the number may be another file's."""
+
+    def __init__(self, answer: int) -> None:
+        self._answer: Optional[int] = answer
+
+    def leave(self) -> None:
+        """Has a process that was forked, and may outlive us, not keep the answer open."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            try:
+                os.close(answer)
+            except OSError:
+                pass
 
 
 class Outcome:
@@ -120,8 +128,14 @@ def _config() -> Fields:
 def _heed_term(handler: Participant, item: Item) -> None:
     """Has TERM, by which exo cancels here, end the work by an exception."""
 
+    ours = os.getpid()
+
     def leave(_number: int, _frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if os.getpid() != ours:
+            # A process that was forked just ends: its parent is asked, too.
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         item.cancelled = "cancel"
         try:
             call(handler.cancel, item)

@@ -280,7 +280,7 @@ class Listener(threading.Thread):
         def tell() -> None:
             # Answered meanwhile, it is not in hand any more.
             if self.items.get(id) is item:
-                self._handler.cancel(item)
+                call(self._handler.cancel, item)
 
         self._hooks.call(tell)
 
@@ -296,7 +296,7 @@ class Listener(threading.Thread):
     def _report(self, id: int, item: Item) -> None:
         said: Any = None
         try:
-            said = self._handler.status(item)
+            said = call(self._handler.status, item)
         except (Exception, Cancelled) as error:
             log(error)
         done, text = item.done, item.text

@@ -2,8 +2,10 @@
 the same. `fields.do` says what."""
 
 import os
+import signal
 import sys
 import threading
+import time
 import warnings
 
 import skynet
@@ -120,6 +122,16 @@ class Conform(skynet.Participant):
                 os.fstat(3)
             except OSError:
                 sys.exit(7)
+        if fields.how == "twice":
+            # By the number that the conversation had.
+            own = os.open(os.devnull, os.O_RDONLY)
+            if not os.fork():
+                os.fstat(own)
+                os._exit(9)
+            sys.exit(os.wait()[1] >> 8)
+        if fields.how == "term":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
         if fields.how == "speak":
             item.progress(0.5, "of the child")
             item.forward("q", {"fields": {}})

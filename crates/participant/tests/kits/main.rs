@@ -34,7 +34,8 @@ fn here() -> &'static Path {
 }
 
 /// Ways in which a child that was forked during the work may end, and with which code.
-const FORKS: [(&str, i32); 4] = [("exit", 5), ("raise", 1), ("return", 0), ("look", 7)];
+const FORKS: [(&str, i32); 6] =
+    [("exit", 5), ("raise", 1), ("return", 0), ("look", 7), ("twice", 9), ("term", 0)];
 
 /// What work may call `sys.exit` with, and the code and the text of the fault that it is.
 const EXITS: [(&str, i32, &str); 5] = [

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import time
 import warnings
 from urllib.error import HTTPError
 
@@ -136,6 +137,16 @@ class ParticipantHandler(object):
                 os.fstat(3)
             except OSError:
                 sys.exit(7)
+        if wid.fields.how == "twice":
+            # By the number that the conversation had.
+            own = os.open(os.devnull, os.O_RDONLY)
+            if not os.fork():
+                os.fstat(own)
+                os._exit(9)
+            sys.exit(os.wait()[1] >> 8)
+        if wid.fields.how == "term":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
 
     def do_set_error(self, wid):
         wid.error = {"class": "My::Err", "message": "not like this", "trace": ["a:1: in `b c'"], "extra": 1}
