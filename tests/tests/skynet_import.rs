@@ -301,7 +301,7 @@ fn what_supervisor_puts_into_values_is_put_in_here_and_what_nobody_knows_is_told
     assert!(!run.contains("setuidgid") && !run.contains("BAD-NAME"), "{run}");
     for line in [
         format!("cd {}/data || exit 111", dir.display()),
-        "export PATH=\"${PATH}\"':/opt/x y'".to_owned(),
+        "export PATH=\"${PATH?}\"':/opt/x y'".to_owned(),
         "export N=100%".to_owned(),
         "export NAME=clock".to_owned(),
         "export 'GROUP=%(group_name)s'".to_owned(),
@@ -336,16 +336,16 @@ code = build.py
 runas = img
 command = work
 
+[program:build-2]
+command = /usr/bin/python -m SkyNET.exo
+user = root
+
 [program:build]
 command = /usr/bin/python -m SkyNET.exo
 user = nobody
 umask = 027
 umask = 022
 environment = A=0,A=1
-
-[program:build-2]
-command = /usr/bin/python -m SkyNET.exo
-user = root
 
 [program:builder-web]
 command = sleep 1000
@@ -362,10 +362,10 @@ fn a_program_whose_name_only_begins_as_a_participant_s_is_one_of_its_own() {
     let said = site.well(&["import", dir.to_str().unwrap()]);
     for note in [
         "build: made from ",
-        "build.conf:4: runas: line 9 says otherwise, and counts",
+        "build.conf:4: runas: line 13 says otherwise, and counts",
         "build.conf:5: command: not carried over",
-        "build.conf:10: umask: line 11 says otherwise, and counts",
-        "build.conf:14: [program:build-2]: taken for one more of build, and not carried over",
+        "build.conf:14: umask: line 15 says otherwise, and counts",
+        "build.conf:7: [program:build-2]: taken for one more of build, and not carried over",
         "builder-web: made from ",
         "build.conf:21: numprocs: one process is run",
     ] {
@@ -381,10 +381,11 @@ fn a_program_whose_name_only_begins_as_a_participant_s_is_one_of_its_own() {
     let run = fs::read_to_string(site.dir("builder-web").join("run")).unwrap();
     assert!(run.contains("export A=1\n") && run.matches("export").count() == 1, "{run}");
     // What has no name is taken for what the file's programs run, whatever they are called.
-    let unnamed = NEIGHBOURS.replace("name = build\n", "").replace("build.py", "../old/build.py");
+    let unnamed = NEIGHBOURS.replace("name = build\n", "").replace("user = root", "user = nobody");
+    let unnamed = unnamed.replace("build.py", "../old/build.py");
     let dir = site.on_desk("other", &[("any.conf", &unnamed)]);
     let said = site.well(&["import", dir.to_str().unwrap()]);
-    for note in ["any: made from ", ":13: [program:build-2]: ", ":17: [program:builder-web]: "] {
+    for note in ["any: made from ", ":10: [program:build]: ", ":17: [program:builder-web]: "] {
         assert!(said.contains(note), "{note}\n{said}");
     }
 }

@@ -107,19 +107,30 @@ pub fn make_log(here: &Here, service: &str) -> Result<PathBuf, Failure> {
     if service != OWN_LOG && fs::metadata(&log).is_ok_and(is_done) {
         return Ok(log);
     }
+    let owner = log_owner(here)?;
     make_folder(&log, OWN)?;
-    if here.is_system() {
-        let owner = account::find(LOGGER.as_bytes());
-        let group = account::find_group(GROUP);
-        let (Some(owner), Some(group)) = (owner, group) else {
-            let line = format!("user {LOGGER} and group skynet are needed for logs; add them");
-            return Err(Failure::trouble(line));
-        };
-        chown(&log, Some(owner.uid), Some(group))
+    if let Some((user, group)) = owner {
+        chown(&log, Some(user), Some(group))
             .and_then(|()| fs::set_permissions(&log, Permissions::from_mode(0o2750)))
             .map_err(|why| Failure::io("give away", log.display(), &why))?;
     }
     Ok(log)
+}
+
+/// Returns who keeps logs of a machine, user and group; `None` = whoever it is.
+///
+/// # Errors
+/// The accounts are missing.
+pub fn log_owner(here: &Here) -> Result<Option<(u32, u32)>, Failure> {
+    if !here.is_system() {
+        return Ok(None);
+    }
+    let (owner, group) = (account::find(LOGGER.as_bytes()), account::find_group(GROUP));
+    let (Some(owner), Some(group)) = (owner, group) else {
+        let line = format!("user {LOGGER} and group skynet are needed for logs; add them");
+        return Err(Failure::trouble(line));
+    };
+    Ok(Some((owner.uid, group)))
 }
 
 /// Makes the service that keeps what svscan says, new each time: programs may have moved.

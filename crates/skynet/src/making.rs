@@ -256,6 +256,8 @@ fn furnish(here: &Here, stage: &Stage<'_>, service: &str) -> Result<(), Failure>
     };
     link(&supervise.join(service), "supervise")?;
     if stage.dir.join(name(LOG)).is_dir() {
+        // Its folder is made last; that it cannot be is told before anything long is done.
+        instance::log_owner(here)?;
         link(&supervise.join(format!("{service}.log")), "log/supervise")?;
         link(&places.logs.join(service), "log/main")?;
     }

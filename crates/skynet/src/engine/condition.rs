@@ -90,9 +90,11 @@ fn foreign<'a>(word: &Word<'a>) -> Option<&'a str> {
     if text.starts_with('!') && !text.starts_with("!~") {
         return Some("!");
     }
-    let mut depth = 0_usize;
+    let (mut depth, mut is_quoted) = (0_usize, false);
     text.char_indices().find_map(|(at, c)| {
         match c {
+            '"' if depth > 0 => is_quoted = !is_quoted,
+            _ if is_quoted => {}
             '[' | '{' => depth += 1,
             ']' | '}' => depth = depth.saturating_sub(1),
             _ if depth == 0 => {
@@ -324,6 +326,8 @@ mod tests {
             ("'3' in ${l}", true),
             ("y in ${l}", false),
             ("y in [\"x\", \"y\"]", true),
+            ("y in [\"a]=b\", \"y\"]", true),
+            ("${o} == {\"p\":\"}&&\"}", false),
             ("x in ${s}", false),
             ("size in ${list}", false),
             ("sizer in ${list}", true),

@@ -25,6 +25,8 @@ const STEP_KEYS: [&str; 8] =
 #[derive(Default)]
 struct Reader {
     problems: Vec<Problem>,
+    /// It is for another engine, which may understand more.
+    is_for_another: bool,
 }
 
 /// Reads a process.
@@ -32,8 +34,12 @@ struct Reader {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(bytes: &[u8]) -> Result<Process, Vec<Problem>> {
+    read_for(bytes, false)
+}
+
+fn read_for(bytes: &[u8], is_for_another: bool) -> Result<Process, Vec<Problem>> {
     let entries = yaml::parse(bytes).map_err(|problem| vec![problem])?;
-    let mut reader = Reader::default();
+    let mut reader = Reader { is_for_another, ..Reader::default() };
     let (mut attributes, mut fields) = (Object::new(), Object::new());
     let mut steps = None;
     for entry in &entries {
@@ -53,7 +59,7 @@ pub fn read(bytes: &[u8]) -> Result<Process, Vec<Problem>> {
     }
     let body = Expr("sequence".to_owned(), Object::new(), steps.unwrap_or_default());
     let tree = Expr("define".to_owned(), attributes, vec![body]);
-    if let (true, Err(why)) = (reader.problems.is_empty(), tree.check()) {
+    if !is_for_another && let (true, Err(why)) = (reader.problems.is_empty(), tree.check()) {
         reader.problems.push(Problem::missing("", why));
     }
     if reader.problems.is_empty() { Ok(Process { tree, fields }) } else { Err(reader.problems) }
@@ -64,11 +70,25 @@ pub fn read(bytes: &[u8]) -> Result<Process, Vec<Problem>> {
 /// # Errors
 /// It cannot be read, or is none.
 pub fn read_named(path: &Path, bytes: &[u8]) -> Result<Process, Failure> {
-    read(bytes).map_err(|problems| {
-        let trouble = Trouble::in_file(path, bytes, problems);
-        let lines = trouble.lines.iter().flat_map(shown).collect();
-        Failure { code: code::FAILED, lines }
-    })
+    read(bytes)
+        .map_err(|problems| Failure { code: code::FAILED, lines: told(path, bytes, problems) })
+}
+
+/// The same for another engine, which may understand what this one does not: that is told, and goes.
+///
+/// # Errors
+/// It cannot be read, or is none in any engine.
+pub fn read_for_another(path: &Path, bytes: &[u8]) -> Result<(Process, Vec<String>), Failure> {
+    let Err(problems) = read(bytes) else { return read_named(path, bytes).map(|it| (it, vec![])) };
+    let lines = told(path, bytes, problems);
+    match read_for(bytes, true) {
+        Ok(process) => Ok((process, lines)),
+        Err(_) => Err(Failure { code: code::FAILED, lines }),
+    }
+}
+
+fn told(path: &Path, bytes: &[u8], problems: Vec<Problem>) -> Vec<String> {
+    Trouble::in_file(path, bytes, problems).lines.iter().flat_map(shown).collect()
 }
 
 fn shown(line: &Line) -> Vec<String> {
@@ -207,7 +227,10 @@ impl Reader {
     }
 
     fn params(&mut self, entry: &Entry) -> Object {
-        let is_own = |key: &&str| *key == "ref" || OWN.contains(key) || NOT_HERE.contains(key);
+        let is_for_another = self.is_for_another;
+        let is_own = |key: &&str| {
+            *key == "ref" || OWN.contains(key) || !is_for_another && NOT_HERE.contains(key)
+        };
         let all = self.object(entry);
         for key in all.keys().map(String::as_str).filter(is_own) {
             let why = "is the engine's, and stands beside with, if anywhere";
@@ -219,6 +242,7 @@ impl Reader {
     fn condition(&mut self, entry: &Entry, name: &str, attributes: &mut Object) {
         self.text(entry, name, attributes);
         if let Kind::Plain(text) | Kind::Quoted(text) = &entry.value.kind
+            && !self.is_for_another
             && let (false, Err(why)) = (text.is_empty(), condition::check(text))
         {
             self.wrong(entry.value.at, &entry.key, why);
@@ -239,6 +263,21 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_another_engine_understands_is_told_and_goes_there() {
+        let text = b"process: x\nsteps:\n- do: a\n  if: \"'${f:x}' =~ '/a/'\"\n  with: {who: '${v:user}', timers: 1h}\n";
+        assert_eq!(read(text).unwrap_err().len(), 2);
+        let (process, told) = read_for_another(Path::new("p.yaml"), text).unwrap();
+        assert!(told.iter().any(|line| line.contains("p.yaml: line 4, ")), "{told:?}");
+        let sent = serde_json::to_string(&process.tree).unwrap();
+        for part in ["=~", "${v:user}", "timers"] {
+            assert!(sent.contains(part), "{sent}");
+        }
+        read_for_another(Path::new("p.yaml"), b"process: x\nsteps:\n- doo: a\n").unwrap_err();
+        let plain = b"process: x\nsteps: [do: a]\n";
+        assert_eq!(read_for_another(Path::new("p.yaml"), plain).unwrap().1.len(), 0);
+    }
 
     #[test]
     fn a_process_becomes_what_a_real_engine_understands() {

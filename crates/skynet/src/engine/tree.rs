@@ -22,8 +22,20 @@ pub const OWN: [&str; 4] = ["if", "unless", "on_error", "forget"];
 pub const NOT_HERE: [&str; 8] =
     ["timeout", "timers", "on_timeout", "on_cancel", "on_terminate", "flank", "lose", "await"];
 
-/// All attributes of what is no step.
-const OF_OTHERS: [&str; 6] = ["if", "unless", "on_error", "name", "revision", "tag"];
+/// The same of what is no step, besides those.
+const NOT_THERE: [&str; 11] = [
+    "count",
+    "merge",
+    "merge_type",
+    "remaining",
+    "over_if",
+    "over_unless",
+    "wait_for",
+    "on_re_apply",
+    "filter",
+    "take",
+    "discard",
+];
 
 /// Expressions of a real engine that this one does not have; they are no participants' names.
 const UNKNOWN: &[&str] = &[
@@ -196,21 +208,18 @@ impl Expr {
         self.2.iter().try_for_each(|child| child.check_below(depth + 1))
     }
 
-    /// Says which attribute would have another effect in a real engine: none is passed over.
+    /// Says which attribute has an effect in a real engine that it has not here.
     fn check_attributes(&self) -> Result<(), String> {
         let is_step = self.kind() == Kind::Step;
         if !is_step && self.1.contains_key("forget") {
             return Err(format!("this engine can forget steps, no {}", self.0));
         }
         for (key, value) in &self.1 {
-            let is_known = if is_step {
-                !NOT_HERE.contains(&key.as_str())
-            } else {
-                // A definition's name may stand there as a key.
-                let is_name = value.get() == "null" && self.is_definition();
-                is_name || OF_OTHERS.contains(&key.as_str())
-            };
-            if !is_known {
+            let has_effect =
+                NOT_HERE.contains(&key.as_str()) || !is_step && NOT_THERE.contains(&key.as_str());
+            // A definition's name may stand there as a key.
+            let is_name = value.get() == "null" && self.is_definition();
+            if has_effect && !is_name {
                 return Err(format!("this engine has no {key}, which {} has", self.0));
             }
             for text in [key, value.get()] {

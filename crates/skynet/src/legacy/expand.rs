@@ -111,7 +111,8 @@ impl Value {
         }
         let pieces = self.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => quoted(text).into_owned(),
-            Piece::Variable(name) => format!("\"${{{name}}}\""),
+            // Supervisor starts nothing where it is not set either.
+            Piece::Variable(name) => format!("\"${{{name}?}}\""),
         });
         pieces.collect()
     }
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn a_variable_is_read_by_sh_between_what_is_quoted() {
         let path = value("PATH=%(ENV_PATH)s:/opt/x y", "program:web");
-        assert_eq!(path.word(), "PATH=\"${PATH}\"':/opt/x y'");
+        assert_eq!(path.word(), "PATH=\"${PATH?}\"':/opt/x y'");
         assert_eq!(path.variables().collect::<Vec<_>>(), ["PATH"]);
         assert_eq!((path.not_plain().as_deref(), path.unknown.len()), (Some("%(ENV_PATH)s"), 0));
         assert_eq!(value("", "program:web").word(), "''");

@@ -146,6 +146,7 @@ fn of_sections(path: &Path, sections: Vec<Section>, broker: &Broker) -> Vec<Foun
         // Any of them may have run what nobody has named.
         std::mem::swap(&mut its, &mut others);
     }
+    its.sort_by_key(|(program, _)| *program != name);
     let mut its = its.into_iter().map(|(_, section)| section);
     // What starts the old host is no key of the participant.
     let more = its.next().into_iter().flat_map(|section| section.keys);

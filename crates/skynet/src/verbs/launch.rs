@@ -2,7 +2,7 @@
 
 use crate::engine::tree::{Object, raw};
 use crate::engine::{machine, message, process_file, send, serve};
-use crate::failure::{Answer, Failure};
+use crate::failure::{Answer, Failure, warn};
 use crate::here::Here;
 use clap::Args;
 use exo::settings::BrokerKind;
@@ -50,8 +50,8 @@ pub struct Start {
 pub fn run(args: &Launch, here: &Here) -> Answer {
     here.is_for_owner("launch processes on")?;
     let wfid = machine::new_wfid(serve::now());
-    let message = message(&args.start, Some(&wfid))?;
     let is_ours = here.site.broker.kind == BrokerKind::Embedded;
+    let message = message(&args.start, Some(&wfid), is_ours)?;
     if is_ours {
         message::read(&message).map_err(Failure::refused)?;
     }
@@ -67,14 +67,15 @@ pub fn run(args: &Launch, here: &Here) -> Answer {
     Ok(0)
 }
 
-/// Returns the message that launches it. What is YAML goes as every engine understands it.
+/// Returns the message that launches it. What is YAML goes as every engine understands it; what ours does
+/// not is told, where another may.
 ///
 /// # Errors
 /// What is wrong with the file, the one beside it, or the fields.
-pub fn message(start: &Start, wfid: Option<&str>) -> Result<Vec<u8>, Failure> {
+pub fn message(start: &Start, wfid: Option<&str>, is_ours: bool) -> Result<Vec<u8>, Failure> {
     let Start { file, fields } = start;
     let bytes = fs::read(file).map_err(|why| Failure::io("read", file.display(), &why))?;
-    let (definition, mut all) = definition(file, bytes)?;
+    let (definition, mut all) = definition(file, bytes, is_ours)?;
     all.extend(beside(&file.with_extension("conf"))?);
     all.extend(given(fields)?);
     Ok(wire::launch(&definition, Some(&raw(&all)), wfid))
@@ -83,13 +84,28 @@ pub fn message(start: &Start, wfid: Option<&str>) -> Result<Vec<u8>, Failure> {
 /// Returns what a file defines, and the fields that it sets itself.
 ///
 /// Source: wire format of the engine, section 7.
-fn definition(file: &Path, bytes: Vec<u8>) -> Result<(Box<RawValue>, Object), Failure> {
+fn definition(
+    file: &Path,
+    bytes: Vec<u8>,
+    is_ours: bool,
+) -> Result<(Box<RawValue>, Object), Failure> {
     let ends = |with: &[&str]| file.extension().is_some_and(|end| with.iter().any(|e| end == *e));
     let begins = |with: &[u8]| text_of(&bytes).trim_ascii_start().starts_with(with);
     let is_json = ends(&["json"]);
     // JSON's objects are YAML's: keys and values, as people write a process.
     if ends(&["yaml", "yml"]) || is_json && begins(b"{") {
-        let process = process_file::read_named(file, &bytes)?;
+        let process = if is_ours {
+            process_file::read_named(file, &bytes)?
+        } else {
+            let (process, lines) = process_file::read_for_another(file, &bytes)?;
+            if !lines.is_empty() {
+                warn("skynet's own engine does not understand what is sent as it is:");
+            }
+            for line in &lines {
+                warn(line);
+            }
+            process
+        };
         return Ok((raw(&process.tree), process.fields));
     }
     let unable =
@@ -149,7 +165,7 @@ mod tests {
         fs::write(&file, "process: p\nfields: {a: 1, b: 1, c: 1.0}\nsteps: [do: x]\n").unwrap();
         fs::write(dir.join("p.conf"), "# which\n{\n  # why\n  \"b\": 2, \"a\": 2}\n").unwrap();
         let start = Start { file, fields: vec!["a=3".into(), "t=x y".into()] };
-        let message = String::from_utf8(message(&start, None).unwrap()).unwrap();
+        let message = String::from_utf8(message(&start, None, true).unwrap()).unwrap();
         let fields = "\"fields\":{\"a\":3,\"b\":2,\"c\":1.0,\"t\":\"x y\"},\"variables\":null}";
         assert!(message.ends_with(fields), "{message}");
         assert!(message.starts_with("{\"definition\":[\"define\",{\"name\":\"p\"},"), "{message}");
@@ -162,7 +178,7 @@ mod tests {
         let launched = |name: &str, text: &str| {
             let file = dir.join(name);
             fs::write(&file, text).unwrap();
-            let message = message(&Start { file, fields: Vec::new() }, None);
+            let message = message(&Start { file, fields: Vec::new() }, None, true);
             message.map(|bytes| String::from_utf8(bytes).unwrap())
         };
         for (name, text) in
@@ -199,13 +215,13 @@ mod tests {
         let file = dir.join("p.pdef");
         fs::write(&file, "Ruote.process_definition do\nend\n").unwrap();
         let start = Start { file, fields: Vec::new() };
-        let message = String::from_utf8(message(&start, None).unwrap()).unwrap();
+        let message = String::from_utf8(message(&start, None, true).unwrap()).unwrap();
         assert!(message.contains("\"definition\":\"Ruote.process_definition do\\nend\\n\""));
         let twice = Start { fields: vec!["a=1".into(), "a=2".into()], ..start };
-        assert_eq!(super::message(&twice, None).unwrap_err().code, 100);
+        assert_eq!(super::message(&twice, None, true).unwrap_err().code, 100);
         fs::write(dir.join("p.conf"), "{\n# x\n\"a\" 1}").unwrap();
         let bad = Start { fields: Vec::new(), ..twice };
-        let said = super::message(&bad, None).unwrap_err().lines[0].clone();
+        let said = super::message(&bad, None, true).unwrap_err().lines[0].clone();
         assert!(said.contains("p.conf: expected `:` at line 3 column 5"), "{said}");
     }
 }

@@ -65,6 +65,11 @@ pub fn run_unregister(args: &Unregister, here: &Here) -> Answer {
     tell(&args.which, true, here)
 }
 
+/// Tells whether a pattern has what Ruby has more than others; a plain mistake is one there, too.
+fn is_of_ruby(pattern: &str) -> bool {
+    pattern.contains("(?") || pattern.contains('\\')
+}
+
 fn tell(args: &Which, remove: bool, here: &Here) -> Answer {
     here.is_for_owner("register participants of")?;
     let (pairs, some_are_unknown) = pairs(args, here)?;
@@ -75,8 +80,8 @@ fn tell(args: &Which, remove: bool, here: &Here) -> Answer {
         }
         match registry::flaw(pattern) {
             None => {}
-            // Ruby's expressions look around, for example.
-            Some(why) if broker == BrokerKind::RabbitMq => warn(&format!(
+            // Ruby's expressions look around, for example, and have classes of their own.
+            Some(why) if broker == BrokerKind::RabbitMq && is_of_ruby(pattern) => warn(&format!(
                 "{pattern:?} is sent as it is; skynet's own engine does not understand it: {why}"
             )),
             Some(why) => return Err(Failure::usage(format!("{pattern:?} is no pattern: {why}"))),

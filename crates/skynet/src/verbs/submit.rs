@@ -107,7 +107,7 @@ pub fn run(args: &Submit, here: &Here) -> Answer {
         return publish(args, here, &settings, &items);
     }
     let sent = if hand::may_write(here) {
-        record(here, &settings, items)?
+        record(here, &settings, items, args.json)?
     } else {
         leave(here, &settings, items)?
     };
@@ -154,7 +154,12 @@ fn settings(args: &Submit, here: &Here) -> Result<Settings, Failure> {
 }
 
 /// Records items as the user whose store it is, all or none.
-fn record(here: &Here, settings: &Settings, items: Vec<Vec<u8>>) -> Result<Vec<Sent>, Failure> {
+fn record(
+    here: &Here,
+    settings: &Settings,
+    items: Vec<Vec<u8>>,
+    is_json: bool,
+) -> Result<Vec<Sent>, Failure> {
     let mut own = Own::open(here)?;
     let owner = Some(own.by().uid);
     let begun = time::wall();
@@ -180,6 +185,9 @@ fn record(here: &Here, settings: &Settings, items: Vec<Vec<u8>>) -> Result<Vec<S
             Ok(Applied::Known(id)) => Sent::Job { about: about(Some(id.0)), is_known: true },
             Ok(_) => Sent::Refused(about(None), "no job came of it".to_owned()),
             Err(why) => {
+                if is_json {
+                    Report::new(here, true).failed(&about(None), &why.to_string());
+                }
                 complaints.push(format!("{}: {why}", about(None).words()));
                 continue;
             }
