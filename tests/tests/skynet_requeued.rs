@@ -10,9 +10,10 @@ mod site;
 use connected::Vhost;
 use items::{QUICK, WORK, job, reader};
 use served::stands;
-use site::{Kind, Site};
+use site::{Kind, Place, SOON, Site};
 use std::fs;
 use std::time::Duration;
+use testkit::{program, run_within};
 use work::read::Waiting;
 
 const REPLIES: &str = "ruote_workitems";
@@ -51,7 +52,7 @@ fn is_done_once(vhost: &Vhost, site: &Site, wfid: &str) {
     client.consume(REPLIES).unwrap();
     let mut answers = Vec::new();
     for _ in 0..2 {
-        let message = client.next(Duration::from_secs(site::SOON)).unwrap().unwrap();
+        let message = client.next(Duration::from_secs(SOON)).unwrap().unwrap();
         client.acknowledge(&message).unwrap();
         answers.push(String::from_utf8(message.body).unwrap());
     }
@@ -88,9 +89,11 @@ fn one_whose_exo_is_killed_right_after_the_requeue_is_not_lost() {
     Site::each(|kind| {
         let vhost = Vhost::new();
         let site = failed(&vhost, kind, "killed");
-        let pid = site.pid("zeta").unwrap();
+        let exo = site.inside(Place::Participants).join("zeta").display().to_string();
         site.well(&["requeue", "killed"]);
-        linux::signal::kill(pid, 9).unwrap();
+        // By its supervise: what svstat calls it is no number of ours where the instance has its own.
+        let output = run_within(SOON, &mut site.command(program("svc"), &["-k", &exo]));
+        assert_eq!(output.code, Some(0), "{output:?}");
         site.until(|| stands(&site, "zeta", "killed") == ("stop", 0));
         site.until(|| vhost.messages("zeta") == Some((0, 0)));
         assert_eq!(reader(&site).jobs_of("killed").unwrap().len(), 1);
