@@ -294,7 +294,6 @@ impl Thread {
             For::Sent(ticket) => self.news.push(Event::Sent { ticket, job: Ok(None) }),
             For::Again(number) => {
                 self.changes.push_back((Change::SentAgain(number), Answer::Keep));
-                self.rung = true;
             }
         }
     }

@@ -191,6 +191,10 @@ impl Thread {
         self.news.extend(self.retention.stepped(came, self.store.now().mono));
     }
 
+    fn has_in_hand(&self, job: JobId) -> bool {
+        self.held.keys().any(|lease| lease.job == job)
+    }
+
     /// Settles the messages of a job for good.
     fn acknowledge(&mut self, job: JobId) {
         let most = self.most();
@@ -234,7 +238,7 @@ impl Thread {
                 }
             }
             Ok(Applied::Elsewhere { job: id, until }) => {
-                if self.held.keys().any(|lease| lease.job == id) {
+                if self.has_in_hand(id) {
                     self.lines.is(line, Of::Job(id));
                 } else {
                     self.park(line, job, id, until);
@@ -405,7 +409,7 @@ impl Thread {
         }
         for Again { number, job, wfid, identity, has_message } in unsent {
             let is_known = |change: &Change| *change == Change::SentAgain(number);
-            let is_held = self.held.keys().any(|lease| lease.job == job);
+            let is_held = self.has_in_hand(job);
             let is_under_way = self.outgoing.has_again(number);
             if is_held || is_under_way || self.changes.iter().any(|(it, _)| is_known(it)) {
                 continue;
@@ -418,7 +422,7 @@ impl Thread {
             }
             // Whoever else has its message is rung, too; where the broker has it, it comes.
             let comes = has_message && self.vain_looks < VAIN_LOOKS;
-            // The next goes when one of these is safe.
+            // The next goes when one of these is recorded as safe.
             if comes || self.outgoing.is_full_again() {
                 continue;
             }
@@ -433,8 +437,7 @@ impl Thread {
     /// known.
     fn give_up_overtaken(&mut self) {
         for job in std::mem::take(&mut self.overtaken) {
-            let is_held = self.held.keys().any(|lease| lease.job == job);
-            if !is_held && !self.outgoing.has_answer_of(job) {
+            if !self.has_in_hand(job) && !self.outgoing.has_answer_of(job) {
                 self.give_back(job);
             }
         }

@@ -202,11 +202,12 @@ impl Tx<'_> {
 
     /// What was confirmed may be the answer of an earlier time, of what is to be done again by now.
     pub(super) fn confirmed(&mut self, job: JobId, attempt: u32) -> Result<Applied, Stop> {
-        let found = self.job(job)?;
-        if found.subject.state != State::Stop || found.tries != attempt {
+        let sql = "UPDATE job SET answered = 1 WHERE id = ?1 AND state = 'stop' AND tries = ?2";
+        if self.execute(sql, params![job.0, attempt])? == 0 {
+            self.job(job)?;
             return Err(Refused::Overtaken.into());
         }
-        self.answered(job)
+        Ok(Applied::Done)
     }
 
     /// The last attempt has another answer.
