@@ -145,6 +145,39 @@ fn changes(folder: &Path, safety: Safety, finished: u64, count: u64) {
     report(&what, count, &begun);
 }
 
+/// Take and finish beside so many that wait for a key that is locked, and then one of these after the other.
+fn keyed(folder: &Path, waiting: u64, count: u64) {
+    let folder = folder.join(format!("keyed {waiting}"));
+    let mut store = Store::open(&Place::new(folder), Arc::new(Clocks), Safety::Kill).expect("open");
+    let opening = Change::OpenTaker { queue: "q".to_owned(), policy: Policy::default() };
+    let Applied::Opened(taker) = store.apply(&opening).expect("open") else { panic!("not opened") };
+    let mut locked = |change| store.apply(&change).expect("lock");
+    let (name, holder) = ("k".to_owned(), "ann".to_owned());
+    locked(Change::Lock { name: name.clone(), holder: holder.clone(), life: None });
+    let key = Some(name.clone());
+    let all = (0..waiting).map(|n| NewJob { key: key.clone(), ..job(n) });
+    let all: Vec<_> = all.map(|job| Change::Submit(Box::new(job))).collect();
+    let begun = Begun::now();
+    for some in all.chunks(1000) {
+        store.apply_all(some).expect("submit");
+    }
+    report(&format!("Kill: submit {waiting} with one key, 1000 a commit"), waiting, &begun);
+    submit(&mut store, waiting, count);
+    let beside = format!("Kill: take, then finish, beside {waiting} of a locked key");
+    let in_line = format!("Kill: take, then finish, of {waiting} of one key");
+    for what in [beside, in_line] {
+        let begun = Begun::now();
+        for _ in 0..count {
+            let take = Change::Take { taker, ask: Ask::Now, instance: "q_0".to_owned() };
+            let Applied::Taken(taken) = store.apply(&take).expect("take") else { panic!("none") };
+            store.apply(&Change::End(taken.lease, Box::new(done()))).expect("end");
+        }
+        report(&what, count, &begun);
+        // Once.
+        let _ = store.apply(&Change::Unlock { name: name.clone(), holder: holder.clone() });
+    }
+}
+
 /// Items that a worker has at hand, as exo has.
 const AHEAD: usize = 32;
 
@@ -245,6 +278,9 @@ fn main() {
         fairness(&folder, safety, 10);
     }
     changes(&folder, Safety::Kill, 10_000, 4000);
+    for waiting in [1000, 100_000] {
+        keyed(&folder, waiting, 200);
+    }
     if std::env::var_os("SKYNET_LONG").is_some() {
         changes(&folder, Safety::Kill, 1_000_000, 4000);
     }

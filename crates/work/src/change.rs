@@ -9,6 +9,7 @@ mod fault;
 mod group;
 mod job;
 mod lease;
+mod line;
 mod refused;
 mod request;
 mod room;
@@ -25,7 +26,7 @@ pub use refused::Refused;
 pub(crate) use row::subject as row_subject;
 pub use rule::NewRule;
 #[cfg(test)]
-pub(crate) use take::ACTIVE_LABELS;
+pub(crate) use take::{ACTIVE_LABELS, FRONTS, OF_LINE};
 pub(crate) use take::{SMALL, TOGETHER};
 
 use crate::clock::Wall;

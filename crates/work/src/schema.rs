@@ -7,7 +7,7 @@ pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
 pub(crate) const MIGRATIONS: &[&str] =
-    &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE, ANSWERS, AGAIN, KEYS];
+    &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE, ANSWERS, AGAIN, KEYS, LINES];
 
 /// The first version that knows whose answer a job is.
 pub(crate) const KNOWS_ANSWERS: u32 = 9;
@@ -359,6 +359,23 @@ INSERT INTO again (job, has_message) SELECT id, 0 FROM job
 const KEYS: &str = "
 DROP INDEX job_key;
 CREATE INDEX job_key ON job (key, queue) WHERE key IS NOT NULL AND state = 'ready';
+";
+
+/// What waits for a key stands in line: of those that could be taken of a label of a queue the first, and
+/// all others are `behind` it. A column alone: what is read by the same index is read in stores of before.
+const LINES: &str = "
+ALTER TABLE job ADD COLUMN behind INTEGER;
+DROP INDEX job_key;
+CREATE INDEX job_key ON job (key, queue, label, due, priority DESC, id)
+    WHERE key IS NOT NULL AND state = 'ready';
+DROP INDEX job_ready;
+UPDATE job SET behind = 1 WHERE key IS NOT NULL AND state = 'ready' AND holder IS NULL AND due IS NULL
+    AND id <> (SELECT id FROM job front
+        WHERE front.key = job.key AND front.queue = job.queue AND front.label = job.label
+            AND front.state = 'ready' AND front.holder IS NULL AND front.due IS NULL
+        ORDER BY front.priority DESC, front.id LIMIT 1);
+CREATE INDEX job_ready ON job (queue, label, behind, priority DESC, id)
+    WHERE state = 'ready' AND holder IS NULL AND due IS NULL;
 ";
 
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.

@@ -1,6 +1,7 @@
 //! Recording jobs, and what is done to them by hand.
 
 use super::blob;
+use super::line::Line;
 use super::request::begins;
 use super::row::{Job, step};
 use super::tx::{Ring, Stop, Tx};
@@ -82,6 +83,7 @@ impl Tx<'_> {
             ],
         )?;
         let id = JobId(self.conn.last_insert_rowid());
+        self.line_up(id, Line { queue: &job.queue, label, key: job.key.as_deref() })?;
         self.put_item(id, &job.item)?;
         self.ring_later(Ring::Queue(job.queue.clone()));
         Ok(Applied::Submitted { job: id, label_unknown: !known })
@@ -311,6 +313,7 @@ impl Tx<'_> {
         let job = self.job(job)?;
         let sql = "UPDATE job SET priority = ?2 WHERE id = ?1";
         self.execute(sql, params![job.id.0, priority])?;
+        self.line_up(job.id, job.line())?;
         self.ring_later(Ring::Queue(job.queue));
         Ok(Applied::Done)
     }

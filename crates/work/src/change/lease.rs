@@ -36,10 +36,11 @@ impl Tx<'_> {
     }
 
     pub(super) fn hand_back(&mut self, lease: Lease) -> Result<Applied, Stop> {
-        let is_untried = self.held(lease)?.tries == 0;
+        let job = self.held(lease)?;
         let given_back = self.give_back(lease)?;
-        if is_untried {
+        if job.tries == 0 {
             self.execute("DELETE FROM job WHERE id = ?1 AND wary = 0", [lease.job.0])?;
+            self.line_up(job.id, job.line())?;
         }
         Ok(given_back)
     }

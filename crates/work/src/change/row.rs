@@ -1,6 +1,7 @@
 //! A job as it is stored: reading it, stepping its machine, writing it back.
 
 use super::attempt::Beginner;
+use super::line::Line;
 use super::tx::{Ring, Stop, Tx};
 use super::{JobId, Lease, Policy, Refused, TakerId};
 use crate::clock::Wall;
@@ -54,6 +55,11 @@ impl Job {
         self.beginner = Some(Beginner { taker, instance: instance.to_owned(), at });
     }
 
+    /// Returns where it stands while it waits.
+    pub(super) fn line(&self) -> Line<'_> {
+        Line { queue: &self.queue, label: self.label, key: self.key.as_deref() }
+    }
+
     /// Tells whether it rests after a try, whose count may be forgotten: a rule has it tried again from the
     /// start.
     pub(super) fn rests_after_a_try(&self) -> bool {
@@ -68,12 +74,18 @@ impl Job {
     }
 }
 
-/// What [`job`] reads, of a statement in which the table is the only one that has them.
+/// What [`job`] reads, of a statement in which the table is the only one that has them, and in which it
+/// may be known whether it rests.
 macro_rules! columns {
     () => {
-        "id, queue, iif(wfid = '', 'job-' || id, wfid), identity, state, fault, count, wary, holder,
-        lease, tries, attempt, request, parent, key, owner, reply_to, answered, stage, label,
-        due IS NOT NULL"
+        columns!("due IS NOT NULL")
+    };
+    ($rests:literal) => {
+        concat!(
+            "id, queue, iif(wfid = '', 'job-' || id, wfid), identity, state, fault, count, wary, holder,
+            lease, tries, attempt, request, parent, key, owner, reply_to, answered, stage, label, ",
+            $rests
+        )
     };
 }
 pub(super) use columns;
@@ -251,7 +263,7 @@ impl Tx<'_> {
         }
         sql.push_str(" WHERE id = ?1");
         self.execute(&sql, values.as_slice())?;
-        Ok(())
+        self.line_up(job.id, job.line())
     }
 
     /// Lets go of the lock that was taken with a job, and wakes who waits for it.

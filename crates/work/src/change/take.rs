@@ -2,6 +2,7 @@
 
 use super::blob;
 use super::lease::SPOILT_ITEM;
+use super::line::Line;
 use super::row::{self, Job, columns, step};
 use super::taker::holders;
 use super::tx::{Stop, Tx};
@@ -10,30 +11,90 @@ use crate::item::{self, Invalid};
 use machine::time::{Mono, earlier};
 use machine::work::{Event, Fault};
 use rusqlite::{Row, params};
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::rc::Rc;
 
-/// The first job of a label in the order of a queue that nothing keeps from being taken, and its
-/// item, given whole up to so many bytes. What keeps it is told by `Reader::why_waiting` in the same
-/// order.
-const FIRST: &str = concat!(
-    "SELECT ",
-    columns!(),
-    ", sum, length(bytes), iif(length(bytes) > ?4, NULL, bytes)
-    FROM job j LEFT JOIN item i ON i.job = j.id
-    WHERE queue = ?1 AND label = ?2 AND state = 'ready' AND holder IS NULL AND due IS NULL
-        AND (?3 OR wary = 0 AND count = 0)
+/// What is read of a job that is taken, and of its item, which is given whole up to so many bytes.
+macro_rules! found {
+    ($whole:literal) => {
+        concat!(
+            "SELECT ",
+            // What rests is not taken.
+            columns!("0"),
+            ", sum, length(bytes), iif(length(bytes) > ",
+            $whole,
+            ", NULL, bytes) FROM job j LEFT JOIN item i ON i.job = j.id WHERE "
+        )
+    };
+}
+
+/// The jobs of a label of a queue of which some may be taken.
+macro_rules! ready {
+    () => {
+        "queue = ?1 AND label = ?2 AND state = 'ready' AND holder IS NULL AND due IS NULL"
+    };
+}
+
+/// Nothing but a lock keeps one of them from being taken. What does is told by `Reader::why_waiting` in
+/// the same order.
+macro_rules! fit {
+    () => {
+        "(?3 OR wary = 0 AND count = 0)
         AND (request IS NULL OR EXISTS (SELECT 1 FROM request r
             WHERE r.id = j.request AND r.fault = 0 AND r.state IN ('ready', 'run')))
         AND (dependency IS NULL OR EXISTS (SELECT 1 FROM dependency d
             WHERE d.id = j.dependency AND d.fault = 0 AND d.state = 'stop'))
-        AND NOT EXISTS (SELECT 1 FROM job c WHERE c.parent = j.id AND c.state <> 'stop')
-        AND (key IS NULL OR NOT EXISTS (SELECT 1 FROM lock WHERE name = j.key))
-    ORDER BY priority DESC, id LIMIT 1"
+        AND NOT EXISTS (SELECT 1 FROM job c WHERE c.parent = j.id AND c.state <> 'stop')"
+    };
+}
+
+/// Nor does a lock.
+macro_rules! free {
+    () => {
+        "(key IS NULL OR NOT EXISTS (SELECT 1 FROM lock WHERE name = j.key))"
+    };
+}
+
+/// The first job of a label in the order of a queue that nothing keeps from being taken, where nobody is
+/// behind another.
+const FIRST: &str = concat!(
+    found!("?4"),
+    ready!(),
+    " AND behind IS NULL AND ",
+    fit!(),
+    " AND ",
+    free!(),
+    " ORDER BY priority DESC, id LIMIT 1"
 );
 
-/// The active labels that have a job of a queue which may be taken, in the order of taking.
+/// The same where somebody is: all who are in front, in the order of the queue, but for those whose lock
+/// is somebody's. Without a key they may be taken; with one, they or somebody behind them.
+pub(crate) const FRONTS: &str = concat!(
+    "SELECT priority, id, key FROM job j LEFT JOIN item i ON i.job = j.id WHERE ",
+    ready!(),
+    " AND behind IS NULL AND (key IS NOT NULL OR ",
+    fit!(),
+    ") AND ",
+    free!(),
+    " ORDER BY priority DESC, id"
+);
+
+/// The first of a line that may be taken.
+pub(crate) const OF_LINE: &str = concat!(
+    "SELECT priority, id FROM job j LEFT JOIN item i ON i.job = j.id WHERE key = ?4 AND ",
+    ready!(),
+    " AND ",
+    fit!(),
+    " ORDER BY priority DESC, id LIMIT 1"
+);
+
+/// The active labels that have a job of a queue which may be taken, in the order of taking, and whether
+/// somebody is behind another there.
 pub(crate) const ACTIVE_LABELS: &str = "
-    SELECT id FROM label l WHERE active = 1 AND EXISTS (SELECT 1 FROM job
+    SELECT id, EXISTS (SELECT 1 FROM job WHERE queue = ?1 AND label = l.id AND behind = 1
+        AND state = 'ready' AND holder IS NULL AND due IS NULL)
+    FROM label l WHERE active = 1 AND EXISTS (SELECT 1 FROM job
         WHERE queue = ?1 AND label = l.id AND state = 'ready' AND holder IS NULL
         AND due IS NULL)
     ORDER BY known DESC, priority DESC, id";
@@ -87,6 +148,42 @@ impl Found {
     }
 }
 
+/// A label that has something to be taken.
+#[derive(Clone, Copy)]
+struct Label {
+    id: i64,
+    /// Somebody is behind another of the same key, or was.
+    has_lines: bool,
+}
+
+/// Which of those that may be taken are looked for.
+#[derive(Clone, Copy)]
+enum Size {
+    Any,
+    /// Those with a small item.
+    Small,
+}
+
+impl Size {
+    /// Returns a question for what is fit, of this size.
+    fn of(self, sql: &'static str) -> Cow<'static, str> {
+        match self {
+            Self::Any => sql.into(),
+            Self::Small => {
+                let small = format!("length(bytes) <= {SMALL} AND (?3 OR");
+                sql.replace("(?3 OR", &small).into()
+            }
+        }
+    }
+}
+
+/// Priority and number of a job: who is taken first is less.
+type Place = (Reverse<i64>, i64);
+
+fn place(row: &Row<'_>) -> rusqlite::Result<Place> {
+    Ok((Reverse(row.get(0)?), row.get(1)?))
+}
+
 /// What a transaction has found out: nobody else changes anything meanwhile.
 #[derive(Default)]
 pub(super) struct Looked {
@@ -97,7 +194,7 @@ pub(super) struct Looked {
     /// The queue in which nothing rests whose delay is over.
     pub(super) roused: Option<Rc<str>>,
     /// All labels of a queue that have something to be taken, at least.
-    labels: Option<(Rc<str>, Rc<[i64]>)>,
+    labels: Option<(Rc<str>, Rc<[Label]>)>,
     /// Who asked like this found nothing, and nothing has changed since.
     dry: Option<(TakerId, Ask, Option<Mono>)>,
 }
@@ -146,6 +243,7 @@ impl Tx<'_> {
         // Looked for first: the change begins with a table of the jobs that it is for.
         let due = "SELECT 1 FROM job WHERE queue = ?1 AND due <= ?2 LIMIT 1";
         if self.first(due, params![queue, now], |_| Ok(()))?.is_some() {
+            self.rouse_keyed(queue, now)?;
             self.execute(
                 "UPDATE job SET due = NULL, due_at = NULL WHERE queue = ?1 AND due <= ?2",
                 params![queue, now],
@@ -155,22 +253,35 @@ impl Tx<'_> {
         Ok(())
     }
 
-    fn labels(&mut self, queue: &Rc<str>) -> Result<Rc<[i64]>, Stop> {
+    /// The same for those that stand in line then: one comes after the other.
+    fn rouse_keyed(&self, queue: &str, now: i64) -> Result<(), Stop> {
+        let sql = "SELECT id, label, key FROM job
+            WHERE queue = ?1 AND due <= ?2 AND key IS NOT NULL";
+        let read = |row: &Row<'_>| Ok((JobId(row.get(0)?), row.get(1)?, row.get::<_, String>(2)?));
+        for (job, label, key) in self.all(sql, params![queue, now], read)? {
+            self.execute("UPDATE job SET due = NULL, due_at = NULL WHERE id = ?1", [job.0])?;
+            self.line_up(job, Line { queue, label, key: Some(&key) })?;
+        }
+        Ok(())
+    }
+
+    fn labels(&mut self, queue: &Rc<str>) -> Result<Rc<[Label]>, Stop> {
         if let Some((of, labels)) = &self.looked.labels
             && of == queue
         {
             return Ok(Rc::clone(labels));
         }
-        let labels: Rc<[i64]> = self.all(ACTIVE_LABELS, [queue], |row| row.get(0))?.into();
+        let read = |row: &Row<'_>| Ok(Label { id: row.get(0)?, has_lines: row.get(1)? });
+        let labels: Rc<[Label]> = self.all(ACTIVE_LABELS, [queue], read)?.into();
         self.looked.labels = Some((Rc::clone(queue), Rc::clone(&labels)));
         Ok(labels)
     }
 
     fn first_of(
         &self,
-        sql: &str,
+        size: Size,
         queue: &str,
-        label: i64,
+        label: Label,
         ask: Ask,
     ) -> Result<Option<Found>, Stop> {
         // What is too large to be at hand is not read for that.
@@ -178,7 +289,41 @@ impl Tx<'_> {
             Ask::Now => (true, i64::from(blob::WHOLE)),
             Ask::Ahead => (false, SMALL),
         };
-        Ok(self.first(sql, params![queue, label, wary_too, whole], Found::read)?)
+        if !label.has_lines {
+            let params = params![queue, label.id, wary_too, whole];
+            return Ok(self.first(&size.of(FIRST), params, Found::read)?);
+        }
+        let Some(id) = self.first_in_lines(size, queue, label.id, wary_too)? else {
+            return Ok(None);
+        };
+        Ok(self.first(concat!(found!("?2"), "id = ?1"), params![id, whole], Found::read)?)
+    }
+
+    /// Returns the first of a label that may be taken. Whoever is behind another comes after that one, so
+    /// nobody need be looked at who comes after what was found.
+    fn first_in_lines(
+        &self,
+        size: Size,
+        queue: &str,
+        label: i64,
+        wary_too: bool,
+    ) -> Result<Option<i64>, Stop> {
+        let of_line = size.of(OF_LINE);
+        let mut fronts = self.statement(&size.of(FRONTS))?;
+        let mut fronts = fronts.query(params![queue, label, wary_too])?;
+        let mut first: Option<Place> = None;
+        while let Some(row) = fronts.next()? {
+            let front = place(row)?;
+            let found = match row.get::<_, Option<String>>(2)? {
+                None => Some(front),
+                Some(key) => self.first(&of_line, params![queue, label, wary_too, key], place)?,
+            };
+            first = first.into_iter().chain(found).min();
+            if first.is_some_and(|first| first <= front) {
+                break;
+            }
+        }
+        Ok(first.map(|(_, id)| id))
     }
 
     fn nothing(&mut self, queue: &str, taker: TakerId, ask: Ask) -> Result<Applied, Stop> {
@@ -191,13 +336,13 @@ impl Tx<'_> {
     fn first_with_room(
         &self,
         queue: &str,
-        label: i64,
+        label: Label,
         taker: TakerId,
         ask: Ask,
         waits: &mut bool,
     ) -> Result<Option<Found>, Stop> {
         if !*waits {
-            match self.first_of(FIRST, queue, label, ask)? {
+            match self.first_of(Size::Any, queue, label, ask)? {
                 Some(found) if !self.has_room(&found, taker, ask)? => *waits = true,
                 first => return Ok(first),
             }
@@ -207,12 +352,11 @@ impl Tx<'_> {
 
     /// Returns what may be taken while the first job waits for room: it is the next one as soon as
     /// there is some. Nothing to have at hand, where whoever has it would never come to the first.
-    fn first_small(&self, queue: &str, label: i64, ask: Ask) -> Result<Option<Found>, Stop> {
+    fn first_small(&self, queue: &str, label: Label, ask: Ask) -> Result<Option<Found>, Stop> {
         if ask == Ask::Ahead {
             return Ok(None);
         }
-        let small = format!("AND length(bytes) <= {SMALL} ORDER BY");
-        self.first_of(&FIRST.replace("ORDER BY", &small), queue, label, ask)
+        self.first_of(Size::Small, queue, label, ask)
     }
 
     /// Tells whether a taker may have this job's item in memory beside what it has in hand.

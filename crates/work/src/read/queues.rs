@@ -158,29 +158,47 @@ fn queue(conn: &Connection, name: &str, at_most: i64) -> rusqlite::Result<Queue>
     })
 }
 
-/// A job of the index, and where it stands there.
-type Place = (i64, i64, i64);
+/// A job of the index, and where it stands there: label, whether it is behind another of its key,
+/// priority, number.
+type Place = (i64, Option<i64>, i64, i64);
 
-/// Finds the oldest job that is ready: the index has them by label and priority, of which there are
-/// few, so it is the oldest of those that stand first for each pair.
+/// Tells whether who waits for a key stands in line. In a store of before nobody does.
+fn has_lines(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM pragma_table_info('job') WHERE name = 'behind'";
+    conn.prepare_cached(sql)?.exists([])
+}
+
+/// Finds the oldest job that is ready: the index has them by label, place in line and priority, of which
+/// there are few, so it is the oldest of those that stand first for each of these.
 fn oldest(conn: &Connection, queue: &str, is_away: &str) -> rusqlite::Result<Option<Oldest>> {
+    let has_lines = has_lines(conn)?;
+    let (behind, by) = if has_lines { ("behind", "behind, ") } else { ("NULL", "") };
     let first = |and: &str, values: &[&dyn rusqlite::ToSql]| -> rusqlite::Result<Option<Place>> {
         let sql = format!(
-            "SELECT label, priority, id FROM job j WHERE {READY} AND NOT {is_away} {and}
-                ORDER BY label, priority DESC, id LIMIT 1"
+            "SELECT label, {behind}, priority, id FROM job j WHERE {READY} AND NOT {is_away} {and}
+                ORDER BY label, {by}priority DESC, id LIMIT 1"
         );
-        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let read =
+            |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
         conn.prepare_cached(&sql)?.query_row(values, read).optional()
     };
+    let of_label = "AND label = ?2";
     let mut at = first("", &[&queue])?;
     let mut least: Option<i64> = None;
-    while let Some((label, priority, id)) = at {
+    while let Some((label, place, priority, id)) = at {
         least = Some(least.map_or(id, |least| least.min(id)));
-        let lower = first("AND label = ?2 AND priority < ?3", &[&queue, &label, &priority])?;
-        at = match lower {
-            None => first("AND label > ?2", &[&queue, &label])?,
-            lower => lower,
+        let lower = match (has_lines, place) {
+            (false, _) => "AND priority < ?3",
+            (true, None) => "AND behind IS NULL AND priority < ?3",
+            (true, Some(_)) => "AND behind = 1 AND priority < ?3",
         };
+        at = first(&format!("{of_label} {lower}"), &[&queue, &label, &priority])?;
+        if at.is_none() && has_lines && place.is_none() {
+            at = first(&format!("{of_label} AND behind = 1"), &[&queue, &label])?;
+        }
+        if at.is_none() {
+            at = first("AND label > ?2", &[&queue, &label])?;
+        }
     }
     let Some(id) = least else { return Ok(None) };
     let sql = "SELECT id, iif(wfid = '', 'job-' || id, wfid), submitted_at FROM job WHERE id = ?1";
@@ -195,9 +213,9 @@ mod tests {
     use super::*;
     use crate::schema::{MIGRATIONS, migrate};
 
-    fn store() -> Connection {
+    fn store(steps: &[&str]) -> Connection {
         let mut conn = Connection::open_in_memory().unwrap();
-        migrate(&mut conn, MIGRATIONS).unwrap();
+        migrate(&mut conn, steps).unwrap();
         conn.execute_batch("INSERT INTO label VALUES (2, 'x', 0, 1, 1), (3, 'y', 9, 1, 1)")
             .unwrap();
         conn
@@ -213,41 +231,58 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_is_found_whatever_its_label_and_priority() {
-        let conn = store();
-        assert_eq!(queue(&conn, "q", 9).unwrap(), Queue::default());
-        put(&conn, "other", 1, 0, None);
-        put(&conn, "q", 1, 0, Some(5));
-        let mut ids = Vec::new();
-        for (label, priority) in [(2, 0), (3, -7), (1, 5), (1, 0), (1, -1), (3, 9), (2, 8)] {
-            ids.push(put(&conn, "q", label, priority, None));
+    fn the_oldest_is_found_whatever_its_label_priority_and_place_in_line() {
+        let found = |steps: &[&str], and: &str| {
+            let conn = store(steps);
+            assert_eq!(queue(&conn, "q", 9).unwrap(), Queue::default());
+            put(&conn, "other", 1, 0, None);
+            put(&conn, "q", 1, 0, Some(5));
+            let places = [(2, 0), (3, -7), (1, 5), (1, 0), (1, -1), (3, 9), (2, 8)];
+            let put = |(label, priority)| put(&conn, "q", label, priority, None);
+            let ids: Vec<i64> = places.into_iter().cycle().take(14).map(put).collect();
+            conn.execute_batch(and).unwrap();
+            finds_each(&conn, &ids);
+        };
+        found(&MIGRATIONS[..11], "");
+        found(MIGRATIONS, "");
+        for every in 1..6 {
+            let behind =
+                format!("UPDATE job SET behind = 1 WHERE due IS NULL AND id % {every} = 0");
+            found(MIGRATIONS, &behind);
         }
+    }
+
+    fn finds_each(conn: &Connection, ids: &[i64]) {
         let id_only = |conn: &Connection| {
             oldest(conn, "q", away(conn).unwrap()).unwrap().map(|oldest| oldest.job.0)
         };
         for (i, id) in ids.iter().enumerate() {
-            assert_eq!(id_only(&conn), Some(*id));
-            let found = queue(&conn, "q", 4).unwrap();
+            assert_eq!(id_only(conn), Some(*id));
+            let found = queue(conn, "q", 4).unwrap();
             assert_eq!((found.waiting, found.later), ((ids.len() - i).min(4) as u64, 1));
             assert_eq!(found.oldest.unwrap().submitted, Wall(id * 10));
             conn.execute("DELETE FROM job WHERE id = ?1", [id]).unwrap();
         }
-        assert_eq!(id_only(&conn), None);
+        assert_eq!(id_only(conn), None);
     }
 
     #[test]
     fn a_queue_is_looked_at_by_index() {
-        let conn = store();
+        let conn = store(MIGRATIONS);
         for what in [
             format!("SELECT 1 FROM job WHERE {READY} LIMIT 9"),
             "SELECT 1 FROM job WHERE queue = ?1 AND due IS NOT NULL LIMIT 9".into(),
             format!(
-                "SELECT id FROM job WHERE {READY} AND label = 2 AND priority < 3
-                    ORDER BY label, priority DESC, id LIMIT 1"
+                "SELECT id FROM job WHERE {READY} AND label = 2 AND behind = 1 AND priority < 3
+                    ORDER BY label, behind, priority DESC, id LIMIT 1"
+            ),
+            format!(
+                "SELECT id FROM job WHERE {READY} AND label = 2 AND behind IS NULL AND priority < 3
+                    ORDER BY label, behind, priority DESC, id LIMIT 1"
             ),
             format!(
                 "SELECT id FROM job WHERE {READY} AND label > 2
-                    ORDER BY label, priority DESC, id LIMIT 1"
+                    ORDER BY label, behind, priority DESC, id LIMIT 1"
             ),
         ] {
             let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {what}")).unwrap();

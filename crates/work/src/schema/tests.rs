@@ -170,6 +170,43 @@ fn what_was_requeued_before_and_no_message_is_left_of_is_sent_again() {
 }
 
 #[test]
+fn of_what_waited_for_a_key_before_the_first_of_each_line_is_in_front() {
+    let mut conn = Connection::open_in_memory().unwrap();
+    migrate(&mut conn, &MIGRATIONS[..11]).unwrap();
+    conn.execute("INSERT INTO label VALUES (2, 'l', 0, 1, 1)", []).unwrap();
+    // Keyless; a line with a late one of a higher priority, in hand, resting and done; its like elsewhere.
+    for (id, place, key, state, [holder, due]) in [
+        (1, ("q", 1, 0), None, "ready", [None, None]),
+        (2, ("q", 1, 0), None, "ready", [None, None]),
+        (3, ("q", 1, 9), Some("k"), "ready", [Some(1), None]),
+        (4, ("q", 1, 9), Some("k"), "ready", [None, Some(1)]),
+        (5, ("q", 1, 9), Some("k"), "stop", [None, None]),
+        (6, ("q", 1, 0), Some("k"), "ready", [None, None]),
+        (7, ("q", 1, 5), Some("k"), "ready", [None, None]),
+        (8, ("q", 1, 5), Some("k"), "ready", [None, None]),
+        (9, ("q", 2, 0), Some("k"), "ready", [None, None]),
+        (10, ("r", 1, 0), Some("k"), "ready", [None, None]),
+        (11, ("q", 1, 0), Some("l"), "ready", [None, None]),
+        (12, ("q", 1, 0), Some("l"), "ready", [None, None]),
+    ] {
+        let (queue, label, priority) = place;
+        let job =
+            "INSERT INTO job (id, queue, wfid, identity, label, priority, state, fault, count,
+                wary, lease, tries, answered, submitted_at, changed_at, key, holder, due, due_at)
+                VALUES (?1, ?2, 'w', ?1, ?3, ?4, ?5, 0, 0, 0, 1, 1, 0, 1, 1, ?6, ?7, ?8, ?8)";
+        let values = rusqlite::params![id, queue, label, priority, state, key, holder, due];
+        conn.execute(job, values).unwrap();
+    }
+    migrate(&mut conn, MIGRATIONS).unwrap();
+    let behind = "SELECT group_concat(id) FROM job WHERE behind IS NOT NULL";
+    let behind: String = conn.query_row(behind, [], |row| row.get(0)).unwrap();
+    assert_eq!(behind, "6,8,12");
+    assert_eq!(definitions(&conn).unwrap(), definitions_of(VERSION).unwrap());
+    let whole: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(whole, "ok");
+}
+
+#[test]
 fn no_change_of_an_item_makes_a_table_or_sorts() {
     let mut conn = Connection::open_in_memory().unwrap();
     migrate(&mut conn, MIGRATIONS).unwrap();
@@ -179,6 +216,8 @@ fn no_change_of_an_item_makes_a_table_or_sorts() {
         "INSERT INTO attempt DEFAULT VALUES",
         "UPDATE attempt SET how = ?1, ended_at = ?2, sum = ?3, output = ?4 WHERE id = ?5",
         crate::change::ACTIVE_LABELS,
+        crate::change::FRONTS,
+        crate::change::OF_LINE,
     ] {
         let mut plan = conn.prepare(&format!("EXPLAIN {change}")).unwrap();
         let mut steps = plan.raw_query();

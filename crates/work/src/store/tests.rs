@@ -2,7 +2,7 @@
 //! takes; and what is read after it was locked.
 
 use super::Store;
-use crate::change::{Applied, Ask, Change, Ended, Lasted, Lease, NewJob, Policy, TakerId};
+use crate::change::{Applied, Ask, Change, Ended, JobId, Lasted, Lease, NewJob, Policy, TakerId};
 use crate::clock::{Clock, Now, Wall};
 use crate::open::Safety;
 use crate::place::Place;
@@ -145,6 +145,53 @@ fn the_end_of_a_job_with_a_key_costs_the_same_however_many_have_the_key() {
     let few = end_of_a_keyed_job(2, 2);
     let many = end_of_a_keyed_job(300, 300);
     assert!(many < few + few / 10, "{few} steps became {many}");
+}
+
+/// The steps of four takings where so many wait for a key that is locked: of one without a key, of none,
+/// of the next that has the key, and of one behind that which may not be taken.
+fn takes_beside_a_line(waiting: usize) -> [u64; 4] {
+    let scratch = Scratch::new();
+    let (mut store, taker) = opened(&scratch);
+    let keyed = |number: usize| {
+        let Change::Submit(job) = item(number) else { panic!("no job") };
+        Change::Submit(Box::new(NewJob { key: Some("k".to_owned()), ..*job }))
+    };
+    let all: Vec<_> = (0..=waiting).map(keyed).chain([item(waiting + 1)]).collect();
+    all.chunks(1000).for_each(|some| drop(made(&mut store, some)));
+    let steps = count_steps(&mut store);
+    let next = |store: &mut Store| {
+        steps.store(0, Ordering::Relaxed);
+        let lease = taken(made(store, &takes(taker, Ask::Now, 1))).next();
+        (lease, steps.load(Ordering::Relaxed))
+    };
+    let number =
+        |(lease, steps): (Option<Lease>, u64)| (lease.map_or(0, |lease| lease.job.0), steps);
+    let end = |store: &mut Store, job: i64| {
+        let mut lease = store.in_hand(taker).unwrap().into_iter().map(|(lease, _)| lease);
+        let lease = lease.find(|lease| lease.job.0 == job).unwrap();
+        made(store, &[Change::End(lease, Box::new(ended()))]);
+    };
+    assert_eq!(number(next(&mut store)).0, 1);
+    let (keyless, beside) = number(next(&mut store));
+    let (none, in_vain) = number(next(&mut store));
+    end(&mut store, 1);
+    let (second, in_line) = number(next(&mut store));
+    end(&mut store, 2);
+    let Change::Submit(child) = item(waiting + 2) else { panic!("no job") };
+    let (queue, parent) = ("r".to_owned(), Some(JobId(3)));
+    made(&mut store, &[Change::Submit(Box::new(NewJob { queue, parent, ..*child }))]);
+    let (fourth, behind) = number(next(&mut store));
+    assert_eq!([keyless, none, second, fourth], [waiting as i64 + 2, 0, 2, 4]);
+    [beside, in_vain, in_line, behind]
+}
+
+#[test]
+fn a_taking_costs_the_same_however_many_wait_for_a_key_that_is_locked() {
+    let few = takes_beside_a_line(10);
+    let many = takes_beside_a_line(10_000);
+    for (few, many) in few.into_iter().zip(many) {
+        assert!(many < few + few / 20, "{few} steps became {many}");
+    }
 }
 
 #[test]

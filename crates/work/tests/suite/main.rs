@@ -11,6 +11,7 @@ mod damage;
 mod delivery;
 mod drops;
 mod embedded;
+mod keys;
 mod kills;
 mod mailbox;
 mod model;

@@ -59,6 +59,14 @@ const RULES: &[(&str, &str)] = &[
         AND holder IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lock WHERE job = j.id)",
     ),
     (
+        "of those who wait for a key the first of a label and queue is in front, and nobody else",
+        "SELECT id FROM job j WHERE state = 'ready' AND holder IS NULL AND due IS NULL
+        AND (behind IS NOT NULL) <> EXISTS (SELECT 1 FROM job f
+            WHERE f.key = j.key AND f.queue = j.queue AND f.label = j.label
+            AND f.state = 'ready' AND f.holder IS NULL AND f.due IS NULL
+            AND (f.priority > j.priority OR f.priority = j.priority AND f.id < j.id))",
+    ),
+    (
         "who stopped is done, failed or cancelled",
         "SELECT id FROM job WHERE state = 'stop'
         AND fault BETWEEN 1 AND 9",
