@@ -2,6 +2,7 @@
 
 use super::*;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Arguments;
 use std::vec::Vec;
 use std::{format, vec};
 
@@ -109,24 +110,26 @@ impl World {
     }
 
     fn step(&mut self, event: Event) -> Vec<Action> {
-        let before = format!("{event:?} in {:?}", self.instance);
+        // Put into words only where a rule is broken: there are millions of steps.
+        let instance = self.instance.clone();
+        let before = format_args!("{event:?} in {instance:?}");
         self.note(event);
         let mut out = Actions::default();
         self.instance.step(event, self.now, &mut out);
         let mut all = vec![];
         while let Some(action) = out.pop() {
-            self.check(action, &before);
+            self.check(action, before);
             all.push(action);
         }
-        self.check_state(&before);
+        self.check_state(before);
         all
     }
 
-    fn check(&mut self, action: Action, before: &str) {
-        let context = format!("{action:?} after {before}");
+    fn check(&mut self, action: Action, before: Arguments<'_>) {
+        let context = format_args!("{action:?} after {before}");
         let o = &mut self.outside;
         match action {
-            Action::Ask(ask) => self.check_ask(ask, &context),
+            Action::Ask(ask) => self.check_ask(ask, context),
             Action::Withdraw(ask) => {
                 assert!(o.asks[ask as usize] > 0, "nothing to take back: {context}");
                 o.asks[ask as usize] -= 1;
@@ -174,7 +177,7 @@ impl World {
         }
     }
 
-    fn check_ask(&mut self, ask: Ask, context: &str) {
+    fn check_ask(&mut self, ask: Ask, context: Arguments<'_>) {
         let o = &mut self.outside;
         assert!(o.accepts, "asked though no item may come: {context}");
         assert_eq!(o.back[ask as usize], 0, "asked before it is known: {context}");
@@ -187,7 +190,7 @@ impl World {
         assert!(all <= most, "asked too often: {context}");
     }
 
-    fn check_state(&self, before: &str) {
+    fn check_state(&self, before: Arguments<'_>) {
         let o = &self.outside;
         let context = || format!("{:?} after {before}", self.instance);
         let mut known: Vec<u32> = keys(&mut self.instance.clone()).map(|key| key.0).collect();
