@@ -4,6 +4,7 @@
 // Each file of tests uses a part of it; helpers of tests fail by panicking.
 #![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -39,15 +40,27 @@ pub(crate) struct Packages {
 }
 
 impl Packages {
-    /// Builds them, once in a run.
+    /// Builds them, once for a file of tests; once for all of these where `SKYNET_PACKAGES` names a
+    /// folder, which was empty when nothing in the tree changed any more.
     pub(crate) fn get() -> &'static Self {
         static BUILT: OnceLock<Packages> = OnceLock::new();
         BUILT.get_or_init(|| {
-            let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
-            let built = Self { first: folder.join("1"), second: folder.join("2") };
-            build(&built.first, "1");
-            build(&built.second, "2");
-            built
+            let shared = env::var_os("SKYNET_PACKAGES").map(PathBuf::from);
+            let own = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("packages");
+            let folder = shared.clone().unwrap_or_else(own);
+            let made = |revision: &str| {
+                let path = folder.join(revision);
+                if shared.is_none() {
+                    build(&path, revision);
+                } else if !path.exists() {
+                    // What is there is whole.
+                    let new = folder.join("new");
+                    build(&new, revision);
+                    fs::rename(new, &path).unwrap();
+                }
+                path
+            };
+            Self { first: made("1"), second: made("2") }
         })
     }
 
