@@ -1,8 +1,9 @@
 """Many items: the conversation on the socket at descriptor 3.
 
-The main thread works, another one listens, so that a cancel is heard while work runs, and a third
-one calls the author's `cancel` and `status`, once there is something to call. A participant that has
-its main thread free instead gets a thread for each item.
+The main thread listens and works; while it is at work for long another one listens, so that a cancel
+is heard, and a third one calls the author's `cancel` and `status`, once there is something to call. A
+participant that has its main thread free instead gets a thread for each item, and the second thread
+listens all the time.
 """
 
 import json
@@ -19,6 +20,9 @@ from .item import Channel, Fields, Item, set_engine, share, speak_by, words
 from .participant import DESCRIPTOR, Participant, attempt, call, handler_of, stop
 
 VERSION = 1
+#: Seconds: between one and two of them at work are long. What another thread hears costs two changes
+#: of threads, and most work is done sooner.
+LONG = 0.002
 
 
 class Start(NamedTuple):
@@ -53,6 +57,8 @@ class Link(Channel):
         self._waiting: "Optional[Dict[int, queue.SimpleQueue[Any]]]" = {}
         # We are a process that was forked: the conversation is our parent's.
         self._is_left = False
+        #: Has somebody listen who waits for an answer.
+        self.hurry: Callable[[], None] = lambda: None
         os.register_at_fork(after_in_child=self._leave)
 
     def _leave(self) -> None:
@@ -93,6 +99,7 @@ class Link(Channel):
             ticket = self._last
             self._waiting[ticket] = answer
         self.say("forward", item, ticket=ticket, queue=queue_name)
+        self.hurry()
         job, refused = answer.get()
         if refused is not None:
             raise Refused(refused)
@@ -163,7 +170,7 @@ class Hooks:
 
 
 class Listener(threading.Thread):
-    """Listens until exo says no more."""
+    """Listens until exo says no more, while the main thread does not."""
 
     def __init__(self, link: Link, handler: Participant, hooks: Hooks) -> None:
         super().__init__(name="exo", daemon=True)
@@ -171,6 +178,7 @@ class Listener(threading.Thread):
         self.jobs = queue.SimpleQueue()
         self.items: Dict[int, Item] = {}
         self._link = link
+        self._lines = link.socket.makefile("rb")
         self._handler = handler
         self._hooks = hooks
         # Threads that work, and whether nothing but their end is waited for.
@@ -178,6 +186,37 @@ class Listener(threading.Thread):
         self._working = 0
         self._is_ending = False
         self._is_gone = False
+        # The main thread is at work, how often it began, and whether it waits there for what we hear.
+        self._is_at_work = False
+        self._begun = 0
+        self._is_wanted = False
+        # We listen, or rest until the main thread begins.
+        self._is_listening = handler._in_threads
+        self._is_resting = False
+        self._wakes: "queue.SimpleQueue[None]" = queue.SimpleQueue()
+
+    def job(self) -> "Union[Start, Work, Callable[[], None], None]":
+        """Returns what the main thread is to do, which listens unless we do."""
+        with self._turn:
+            self._is_at_work = self._is_wanted = False
+            hears = not self._is_listening and self.jobs.empty()
+        try:
+            if hears:
+                self._listen()
+            return self.jobs.get()
+        finally:
+            with self._turn:
+                self._is_at_work = True
+                self._begun += 1
+                rests, self._is_resting = self._is_resting, False
+            if rests:
+                self._wakes.put(None)
+
+    def hurry(self) -> None:
+        """Listens at once: somebody waits for what is heard."""
+        with self._turn:
+            self._is_wanted = True
+        self._wakes.put(None)
 
     def is_done(self) -> bool:
         """Tells whether nobody works any more; where somebody does, a job None follows."""
@@ -212,18 +251,48 @@ class Listener(threading.Thread):
                 self.jobs.put(None)
 
     def run(self) -> None:
+        while not self._is_gone:
+            if not self._handler._in_threads:
+                self._wait()
+            self._listen()
+            with self._turn:
+                # One that waits for us goes on waiting.
+                is_served = self._is_at_work or not self.jobs.empty()
+                self._is_listening = self._handler._in_threads or not is_served
+        self._lines.close()
+
+    def _wait(self) -> None:
+        """Waits until the main thread is at the same for long, unless that waits for us."""
+        before = 0
+        while not self._is_gone:
+            with self._turn:
+                is_long = self._is_wanted or self._begun == before
+                self._is_listening |= self._is_at_work and is_long
+                if self._is_listening:
+                    return
+                self._is_resting, before = not self._is_at_work, self._begun
+                limit = None if self._is_resting else LONG
+            try:
+                self._wakes.get(timeout=limit)
+            except queue.Empty:
+                pass
+
+    def _listen(self) -> None:
+        """Listens until there is something to do for the main thread."""
         try:
-            with self._link.socket.makefile("rb") as lines:
-                for line in lines:
-                    if line.endswith(b"\n"):
-                        self._hear_calmly(line)
+            for line in self._lines:
+                if line.endswith(b"\n"):
+                    self._hear_calmly(line)
+                if not self.jobs.empty():
+                    return
         except OSError:
             pass
-        self._is_gone = True
-        self._handler._die()
-        self.jobs.put(None)
-        self._link.close()
-        self._cancel_all()
+        if not self._is_gone:
+            self._is_gone = True
+            self._handler._die()
+            self.jobs.put(None)
+            self._link.close()
+            self._cancel_all()
 
     def _hear_calmly(self, line: bytes) -> None:
         try:
@@ -320,7 +389,10 @@ def run(what: Any) -> int:
     speak_by(link)
     hooks = Hooks()
     listener = Listener(link, handler, hooks)
-    handler._post = listener.jobs.put
+    if handler._in_threads:
+        handler._post = listener.jobs.put
+    else:
+        link.hurry = listener.hurry
     listener.start()
     try:
         return _serve(link, listener, handler)
@@ -338,7 +410,7 @@ def run(what: Any) -> int:
 
 def _serve(link: Link, listener: Listener, handler: Participant) -> int:
     while True:
-        job = listener.jobs.get()
+        job = listener.job()
         if job is None:
             if listener.is_done():
                 return 0

@@ -147,6 +147,26 @@ fn a_cancel_is_heard_while_the_work_runs() {
     }
 }
 
+/// In Python the main thread listens, and another one while it is at work for long.
+#[test]
+fn a_cancel_is_heard_whoever_listened_before() {
+    for kit in kits() {
+        let mut exo = greet(&kit);
+        for id in 1..40 {
+            let is_long = id % 3 == 0;
+            exo.work(id, &plain(if is_long { "wait" } else { "nothing" }));
+            if is_long {
+                exo.hear();
+                exo.say(&ToParticipant::Cancel { id, flavour: Flavour::Cancel });
+                assert_eq!(exo.hear(), json!({"type":"cancelled","id":id}));
+            } else {
+                assert_eq!(exo.hear(), json!({"type":"result","id":id}));
+            }
+        }
+        end_well(exo);
+    }
+}
+
 #[test]
 fn a_hook_that_fails_keeps_nothing_from_being_heard() {
     for kit in kits() {
