@@ -351,6 +351,8 @@ impl Thread {
             if let Err(trouble) = worked {
                 self.stop(&trouble);
             }
+            // First: whoever waits for it goes on while the broker is told what it is to send.
+            self.outbox.publish(&mut self.news);
             self.balance();
             self.await_confirms();
             self.outbox.publish(&mut self.news);
