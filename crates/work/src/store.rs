@@ -44,6 +44,10 @@ impl From<Trouble> for Error {
     }
 }
 
+/// Transactions after which the log is moved into the file where there is time for it. `SQLite` does so by
+/// itself behind the one that fills a thousand pages: of items that come alone behind some two hundred.
+const UNMOVED: u32 = 60;
+
 /// Whether changes are made only where none of them is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Together {
@@ -105,6 +109,8 @@ pub struct Store {
     path: PathBuf,
     /// What was found out about the file. Nothing is written from then on.
     damage: Option<String>,
+    /// Transactions since [`Self::tidy`] moved the log into the file.
+    unmoved: u32,
 }
 
 impl Store {
@@ -128,7 +134,7 @@ impl Store {
         first_in_boot(&mut conn, &path, now, &bells, &mut own, &boot)?;
         drop(entered);
         let (conn, place) = (Some(conn), place.clone());
-        Ok(Self { conn, place, safety, gate, bells, clock, own, path, damage: None })
+        Ok(Self { conn, place, safety, gate, bells, clock, own, path, damage: None, unmoved: 0 })
     }
 
     /// Makes one change. When this returns it is safe on disk, as far as [`Safety`] says.
@@ -176,6 +182,7 @@ impl Store {
             return Err(Trouble::Damaged { path: self.path.clone(), what: what.clone() });
         }
         let own = self.own.len();
+        self.unmoved = self.unmoved.saturating_add(1);
         let made = self.transact(changes, together);
         if !made.as_ref().is_ok_and(|made| together.allows(made)) {
             // Takers that were to be opened are not.
@@ -217,6 +224,21 @@ impl Store {
             shorten(conn, path);
         }
         Ok(answers)
+    }
+
+    /// Moves the log into the file, where there is enough in it. That takes some milliseconds: whoever
+    /// calls it has nothing else to do.
+    pub(crate) fn tidy(&mut self) {
+        let Some(conn) = self.conn.as_ref().filter(|_| self.unmoved >= UNMOVED) else { return };
+        if self.damage.is_some() {
+            return;
+        }
+        self.unmoved = 0;
+        let Ok(_entered) = self.gate.enter() else { return };
+        if move_log(conn) {
+            // Whoever begins the log anew waits for the disk twice: that is done here, too.
+            let _ = conn.execute("UPDATE meta SET value = value WHERE key = 'boot'", []);
+        }
     }
 
     /// Returns the bell of a taker that was opened here, once.
@@ -387,7 +409,15 @@ fn shorten(conn: &Connection, path: &Path) {
     let bytes = number("page_count").zip(number("page_size")).map(|(count, size)| count * size);
     let len = path.metadata().map_or(0, |file| file.len());
     if bytes.is_some_and(|bytes| bytes.unsigned_abs() < len) {
-        // Where it fails everything is as safe as before.
-        let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        move_log(conn);
     }
+}
+
+/// Moves what is in the log into the file, as far as nobody reads it or does the same. Tells whether that
+/// was all. Where it fails everything is as safe as before.
+fn move_log(conn: &Connection) -> bool {
+    let moved = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+    });
+    moved.unwrap_or_default()
 }

@@ -369,7 +369,11 @@ impl Thread {
             let deadline = self.deadline(now);
             let limit = deadline.map_or(LONGEST, |at| Duration::from_nanos(at.nanos_from(now)));
             let limit = limit.min(self.patience()).min(LONGEST);
-            if let Ok(input) = self.inputs.recv_timeout(limit) {
+            let input = self.inputs.try_recv().or_else(|_| {
+                self.tidy();
+                self.inputs.recv_timeout(limit)
+            });
+            if let Ok(input) = input {
                 self.heed(input);
             }
         }
@@ -379,6 +383,13 @@ impl Thread {
         }
         self.give_up_waiting();
         self.push_again();
+    }
+
+    /// Does what takes long while there is nothing at all to do.
+    fn tidy(&mut self) {
+        if self.held.is_empty() && self.outgoing.is_empty() && self.changes.is_empty() {
+            self.store.tidy();
+        }
     }
 
     /// Looks what came over the connection.

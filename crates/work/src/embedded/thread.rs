@@ -305,6 +305,9 @@ impl Thread {
     }
 
     fn rest(&mut self) {
+        if self.held.is_empty() && self.changes.is_empty() && self.shared.wishes().list.is_empty() {
+            self.store.tidy();
+        }
         let deadline = if self.lasting {
             None
         } else if self.again_at.is_some() {

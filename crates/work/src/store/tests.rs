@@ -207,3 +207,19 @@ fn what_is_in_hand_is_read_although_the_store_was_locked_before() {
     let (queue, bytes) = store.item(lease.job).unwrap().unwrap();
     assert_eq!((&*queue, bytes.len()), ("q", 200));
 }
+
+#[test]
+fn what_is_in_the_log_is_moved_into_the_file_when_there_is_time_for_it() {
+    let scratch = Scratch::new();
+    let place = Place::new(scratch.join("store"));
+    let mut store = Store::open(&place, Arc::new(Stopped), Safety::Kill).unwrap();
+    let size = || place.database().metadata().unwrap().len();
+    let before = size();
+    for number in 0..super::UNMOVED as usize {
+        made(&mut store, &[item(number)]);
+        assert_eq!(size(), before, "not while something is made");
+        let is_last = number + 1 == super::UNMOVED as usize;
+        store.tidy();
+        assert_eq!(size() > before, is_last, "{number}");
+    }
+}
