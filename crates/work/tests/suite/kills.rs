@@ -400,6 +400,7 @@ fn what_is_answered_was_synced_to_the_disk_before() {
             assert!(!unsynced, "answered before it was synced: {line}");
             answers += 1;
         } else if line.contains("sync(") {
+            assert!(line.contains("fdatasync("), "as .cargo/config.toml says: {line}");
             unsynced = false;
             synced += 1;
         } else if line.contains("write") {
