@@ -84,6 +84,23 @@ fn a_broker_that_is_killed_in_mid_item_costs_nothing() {
 }
 
 #[test]
+fn an_end_with_a_broker_that_says_nothing_more_is_exos_own() {
+    let _turn = turn();
+    let remote = Remote::new("");
+    let mut exo = busy(&remote);
+    let frozen = Rabbit::shared().freeze();
+    exo.signal(15);
+    remote.go();
+    // The keeper would kill a worker that waits too long, and say so.
+    assert_eq!(exo.ended().code(), Some(0), "{}", remote.site.log());
+    assert!(!remote.site.log().contains("does not end"), "{}", remote.site.log());
+    drop(frozen);
+    exo = remote.site.exo();
+    remote.are_answered_once_and_done_once(&["w1"]);
+    drop(exo);
+}
+
+#[test]
 fn a_queue_that_was_made_with_other_arguments_is_said_and_waited_for() {
     let _turn = turn();
     let remote = Remote::new("");

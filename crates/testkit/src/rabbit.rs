@@ -1,6 +1,7 @@
 //! A real RabbitMQ for tests: on loopback, with ports, node and folders of its own.
 
 use crate::wait::holds_within;
+use linux::signal;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -10,6 +11,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+
+/// A broker that does nothing.
+#[derive(Debug)]
+pub struct Frozen(i32);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = signal::kill(self.0, signal::numbers::SIGCONT);
+    }
+}
 
 /// Who may do anything in each virtual host that is made here.
 pub const USER: &str = "boss";
@@ -153,6 +164,19 @@ impl Rabbit {
     /// Stops the broker within the node: all connections end, none is taken.
     pub fn stop_app(&self) {
         self.call("rabbit:stop().");
+    }
+
+    /// Stops its process: connections stay, and nothing comes over them until what this returns is
+    /// dropped.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    #[must_use]
+    pub fn freeze(&self) -> Frozen {
+        let pid = fs::read_to_string(self.folder.join("server.pid")).expect("its pid");
+        let frozen = Frozen(pid.trim().parse().expect("a number"));
+        signal::kill(frozen.0, signal::numbers::SIGSTOP).expect("it runs");
+        frozen
     }
 
     /// Kills it, as a crash of its machine does, and starts it again; what is durable is there.

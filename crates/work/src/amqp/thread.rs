@@ -34,6 +34,9 @@ use tokio::task::JoinHandle;
 
 /// How long the end waits for the broker.
 pub(super) const CLOSING: Duration = Duration::from_secs(5);
+/// How long it waits behind that for the broker to close channels and connection, all in all: together
+/// they are less than the keeper waits before it kills the worker.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// Between two tries to connect.
 pub(super) const RECONNECT: Backoff =
     Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
@@ -543,19 +546,21 @@ impl Thread {
         let readers = self.lines.close();
         let mut settled = Vec::new();
         if let Some(connected) = self.connected.take() {
-            let limit = Duration::from_secs(2);
             others.block_on(async {
+                let until = tokio::time::Instant::now() + GOODBYE;
                 // Acknowledgements that are on their way arrive before its end.
-                let mut are_closed = !readers.is_empty();
-                for reader in readers {
-                    let closed = tokio::time::timeout(limit, reader.close(200, "OK".into())).await;
-                    are_closed &= matches!(closed, Ok(Ok(())));
-                }
-                if are_closed {
+                let closing = async {
+                    for reader in &readers {
+                        reader.close(200, "OK".into()).await?;
+                    }
+                    Ok::<_, lapin::Error>(())
+                };
+                let closed = tokio::time::timeout_at(until, closing).await;
+                if matches!(closed, Ok(Ok(()))) && !readers.is_empty() {
                     settled = self.lines.closed(self.store.now().mono);
                 }
                 let closing = connected.link.connection.close(200, "OK".into());
-                let _ = tokio::time::timeout(limit, closing).await;
+                let _ = tokio::time::timeout_at(until, closing).await;
             });
         }
         self.ringing.abort();
