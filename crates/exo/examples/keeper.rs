@@ -6,6 +6,8 @@
 //! be. A line of descriptor 0 is one of
 //!
 //! - `start INSTANCE SERIAL [WFID [ATTEMPT [STAGE]]]`: with `store/out.INSTANCE` as 1, 2 and 3
+//! - `behind INSTANCE ...`: the same, behind the start before
+//! - `recall INSTANCE SERIAL`
 //! - `signal INSTANCE SERIAL term|kill`
 //! - `ready`
 //! - `raw HEX DESCRIPTORS`: these bytes, with so many descriptors
@@ -183,9 +185,12 @@ impl Worker {
         [File::open("/dev/null").expect("open"), copy(), copy(), copy()]
     }
 
-    fn start(&self, instance: u16, serial: u32, texts: &[&str]) -> Result<(), Errno> {
-        let text = |i: usize| texts.get(i).map_or(String::new(), |text| (*text).to_owned());
-        let start = Start { instance, serial, wfid: text(0), attempt: text(1), stage: text(2) };
+    fn start(&self, words: &[&str]) -> Result<(), Errno> {
+        let number = |i: usize| words[i].parse::<u32>().expect("a number");
+        let text = |i: usize| words.get(i).map_or(String::new(), |text| (*text).to_owned());
+        let (instance, serial, is_behind) = (number(1) as u16, number(2), words[0] == "behind");
+        let [wfid, attempt, stage] = [3, 4, 5].map(text);
+        let start = Start { instance, serial, wfid, attempt, stage, is_behind };
         let files = self.files(instance);
         let fds = files.each_ref().map(AsRawFd::as_raw_fd);
         self.send(&Order::Start(start).encode().expect("texts"), &fds)
@@ -196,7 +201,11 @@ impl Worker {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |i: usize| words[i].parse::<u32>().expect("a number");
         let sent = match words[0] {
-            "start" => self.start(number(1) as u16, number(2), &words[3..]),
+            "start" | "behind" => self.start(&words),
+            "recall" => {
+                let (instance, serial) = (number(1) as u16, number(2));
+                self.send(&Order::Recall { instance, serial }.encode().expect("no texts"), &[])
+            }
             "signal" => {
                 let signal = if words[3] == "term" { Signal::Term } else { Signal::Kill };
                 let (instance, serial) = (number(1) as u16, number(2));
@@ -229,7 +238,8 @@ impl Worker {
     fn flood(&self, count: u32) {
         let mut was_full = false;
         for serial in 0..count {
-            while let Err(why) = self.start(serial as u16, serial, &[]) {
+            let number = serial.to_string();
+            while let Err(why) = self.start(&["start", &number, &number]) {
                 assert_eq!(why, Errno(EAGAIN));
                 was_full = true;
                 assert!(self.hear());

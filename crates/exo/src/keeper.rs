@@ -2,6 +2,7 @@
 //!
 //! It reads no byte that a participant or a sender wrote.
 
+mod ahead;
 mod cgroups;
 mod claim;
 mod descriptors;

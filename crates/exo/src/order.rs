@@ -39,6 +39,9 @@ pub struct Start {
     pub attempt: String,
     /// For `SKYNET_STAGE`.
     pub stage: String,
+    /// It is to begin when the start before this one, by its serial, has ended; where that failed,
+    /// never.
+    pub is_behind: bool,
 }
 
 /// Which signal.
@@ -53,8 +56,15 @@ pub enum Signal {
 /// What the worker wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Start an instance, which must not run.
+    /// Start an instance, which must not run unless it is to begin behind that.
     Start(Start),
+    /// Forget a start that is to begin behind another, unless it has begun. That is answered.
+    Recall {
+        /// Which instance.
+        instance: u16,
+        /// Which start of it.
+        serial: u32,
+    },
     /// Signal an instance, if this start of it still runs.
     Signal {
         /// Which instance.
@@ -145,6 +155,15 @@ pub enum Report {
         /// Its largest memory, in KiB.
         peak_kib: u64,
     },
+    /// What came of [`Order::Recall`]; all reports on what had begun by then come before this.
+    Recalled {
+        /// Which instance.
+        instance: u16,
+        /// Which start of it.
+        serial: u32,
+        /// It was too late: that start has begun.
+        has_begun: bool,
+    },
     /// We are told to shut down.
     Shutdown,
     /// We are told to let another exo take our place, between two items.
@@ -153,6 +172,7 @@ pub enum Report {
 
 /// What a message is.
 mod kind {
+    /// The byte behind it: 1 = behind another.
     pub(super) const START: u8 = 1;
     pub(super) const SIGNAL: u8 = 2;
     pub(super) const READY: u8 = 3;
@@ -162,6 +182,9 @@ mod kind {
     pub(super) const ENDED: u8 = 6;
     pub(super) const SHUTDOWN: u8 = 7;
     pub(super) const REPLACE: u8 = 8;
+    pub(super) const RECALL: u8 = 9;
+    /// The byte behind it: 1 = it was too late.
+    pub(super) const RECALLED: u8 = 10;
 }
 
 /// The bytes of a message, taken from the front.
@@ -229,8 +252,11 @@ impl Order {
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
         let head = match *self {
-            Self::Start(Start { instance, serial, .. }) => {
-                Head { kind: kind::START, detail: 0, instance, serial }
+            Self::Start(Start { instance, serial, is_behind, .. }) => {
+                Head { kind: kind::START, detail: u8::from(is_behind), instance, serial }
+            }
+            Self::Recall { instance, serial } => {
+                Head { kind: kind::RECALL, detail: 0, instance, serial }
             }
             Self::Signal { instance, serial, signal } => {
                 Head { kind: kind::SIGNAL, detail: signal as u8, instance, serial }
@@ -256,15 +282,17 @@ impl Order {
         let mut from = Reader(bytes);
         let Head { kind, detail, instance, serial } = from.head()?;
         let order = match (kind, detail) {
-            (kind::START, 0) => Self::Start(Start {
+            (kind::START, is_behind @ (0 | 1)) => Self::Start(Start {
                 instance,
                 serial,
+                is_behind: is_behind == 1,
                 wfid: from.text()?,
                 attempt: from.text()?,
                 stage: from.text()?,
             }),
             (kind::SIGNAL, 0) => Self::Signal { instance, serial, signal: Signal::Term },
             (kind::SIGNAL, 1) => Self::Signal { instance, serial, signal: Signal::Kill },
+            (kind::RECALL, 0) => Self::Recall { instance, serial },
             (kind::READY, 0) if (instance, serial) == (0, 0) => Self::Ready,
             _ => return None,
         };
@@ -286,6 +314,9 @@ impl Report {
             }
             Self::Ended { instance, serial, how: Ended::Signal(signal), .. } => {
                 (kind::ENDED, 1, instance, serial, signal)
+            }
+            Self::Recalled { instance, serial, has_begun } => {
+                (kind::RECALLED, u8::from(has_begun), instance, serial, 0)
             }
             Self::Shutdown => (kind::SHUTDOWN, 0, 0, 0, 0),
             Self::Replace => (kind::REPLACE, 0, 0, 0, 0),
@@ -319,6 +350,9 @@ impl Report {
             }
             (kind::ENDED, 0) => ended(Ended::Code(value)),
             (kind::ENDED, 1) => ended(Ended::Signal(value)),
+            (kind::RECALLED, has_begun @ (0 | 1)) => {
+                Self::Recalled { instance, serial, has_begun: has_begun == 1 }
+            }
             (kind::SHUTDOWN, 0) => Self::Shutdown,
             (kind::REPLACE, 0) => Self::Replace,
             _ => return None,
@@ -335,7 +369,8 @@ mod tests {
         let text = |len| "\u{fc}".repeat(len / 2);
         let start = |wfid: &str, attempt: &str, stage: &str| {
             let [wfid, attempt, stage] = [wfid, attempt, stage].map(str::to_owned);
-            Order::Start(Start { instance: u16::MAX, serial: u32::MAX, wfid, attempt, stage })
+            let (instance, serial, is_behind) = (u16::MAX, u32::MAX, true);
+            Order::Start(Start { instance, serial, wfid, attempt, stage, is_behind })
         };
         vec![
             Order::Start(Start::default()),
@@ -343,6 +378,7 @@ mod tests {
             start(&text(TEXT), &text(TEXT), &text(TEXT)),
             Order::Signal { instance: 0, serial: 1, signal: Signal::Term },
             Order::Signal { instance: 7, serial: 0x0102_0304, signal: Signal::Kill },
+            Order::Recall { instance: 7, serial: u32::MAX },
             Order::Ready,
         ]
     }
@@ -355,6 +391,8 @@ mod tests {
             Report::Started { instance, serial, pid: i32::MAX },
             ended(Ended::Code(255), u64::MAX, 1),
             ended(Ended::Signal(9), 2, u64::MAX),
+            Report::Recalled { instance, serial, has_begun: true },
+            Report::Recalled { instance, serial, has_begun: false },
             Report::Shutdown,
             Report::Replace,
         ];
@@ -402,7 +440,8 @@ mod tests {
         for (kind, detail) in (0..=u8::MAX).flat_map(|k| (0..=u8::MAX).map(move |d| (k, d))) {
             let mut bytes = bytes.clone();
             bytes[..2].copy_from_slice(&[kind, detail]);
-            let known = matches!((kind, detail), (kind::SIGNAL, 0 | 1) | (kind::READY, 0));
+            let known =
+                matches!((kind, detail), (kind::SIGNAL, 0 | 1) | (kind::READY | kind::RECALL, 0));
             assert_eq!(Order::decode(&bytes).is_some(), known, "{kind} {detail}");
         }
     }

@@ -57,6 +57,12 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
+    /// Returns its descriptor.
+    #[must_use]
+    pub fn raw(&self) -> i32 {
+        self.fd.raw()
+    }
+
     /// Returns one for a kernel with this [`version`] that forbids everything to do with files but to
     /// list the names in a directory, and from 6 on signals and bare-named sockets to whoever does not
     /// live under it.

@@ -86,15 +86,16 @@ impl Confinement {
     }
 
     /// Makes the rules anew, for whoever is put under them from now on, where something has come to
-    /// stand beside the forbidden folders, or may have.
+    /// stand beside the forbidden folders, or may have. Tells whether it did.
     ///
     /// # Errors
     /// As [`Confinement::new`]; the rules are as before then.
-    pub fn renew(&mut self) -> Result<()> {
-        if let Some(files) = self.files.as_mut().filter(|files| files.are_changed()) {
-            self.rules = files.rules(self.version)?;
-        }
-        Ok(())
+    pub fn renew(&mut self) -> Result<bool> {
+        let Some(files) = self.files.as_mut().filter(|files| files.are_changed()) else {
+            return Ok(false);
+        };
+        self.rules = files.rules(self.version)?;
+        Ok(true)
     }
 
     /// Makes rules that forbid nothing but to signal whoever is outside, and to trace them, which
@@ -107,6 +108,12 @@ impl Confinement {
             Some(version) => Ok(Some(Self { rules: Ruleset::of_signals()?, version, files: None })),
             None => Ok(None),
         }
+    }
+
+    /// Returns the descriptor of the rules.
+    #[must_use]
+    pub fn raw(&self) -> i32 {
+        self.rules.raw()
     }
 
     /// Puts this process, and all that it will run, under the rules, by nothing but a system call.

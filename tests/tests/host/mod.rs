@@ -337,9 +337,11 @@ impl Exo {
         its().expect("a worker")
     }
 
-    /// Returns the pids of the participants' processes that the keeper started.
+    /// Returns the pids of the participants' processes that the keeper started, but for those that are
+    /// yet to begin.
     pub(crate) fn participants(&self) -> Vec<i32> {
-        children(self.pid()).into_iter().filter(|pid| name_of(*pid) != "exo-worker").collect()
+        let is_ours = |pid: &i32| ["exo-worker", "exo-next"].contains(&&*name_of(*pid));
+        children(self.pid()).into_iter().filter(|pid| !is_ours(pid)).collect()
     }
 
     #[track_caller]

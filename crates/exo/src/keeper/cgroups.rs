@@ -1,5 +1,6 @@
 //! A cgroup for each instance: nothing that a participant starts can leave it, so all of it can be
-//! killed at once, also by the next keeper.
+//! killed at once, also by the next keeper. A second one for each is for a process that is made while
+//! another of the instance runs.
 //!
 //! They are below the cgroup in which exo itself is, in a folder that is named after participant and
 //! store; cgroup v2 with `cgroup.kill`, as Linux has it from 5.14 on. No limit is set in them.
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use sys::linux::errno::{Errno, Result};
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::flags::{
-    EEXIST, ENODEV, ENOENT, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY,
+    EEXIST, ENODEV, ENOENT, ENOSYS, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY,
 };
 use sys::linux::file::{self, HERE};
 use sys::linux::process::{self, Ended, Fork, Waited};
@@ -35,11 +36,45 @@ pub(super) struct Cgroups {
     /// Processes can be made in one: those that are moved there make the kernel wait for 10 ms where
     /// nothing else is going on, and hold up every fork and exit of the machine meanwhile.
     makes: bool,
-    /// By the number of the instance, once it was started.
+    /// By [`Seat::place`], once somebody was started there.
     rooms: Vec<Option<Room>>,
 }
 
-/// The cgroup of an instance.
+/// Which of the two cgroups of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    instance: u16,
+    is_second: bool,
+}
+
+impl Seat {
+    /// Behind the number of an instance, names its second cgroup.
+    const SECOND: &str = "b";
+
+    pub(super) const fn first(instance: u16) -> Self {
+        Self { instance, is_second: false }
+    }
+
+    pub(super) const fn other(self) -> Self {
+        Self { is_second: !self.is_second, ..self }
+    }
+
+    fn place(self) -> usize {
+        2 * usize::from(self.instance) + usize::from(self.is_second)
+    }
+
+    fn name(self) -> String {
+        let second = if self.is_second { Self::SECOND } else { "" };
+        format!("{}{second}", self.instance)
+    }
+
+    fn is_name(name: &[u8]) -> bool {
+        let number = name.strip_suffix(Self::SECOND.as_bytes()).unwrap_or(name);
+        number.iter().all(u8::is_ascii_digit)
+    }
+}
+
+/// One cgroup of an instance.
 #[derive(Debug)]
 struct Room {
     folder: Fd,
@@ -85,7 +120,7 @@ impl Cgroups {
 
     /// Tries whether processes can be made in a cgroup. To be asked once nobody is in one any more.
     pub(super) fn try_to_make(&mut self) {
-        let Ok(room) = self.room(0) else { return };
+        let Ok(room) = self.room(Seat::first(0)) else { return };
         self.makes = match process::fork_into(room.folder.raw()) {
             Ok(Fork::Child) => process::exit(0),
             Ok(Fork::Parent(pid)) => process::wait(pid, true) == Waited::Ended(pid, Ended::Code(0)),
@@ -95,37 +130,51 @@ impl Cgroups {
 
     /// Makes a copy of this process for an instance, in its cgroup or, where that cannot be, outside:
     /// it has to write `0` to the descriptor then, before its rights go.
-    pub(super) fn fork(&mut self, instance: u16) -> Result<(Fork, Option<Fd>)> {
-        let makes = self.makes;
-        let room = self.room(instance)?;
-        if makes && !room.was_killed {
-            match process::fork_into(room.folder.raw()) {
-                Ok(fork) => return Ok((fork, None)),
-                Err(why) if is_removed(why) => self.rooms[usize::from(instance)] = None,
-                Err(why) => return Err(why),
-            }
+    pub(super) fn fork(&mut self, seat: Seat) -> Result<(Fork, Option<Fd>)> {
+        match self.fork_into(seat) {
+            Ok(fork) => return Ok((fork, None)),
+            Err(why) if is_removed(why) || why == Errno(ENOSYS) => {}
+            Err(why) => return Err(why),
         }
         let open = |room: &Room| file::open(room.folder.raw(), c"cgroup.procs", O_WRONLY, 0);
-        let door = match open(self.room(instance)?) {
+        let door = match open(self.room(seat)?) {
             Err(why) if is_removed(why) => {
-                self.rooms[usize::from(instance)] = None;
-                open(self.room(instance)?)?
+                self.rooms[seat.place()] = None;
+                open(self.room(seat)?)?
             }
             door => door?,
         };
         Ok((process::fork()?, Some(door)))
     }
 
-    /// Returns the cgroup of an instance, if possible one in which nobody was killed.
-    fn room(&mut self, instance: u16) -> Result<&Room> {
-        let at = usize::from(instance);
+    /// Makes a copy of this process for an instance, in its cgroup.
+    ///
+    /// # Errors
+    /// `ENOSYS` where it cannot be made in it, `ENODEV` or `ENOENT` where that was removed; else as
+    /// clone3(2).
+    pub(super) fn fork_into(&mut self, seat: Seat) -> Result<Fork> {
+        let makes = self.makes;
+        let room = self.room(seat)?;
+        if !makes || room.was_killed {
+            return Err(Errno(ENOSYS));
+        }
+        process::fork_into(room.folder.raw()).inspect_err(|why| {
+            if is_removed(*why) {
+                self.rooms[seat.place()] = None;
+            }
+        })
+    }
+
+    /// Returns a cgroup of an instance, if possible one in which nobody was killed.
+    fn room(&mut self, seat: Seat) -> Result<&Room> {
+        let at = seat.place();
         if self.rooms.len() <= at {
             self.rooms.resize_with(at + 1, || None);
         }
         let is_new = |room: &Room| !room.was_killed;
         let room = match self.rooms[at].take().filter(is_new) {
             Some(room) => room,
-            None => Room::open(&self.folder, instance)?,
+            None => Room::open(&self.folder, seat)?,
         };
         Ok(self.rooms[at].insert(room))
     }
@@ -135,18 +184,18 @@ impl Cgroups {
         self.folder.raw()
     }
 
-    /// Tells whether nobody lives in an instance's any more, and whoever did never left it.
-    pub(super) fn holds_none(&self, instance: u16) -> bool {
-        let room = self.rooms.get(usize::from(instance)).and_then(Option::as_ref);
+    /// Tells whether nobody lives in one any more, and whoever did never left it.
+    pub(super) fn holds_none(&self, seat: Seat) -> bool {
+        let room = self.rooms.get(seat.place()).and_then(Option::as_ref);
         self.is_closed && room.is_some_and(|room| is_empty(&room.events))
     }
 
-    /// Kills all of an instance; one that was never started has nothing to be killed.
-    pub(super) fn kill(&mut self, instance: u16) {
-        if let Some(Some(room)) = self.rooms.get_mut(usize::from(instance)) {
+    /// Kills all who are in one; where nobody was ever started, nobody is to be killed.
+    pub(super) fn kill(&mut self, seat: Seat) {
+        if let Some(Some(room)) = self.rooms.get_mut(seat.place()) {
             room.was_killed = true;
         }
-        let _ = self.open(&format!("{instance}/cgroup.kill")).and_then(|to| kill(&to));
+        let _ = self.open(&format!("{}/cgroup.kill", seat.name())).and_then(|to| kill(&to));
     }
 
     /// Kills all of all instances.
@@ -181,7 +230,7 @@ impl Cgroups {
             names.push(name.to_owned());
             None::<()>
         });
-        for name in names.iter().filter(|name| name.to_bytes().iter().all(u8::is_ascii_digit)) {
+        for name in names.iter().filter(|name| Seat::is_name(name.to_bytes())) {
             let _ = file::rmdir(self.folder.raw(), name);
         }
         let _ = file::rmdir(HERE, &self.path);
@@ -194,8 +243,8 @@ impl Cgroups {
 
 impl Room {
     /// Makes it; one that is there already and empty is made anew.
-    fn open(above: &Fd, instance: u16) -> Result<Self> {
-        let name = c_string(instance.to_string().as_bytes())?;
+    fn open(above: &Fd, seat: Seat) -> Result<Self> {
+        let name = c_string(seat.name().as_bytes())?;
         let make = || file::mkdir(above.raw(), &name, 0o755);
         let anew = |_| file::rmdir(above.raw(), &name).and_then(|()| make());
         let was_killed = make().or_else(anew).is_err();

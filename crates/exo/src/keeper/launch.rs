@@ -3,9 +3,13 @@
 //!
 //! The child is a plain copy of the keeper, which is small and goes on meanwhile: whoever shares
 //! another's memory until then makes it wait, for as long as others keep the child from going on.
+//!
+//! A child can be made while the one before it runs, too: it waits at a gate before it gives up its
+//! rights, so that nobody of its user can stop it, signal it, or lower its limits.
 
 use super::Trouble;
-use super::cgroups::Cgroups;
+use super::ahead::{self, Ahead};
+use super::cgroups::{Cgroups, Seat};
 use super::environment::Environment;
 use super::status::{self, Status, Teller};
 use crate::accounts::Person;
@@ -37,6 +41,8 @@ pub(super) struct Launcher {
     /// Whom it becomes, and room to read that back; `None` = it stays who we are.
     person: Option<(Person, Vec<u32>)>,
     confinement: Option<Confinement>,
+    /// How often its rules were made anew.
+    rules: u64,
     keeper: i32,
     /// The descriptor of the keeper's claim.
     claim: Option<i32>,
@@ -70,10 +76,19 @@ impl Launcher {
             umask: settings.umask,
             person: is_become.then_some((participant, room)),
             confinement,
+            rules: 0,
             keeper: process::pid(),
             claim,
             ignored: Ignored::now(),
         })
+    }
+
+    /// Makes the rules for participants anew where that is needed. Returns which they are, by number.
+    pub(super) fn renew(&mut self) -> u64 {
+        // Where that fails: the older ones forbid what is to be forbidden, too.
+        let is_renewed = self.confinement.as_mut().is_some_and(|it| it.renew().unwrap_or(false));
+        self.rules += u64::from(is_renewed);
+        self.rules
     }
 
     /// Begins a start of the participant: returns the child's pid, and where it says how it goes.
@@ -82,12 +97,42 @@ impl Launcher {
         &mut self,
         start: &Start,
         descriptors: [i32; DESCRIPTORS],
-        cgroups: Option<&mut Cgroups>,
+        cgroups: Option<(&mut Cgroups, Seat)>,
     ) -> Result<(i32, Status)> {
-        if let Some(confinement) = &mut self.confinement {
-            // The older ones forbid what is to be forbidden, too.
-            let _ = confinement.renew();
-        }
+        let lock = cgroups.as_ref().map(|(cgroups, _)| cgroups.lock());
+        self.launch(start, descriptors, (lock, None), || match cgroups {
+            Some((cgroups, seat)) => cgroups.fork(seat),
+            None => Ok((process::fork()?, None)),
+        })
+    }
+
+    /// Makes the child of a start that waits at its gate.
+    ///
+    /// # Errors
+    /// Where it cannot be made in its cgroup, for one: to move there takes what it is to save.
+    pub(super) fn make_ahead(
+        &mut self,
+        start: &Start,
+        descriptors: [i32; DESCRIPTORS],
+        (cgroups, seat): (&mut Cgroups, Seat),
+    ) -> Result<Ahead> {
+        let rules = self.renew();
+        let (gate, go) = fd::pipe()?;
+        let gate = fd::move_beyond(gate, DESCRIPTORS as i32)?;
+        let lock = Some(cgroups.lock());
+        let (pid, status) = self.launch(start, descriptors, (lock, Some(gate)), || {
+            Ok((cgroups.fork_into(seat)?, None))
+        })?;
+        Ok(Ahead { pid, seat, status, rules, go })
+    }
+
+    fn launch(
+        &mut self,
+        start: &Start,
+        descriptors: [i32; DESCRIPTORS],
+        (lock, gate): (Option<i32>, Option<Fd>),
+        fork: impl FnOnce() -> Result<(Fork, Option<Fd>)>,
+    ) -> Result<(i32, Status)> {
         let variables = self.environment.of(start);
         let variables = variables.pointers();
         let arguments = pointers(self.arguments.iter());
@@ -103,13 +148,11 @@ impl Launcher {
             keeper: self.keeper,
             ignored: self.ignored,
             descriptors,
-            locks: [cgroups.as_ref().map(|cgroups| cgroups.lock()), self.claim],
+            locks: [lock, self.claim],
             door: None,
+            gate,
         };
-        child.launch(|| match cgroups {
-            Some(cgroups) => cgroups.fork(start.instance),
-            None => Ok((process::fork()?, None)),
-        })
+        child.launch(fork)
     }
 }
 
@@ -130,6 +173,8 @@ struct Child<'a> {
     locks: [Option<i32>; 2],
     /// By which it enters its cgroup, where it was not made in it.
     door: Option<Fd>,
+    /// Where it waits with all its rights.
+    gate: Option<Fd>,
 }
 
 impl Child<'_> {
@@ -172,6 +217,9 @@ impl Child<'_> {
             limit::set(*resource, *limit)?;
         }
         file::set_umask(self.umask);
+        if let Some(gate) = &self.gate {
+            ahead::wait_at(gate, [teller.raw(), self.confinement.map_or(-1, Confinement::raw)]);
+        }
         teller.begin(Step::User);
         match &mut self.person {
             Some((person, room)) => {

@@ -1,17 +1,18 @@
 //! The keeper's loop: orders in, reports out, the dead reaped.
 
 use super::EXO;
-use super::cgroups::Cgroups;
+use super::ahead::Behind;
+use super::cgroups::{Cgroups, Seat};
 use super::launch::Launcher;
 use super::ready::Ready;
 use super::replace::{Next, Replacement};
 use super::status::{Progress, Status};
-use crate::order::{DESCRIPTORS, DRAINED, LONGEST, Order, REPORT, Report, Signal, Start, Step};
+use crate::order::{DESCRIPTORS, DRAINED, LONGEST, Order, REPORT, Report, Signal, Start};
 use crate::settings::{Life, Mode};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::time::Duration;
-use sys::linux::errno::{Errno, Result};
+use sys::linux::errno::Errno;
 use sys::linux::fd::{self, Fd, PollFd};
 use sys::linux::file::flags::{EAGAIN, ECONNRESET, EPIPE, ETIMEDOUT};
 use sys::linux::process::{self, Ended};
@@ -36,6 +37,8 @@ const AT_ONCE: usize = 64;
 struct Running {
     pid: i32,
     serial: u32,
+    /// Its cgroup.
+    seat: Seat,
     /// While it is not known to run its program.
     start: Option<Starting>,
 }
@@ -68,10 +71,27 @@ struct Woken {
 /// The end of the last one that ran, until what it left behind is dead and reaped.
 #[derive(Debug)]
 struct Held {
+    instance: u16,
     report: Report,
     deadline: u64,
     /// Nobody lived in its cgroup any more: what there is to reap is dead already.
     left_nobody: bool,
+}
+
+/// What there is of an instance.
+#[derive(Debug, Default)]
+struct Place {
+    running: Option<Running>,
+    /// What is to begin when that has ended.
+    behind: Option<Behind>,
+    last: Option<Last>,
+}
+
+/// The last start that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Last {
+    serial: u32,
+    failed: bool,
 }
 
 /// Everything that the keeper knows.
@@ -86,8 +106,8 @@ pub(super) struct Keeper {
     ended: Option<Ended>,
     /// `None` = the worker has closed its end.
     socket: Option<Fd>,
-    instances: Vec<Option<Running>>,
-    /// What the worker has no room for; it grows no longer than twice the instances, since no order
+    instances: Vec<Place>,
+    /// What the worker has no room for; it grows no longer than four times the instances, since no order
     /// is read meanwhile.
     reports: VecDeque<[u8; REPORT]>,
     held: Option<Held>,
@@ -124,7 +144,7 @@ impl Keeper {
             worker,
             ended: None,
             socket: Some(socket),
-            instances: (0..instances).map(|_| None).collect(),
+            instances: (0..instances).map(|_| Place::default()).collect(),
             reports: VecDeque::new(),
             held: None,
             is_told_to_end: false,
@@ -185,7 +205,7 @@ impl Keeper {
             };
         }
         let held = self.held.as_ref().map(|held| held.deadline);
-        let starts = self.instances.iter().flatten().filter_map(|running| running.start.as_ref());
+        let starts = self.running().filter_map(|running| running.start.as_ref());
         let (heard, unheard) = starts.partition::<Vec<_>, _>(|start| is_over(Some(start.heard_at)));
         waits.extend(heard.iter().map(|start| PollFd::hung_up(start.status.raw())));
         let given_up = heard.iter().map(|start| start.deadline).min();
@@ -240,22 +260,27 @@ impl Keeper {
 
     /// Reaps one that is dead; false = it could not be.
     fn bury(&mut self, pid: i32) -> bool {
-        let is_it = |place: &Option<Running>| place.as_ref().is_some_and(|one| one.pid == pid);
+        let is_it = |place: &Place| place.running.as_ref().is_some_and(|one| one.pid == pid);
         let instance = self.instances.iter().position(is_it);
         // How its start went may be all that there is to tell.
         if let Some(instance) = instance {
             self.settle(instance, true);
         }
-        let place = instance.and_then(|i| Some((i as u16, self.instances[i].take()?)));
-        let mut left_nobody = false;
+        let place = instance.and_then(|i| Some((i as u16, self.instances[i].running.take()?)));
+        let (mut left_nobody, mut failed) = (false, None);
         if let Some((instance, running)) = &place {
-            left_nobody = self.cgroups.as_ref().is_some_and(|all| all.holds_none(*instance));
-            if !left_nobody {
+            left_nobody = self.cgroups.as_ref().is_some_and(|all| all.holds_none(running.seat));
+            if left_nobody {
+                // Before anything else: whoever comes next waits for nothing but this.
+                failed = self.follow(*instance);
+            } else {
                 // Not reaped yet, so this is still its group.
                 running.signal(numbers::SIGKILL);
-                self.cgroups.iter_mut().for_each(|cgroups| cgroups.kill(*instance));
+                self.cgroups.iter_mut().for_each(|cgroups| cgroups.kill(running.seat));
             }
         }
+        let behind = self.instances.iter_mut().filter_map(|place| place.behind.as_mut());
+        behind.filter(|behind| behind.pid() == Some(pid)).for_each(Behind::lose);
         let Some((how, usage)) = process::reap(pid) else { return false };
         if pid == self.worker {
             self.ended = Some(how);
@@ -266,10 +291,15 @@ impl Keeper {
         if let Some((instance, Running { serial, .. })) = place {
             let process::Usage { cpu_us, peak_kib } = usage;
             let report = Report::Ended { instance, serial, how, cpu_us, peak_kib };
-            if self.somebody_runs() {
-                self.report(&report);
+            if failed.is_some() || self.somebody_runs() {
+                self.end(instance, &report);
+                // How the next one failed is told behind that.
+                if let Some(failed) = failed {
+                    self.report(&failed);
+                }
             } else {
-                self.held = Some(Held { report, deadline: after(LEFTOVERS), left_nobody });
+                let deadline = after(LEFTOVERS);
+                self.held = Some(Held { instance, report, deadline, left_nobody });
             }
         }
         true
@@ -284,7 +314,7 @@ impl Keeper {
     /// will tell that it ran.
     fn settle(&mut self, instance: usize, is_dead: bool) {
         let place = &mut self.instances[instance];
-        let Some(running) = place else { return };
+        let Some(running) = &mut place.running else { return };
         let Some(Starting { status, heard_at, deadline }) = &mut running.start else { return };
         let (instance, pid, serial) = (instance as u16, running.pid, running.serial);
         let (step, Errno(errno)) = match status.progress() {
@@ -301,13 +331,17 @@ impl Keeper {
             }
         };
         running.signal(numbers::SIGKILL);
-        self.cgroups.iter_mut().for_each(|cgroups| cgroups.kill(instance));
-        *place = None;
+        self.cgroups.iter_mut().for_each(|cgroups| cgroups.kill(running.seat));
+        *place = Place { last: Some(Last { serial, failed: true }), ..Place::default() };
         self.report(&Report::NotStarted { instance, serial, step, errno });
     }
 
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        self.instances.iter().filter_map(|place| place.running.as_ref())
+    }
+
     fn somebody_runs(&self) -> bool {
-        self.instances.iter().any(Option::is_some)
+        self.running().next().is_some()
     }
 
     /// Tells the end of the last participant as soon as nothing is left of it. While others run only
@@ -316,12 +350,32 @@ impl Keeper {
         let Some(held) = self.held.take() else { return };
         let is_clear = held.left_nobody && !self.are_more_dead;
         let may_wait = !self.somebody_runs() && !is_over(Some(held.deadline));
-        let is_left = || kill_children(&[Some(self.worker), self.replacement.pid()]) > 0;
-        if may_wait && !is_clear && is_left() {
+        let waiting = self.instances.iter().filter_map(|place| place.behind.as_ref()?.pid());
+        let others = [Some(self.worker), self.replacement.pid()].into_iter().flatten();
+        let ours: Vec<i32> = others.chain(waiting).collect();
+        if may_wait && !is_clear && kill_children(&ours) > 0 {
             self.held = Some(held);
         } else {
-            self.report(&held.report);
+            self.end(held.instance, &held.report);
         }
+    }
+
+    /// Tells the end of an instance, of which nothing is left; what is to follow begins.
+    fn end(&mut self, instance: u16, report: &Report) {
+        self.report(report);
+        if let Some(failed) = self.follow(instance) {
+            self.report(&failed);
+        }
+    }
+
+    /// Begins what is to follow, where it has not and there is somebody who wants it. Returns how that
+    /// failed.
+    fn follow(&mut self, instance: u16) -> Option<Report> {
+        let behind = self.instances[usize::from(instance)].behind.take()?;
+        let socket = self.socket.as_ref().filter(|_| self.ended.is_none())?;
+        // Where that cannot be known it has not gone: it counts on what is to follow.
+        let is_gone = matches!(fd::poll(&mut [PollFd::hung_up(socket.raw())], Some(0)), Ok(1..));
+        if is_gone { None } else { self.begin(behind) }
     }
 
     fn report(&mut self, report: &Report) {
@@ -347,6 +401,7 @@ impl Keeper {
         }
         self.socket = None;
         self.reports.clear();
+        self.instances.iter_mut().for_each(|place| place.behind = None);
         self.worker_deadline.get_or_insert(after(PATIENCE));
     }
 
@@ -365,9 +420,14 @@ impl Keeper {
             };
             let with = fds.iter().flatten().count();
             match bytes.get(..len).and_then(Order::decode) {
-                Some(Order::Start(start)) if with == DESCRIPTORS => self.start(&start, fds),
+                Some(Order::Start(start)) if let [Some(a), Some(b), Some(c), Some(d)] = fds => {
+                    self.start(start, [a, b, c, d]);
+                }
                 Some(Order::Signal { instance, serial, signal }) if with == 0 => {
                     self.signal(instance, serial, signal);
+                }
+                Some(Order::Recall { instance, serial }) if with == 0 => {
+                    self.recall(instance, serial);
                 }
                 Some(Order::Ready) if with == 0 => self.ready.tell(),
                 _ => self.refuse("a message that is no order"),
@@ -375,26 +435,50 @@ impl Keeper {
         }
     }
 
-    fn start(&mut self, start: &Start, fds: [Option<Fd>; DESCRIPTORS]) {
-        let Start { instance, serial, .. } = *start;
-        let Some(place @ None) = self.instances.get_mut(usize::from(instance)) else {
-            return self.refuse("an order to start what runs, or is none of ours");
+    fn start(&mut self, start: Start, fds: [Fd; DESCRIPTORS]) {
+        let Start { instance, serial, is_behind, .. } = start;
+        let Some(place) = self.instances.get_mut(usize::from(instance)) else {
+            return self.refuse("an order to start what is none of ours");
         };
-        let cgroups = self.cgroups.as_mut();
-        let begun = beyond_its_own(fds).map_err(|why| (Step::Descriptors, why)).and_then(|fds| {
-            let fds = [0, 1, 2, 3].map(|i: usize| fds[i].raw());
-            self.launcher.start(start, fds, cgroups).map_err(|why| (Step::Fork, why))
-        });
-        let (step, Errno(errno)) = match begun {
-            Ok((pid, status)) => {
+        if place.behind.is_some() || place.running.is_some() && !is_behind {
+            return self.refuse("an order to start what runs");
+        }
+        if is_behind && place.last != Some(Last { serial: serial.wrapping_sub(1), failed: false }) {
+            // That one failed, which the worker is told: it takes this one back.
+            return;
+        }
+        if let Some(running) = &place.running {
+            let (launcher, cgroups) = (&mut self.launcher, self.cgroups.as_mut());
+            place.behind = Some(Behind::with_child(start, fds, launcher, cgroups, running.seat));
+        } else if let Some(failed) = self.begin(Behind::new(start, fds)) {
+            self.report(&failed);
+        }
+    }
+
+    /// Begins a start. Returns how that failed.
+    fn begin(&mut self, behind: Behind) -> Option<Report> {
+        let Start { instance, serial, .. } = behind.start;
+        let begun = behind.begin(&mut self.launcher, self.cgroups.as_mut());
+        let place = &mut self.instances[usize::from(instance)];
+        place.last = Some(Last { serial, failed: begun.is_err() });
+        match begun {
+            Ok((pid, status, seat)) => {
                 let (heard_at, deadline) = (after(self.quiet), after(START));
                 let start = Some(Starting { status, heard_at, deadline });
-                *place = Some(Running { pid, serial, start });
-                return;
+                place.running = Some(Running { pid, serial, seat, start });
+                None
             }
-            Err(failed) => failed,
+            Err((step, Errno(errno))) => Some(Report::NotStarted { instance, serial, step, errno }),
+        }
+    }
+
+    fn recall(&mut self, instance: u16, serial: u32) {
+        let Some(place) = self.instances.get_mut(usize::from(instance)) else {
+            return self.refuse("an order to recall what is none of ours");
         };
-        self.report(&Report::NotStarted { instance, serial, step, errno });
+        place.behind.take_if(|behind| behind.start.serial == serial);
+        let has_begun = place.last.is_some_and(|last| last.serial == serial);
+        self.report(&Report::Recalled { instance, serial, has_begun });
     }
 
     /// An order for one that has ended meanwhile is late, not wrong.
@@ -402,9 +486,8 @@ impl Keeper {
         let Some(place) = self.instances.get(usize::from(instance)) else {
             return self.refuse("an order to signal what is none of ours");
         };
-        let Some(running) = place.as_ref().filter(|running| running.serial == serial) else {
-            return;
-        };
+        let running = place.running.as_ref();
+        let Some(running) = running.filter(|running| running.serial == serial) else { return };
         let numbers: &[i32] = match signal {
             // One that is stopped would not see it.
             Signal::Term => &[numbers::SIGTERM, numbers::SIGCONT],
@@ -434,7 +517,8 @@ impl Keeper {
     }
 
     fn kill_all(&mut self) {
-        self.instances.iter().flatten().for_each(|running| running.signal(numbers::SIGKILL));
+        self.instances.iter_mut().for_each(|place| place.behind = None);
+        self.running().for_each(|running| running.signal(numbers::SIGKILL));
         self.cgroups.iter_mut().for_each(Cgroups::kill_all);
     }
 
@@ -476,16 +560,11 @@ impl Keeper {
     }
 }
 
-/// Makes room for the descriptors that the participant will have: none of those given may be there.
-fn beyond_its_own(fds: [Option<Fd>; DESCRIPTORS]) -> Result<Vec<Fd>> {
-    fds.into_iter().flatten().map(|given| fd::move_beyond(given, DESCRIPTORS as i32)).collect()
-}
-
 /// Kills every child of ours but these, dead ones included, which it does not hurt. Returns how many.
-fn kill_children(but: &[Option<i32>]) -> usize {
+fn kill_children(but: &[i32]) -> usize {
     let mut count = 0;
     let looked = identity::for_each_child(|pid| {
-        if !but.contains(&Some(pid)) {
+        if !but.contains(&pid) {
             let _ = signal::kill(pid, numbers::SIGKILL);
             count += 1;
         }

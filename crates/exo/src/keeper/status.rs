@@ -47,6 +47,10 @@ pub(super) fn pair() -> Result<(Status, Teller)> {
 }
 
 impl Teller {
+    pub(super) fn raw(&self) -> i32 {
+        self.to.raw()
+    }
+
     pub(super) fn begin(&mut self, step: Step) {
         self.step = step;
         self.tell(Errno(0));

@@ -1,14 +1,17 @@
 //! What the machines decided, done.
 
+use super::follow::Follower;
+use super::link;
 use super::settle::{self, Form};
 use super::{Phase, Worker, moments, now};
 use crate::flags;
 use crate::lines::Lines;
-use crate::order::Signal;
+use crate::order::{Order, Signal};
 use ::log::{info, warn};
 use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Why};
 use machine::work::Fault;
 use participant::protocol::{Flavour, ToParticipant};
+use sys::linux::fd::Fd;
 use sys::linux::time;
 use work::Ended as Outcome;
 
@@ -97,11 +100,18 @@ impl Worker {
             self.begin_work(slot, key);
         }
         let slot_ref = &mut self.slots[slot];
-        let made = slot_ref.prepare(self.settings.line_limit, self.settings.item_limit);
+        let is_its = |follower: &mut Follower| item == Some(follower.key);
+        if let Some(Follower { serial, ends, .. }) = slot_ref.follower.take_if(is_its) {
+            // The keeper has begun it.
+            return slot_ref.begin_process(serial, ends);
+        }
+        let made =
+            link::make(self.settings.line_limit, self.settings.item_limit, slot_ref.machine.mode());
         let is_started = match made {
-            Ok((order, others)) => {
-                let fds = others.each_ref().map(sys::linux::fd::Fd::raw);
-                self.order(&order, &fds)
+            Ok((ends, others)) => {
+                let start = slot_ref.order_of(item, false);
+                slot_ref.begin_process(start.serial, ends);
+                self.order(&Order::Start(start), &others.each_ref().map(Fd::raw))
             }
             Err(why) => {
                 self.start_failed(slot, format!("unable to make its pipes: {why}"));

@@ -219,6 +219,11 @@ impl Worker {
         let (instance, serial) = match report {
             Report::Shutdown => return self.shut_down(),
             Report::Replace => return self.replace(),
+            Report::Recalled { instance, serial, has_begun: false } => {
+                return self.recalled(usize::from(instance), serial);
+            }
+            // Its predecessor's end was told before.
+            Report::Recalled { has_begun: true, .. } => return,
             Report::Started { instance, serial, .. }
             | Report::NotStarted { instance, serial, .. }
             | Report::Ended { instance, serial, .. } => (usize::from(instance), serial),
@@ -248,7 +253,7 @@ impl Worker {
                 let slot = &mut self.slots[instance];
                 slot.process.take_if(|process| process.serial == serial);
             }
-            Report::Shutdown | Report::Replace => {}
+            Report::Recalled { .. } | Report::Shutdown | Report::Replace => {}
         }
     }
 

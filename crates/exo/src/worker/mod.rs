@@ -6,6 +6,7 @@ mod cancels;
 mod control;
 mod crowd;
 mod drops;
+mod follow;
 mod hear;
 mod large;
 mod link;
@@ -340,16 +341,8 @@ impl Worker {
             self.share_out();
             self.decide();
             self.broker.flush();
-            self.make_ahead();
+            self.look_ahead();
             self.wait();
-        }
-    }
-
-    /// Makes what the next starts need, where descriptors are plenty.
-    fn make_ahead(&mut self) {
-        if self.is_roomy {
-            let Settings { line_limit, item_limit, .. } = self.settings;
-            self.slots.iter_mut().for_each(|slot| slot.make_ahead(line_limit, item_limit));
         }
     }
 
@@ -377,10 +370,16 @@ impl Worker {
             }
         }
         while let Some((slot, event)) = self.events.pop_front() {
+            if !self.may_be_told(slot, event, now) {
+                continue;
+            }
             let mut actions = machine::exo::Actions::default();
             self.slots[slot].machine.step(event, now, &mut actions);
             while let Some(action) = actions.pop() {
                 self.perform(slot, action);
+            }
+            if let Event::Died { .. } = event {
+                self.death_is_told(slot);
             }
         }
     }
@@ -403,7 +402,9 @@ impl Worker {
     }
 
     fn deadline(&self) -> Option<Mono> {
-        let machines = self.slots.iter().map(|slot| slot.machine.deadline());
+        // Who waits for the keeper is told of no time.
+        let told = self.slots.iter().filter(|slot| !slot.is_recalling());
+        let machines = told.map(|slot| slot.machine.deadline());
         let drops = self.drops.as_ref().and_then(Drops::deadline);
         let first = machines.fold(earlier(self.log.deadline(), drops), earlier);
         let asked = earlier(self.control.deadline(), self.cancels.deadline());

@@ -1,19 +1,19 @@
 //! One instance of the participant: its machine, its process, and what it has in hand.
 
-use super::link::{self, Ends, Link, Talk};
+use super::follow::Follower;
+use super::link::{Ends, Link, Talk};
 use super::usage::{Spent, Usage, Used};
 use crate::flags::Flags;
 use crate::lines::{Lines, tag};
 use crate::order::{Order, Signal, Start, is_text};
 use crate::settings::Settings;
 use ::log::warn;
-use machine::exo::{Instance, Key, Mode, Rules, Standing, Why};
+use machine::exo::{Event, Instance, Key, Mode, Rules, Standing, Why};
 use machine::time::Mono;
 use machine::work::Fault;
 use participant::protocol::ToParticipant;
 use std::rc::Rc;
 use std::time::Duration;
-use sys::linux::errno::Result;
 use sys::linux::process::Ended;
 use sys::linux::time;
 use work::{Delivery, Ended as Outcome};
@@ -146,8 +146,10 @@ pub(super) struct Slot {
     usage: Usage,
     /// Job whose item the last process did not read.
     unread: Option<i64>,
-    /// What the next process for one item will have, both ends.
-    made_ahead: Option<(Ends, link::Others)>,
+    /// What the keeper begins when the process has ended.
+    pub(super) follower: Option<Follower>,
+    /// What the machine is to be told once it has been told that.
+    pub(super) put_off: Vec<Event>,
 }
 
 impl Slot {
@@ -169,7 +171,8 @@ impl Slot {
             is_unheard: false,
             usage: Usage::default(),
             unread: None,
-            made_ahead: None,
+            follower: None,
+            put_off: Vec::new(),
         }
     }
 
@@ -284,23 +287,34 @@ impl Slot {
         self.usage.end(pid, used, now)
     }
 
-    /// Makes our ends of a process, and the order to start it with the other ends.
-    ///
-    /// # Errors
-    /// As pipe2(2) and socketpair(2).
-    pub(super) fn prepare(
-        &mut self,
-        line_limit: usize,
-        item_limit: usize,
-    ) -> Result<(Order, link::Others)> {
-        let make = || link::make(line_limit, item_limit, self.machine.mode());
-        let (mut ends, others) = self.made_ahead.take().map_or_else(make, Ok)?;
+    /// Returns the order to start a process, for an item where it is for one. `is_behind`: once the one
+    /// that there is has ended.
+    pub(super) fn order_of(&mut self, item: Option<Key>, is_behind: bool) -> Start {
+        let (instance, serial) = (self.number, self.serial.wrapping_add(1));
+        let start = Start { instance, serial, is_behind, ..Start::default() };
+        let Some(delivery) = item.and_then(|key| self.delivery(key)) else { return start };
+        let job = delivery.job();
+        Start {
+            wfid: word(&job.wfid),
+            attempt: job.attempt.to_string(),
+            stage: job.stage.as_deref().map(word).unwrap_or_default(),
+            ..start
+        }
+    }
+
+    /// Tells whether the keeper is to take back what is to follow, and has not answered.
+    pub(super) fn is_recalling(&self) -> bool {
+        self.follower.as_ref().is_some_and(|follower| follower.is_recalled)
+    }
+
+    /// Its process is this one, of which we have these ends.
+    pub(super) fn begin_process(&mut self, serial: u32, mut ends: Ends) {
         if let (Link::PerItem(one), Some(work)) = (&mut ends.link, &self.work) {
             one.carry(Rc::clone(&work.item));
         }
-        self.serial = self.serial.wrapping_add(1);
+        self.serial = serial;
         self.process = Some(Process {
-            serial: self.serial,
+            serial,
             pid: None,
             ends,
             ended: None,
@@ -311,32 +325,12 @@ impl Slot {
             is_given_up: false,
             is_unwanted: false,
         });
-        let mut start = Start { instance: self.number, serial: self.serial, ..Start::default() };
-        if let Some(key) = self.work.as_ref().map(|work| work.key) {
-            let stage = self.delivery(key).and_then(|delivery| delivery.job().stage.clone());
-            if let Some(work) = &self.work {
-                start.wfid = word(&work.wfid);
-                start.attempt = work.attempt.to_string();
-                start.stage = stage.as_deref().map(word).unwrap_or_default();
-            }
-        }
-        Ok((Order::Start(start), others))
     }
 
     /// Its process runs: nothing of what was known of the last one holds.
     pub(super) fn started(&mut self) {
         self.usage = Usage::default();
         self.start_failure.take_if(|_| !self.is_unheard);
-    }
-
-    /// Makes the ends of the next process for one item, where such a one is at work and the next item
-    /// at hand: nobody waits for that now, and somebody would between the two.
-    pub(super) fn make_ahead(&mut self, line_limit: usize, item_limit: usize) {
-        let is_next = self.process.is_some() && self.deliveries.len() > 1;
-        if is_next && self.made_ahead.is_none() && self.machine.mode() == Mode::PerItem {
-            // Where they cannot be made, the start itself says so.
-            self.made_ahead = link::make(line_limit, item_limit, Mode::PerItem).ok();
-        }
     }
 
     /// Says the first words to a persistent participant.

@@ -1,5 +1,6 @@
 //! What worker and participants may do.
 
+use crate::ahead;
 use crate::exo::{Exo, Plan, open_fds, status};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -180,14 +181,29 @@ fn traced(plan: Plan, rule: &[&str]) -> Plan {
 
 #[test]
 fn rights_are_gone_before_anything_of_the_participants_is_touched() {
-    let plan = Plan::new();
-    let own = plan.base.join("own");
-    fs::create_dir(&own).unwrap();
-    testkit::scratch::script(&own.join("go"), "#!/bin/sh\nexec sleep 1000000\n");
-    let plan = plan.with(&format!("directory={}", own.display()));
-    let mut exo = traced(plan, &[]).start(&["./go"]);
-    let pid = exo.start(0, 1);
-    let calls = calls_of(&exo, pid);
+    for is_ahead in [false, true] {
+        let plan = Plan::new();
+        let own = plan.base.join("own");
+        fs::create_dir(&own).unwrap();
+        testkit::scratch::script(&own.join("go"), "#!/bin/sh\nexec sleep 1000000\n");
+        let plan = plan.with(&format!("directory={}", own.display()));
+        let mut exo = traced(plan, &[]).start(&["./go"]);
+        let pid = if is_ahead {
+            let [_, next] = ahead::start_two(&mut exo);
+            ahead::end(&mut exo, 1);
+            assert_eq!(ahead::started(&exo, 2), next);
+            next
+        } else {
+            exo.start(0, 1)
+        };
+        check_calls(&exo, pid, own.to_str().unwrap(), is_ahead);
+        exo.end();
+    }
+}
+
+/// Checks what a process did until it ran its program in the folder `own`.
+fn check_calls(exo: &Exo, pid: i32, own: &str, is_ahead: bool) {
+    let calls = calls_of(exo, pid);
     let at = |what: &str| {
         let found = calls.iter().position(|call| call.starts_with(what));
         found.unwrap_or_else(|| panic!("no {what} in {calls:#?}"))
@@ -206,20 +222,19 @@ fn rights_are_gone_before_anything_of_the_participants_is_touched() {
         "prctl(PR_SET_NO_NEW_PRIVS",
         "prctl(PR_SET_PDEATHSIG, SIGKILL)",
         "getppid(",
-        "chdir(",
-        "execve(\"./go\"",
     ];
-    let places: Vec<usize> = order.iter().map(|call| at(call)).collect();
+    // Nobody of its user comes near it before its turn.
+    let waits = ["read("].into_iter().filter(|_| is_ahead);
+    let order = waits.chain(order).chain(["chdir(", "execve(\"./go\""]);
+    let places: Vec<usize> = order.map(at).collect();
     assert!(places.is_sorted(), "{calls:#?}");
     // Neither here nor in the keeper is it touched with more rights.
-    let own = own.to_str().unwrap();
-    assert!(!calls[..places[2]].iter().any(|call| call.contains(own)), "{calls:#?}");
+    assert!(!calls[..at("setresuid(65534")].iter().any(|call| call.contains(own)), "{calls:#?}");
     let keeper = fs::read_to_string(exo.base.join(&format!("trace.{}", exo.keeper))).unwrap();
     let touched = keeper.lines().filter(|call| call.contains(own) && !call.starts_with("execve"));
     assert_eq!(touched.count(), 0, "{keeper}");
     // Between them the child makes system calls and nothing else: no memory is asked for.
     assert!(!calls.iter().any(|call| call.starts_with("mmap(") || call.starts_with("brk(")));
-    exo.end();
 }
 
 #[test]

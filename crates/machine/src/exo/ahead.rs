@@ -1,6 +1,6 @@
 //! The items that are at hand for when the one in hand is done.
 
-use super::Key;
+use super::{Instance, Key, Phase};
 
 /// Most items that an instance has at hand.
 pub const MOST: usize = 32;
@@ -52,8 +52,22 @@ impl AtHand {
         taken
     }
 
+    pub(super) fn first(&self) -> Option<Key> {
+        self.0[0]
+    }
+
     #[cfg(test)]
     pub(super) fn keys(&mut self) -> impl Iterator<Item = &mut Key> {
         self.0.iter_mut().flatten()
+    }
+}
+
+impl Instance {
+    /// Returns for which item a process would be started at once if the one that there is ended now,
+    /// whatever the end of that means.
+    #[must_use]
+    pub fn follower(&self) -> Option<Key> {
+        let is_there = !self.is_persistent() && !self.is_absent();
+        self.next.first().filter(|_| is_there && self.phase == Phase::Running)
     }
 }

@@ -125,6 +125,24 @@ impl World {
         all
     }
 
+    /// What is told of the next start is what follows a death, however that comes.
+    fn check_follower(&self) {
+        let state = || format!("{:?}", self.instance);
+        if self.instance.is_persistent() || self.instance.is_absent() {
+            return assert_eq!(self.instance.follower(), None, "{}", state());
+        }
+        for well in [false, true] {
+            let (mut out, mut started) = (Actions::default(), None);
+            self.instance.clone().step(Event::Died { well, unread: false }, self.now, &mut out);
+            while let Some(action) = out.pop() {
+                if let Action::Start(item) = action {
+                    started = item;
+                }
+            }
+            assert_eq!(self.instance.follower(), started, "well: {well}, {}", state());
+        }
+    }
+
     fn check(&mut self, action: Action, before: Arguments<'_>) {
         let context = format_args!("{action:?} after {before}");
         let o = &mut self.outside;
@@ -389,6 +407,7 @@ fn random_histories_break_no_rule() {
                     }
                     let event = events[draw(events.len())];
                     world.step(event);
+                    world.check_follower();
                     most = most.max(world.instance.next.len());
                 }
                 world.ends_in_time();
