@@ -17,6 +17,7 @@ const CHANGES: &[&[&str]] = &[
     &["restart", "p"],
     &["dead", "drop", "1"],
     &["rule", "drop", "1"],
+    &["label", "set", "l", "1"],
     &["failure", "note", "x", "--owner", "y"],
     &["enable", "p"],
     &["disable", "p"],
@@ -63,6 +64,7 @@ fn the_store_is_read(site: &Site, goes_on: &dyn Fn(&[&str]) -> String) {
         &["failure", "list"],
         &["dead", "list"],
         &["rule", "list"],
+        &["label", "list"],
         &["engine", "list"],
     ] {
         goes_on(args);

@@ -6,8 +6,8 @@ mod site;
 
 use site::Site;
 
-/// Each verb with what nobody has: no service, participant, process, job, request, item, class or
-/// rule is called `ghost`, or has the number 99.
+/// Each verb with what nobody has: no service, participant, process, job, request, item, class, rule or
+/// label is called `ghost`, or has the number 99.
 const UNKNOWN: &[&[&str]] = &[
     &["list", "ghost"],
     &["status", "ghost"],
@@ -37,6 +37,7 @@ const UNKNOWN: &[&[&str]] = &[
     &["requeue", "--failed", "ghost"],
     &["requeue", "--auto", "s", "--limit", "1", "--until", "1d", "ghost"],
     &["rule", "drop", "99"],
+    &["label", "drop", "ghost"],
     &["acts", "ghost"],
     &["acts", "job-99"],
     &["replay", "ghost"],

@@ -473,6 +473,7 @@ fn without_a_store_there_is_no_history_and_nothing_is_made() {
             (&["request", "list"], "requests"),
             (&["dead", "list"], "dead items"),
             (&["rule", "list"], "rules"),
+            (&["label", "list"], "labels"),
             (&["acts"], "acts"),
             (&["engine", "list"], "processes"),
             (&["list", "skynet-*"], "services"),

@@ -82,6 +82,9 @@ fn a_member_cancels_and_requeues_and_others_may_not_even_look() {
         &["dead", "drop", "1"],
         &["rule", "list"],
         &["rule", "drop", "1"],
+        &["label", "list"],
+        &["label", "set", "l", "1"],
+        &["label", "drop", "l"],
         &["failure", "note", "x", "--owner", "bob"],
         &["acts"],
     ] {
@@ -100,6 +103,10 @@ fn a_member_cancels_and_requeues_and_others_may_not_even_look() {
     let acts = [acts(&site, "bad"), acts(&site, "slow")].concat();
     let kept: Vec<_> = acts.iter().map(|act| (&*act.what, act.by.uid, &*act.by.name)).collect();
     assert_eq!(kept, [("requeue", 64972, "ann"), ("cancel", 64972, "ann")]);
+    let said = site.skynet_of(Person::Ann, &["label", "set", "l", "1"]);
+    assert_eq!((said.code, said.out()), (Some(0), "label l: priority 1\n".to_owned()));
+    let [act] = &reader(&site).last_acts(1).unwrap()[..] else { panic!("no act") };
+    assert_eq!((&*act.what, &*act.by.name), ("label-set", "ann"));
     // Without an exo nobody is there who could do it for her.
     submit(&site, "waits", "answer");
     site.until(|| stands(&site, "waits") == ("stop", 0));
@@ -108,6 +115,9 @@ fn a_member_cancels_and_requeues_and_others_may_not_even_look() {
     assert_eq!(said.code, Some(111), "{said:?}");
     assert!(said.err().contains("no exo runs that could change the store"), "{said:?}");
     assert_eq!(stands(&site, "waits"), ("stop", 0));
+    let said = site.skynet_of(Person::Ann, &["label", "set", "l", "2"]);
+    assert_eq!(said.code, Some(111), "{said:?}");
+    assert!(said.err().contains("no exo runs that could change the store"), "{said:?}");
 }
 
 #[test]

@@ -104,6 +104,18 @@ pub enum Request {
         /// Number of the rule.
         rule: i64,
     },
+    /// Items of this label come before those of labels with a lower priority, in each queue.
+    LabelSet {
+        /// Its name.
+        label: String,
+        /// The highest is first.
+        priority: i32,
+    },
+    /// The label has no priority any more: its items come last.
+    LabelDrop {
+        /// Its name.
+        label: String,
+    },
 }
 
 /// What a question may wait for.
@@ -167,6 +179,12 @@ impl Request {
                 vec![(0, Asked::SetRule(Box::new(rule)))]
             }
             Self::RuleDrop { rule } => vec![(*rule, Asked::DropRule(RuleId(*rule)))],
+            Self::LabelSet { label, priority } => {
+                vec![(0, Asked::SetLabel { name: label.clone(), priority: Some(*priority) })]
+            }
+            Self::LabelDrop { label } => {
+                vec![(0, Asked::SetLabel { name: label.clone(), priority: None })]
+            }
             Self::Status | Self::Wait { .. } | Self::Watch { .. } => Vec::new(),
             Self::Drain | Self::Resume | Self::Cancel { .. } => Vec::new(),
         })
@@ -289,6 +307,8 @@ mod tests {
             rule(Some("5min")),
             rule(None),
             Request::RuleDrop { rule: 4 },
+            Request::LabelSet { label: "l".into(), priority: -1 },
+            Request::LabelDrop { label: "l".into() },
         ] {
             let line = request.line();
             assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));

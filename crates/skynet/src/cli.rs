@@ -7,9 +7,9 @@ use crate::screen::{Colour, Screen};
 use crate::usage;
 use crate::verbs::{
     acts, apply, boot, cancel, cat, check, completion, dead, disable, doctor, drain, enable,
-    engine, export, failures, halt, history, import, install, job, launch, list, log, manual, new,
-    notice, rebuild, register, reload, replay, request, requeue, restart, resume, rule, start,
-    status, stop, submit, top, uninstall, wait,
+    engine, export, failures, halt, history, import, install, job, label, launch, list, log,
+    manual, new, notice, rebuild, register, reload, replay, request, requeue, restart, resume,
+    rule, start, status, stop, submit, top, uninstall, wait,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exo::config::Whose;
@@ -63,6 +63,7 @@ enum Verb {
     Cancel(cancel::Cancel),
     Requeue(requeue::Requeue),
     Rule(rule::Rule),
+    Label(label::Label),
     Acts(acts::Acts),
     Replay(replay::Replay),
     Doctor(doctor::Doctor),
@@ -118,6 +119,7 @@ impl Verb {
             Self::Failure(args) => args.only_looks(),
             Self::Dead(args) => args.only_looks(),
             Self::Rule(args) => args.only_looks(),
+            Self::Label(args) => args.only_looks(),
             Self::Notice(args) => args.only_looks(),
             Self::Engine(args) => args.only_looks(),
             _ => false,
@@ -150,6 +152,7 @@ impl Verb {
             Self::Cancel(args) => cancel::run(args, here),
             Self::Requeue(args) => requeue::run(args, here),
             Self::Rule(args) => rule::run(args, here),
+            Self::Label(args) => label::run(args, here),
             Self::Acts(args) => acts::run(args, here),
             Self::Replay(args) => replay::run(args, here),
             Self::Doctor(args) => doctor::run(args, here),

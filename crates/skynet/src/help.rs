@@ -27,6 +27,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "cancel",
             "requeue",
             "rule",
+            "label",
             "replay",
             "launch",
             "register",

@@ -4,7 +4,7 @@
 
 use crate::change::NewJob;
 use crate::item::Invalid;
-use crate::units;
+use crate::{name, units};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -13,8 +13,7 @@ use std::borrow::Cow;
 pub(crate) const AROUND: usize = 4096;
 /// The one way to write it that there is.
 const VERSION: u32 = 1;
-/// Most bytes of a label's name, and of a lock's.
-const LABEL: usize = 64;
+/// Most bytes of a lock's name.
 const KEY: usize = 256;
 
 /// What tells an envelope from an item.
@@ -72,12 +71,16 @@ pub(crate) fn open(mut bytes: Vec<u8>) -> Result<NewJob, Invalid> {
         }
         text => Ok(text.as_ref().map(ToString::to_string)),
     };
+    let label = envelope.label.as_deref();
+    if let Some(flaw) = label.and_then(name::label_flaw) {
+        return Err(wrong(format!("label {flaw}")));
+    }
     let delay = envelope.delay.as_deref().map(units::duration).transpose();
     let item = envelope.item.get();
     let begin = item.as_ptr().addr() - bytes.as_ptr().addr();
     let place = begin..begin + item.len();
     let job = NewJob {
-        label: text("label", &envelope.label, LABEL)?.unwrap_or_default(),
+        label: label.map(str::to_owned).unwrap_or_default(),
         key: text("key", &envelope.key, KEY)?,
         delay: delay.map_err(|why| wrong(format!("delay: {why}")))?.unwrap_or_default(),
         priority: envelope.priority,

@@ -29,6 +29,18 @@ pub fn queue_flaw(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Says why a name cannot be that of a label.
+#[must_use]
+pub fn label_flaw(name: &str) -> Option<&'static str> {
+    if name.is_empty() || name.len() > 64 {
+        Some("has not between 1 and 64 bytes")
+    } else if name.chars().any(char::is_control) {
+        Some("holds a control character")
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

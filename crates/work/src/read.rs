@@ -1,12 +1,14 @@
 //! Read handles: what everybody may ask.
 
 mod acts;
+mod labels;
 mod lists;
 mod past;
 mod process;
 mod trouble;
 
 pub use acts::{Act, Rule};
+pub use labels::Label;
 pub use lists::{Dependency, Details, Request, Which};
 pub use past::{Entry, Mark, Past, Portion, Span};
 pub use process::{Met, Part, Wanted};

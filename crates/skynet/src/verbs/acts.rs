@@ -15,7 +15,7 @@ use work::read::Act;
 
 /// Shows what was asked for, by whom and when.
 ///
-/// Of cancels, requeues, what was done to dead items, notes and rules.
+/// Of cancels, requeues, what was done to dead items, notes, rules and labels.
 #[derive(Debug, Args)]
 pub struct Acts {
     /// Only of these processes (wfid) or jobs (job-NUMBER), or patterns.

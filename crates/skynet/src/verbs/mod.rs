@@ -20,6 +20,7 @@ pub mod history;
 pub mod import;
 pub mod install;
 pub mod job;
+pub mod label;
 pub mod launch;
 pub mod list;
 pub mod log;

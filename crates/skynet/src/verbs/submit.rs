@@ -195,7 +195,7 @@ fn record(
     }
     input::unless_wrong(complaints)?;
     if let Some(label) = unknown {
-        warn(&format!("nobody gave the label {label} a priority: it comes last"));
+        warn(&format!("nobody gave the label {label} a priority: it comes last, see skynet label"));
     }
     Ok(sent)
 }

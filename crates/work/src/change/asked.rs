@@ -53,6 +53,14 @@ pub enum Asked {
     SetRule(Box<NewRule>),
     /// Takes a rule back.
     DropRule(RuleId),
+    /// Gives a label a priority, the highest is first; `None` = it has none any more, and its jobs come
+    /// last.
+    SetLabel {
+        /// Its name.
+        name: String,
+        /// Among all labels.
+        priority: Option<i32>,
+    },
 }
 
 /// What is kept of an act.
@@ -112,6 +120,14 @@ impl Tx<'_> {
             }
             Asked::SetRule(rule) => self.set_rule(by, rule),
             Asked::DropRule(rule) => self.drop_rule(by, *rule),
+            Asked::SetLabel { name, priority } => {
+                let (what, detail) = match priority {
+                    Some(priority) => ("label-set", format!("{name}: priority {priority}")),
+                    None => ("label-drop", name.clone()),
+                };
+                self.prioritise_label(name, *priority)?;
+                self.keep(by, &Kept { what, detail: Some(detail), ..Kept::default() })
+            }
         }
     }
 

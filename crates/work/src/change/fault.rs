@@ -135,12 +135,6 @@ impl Tx<'_> {
         self.execute(days, [before.0.div_euclid(DAY_US)])?;
         self.execute("DELETE FROM act WHERE at < ?1", [before.0])?;
         self.execute("DELETE FROM rule WHERE until_at < ?1", [before.0])?;
-        self.execute(
-            "DELETE FROM label WHERE known = 0
-                AND NOT EXISTS (SELECT 1 FROM job WHERE job.label = label.id)
-                AND NOT EXISTS (SELECT 1 FROM request WHERE request.label = label.id)",
-            [],
-        )?;
-        Ok(())
+        self.forget_empty_labels()
     }
 }

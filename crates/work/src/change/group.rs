@@ -4,10 +4,12 @@ use super::job::event;
 use super::row::{step, subject};
 use super::tx::{Ring, Stop, Tx};
 use super::{Applied, DependencyId, Policy, Refused, Steer, TakerId};
+use crate::{item, name};
 use machine::work::{Event, Fault, Next, State, Subject};
 use rusqlite::params;
 
-/// Labels that are made by submitting to them: each costs every taking a little.
+/// Labels that are made by submitting to them, and those that have a priority: each costs every taking a
+/// little.
 const LABELS: u32 = 1000;
 
 impl Tx<'_> {
@@ -43,6 +45,52 @@ impl Tx<'_> {
         )?;
         self.ring_later(Ring::All);
         Ok(Applied::Done)
+    }
+
+    /// Gives a label a priority, or takes it back.
+    pub(super) fn prioritise_label(
+        &mut self,
+        name: &str,
+        priority: Option<i32>,
+    ) -> Result<(), Stop> {
+        if let Some(flaw) = name::label_flaw(name) {
+            return Err(Refused::Label(item::cut(name, 100).into_owned(), flaw).into());
+        }
+        let Some(priority) = priority else { return self.forget_label(name) };
+        let others = "SELECT count(*) FROM label WHERE known = 1 AND name NOT IN ('', ?1)";
+        let others: u32 = self.first(others, [name], |row| row.get(0))?.unwrap_or_default();
+        if others >= LABELS {
+            return Err(Refused::Senseless("there are too many labels that have a priority").into());
+        }
+        self.execute(
+            "INSERT INTO label (name, priority, active, known) VALUES (?1, ?2, 1, 1)
+                ON CONFLICT (name) DO UPDATE SET priority = ?2, known = 1",
+            params![name, priority],
+        )?;
+        self.ring_later(Ring::All);
+        Ok(())
+    }
+
+    fn forget_label(&mut self, name: &str) -> Result<(), Stop> {
+        let sql = "UPDATE label SET priority = 0, active = 1, known = 0
+            WHERE name = ?1 AND known = 1";
+        if self.execute(sql, [name])? == 0 {
+            return Err(Refused::Absent("label that has a priority").into());
+        }
+        self.forget_empty_labels()?;
+        self.ring_later(Ring::All);
+        Ok(())
+    }
+
+    /// Removes labels that nobody has given a priority and nothing has.
+    pub(super) fn forget_empty_labels(&self) -> Result<(), Stop> {
+        self.execute(
+            "DELETE FROM label WHERE known = 0
+                AND NOT EXISTS (SELECT 1 FROM job WHERE job.label = label.id)
+                AND NOT EXISTS (SELECT 1 FROM request WHERE request.label = label.id)",
+            [],
+        )?;
+        Ok(())
     }
 
     /// Finds or records what jobs wait for. One that is held back is taken up, since somebody

@@ -18,6 +18,8 @@ pub enum Refused {
     Locked(String),
     /// There can be no queue of this name, and why.
     Queue(String, &'static str),
+    /// There can be no label of this name, and why.
+    Label(String, &'static str),
     /// It is no work item, and why.
     Item(String),
     /// Another item has its name: other bytes, or another owner.
@@ -50,6 +52,7 @@ impl fmt::Display for Refused {
             Self::NotNow(Refusal::WrongFault) => f.write_str("the code does not mean that"),
             Self::Locked(by) => write!(f, "locked by {by}"),
             Self::Queue(name, flaw) => write!(f, "the name of a queue, {name:?}, {flaw}"),
+            Self::Label(name, flaw) => write!(f, "the name of a label, {name:?}, {flaw}"),
             Self::Item(why) => f.write_str(why),
             Self::Named(JobId(job)) => write!(
                 f,

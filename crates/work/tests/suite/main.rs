@@ -13,6 +13,7 @@ mod drops;
 mod embedded;
 mod keys;
 mod kills;
+mod labels;
 mod mailbox;
 mod model;
 mod past;
