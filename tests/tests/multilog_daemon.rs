@@ -224,8 +224,15 @@ fn hup_replaces_a_logger_at_full_speed_and_loses_no_line() {
             let exe = format!("/proc/{}/exe", pid.unwrap());
             scan.until(|| fs::read_link(&exe).is_ok_and(|exe| exe.exists()));
         }
+        // Meanwhile nothing is said: where reading is slower than writing, there would be more each time.
+        for daemon in &daemons {
+            svc(&daemon.dir, &["-p", "."]);
+        }
         for (daemon, checker) in daemons.iter().zip(&mut checkers) {
             daemon.check(checker, LAST);
+        }
+        for daemon in &daemons {
+            svc(&daemon.dir, &["-c", "."]);
         }
     }
     assert_eq!(daemons.iter().map(pid).collect::<Vec<_>>(), before);
