@@ -386,7 +386,11 @@ impl Member {
                 self.begun = false;
                 self.stopped(now, out);
             }
-            _ if self.want == Want::Down || self.exit_asked => self.wind_down(out),
+            _ if self.want == Want::Down || self.exit_asked => {
+                // The wish came behind the order.
+                self.phase = Phase::Down;
+                self.wind_down(out);
+            }
             (Script::Start, Obstacle::Absent) => return self.launch_at_once(Script::Run, out),
             (Script::Run, Obstacle::Absent) if self.start_done => self.phase = Phase::Started,
             (Script::Start | Script::Run, _) => self.phase = again,

@@ -59,8 +59,17 @@ impl World {
         let mut out = Actions::default();
         self.machine.step(event, self.now, &mut out);
         let mut copy = out.clone();
+        let mut launches = [false; 2];
         while let Some(action) = copy.pop() {
             self.check_action(action, &before, event);
+            if let Action::Launch(which, _) = action {
+                launches[which as usize] = true;
+            }
+        }
+        if let Event::NotLaunched(which, _) | Event::Launched(which) = event {
+            let waits = self.member(which).is_some_and(|member| member.launching().is_some());
+            let context = || format!("{event:?} in {:?}", before.machine);
+            assert!(!waits || launches[which as usize], "waits for what has come: {}", context());
         }
         for which in [Which::Service, Which::Logger] {
             if let Some(member) = self.member(which) {
