@@ -27,7 +27,22 @@ const FRONT: &str = "SELECT id, behind FROM job WHERE key = ?1 AND queue = ?2 AN
 const STANDS: &str = "SELECT id, behind FROM job
     WHERE id = ?1 AND state = 'ready' AND due IS NULL AND holder IS NULL";
 
+/// All lines of a queue, as they are to be. What stands right is not written.
+const ALL: &str = "UPDATE job SET behind = line.behind FROM (
+        SELECT id, nullif(1, 1 = row_number() OVER (PARTITION BY key, label ORDER BY priority DESC, id))
+            AS behind
+        FROM job WHERE queue = ?1 AND key IS NOT NULL
+            AND state = 'ready' AND due IS NULL AND holder IS NULL) AS line
+    WHERE job.id = line.id AND job.behind IS NOT line.behind";
+
 impl Tx<'_> {
+    /// Puts a queue's lines right: an exo of before lines that had the store open while a newer one changed
+    /// its layout goes on without knowing of them.
+    pub(super) fn line_all_up(&self, queue: &str) -> Result<(), Stop> {
+        self.execute(ALL, [queue])?;
+        Ok(())
+    }
+
     /// One job has come into a line, or left it, or has another place there; all others stand as before.
     /// So at most it, who was in front and who is now stand otherwise.
     pub(super) fn line_up(&self, job: JobId, line: Line<'_>) -> Result<(), Stop> {

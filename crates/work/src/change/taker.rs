@@ -39,6 +39,7 @@ impl Tx<'_> {
         )?;
         let taker = TakerId(self.conn.last_insert_rowid());
         self.set_remote(queue, policy.is_remote)?;
+        self.line_all_up(queue)?;
         // Before the commit: a row without a socket would be a dead taker's.
         let bell = self.bells.bind(taker)?;
         self.own.push(Own { taker, bell: Some(bell), policy: *policy });

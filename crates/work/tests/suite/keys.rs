@@ -156,3 +156,21 @@ fn behind(raw: &Connection) -> BTreeSet<i64> {
     let mut behind = raw.prepare_cached("SELECT id FROM job WHERE behind = 1").unwrap();
     behind.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
+
+#[test]
+fn lines_that_an_exo_of_before_has_left_wrong_are_right_for_the_next_that_opens_the_queue() {
+    let mut world = World::new();
+    for name in ["a", "b", "c"] {
+        world.submit(NewJob { key: Some("k".to_owned()), ..support::job(name) });
+    }
+    let raw = Connection::open(support::place(&world.scratch).database()).unwrap();
+    assert_eq!(behind(&raw), BTreeSet::from([2, 3]));
+    // As it ends the first, with no word of who is next, and takes a new one in.
+    raw.execute_batch("UPDATE job SET state = 'stop' WHERE id = 1").unwrap();
+    let id = world.submit(support::job("d"));
+    raw.execute("UPDATE job SET key = 'k' WHERE id = ?1", [id.0]).unwrap();
+    assert_eq!(behind(&raw), BTreeSet::from([2, 3]));
+    opened(&mut world.store, "q", Policy::default());
+    assert_eq!(behind(&raw), BTreeSet::from([3, id.0]));
+    assert_eq!(world.taken().job, JobId(2));
+}
