@@ -2,8 +2,8 @@
 //!
 //! The child of such a start is made at once, where that can be, and waits: with its descriptors, its
 //! limits and its cgroup, and with all rights, so that it is out of reach for whoever has its user. It
-//! has run nothing yet and holds nothing of the keeper's. Where nobody can let it go on any more, it
-//! ends.
+//! has run nothing yet, holds no descriptor and no lock of the keeper's, and dies with it. Where nobody
+//! can let it go on any more, it ends.
 
 use super::cgroups::{Cgroups, Seat};
 use super::launch::Launcher;

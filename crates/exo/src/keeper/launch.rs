@@ -218,6 +218,7 @@ impl Child<'_> {
         }
         file::set_umask(self.umask);
         if let Some(gate) = &self.gate {
+            process::die_with(self.keeper)?;
             ahead::wait_at(gate, [teller.raw(), self.confinement.map_or(-1, Confinement::raw)]);
         }
         teller.begin(Step::User);

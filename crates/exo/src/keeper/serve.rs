@@ -267,13 +267,10 @@ impl Keeper {
             self.settle(instance, true);
         }
         let place = instance.and_then(|i| Some((i as u16, self.instances[i].running.take()?)));
-        let (mut left_nobody, mut failed) = (false, None);
-        if let Some((instance, running)) = &place {
+        let mut left_nobody = false;
+        if let Some((_, running)) = &place {
             left_nobody = self.cgroups.as_ref().is_some_and(|all| all.holds_none(running.seat));
-            if left_nobody {
-                // Before anything else: whoever comes next waits for nothing but this.
-                failed = self.follow(*instance);
-            } else {
+            if !left_nobody {
                 // Not reaped yet, so this is still its group.
                 running.signal(numbers::SIGKILL);
                 self.cgroups.iter_mut().for_each(|cgroups| cgroups.kill(running.seat));
@@ -291,6 +288,8 @@ impl Keeper {
         if let Some((instance, Running { serial, .. })) = place {
             let process::Usage { cpu_us, peak_kib } = usage;
             let report = Report::Ended { instance, serial, how, cpu_us, peak_kib };
+            // Not before: the dead count as processes of their user. And before that is told.
+            let failed = if left_nobody { self.follow(instance) } else { None };
             if failed.is_some() || self.somebody_runs() {
                 self.end(instance, &report);
                 // How the next one failed is told behind that.
