@@ -236,8 +236,10 @@ impl Store {
         self.unmoved = 0;
         let Ok(_entered) = self.gate.enter() else { return };
         if move_log(conn) {
-            // Whoever begins the log anew waits for the disk twice: that is done here, too.
-            let _ = conn.execute("UPDATE meta SET value = value WHERE key = 'boot'", []);
+            // Whoever begins the log anew waits for the disk twice: that is done here, too. What does not
+            // change anything would write nothing.
+            let anew = "REPLACE INTO meta VALUES ('log', hex(randomblob(8)))";
+            let _ = conn.execute(anew, []);
         }
     }
 
