@@ -132,7 +132,8 @@ def engine() -> str:
 
 def forward(queue: str, item: "Union[Item, dict]") -> Optional[int]:
     """Sends a further item to a queue, as Item.forward does, in persistent mode by any thread and
-    at any time, in `cancel` and `status` too."""
+    at any time, in `cancel` and `status` too. Only the handler of a signal is refused between two
+    items: nobody would hear what became of it."""
     return _process.forward(queue, exact.dumps(item.data if isinstance(item, Item) else item))
 
 

@@ -57,7 +57,7 @@ class Link(Channel):
         self._waiting: "Optional[Dict[int, queue.SimpleQueue[Any]]]" = {}
         # We are a process that was forked: the conversation is our parent's.
         self._is_left = False
-        #: Has somebody listen who waits for an answer.
+        #: Has somebody listen who waits for an answer; raises Refused where nobody can.
         self.hurry: Callable[[], None] = lambda: None
         os.register_at_fork(after_in_child=self._leave)
 
@@ -91,6 +91,7 @@ class Link(Channel):
     def forward(self, queue_name: str, item: bytes) -> Optional[int]:
         if self._is_left:
             raise Refused("exo does not speak with a process that was forked")
+        self.hurry()
         answer: "queue.SimpleQueue[Any]" = queue.SimpleQueue()
         with self._tickets:
             if self._waiting is None:
@@ -99,7 +100,6 @@ class Link(Channel):
             ticket = self._last
             self._waiting[ticket] = answer
         self.say("forward", item, ticket=ticket, queue=queue_name)
-        self.hurry()
         job, refused = answer.get()
         if refused is not None:
             raise Refused(refused)
@@ -182,7 +182,7 @@ class Listener(threading.Thread):
         self._handler = handler
         self._hooks = hooks
         # Threads that work, and whether nothing but their end is waited for.
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._working = 0
         self._is_ending = False
         self._is_gone = False
@@ -215,8 +215,21 @@ class Listener(threading.Thread):
     def hurry(self) -> None:
         """Listens at once: somebody waits for what is heard."""
         with self._turn:
+            is_main = threading.current_thread() is threading.main_thread()
+            if is_main and not (self._is_at_work or self._is_listening):
+                # It has stopped to listen for that, and goes on only behind it.
+                raise Refused("a signal's handler between two items cannot wait for exo")
             self._is_wanted = True
+            rests = not self._is_listening
+        if rests:
+            self._wakes.put(None)
+
+    def end(self) -> None:
+        """Listens to the end, which is near, and waits for it."""
+        with self._turn:
+            self._is_at_work = self._is_wanted = True
         self._wakes.put(None)
+        self.join()
 
     def is_done(self) -> bool:
         """Tells whether nobody works any more; where somebody does, a job None follows."""
@@ -403,7 +416,7 @@ def run(what: Any) -> int:
             link.socket.shutdown(socket.SHUT_RD)
         except OSError:
             pass
-        listener.join()
+        listener.end()
         hooks.end()
         link.socket.close()
 

@@ -4,13 +4,14 @@ import copy
 import importlib.util
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import unittest
 from unittest import mock
 
 import skynet
-from skynet import exact, faults
+from skynet import exact, faults, persistent
 
 ODD = (
     '{"a":-0,"b":-0.0,"c":1.0,"d":1,"e":1.50,"f":1E400,"g":1e5,"h":123456789012345678901234567890,'
@@ -264,6 +265,24 @@ class Programs(unittest.TestCase):
             ended = subprocess.run([sys.executable, "-m", "skynet", *arguments], capture_output=True)
             self.assertEqual(ended.returncode, code)
             self.assertTrue(ended.stdout.startswith(start))
+
+
+class Listening(unittest.TestCase):
+    def test_the_handler_of_a_signal_that_nobody_could_answer_is_refused(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            handler = mock.Mock(_in_threads=False)
+            listener = persistent.Listener(mock.Mock(socket=ours), handler, mock.Mock())
+            # Such a handler runs in this thread, which would be the one that listens.
+            self.assertRaises(skynet.Refused, listener.hurry)
+            listener._is_at_work = True
+            listener.hurry()
+            listener.start()
+            ours.shutdown(socket.SHUT_RD)
+            # As after an exception between two items.
+            listener._is_at_work = False
+            listener.end()
+            self.assertFalse(listener.is_alive())
 
 
 if __name__ == "__main__":
