@@ -72,8 +72,7 @@ impl Tx<'_> {
     }
 
     fn forget_label(&mut self, name: &str) -> Result<(), Stop> {
-        let sql = "UPDATE label SET priority = 0, active = 1, known = 0
-            WHERE name = ?1 AND known = 1";
+        let sql = "UPDATE label SET priority = 0, known = 0 WHERE name = ?1 AND known = 1";
         if self.execute(sql, [name])? == 0 {
             return Err(Refused::Absent("label that has a priority").into());
         }

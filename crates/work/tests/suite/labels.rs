@@ -76,6 +76,9 @@ fn what_of_a_label_waits_rests_and_is_in_hand_is_counted_and_what_is_over_is_not
     world.ask(set("l", 7));
     let labels = world.reader().labels().unwrap();
     assert_eq!((labels[0].priority, labels[0].active), (Some(7), false), "only that is changed");
+    world.ask(set("l", None));
+    let labels = world.reader().labels().unwrap();
+    assert_eq!((labels[1].priority, labels[1].active), (None, false), "what is held back stays so");
 }
 
 #[test]
