@@ -96,7 +96,9 @@ fn an_end_with_a_broker_that_says_nothing_more_is_exos_own() {
     assert!(!remote.site.log().contains("does not end"), "{}", remote.site.log());
     drop(frozen);
     exo = remote.site.exo();
-    remote.are_answered_once_and_done_once(&["w1"]);
+    // What was sent may have arrived without a word about it, and is sent again then.
+    assert!((1..=2).contains(&remote.answers(1)["w1"].len()));
+    assert_eq!(remote.site.stopped("w1").1.len(), 1, "done once");
     drop(exo);
 }
 
