@@ -288,14 +288,9 @@ impl Keeper {
         if let Some((instance, Running { serial, .. })) = place {
             let process::Usage { cpu_us, peak_kib } = usage;
             let report = Report::Ended { instance, serial, how, cpu_us, peak_kib };
-            // Not before: the dead count as processes of their user. And before that is told.
-            let failed = if left_nobody { self.follow(instance) } else { None };
-            if failed.is_some() || self.somebody_runs() {
+            let follows = left_nobody && self.instances[usize::from(instance)].behind.is_some();
+            if follows || self.somebody_runs() {
                 self.end(instance, &report);
-                // How the next one failed is told behind that.
-                if let Some(failed) = failed {
-                    self.report(&failed);
-                }
             } else {
                 let deadline = after(LEFTOVERS);
                 self.held = Some(Held { instance, report, deadline, left_nobody });
@@ -359,16 +354,15 @@ impl Keeper {
         }
     }
 
-    /// Tells the end of an instance, of which nothing is left; what is to follow begins.
+    /// Tells the end of an instance, which is reaped and of which nothing is left. What is to follow begins
+    /// before that, and how it failed is told behind it.
     fn end(&mut self, instance: u16, report: &Report) {
-        self.report(report);
-        if let Some(failed) = self.follow(instance) {
-            self.report(&failed);
-        }
+        let failed = self.follow(instance);
+        self.reports.extend([report].into_iter().chain(&failed).map(Report::encode));
+        self.flush();
     }
 
-    /// Begins what is to follow, where it has not and there is somebody who wants it. Returns how that
-    /// failed.
+    /// Begins what is to follow, where there is somebody who wants it. Returns how that failed.
     fn follow(&mut self, instance: u16) -> Option<Report> {
         let behind = self.instances[usize::from(instance)].behind.take()?;
         let socket = self.socket.as_ref().filter(|_| self.ended.is_none())?;
