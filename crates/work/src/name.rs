@@ -19,21 +19,19 @@ pub fn flaw(name: &str) -> Option<&'static str> {
 /// Says why a name cannot be that of a queue of RabbitMQ, which is no file's name.
 #[must_use]
 pub fn queue_flaw(name: &str) -> Option<&'static str> {
-    if name.is_empty() || name.len() > 255 {
-        Some("has not between 1 and 255 bytes")
-    } else if name.chars().any(char::is_control) {
-        // It is shown, and logged.
-        Some("holds a control character")
-    } else {
-        None
-    }
+    text_flaw(name, 255, "has not between 1 and 255 bytes")
 }
 
 /// Says why a name cannot be that of a label.
 #[must_use]
 pub fn label_flaw(name: &str) -> Option<&'static str> {
-    if name.is_empty() || name.len() > 64 {
-        Some("has not between 1 and 64 bytes")
+    text_flaw(name, 64, "has not between 1 and 64 bytes")
+}
+
+/// The same of a name that is only shown, and logged. `size`: what is said of one that is empty or longer.
+fn text_flaw(name: &str, longest: usize, size: &'static str) -> Option<&'static str> {
+    if name.is_empty() || name.len() > longest {
+        Some(size)
     } else if name.chars().any(char::is_control) {
         Some("holds a control character")
     } else {
