@@ -1,7 +1,8 @@
 //! Having something done for many jobs.
 
 use super::hand::{Hand, Lost, caller};
-use crate::failure::Failure;
+use super::report::{About, Report};
+use crate::failure::{Answer, Failure, warn};
 use crate::here::Here;
 use exo::control::{AT_ONCE, Request};
 use serde_json::Value;
@@ -51,6 +52,33 @@ pub fn jobs(here: &Here, reader: &Reader, ids: &[i64], act: &Act<'_>) -> Result<
     }
     came.extend(open.into_iter().map(|id| (id, Err(unknown.clone()))));
     Ok(came)
+}
+
+/// Has each of these taken back, and says what came of it: by its name, the question that does it, and,
+/// where there is none such, what is said of that. Returns the exit code.
+///
+/// # Errors
+/// Nobody can do it.
+pub fn take_back(
+    here: &Here,
+    is_json: bool,
+    all: impl Iterator<Item = (String, Request, Option<String>)>,
+) -> Answer {
+    let mut some_are_unknown = false;
+    let mut report = Report::new(here, is_json);
+    for (name, request, unknown) in all {
+        if let Some(unknown) = unknown {
+            warn(&unknown);
+            some_are_unknown = true;
+            continue;
+        }
+        let about = About { name: Some(name), ..About::default() };
+        match one(here, &|_| request.clone())? {
+            Ok(_) => report.done(&about, "gone", "taken back"),
+            Err(why) => report.failed(&about, &why),
+        }
+    }
+    Ok(report.code(some_are_unknown))
 }
 
 /// Returns the moment it is, as the store keeps it.

@@ -1,6 +1,6 @@
 //! `skynet label`: whose turn comes first.
 
-use crate::failure::{Answer, Failure, warn};
+use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::items::act;
 use crate::items::report::{About, Report};
@@ -81,40 +81,29 @@ pub fn run(args: &Label, here: &Here) -> Answer {
     }
 }
 
-fn about(label: &str) -> About {
-    About { name: Some(format!("label {label}")), ..About::default() }
-}
-
 fn set(label: &str, priority: i32, here: &Here, is_json: bool) -> Answer {
     // Who may not is told who may.
     store::read(here)?;
     let mut report = Report::new(here, is_json);
+    let about = About { name: Some(format!("label {label}")), ..About::default() };
     let request = |_| Request::LabelSet { label: label.to_owned(), priority };
     match act::one(here, &request)? {
-        Ok(_) => report.done(&about(label), "set", &format!("priority {priority}")),
-        Err(why) => report.failed(&about(label), &why),
+        Ok(_) => report.done(&about, "set", &format!("priority {priority}")),
+        Err(why) => report.failed(&about, &why),
     }
     Ok(report.code(false))
 }
 
 fn take_back(labels: &[String], here: &Here, is_json: bool) -> Answer {
     let known = labels_of(here)?;
-    let mut some_are_unknown = false;
-    let mut report = Report::new(here, is_json);
-    for label in labels {
-        let is_known = |known: &Known| known.name == *label && known.priority.is_some();
-        if label.is_empty() || !known.iter().any(is_known) {
-            warn(&format!("no label {label} has a priority; label list shows which do"));
-            some_are_unknown = true;
-            continue;
-        }
-        let request = |_| Request::LabelDrop { label: label.clone() };
-        match act::one(here, &request)? {
-            Ok(_) => report.done(&about(label), "gone", "taken back"),
-            Err(why) => report.failed(&about(label), &why),
-        }
-    }
-    Ok(report.code(some_are_unknown))
+    let all = labels.iter().map(|label| {
+        let is_it = |known: &Known| known.name == *label && known.priority.is_some();
+        let is_known = !label.is_empty() && known.iter().any(is_it);
+        let unknown = format!("no label {label} has a priority; label list shows which do");
+        let request = Request::LabelDrop { label: label.clone() };
+        (format!("label {label}"), request, (!is_known).then_some(unknown))
+    });
+    act::take_back(here, is_json, all)
 }
 
 fn labels_of(here: &Here) -> Result<Vec<Known>, Failure> {

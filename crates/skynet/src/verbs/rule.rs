@@ -1,9 +1,8 @@
 //! `skynet rule`: what is tried again by itself.
 
-use crate::failure::{Answer, Failure, warn};
+use crate::failure::{Answer, Failure};
 use crate::here::Here;
 use crate::items::act;
-use crate::items::report::{About, Report};
 use crate::screen::{Column, Table, Tone};
 use crate::store;
 use clap::{Args, Subcommand};
@@ -63,22 +62,12 @@ pub fn run(args: &Rule, here: &Here) -> Answer {
 
 fn take_back(ids: &[i64], here: &Here, is_json: bool) -> Answer {
     let known = rules(here)?;
-    let mut some_are_unknown = false;
-    let mut report = Report::new(here, is_json);
-    for id in ids {
-        if !known.iter().any(|rule| rule.id.0 == *id) {
-            warn(&format!("no rule {id}; rule list shows which there are"));
-            some_are_unknown = true;
-            continue;
-        }
-        let request = |_| Request::RuleDrop { rule: *id };
-        let about = About { name: Some(format!("rule {id}")), ..About::default() };
-        match act::one(here, &request)? {
-            Ok(_) => report.done(&about, "gone", "taken back"),
-            Err(why) => report.failed(&about, &why),
-        }
-    }
-    Ok(report.code(some_are_unknown))
+    let all = ids.iter().map(|id| {
+        let is_known = known.iter().any(|rule| rule.id.0 == *id);
+        let unknown = format!("no rule {id}; rule list shows which there are");
+        (format!("rule {id}"), Request::RuleDrop { rule: *id }, (!is_known).then_some(unknown))
+    });
+    act::take_back(here, is_json, all)
 }
 
 fn rules(here: &Here) -> Result<Vec<Known>, Failure> {
