@@ -22,6 +22,14 @@ fn pid(dir: &Path) -> i32 {
     status(dir).map_or(0, |s| s.pid.cast_signed())
 }
 
+/// Lets supervise have so many descriptors. It holds more than 8: then not one more can be had.
+fn limit(keeper: &Keeper, descriptors: u32) {
+    let of = keeper.pid().to_string();
+    let most = format!("--nofile={descriptors}:4096");
+    let set = run(Command::new("prlimit").args(["--pid", &of, &most]));
+    assert_eq!(set.code, Some(0), "{set:?}");
+}
+
 /// `fork_eagain_never_lost`; the same with ENOMEM.
 #[test]
 fn a_failed_fork_costs_a_second_and_never_the_service() {
@@ -69,13 +77,7 @@ fn without_descriptors_commands_are_obeyed_and_afterwards_all_is_true() {
     let log = scratch.service("web/log", "#!/bin/sh\nexec cat\n");
     let keeper = Keeper::pair(&scratch, "web");
     let (service, logger) = (running(&dir), running(&log));
-    let limit = |n: &str| {
-        let pid = keeper.pid().to_string();
-        let set = run(Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={n}:4096")]));
-        assert_eq!(set.code, Some(0), "{set:?}");
-    };
-    // It holds more than that, so that not one can be had.
-    limit("8");
+    limit(&keeper, 8);
     kill9(service);
     kill9(logger);
     until(10, || record(&dir).is_some_and(|r| r.process.pid == 0));
@@ -83,7 +85,7 @@ fn without_descriptors_commands_are_obeyed_and_afterwards_all_is_true() {
     send(&log, b"d");
     until(5, || record(&log).unwrap().want == ondisk::status::Want::Down);
     send(&log, b"u");
-    limit("1024");
+    limit(&keeper, 1024);
     until(10, || is_alive(pid(&dir)) && is_alive(pid(&log)));
     assert!(pid(&dir) != service && pid(&log) != logger);
     assert_eq!(record(&dir).unwrap().process.pid.cast_signed(), pid(&dir));
@@ -92,18 +94,22 @@ fn without_descriptors_commands_are_obeyed_and_afterwards_all_is_true() {
 #[test]
 fn a_plain_service_is_restarted_at_once_without_a_single_descriptor() {
     let scratch = Scratch::new();
-    let dir = scratch.service("web", SLEEPER);
+    // The limit is the service's, too, and dash reads a script by descriptor 10 or a later one.
+    let dir = scratch.service("web", "#!/bin/bash\nexec sleep 1000000\n");
     let keeper = Keeper::plain(&scratch, "web");
     let service = running(&dir);
-    let of = keeper.pid().to_string();
-    run(Command::new("prlimit").args(["--pid", &of, "--nofile=8:4096"]));
+    limit(&keeper, 8);
     kill9(service);
+    let mut again = 0;
     until(10, || {
-        let process = record(&dir).unwrap().process.pid.cast_signed();
-        process != service && is_alive(process)
+        again = record(&dir).unwrap().process.pid.cast_signed();
+        again != service && is_alive(again)
     });
-    run(Command::new("prlimit").args(["--pid", &of, "--nofile=1024:4096"]));
-    until(10, || pid(&dir) == record(&dir).unwrap().process.pid.cast_signed());
+    assert_eq!(pid(&dir), service, "it had a descriptor for the status");
+    limit(&keeper, 1024);
+    until(10, || pid(&dir) == again);
+    assert!(is_alive(again), "{}", said(&scratch, "web"));
+    assert_eq!(record(&dir).unwrap().restarts, 1);
 }
 
 /// `run_missing_then_appears`, `run_not_executable_then_fixed`, `run_bad_interpreter`
