@@ -13,8 +13,7 @@ const BRISK: Duration = Duration::from_millis(100);
 const SPARE: usize = 32;
 /// They are no more than would be worked on in so long, as what exo has at hand: others are idle.
 const WORTH: Duration = Duration::from_millis(100);
-/// How long ends are counted at least before they say how fast items are worked on: those of one
-/// commit come together.
+/// How long ends are counted at least before they say how fast items are worked on.
 const COUNTED: Duration = Duration::from_millis(10);
 /// Most asks of an instance for items ahead; of several there are more.
 const MOST: usize = 256;
@@ -27,9 +26,9 @@ pub(super) struct Flow {
     /// have many of them opened in vain.
     ahead: usize,
     /// Since when ends are counted, and how many came since.
-    counted: Option<(Mono, u64)>,
-    /// How many items are worked on within [`WORTH`], by those counted last.
-    worth: usize,
+    counted: Option<(Mono, usize)>,
+    /// How many items are worked on within [`WORTH`], by those counted last, and by those before them.
+    worth: [usize; 2],
 }
 
 impl Flow {
@@ -39,16 +38,21 @@ impl Flow {
         self.until = Some(now.after(BRISK));
     }
 
-    /// An item in hand has ended.
-    pub(super) fn ended(&mut self, now: Mono) {
-        let Some((since, ends)) = &mut self.counted else {
+    /// So many items in hand have ended: those of one commit together, since all of them ended in the
+    /// time before it.
+    pub(super) fn ended(&mut self, ends: usize, now: Mono) {
+        if ends == 0 {
+            return;
+        }
+        let Some((since, counted)) = &mut self.counted else {
             self.counted = Some((now, 0));
             return;
         };
-        *ends += 1;
+        *counted += ends;
         let took = now.nanos_from(*since);
         if took >= COUNTED.as_nanos() as u64 {
-            self.worth = (WORTH.as_nanos() as u64 * *ends / took) as usize;
+            let worth = (WORTH.as_nanos() as u64 * *counted as u64 / took) as usize;
+            self.worth = [worth, self.worth[0]];
             self.counted = Some((now, 0));
         }
     }
@@ -66,7 +70,9 @@ impl Flow {
     /// Returns how many messages may be here that nobody has asked for: none where an item takes more
     /// than half of [`WORTH`].
     pub(super) fn spare(&self, now: Mono) -> usize {
-        match self.worth.min(SPARE) {
+        // Once is no proof: what waited for a slow commit comes right behind it, as if it took no time.
+        let worth = self.worth[0].min(self.worth[1]);
+        match worth.min(SPARE) {
             // In steps, or lines would end and begin with each small change.
             worth @ 2.. if self.end(now).is_some() => 1 << worth.ilog2(),
             _ => 0,
@@ -87,10 +93,8 @@ mod tests {
     fn worked(flow: &mut Flow, now: &mut Mono, ends: usize, pause: Duration) {
         for _ in 0..24 {
             *now = now.after(pause);
-            for _ in 0..ends {
-                flow.ended(*now);
-                flow.granted(*now);
-            }
+            flow.ended(ends, *now);
+            flow.granted(*now);
         }
     }
 
@@ -133,9 +137,29 @@ mod tests {
         worked(&mut flow, &mut now, 10, Duration::from_millis(3));
         for _ in 0..2 {
             now = now.after(Duration::from_millis(80));
-            flow.ended(now);
+            flow.ended(1, now);
             flow.granted(now);
         }
         assert_eq!(flow.spare(now), 0);
+    }
+
+    #[test]
+    fn what_waited_for_a_slow_commit_does_not_look_as_if_it_took_no_time() {
+        // Done meanwhile: on record at once, or some with it and the others right behind it.
+        for done in [[5, 0], [1, 4], [4, 1]] {
+            let mut now = Mono(1_000_000_000);
+            let mut flow = Flow::default();
+            flow.granted(now);
+            worked(&mut flow, &mut now, 1, Duration::from_millis(20));
+            assert_eq!(flow.spare(now), 4);
+            let steps = [(done[0], 100), (done[1], 1), (1, 19), (1, 20), (1, 20)];
+            for (ends, millis) in steps {
+                now = now.after(Duration::from_millis(millis));
+                flow.ended(ends, now);
+                flow.granted(now);
+                assert!(flow.spare(now) <= 4, "{done:?}: {} behind {millis} ms", flow.spare(now));
+            }
+            assert_eq!(flow.spare(now), 4, "{done:?}");
+        }
     }
 }

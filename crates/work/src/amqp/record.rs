@@ -15,6 +15,15 @@ use machine::time::Mono;
 use machine::work::{Fault, Kind};
 use std::collections::HashMap;
 
+/// Returns how many items in hand have ended.
+fn ends(answers: &[Answer], made: &[Result<Applied, Refused>]) -> usize {
+    let both = answers.iter().zip(made);
+    let is_end = |both: &(&Answer, &Result<Applied, Refused>)| {
+        matches!(both, (Answer::Wished(Then::Settle(_)), Ok(Applied::Ended { .. })))
+    };
+    both.filter(is_end).count()
+}
+
 impl Thread {
     /// Makes one transaction of all that is to be done, as far as it fits.
     pub(super) fn work(&mut self) -> Result<(), Trouble> {
@@ -36,6 +45,7 @@ impl Thread {
             self.retention.written();
             let is_wished = |answer: &&Answer| matches!(answer, Answer::Wished(_));
             self.unrecorded.made(answers.iter().filter(is_wished).count());
+            self.flow.ended(ends(&answers, &made), now);
             let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
             let answered = self.answer_all(batch, answers, made);
             if gone {
@@ -338,7 +348,6 @@ impl Thread {
     ) -> Result<(), Trouble> {
         let hand = self.let_loose(key);
         let attempt = hand.as_ref().map(|hand| hand.attempt);
-        self.flow.ended(self.store.now().mono);
         let settled = Event::Settled { key, fault, retry };
         if let (Some(at), Some(hand)) = (retry, &hand) {
             self.rest(key.job, hand, at);
