@@ -3,12 +3,16 @@
 //! An ask comes when an item is done, and its message is acknowledged later, when its answer is
 //! safe: then the line could have the next. So where one ask follows the other, lines that have
 //! none for the moment go on waiting, or each item would cost a consumer's end and its new beginning.
+//! For the same reason nothing is looked ahead for behind an item that comes alone, unless it takes
+//! longer than such a beginning matters.
 
 use machine::time::Mono;
 use std::time::Duration;
 
-/// Items flow briskly for so long after one that was asked for ahead had come.
+/// Items flow briskly for so long after one had come that was asked for ahead, or not longer ago.
 const BRISK: Duration = Duration::from_millis(100);
+/// An item that came alone is in hand for so long before another is looked ahead for.
+const ALONE: Duration = Duration::from_millis(5);
 /// Most messages that are fetched before anybody asks for them.
 const SPARE: usize = 32;
 /// They are no more than would be worked on in so long, as what exo has at hand: others are idle.
@@ -22,6 +26,10 @@ const MOST: usize = 256;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Flow {
     until: Option<Mono>,
+    /// When an instance said last that it waits.
+    waited: Mono,
+    /// Until when nothing is looked ahead for behind what came last.
+    alone: Mono,
     /// Lines for items ahead: twice as many with each that comes, or an item that comes alone would
     /// have many of them opened in vain.
     ahead: usize,
@@ -32,9 +40,24 @@ pub(super) struct Flow {
 }
 
 impl Flow {
+    /// An instance waits for an item.
+    pub(super) fn waits(&mut self, now: Mono) {
+        self.waited = now;
+    }
+
+    /// An item came for an instance that waits.
+    pub(super) fn came(&mut self, now: Mono) {
+        if self.waited.after(BRISK) > now {
+            self.ahead = self.ahead(now).max(1);
+            self.until = Some(now.after(BRISK));
+        } else {
+            self.alone = now.after(ALONE);
+        }
+    }
+
     /// An item came that was asked for ahead.
     pub(super) fn granted(&mut self, now: Mono) {
-        self.ahead = (2 * self.ahead(now)).min(MOST);
+        self.ahead = (2 * self.ahead(now)).clamp(1, MOST);
         self.until = Some(now.after(BRISK));
     }
 
@@ -64,7 +87,12 @@ impl Flow {
 
     /// Returns for how many of the items that are asked for ahead there are to be lines.
     pub(super) fn ahead(&self, now: Mono) -> usize {
-        if self.end(now).is_some() { self.ahead.max(1) } else { 1 }
+        if self.end(now).is_some() { self.ahead.max(1) } else { usize::from(self.alone <= now) }
+    }
+
+    /// Returns when there are to be more of them.
+    pub(super) fn more(&self, now: Mono) -> Option<Mono> {
+        Some(self.alone).filter(|alone| *alone > now && self.end(now).is_none())
     }
 
     /// Returns how many messages may be here that nobody has asked for: none where an item takes more
@@ -112,6 +140,37 @@ mod tests {
         assert_eq!((flow.ahead(end), flow.end(end)), (1, None));
         flow.granted(end);
         assert_eq!(flow.ahead(end), 2);
+    }
+
+    #[test]
+    fn behind_an_item_that_comes_alone_nothing_is_looked_ahead_for_at_first() {
+        let mut flow = Flow::default();
+        let mut now = Mono(1_000_000_000);
+        for _ in 0..2 {
+            flow.waits(now);
+            now = now.after(BRISK);
+            flow.came(now);
+            assert_eq!((flow.ahead(now), flow.end(now)), (0, None));
+            let more = flow.more(now).unwrap();
+            assert_eq!(more, now.after(ALONE));
+            assert_eq!((flow.ahead(more), flow.more(more)), (1, None));
+        }
+        // The next comes before long, and so do those behind it: no more is known of them.
+        for _ in 0..3 {
+            flow.waits(now);
+            now = now.after(BRISK / 2);
+            flow.came(now);
+            assert_eq!((flow.ahead(now), flow.more(now)), (1, None));
+        }
+        flow.granted(now);
+        flow.came(now);
+        assert_eq!(flow.ahead(now), 2);
+        // One that is alone again is so once that is over.
+        now = now.after(2 * BRISK);
+        flow.came(now);
+        assert_eq!(flow.ahead(now), 0);
+        flow.granted(now);
+        assert_eq!((flow.ahead(now), flow.more(now)), (1, None));
     }
 
     #[test]

@@ -275,8 +275,9 @@ impl Thread {
     /// What a message stands for is in hand, or at hand.
     fn taken(&mut self, line: u64, taken: Taken, ask: Ask) {
         let now = self.store.now().mono;
-        if ask == Ask::Ahead {
-            self.flow.granted(now);
+        match ask {
+            Ask::Ahead => self.flow.granted(now),
+            Ask::Now => self.flow.came(now),
         }
         self.lines.is(line, Of::Job(taken.lease.job));
         let (wfid, rest) = (taken.wfid.clone(), taken.identity.clone());

@@ -434,7 +434,8 @@ impl Thread {
             let peek = Some(self.peek_at).filter(|at| *at > now && self.may_peek());
             let peek = earlier(peek, Some(self.full_until).filter(|at| *at > now));
             let parked = earlier(parked, peek);
-            let kept = earlier(self.retention.deadline().into(), self.flow.end(now));
+            let flow = earlier(self.flow.end(now), self.flow.more(now));
+            let kept = earlier(self.retention.deadline().into(), flow);
             let again = self.outgoing.next_again().filter(|_| self.connected.is_some());
             earlier(earlier(earlier(parked, renew), kept), again)
         };
@@ -483,7 +484,12 @@ impl Thread {
     pub(super) fn wish(&mut self, wish: Wish) {
         match wish {
             Wish::Ask(ask, _) if self.is_in_vain(ask) => {}
-            Wish::Ask(ask, instance) => self.asks.push_back((ask, instance)),
+            Wish::Ask(ask, instance) => {
+                if ask == Ask::Now {
+                    self.flow.waits(self.store.now().mono);
+                }
+                self.asks.push_back((ask, instance));
+            }
             Wish::Withdraw(ask, instance) => {
                 let same = |asked: &(Ask, String)| asked.0 == ask && asked.1 == instance;
                 let waits = self.asks.iter().position(same);
