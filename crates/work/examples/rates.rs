@@ -60,6 +60,7 @@ fn settings(folder: &Path, safety: Safety) -> Settings {
         policy: Policy::default(),
         drop_folder: None,
         keep: Keep::default(),
+        error_class: work::item::ERROR_CLASS.to_owned(),
     }
 }
 

@@ -194,13 +194,8 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         let (limit, backoff) = (Limit::default(), Backoff::default());
-        Self {
-            limit,
-            backoff,
-            lease: Duration::from_secs(60),
-            largest: item::LARGEST,
-            is_remote: false,
-        }
+        let (lease, largest) = (Duration::from_secs(60), item::LARGEST);
+        Self { limit, backoff, lease, largest, is_remote: false }
     }
 }
 
@@ -319,6 +314,13 @@ pub enum Change {
         queue: String,
         /// How it treats what it takes.
         policy: Policy,
+    },
+    /// The class of the errors that are made here for jobs of a queue, from now on.
+    SetErrorClass {
+        /// Of which queue.
+        queue: String,
+        /// One that the engine knows.
+        class: String,
     },
     /// The taker lives: what it has it keeps for another while.
     Renew(TakerId),

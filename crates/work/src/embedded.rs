@@ -14,7 +14,7 @@ use crate::drop_folder::DropFolder;
 use crate::open::Safety;
 use crate::outbox::{self, Inbox};
 use crate::place::Place;
-use crate::store::{Error, Store};
+use crate::store::Store;
 use crate::trouble::Trouble;
 use crate::unrecorded::Unrecorded;
 use std::io::{self, ErrorKind};
@@ -46,6 +46,8 @@ pub struct Settings {
     pub drop_folder: Option<DropFolder>,
     /// How much of what has been is kept.
     pub keep: Keep,
+    /// Class of an error in an answer that is made here.
+    pub error_class: String,
 }
 
 /// How much of what has been is kept. Unless something else is said: all, for ever.
@@ -119,21 +121,22 @@ pub(crate) fn open_taker(
     store: &mut Store,
     place: &Place,
     queue: &str,
-    policy: Policy,
+    (policy, class): (Policy, &str),
 ) -> Result<(TakerId, Bell), Trouble> {
     let refused = |why: &str| Trouble::Database {
         path: place.database(),
         what: format!("the queue {queue} cannot be opened: {why}"),
     };
+    // Before: what dead takers had may be answered as the queue is opened.
+    let classed = Change::SetErrorClass { queue: queue.to_owned(), class: class.to_owned() };
     let opening = Change::OpenTaker { queue: queue.to_owned(), policy };
-    match store.apply(&opening) {
-        Ok(Applied::Opened(taker)) => match store.bell(taker) {
+    match store.apply_all(&[classed, opening])?.pop() {
+        Some(Ok(Applied::Opened(taker))) => match store.bell(taker) {
             Some(bell) => Ok((taker, bell)),
             None => Err(refused("it has no bell")),
         },
-        Err(Error::Trouble(trouble)) => Err(trouble),
-        Err(Error::Refused(why)) => Err(refused(&why.to_string())),
-        Ok(_) => Err(refused("it has no number")),
+        Some(Err(why)) => Err(refused(&why.to_string())),
+        Some(Ok(_)) | None => Err(refused("it has no number")),
     }
 }
 
@@ -145,8 +148,8 @@ impl Embedded {
     pub fn open(settings: &Settings) -> Result<Self, Trouble> {
         let io = |e| Trouble::io("make a socket for", settings.place.folder(), e);
         let mut store = Store::open(&settings.place, settings.clock.clone(), settings.safety)?;
-        let (taker, bell) =
-            open_taker(&mut store, &settings.place, &settings.queue, settings.policy)?;
+        let how = (settings.policy, &*settings.error_class);
+        let (taker, bell) = open_taker(&mut store, &settings.place, &settings.queue, how)?;
         let (outbox, inbox) = outbox::pair().map_err(io)?;
         let shared = Arc::new(Shared::default());
         *shared.button() = Some(store.button(taker)?);

@@ -7,7 +7,7 @@ pub(crate) const APPLICATION: u32 = 0x736b_796e;
 
 /// Each step leads from the version of its index to the next. Steps are only ever added.
 pub(crate) const MIGRATIONS: &[&str] =
-    &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE, ANSWERS, AGAIN, KEYS, LINES];
+    &[FIRST, PAST, ACTS, DROPS, OWED, BOUNDS, STAGES, WHOLE, ANSWERS, AGAIN, KEYS, LINES, ERRORS];
 
 /// The first version that knows whose answer a job is.
 pub(crate) const KNOWS_ANSWERS: u32 = 9;
@@ -376,6 +376,15 @@ UPDATE job SET behind = 1 WHERE key IS NOT NULL AND state = 'ready' AND holder I
         ORDER BY front.priority DESC, front.id LIMIT 1);
 CREATE INDEX job_ready ON job (queue, label, behind, priority DESC, id)
     WHERE state = 'ready' AND holder IS NULL AND due IS NULL;
+";
+
+/// Which class an error has that is made here for a job of a queue, as whoever took from that last says:
+/// it is made by whatever process finds a taker dead, whose own configuration says nothing of it.
+const ERRORS: &str = "
+CREATE TABLE error_class (
+    queue TEXT PRIMARY KEY,
+    class TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Brings the tables to the newest of `steps`, all of them or none. The caller has the gate.

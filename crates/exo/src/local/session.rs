@@ -183,6 +183,7 @@ impl Session {
             policy: Policy::default(),
             drop_folder: None,
             keep: Keep::default(),
+            error_class: work::item::ERROR_CLASS.to_owned(),
         });
         let answers = answers?;
         let reader = Reader::open(&place)?;

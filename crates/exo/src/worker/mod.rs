@@ -263,6 +263,7 @@ fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
         },
         reply_queue: at.reply_queue.clone(),
         item_limit: settings.item_limit,
+        error_class: settings.error_class.clone(),
         air: at.air.then(|| amqp::Names {
             participant: settings.participant.clone(),
             instances: settings.instance_names().collect(),
@@ -283,6 +284,7 @@ fn open_embedded(settings: &Settings) -> Result<Box<dyn Broker>, String> {
         policy: policy(settings),
         drop_folder: Some(drop_folder),
         keep: keep(settings),
+        error_class: settings.error_class.clone(),
     });
     Ok(Box::new(broker.map_err(|trouble| trouble.to_string())?))
 }

@@ -500,6 +500,7 @@ mod tests {
             policy: Policy::default(),
             drop_folder: None,
             keep: Keep::default(),
+            error_class: work::item::ERROR_CLASS.to_owned(),
         })
         .unwrap();
         let (queue, wfid, item) = ("p".to_owned(), "w-1".to_owned(), b"{}".to_vec());

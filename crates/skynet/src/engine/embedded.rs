@@ -57,6 +57,7 @@ impl Queues {
             policy,
             drop_folder: None,
             keep: Keep::default(),
+            error_class: work::item::ERROR_CLASS.to_owned(),
         })?;
         broker.ask(Ask::Now, INSTANCE);
         let reader = Reader::open(&place)?;

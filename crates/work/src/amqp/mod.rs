@@ -107,6 +107,8 @@ pub struct Settings {
     pub reply_queue: String,
     /// Most bytes of an item.
     pub item_limit: usize,
+    /// Class of an error in an answer that is made here.
+    pub error_class: String,
     /// By which names requests by AIR are answered; `None` = they are not.
     pub air: Option<Names>,
 }
@@ -133,7 +135,8 @@ impl Rabbit {
         let mut store = Store::open(&settings.place, settings.clock.clone(), settings.safety)?;
         let name = &settings.queue.name;
         let policy = Policy { is_remote: true, ..settings.policy };
-        let (taker, bell) = open_taker(&mut store, &settings.place, name, policy)?;
+        let how = (policy, &*settings.error_class);
+        let (taker, bell) = open_taker(&mut store, &settings.place, name, how)?;
         let (outbox, inbox) = outbox::pair().map_err(io)?;
         let (inputs, incoming) = channel();
         let runtime = runtime().map_err(io)?;

@@ -184,12 +184,13 @@ impl Thread {
             return true;
         }
         let why = Refused::TooLarge { bytes, most };
+        let class = &self.settings.error_class;
         match out.why {
             For::Sent(ticket) => {
                 self.outgoing.letters.remove(&token);
                 self.news.push(Event::Sent { ticket, job: Err(why) });
             }
-            For::Answer(job, _) if let Some(answer) = short(&out.body, &why, most) => {
+            For::Answer(job, _) if let Some(answer) = short(&out.body, class, &why, most) => {
                 out.body = Arc::new(answer.clone());
                 let why = format!("its answer is not sent: {why}");
                 self.changes.push_back((Change::Instead { job, answer, why }, Answer::Keep));
@@ -323,9 +324,9 @@ impl Thread {
 
 /// Returns the error that stands for an answer of which the broker takes nothing; `None` where it does
 /// not take that either.
-fn short(answer: &[u8], why: &Refused, most: usize) -> Option<Vec<u8>> {
+fn short(answer: &[u8], class: &str, why: &Refused, most: usize) -> Option<Vec<u8>> {
     let message = format!("the answer cannot be sent: {why}");
-    let error = ErrorReply { class: item::ERROR_CLASS, message: &message, trace: &[] };
+    let error = ErrorReply { class, message: &message, trace: &[] };
     item::with_error(answer, error, most).filter(|short| short.len() <= most)
 }
 

@@ -455,8 +455,9 @@ impl Thread {
 
     /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
     pub(super) fn reopen(&mut self) -> Result<(), Trouble> {
-        let Settings { place, queue, policy, .. } = &self.settings;
-        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, *policy)?;
+        let Settings { place, queue, policy, error_class, .. } = &self.settings;
+        let how = (*policy, &**error_class);
+        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, how)?;
         self.taker = taker;
         self.ringing.abort();
         self.ringing = ring(bell, self.to_self.clone());

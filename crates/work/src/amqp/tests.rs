@@ -73,6 +73,7 @@ fn settings(place: &Place, clock: Arc<dyn Clock>) -> Settings {
         queue,
         reply_queue: "replies".to_owned(),
         item_limit: crate::item::LARGEST,
+        error_class: "E".to_owned(),
         air: None,
     }
 }
@@ -85,7 +86,7 @@ impl Fixture {
         let shown: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let settings = settings(&place, Arc::clone(&shown));
         let mut store = Store::open(&place, shown, Safety::Kill).unwrap();
-        let (taker, bell) = open_taker(&mut store, &place, "q", settings.policy).unwrap();
+        let (taker, bell) = open_taker(&mut store, &place, "q", (settings.policy, "E")).unwrap();
         let (outbox, _) = outbox::pair().unwrap();
         let (to_self, inputs) = channel();
         let runtime = super::runtime().unwrap();
@@ -246,7 +247,7 @@ fn what_is_answered_when_another_does_it_anew_goes_back_to_the_broker() {
     let clock: Arc<dyn Clock> = Arc::clone(&own.clock) as _;
     let mut store = Store::open(&own.place, clock, Safety::Kill).unwrap();
     let policy = Policy { is_remote: true, ..Policy::default() };
-    let (taker, _bell) = open_taker(&mut store, &own.place, "q", policy).unwrap();
+    let (taker, _bell) = open_taker(&mut store, &own.place, "q", (policy, "E")).unwrap();
     let again = Asked::Requeue { job, reach: Reach::Failed, priority: None };
     store.apply(&Change::Asked(By::default(), again)).unwrap();
     let new = NewJob { queue: "q".to_owned(), ..NewJob::default() };

@@ -187,10 +187,24 @@ impl Tx<'_> {
         } else if ended.fault.kind() == Kind::Done {
             return Ok(Some(bytes));
         }
-        let error = ErrorReply { class: item::ERROR_CLASS, message, trace: &[] };
+        let class = &self.error_class(&job.queue)?;
+        let error = ErrorReply { class, message, trace: &[] };
         // Where it is larger, more was set for its queue.
         let limit = if bytes.len() > item::LARGEST { item::MOST } else { item::LARGEST };
         Ok(item::with_error(&bytes, error, limit))
+    }
+
+    pub(super) fn set_error_class(&self, queue: &str, class: &str) -> Result<Applied, Stop> {
+        let sql = "INSERT INTO error_class VALUES (?1, ?2)
+            ON CONFLICT (queue) DO UPDATE SET class = ?2 WHERE class <> ?2";
+        self.execute(sql, [queue, class])?;
+        Ok(Applied::Done)
+    }
+
+    fn error_class(&self, queue: &str) -> Result<String, Stop> {
+        let sql = "SELECT class FROM error_class WHERE queue = ?1";
+        let class = self.first(sql, [queue], |row| row.get(0))?;
+        Ok(class.unwrap_or_else(|| item::ERROR_CLASS.to_owned()))
     }
 
     pub(super) fn answered(&mut self, job: JobId) -> Result<Applied, Stop> {

@@ -157,6 +157,7 @@ impl<'a> Tx<'a> {
             Change::Asked(by, asked) => self.asked(by, asked),
             Change::Prioritise { job, priority } => self.prioritise(*job, *priority),
             Change::OpenTaker { queue, policy } => self.open_taker(queue, policy),
+            Change::SetErrorClass { queue, class } => self.set_error_class(queue, class),
             Change::Renew(taker) => self.renew(*taker),
             Change::CloseTaker(taker) => self.close_taker(*taker),
             Change::Sweep(taker) => self.sweep(*taker),

@@ -522,12 +522,12 @@ impl Thread {
 
     /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
     fn reopen(&mut self) {
-        let Settings { place, queue, policy, .. } = &self.settings;
-        let opened =
-            open_taker(&mut self.store, place, queue, *policy).and_then(|(taker, bell)| {
-                *self.shared.button() = Some(self.store.button(taker)?);
-                Ok((taker, bell))
-            });
+        let Settings { place, queue, policy, error_class, .. } = &self.settings;
+        let how = (*policy, &**error_class);
+        let opened = open_taker(&mut self.store, place, queue, how).and_then(|(taker, bell)| {
+            *self.shared.button() = Some(self.store.button(taker)?);
+            Ok((taker, bell))
+        });
         match opened {
             Ok((taker, bell)) => {
                 (self.taker, self.bell) = (taker, bell);

@@ -301,6 +301,7 @@ fn asked(name: &str) -> NewJob {
 fn a_job_whose_item_is_spoilt_ends_alone_and_its_sender_and_the_dead_items_tell() {
     for ask in [Ask::Now, Ask::Ahead] {
         let mut world = World::new();
+        world.classed();
         let id = world.submit(asked("a"));
         let gone = world.submit(asked("b"));
         world.submit(job("c"));
@@ -324,7 +325,8 @@ fn a_job_whose_item_is_spoilt_ends_alone_and_its_sender_and_the_dead_items_tell(
         assert_eq!(reader.dead_after(dead[0].id, 9).unwrap(), []);
         let replies = replies(&world);
         assert!(replies[1].contains(r#""expid":"a""#), "{replies:?}");
-        assert!(replies.iter().all(|reply| reply.contains("\"error\":{")), "{replies:?}");
+        let error = r#""error":{"class":"E","#;
+        assert!(replies.iter().all(|reply| reply.contains(error)), "{replies:?}");
         world.submit(job("d"));
     }
 }
@@ -349,6 +351,7 @@ fn an_item_that_is_spoilt_while_it_is_worked_on_stops_nothing_either() {
 #[test]
 fn an_answer_that_is_spoilt_is_answered_with_an_error() {
     let mut world = World::new();
+    world.classed();
     let (taker, instance) = (world.taker, String::new());
     let arrive =
         Change::Arrive { job: Box::new(job("a")), known: None, taker, ask: Ask::Now, instance };
@@ -359,4 +362,5 @@ fn an_answer_that_is_spoilt_is_answered_with_an_error() {
     let work::Applied::Finished { answer: Some(answer), .. } = again else { panic!("{again:?}") };
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.contains("\"expid\":\"a\"") && answer.contains("damaged"), "{answer}");
+    assert!(answer.contains(r#""class":"E""#), "{answer}");
 }

@@ -2,7 +2,7 @@
 
 use crate::conformance::{self, Rig, arrived, done, event, send, settled, silent};
 use crate::support::{Moved, item, job, open, opened, place};
-use machine::work::{Backoff, Fault};
+use machine::work::{Backoff, Fault, Limit};
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
@@ -24,6 +24,7 @@ pub(crate) fn settings(scratch: &Scratch, clock: &Arc<Moved>) -> Settings {
         policy: Policy::default(),
         drop_folder: None,
         keep: Keep::default(),
+        error_class: "E".to_owned(),
     }
 }
 
@@ -412,4 +413,20 @@ fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_of_jobs_are
     broker.collect();
     broker.flush();
     until(20, || reader.jobs(Some("q"), None, 9).unwrap().is_empty());
+}
+
+#[test]
+fn what_dies_with_its_taker_is_answered_with_the_class_that_is_set() {
+    let rig = local();
+    let policy = Policy { limit: Limit { tries: 1, ..Limit::default() }, ..Policy::default() };
+    let once = Settings { policy, ..settings(&rig.scratch, &rig.clock) };
+    let mut broker = Embedded::open(&once).unwrap();
+    send(&mut broker, "a");
+    broker.ask(Ask::Now, "q_0");
+    let _in_hand = arrived(&mut broker);
+    rig.kill(broker);
+    let answers = rig.answers();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    let answer = String::from_utf8(answers[0].clone()).unwrap();
+    assert!(answer.contains(r#""error":{"class":"E","#), "{answer}");
 }

@@ -462,6 +462,7 @@ fn a_worker() {
         policy: policy(),
         drop_folder: None,
         keep: work::embedded::Keep::default(),
+        error_class: work::item::ERROR_CLASS.to_owned(),
     };
     let mut broker = Embedded::open(&settings).expect("the queue");
     broker.ask(Ask::Now, "q_0");

@@ -2,7 +2,7 @@
 
 use crate::conformance::{self, Rig, done, event, settled};
 use crate::support::{Moved, item, job, place};
-use machine::work::{Backoff, Fault, Kind};
+use machine::work::{Backoff, Fault, Kind, Limit};
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -96,6 +96,7 @@ impl Remote {
             },
             reply_queue: REPLIES.to_owned(),
             item_limit: work::item::LARGEST,
+            error_class: "E".to_owned(),
             air: None,
         }
     }
@@ -524,4 +525,21 @@ fn what_is_sent_to_a_queue_that_is_not_there_is_refused() {
     said.sort();
     assert_eq!(said[0], (3, "there is no such queue".to_owned()));
     assert!(said[1].1.contains("knows no delay"), "{said:?}");
+}
+
+#[test]
+fn what_dies_with_its_taker_is_answered_with_the_class_that_is_set() {
+    let limit = Limit { tries: 1, ..Limit::default() };
+    let rig = Remote { policy: Policy { limit, ..Policy::default() }, ..Remote::new() };
+    let mut broker = rig.open();
+    let _in_hand = in_hand(&rig, &mut broker, "a");
+    rig.kill(broker);
+    let mut broker = rig.open();
+    broker.ask(Ask::Now, "q_0");
+    broker.flush();
+    until(20, || rig.messages("q") == (0, 0));
+    let answers = rig.answers();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    let answer = String::from_utf8(answers[0].clone()).unwrap();
+    assert!(answer.contains(r#""error":{"class":"E","#), "{answer}");
 }

@@ -63,6 +63,7 @@ fn for_an_answer_that_is_more_than_the_broker_takes_an_error_goes_and_others_go_
     assert_eq!((of("\"expid\":\"large\""), of("\"expid\":\"next\"")), (1, 1), "{answers:?}");
     let why = format!("the answer cannot be sent: it has {} bytes", output.len());
     assert_eq!(of(&why), 1, "{answers:?}");
+    assert_eq!(of(r#""error":{"class":"E","message":"the answer cannot"#), 2, "{answers:?}");
     // What was sent is on record, and why.
     let reader = Reader::open(&place(&rig.scratch)).unwrap();
     let attempts = reader.attempts(id).unwrap();

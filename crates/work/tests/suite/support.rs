@@ -117,6 +117,12 @@ impl World {
         Self { scratch, clock, store, taker }
     }
 
+    /// The errors of its queue have the class `E` from now on.
+    pub(crate) fn classed(&mut self) {
+        let (queue, class) = ("q".to_owned(), "E".to_owned());
+        self.apply(&Change::SetErrorClass { queue, class });
+    }
+
     pub(crate) fn reader(&self) -> Reader {
         Reader::open(&place(&self.scratch)).unwrap()
     }

@@ -129,6 +129,7 @@ fn ask(place: &Place, queue: &str, count: u64) -> Result<()> {
         policy: Policy::default(),
         drop_folder: None,
         keep: work::embedded::Keep::default(),
+        error_class: work::item::ERROR_CLASS.to_owned(),
     })?;
     for number in 0..count {
         answers.ask(Ask::Now, "asker");

@@ -48,9 +48,10 @@ impl Fixture {
             policy: Policy::default(),
             drop_folder: None,
             keep: Keep::default(),
+            error_class: "E".to_owned(),
         };
         let mut store = Store::open(&settings.place, clock, Safety::Kill).unwrap();
-        let opened = open_taker(&mut store, &settings.place, "q", settings.policy).unwrap();
+        let opened = open_taker(&mut store, &settings.place, "q", (settings.policy, "E")).unwrap();
         let (outbox, inbox) = outbox::pair().unwrap();
         let thread = Thread::new(Arc::new(Shared::default()), store, opened, outbox, &settings);
         Self { thread, inbox, settings, _scratch: scratch }
