@@ -9,6 +9,7 @@ mod clock;
 mod drop_folder;
 pub mod embedded;
 mod envelope;
+pub mod flags;
 mod gate;
 pub mod item;
 pub mod name;

@@ -4,6 +4,7 @@ use super::row::{Job, step};
 use super::take::Stored;
 use super::tx::{Ring, Stop, Tx};
 use super::{Applied, Ended, JobId, Lease, Policy, Refused, blob};
+use crate::flags;
 use crate::item::{self, ErrorReply};
 use machine::work::{Event, Fault, Kind, Next, State};
 use rusqlite::params;
@@ -151,7 +152,8 @@ impl Tx<'_> {
         };
         match given.or(made.as_ref()) {
             Some(output) => self.send_answer(job, output),
-            None => Ok(()),
+            // As where whoever worked on it says that it is forgotten.
+            None => self.answered(job.id).map(drop),
         }
     }
 
@@ -176,7 +178,7 @@ impl Tx<'_> {
     }
 
     /// Returns the answer where whoever worked on the item left none: the item as it came, with
-    /// the error where it failed.
+    /// the error where it failed. `None` = it asks for none, or cannot have one.
     pub(super) fn plain_answer(&self, job: &Job, ended: &Ended) -> Result<Option<Vec<u8>>, Stop> {
         let Stored { mut bytes, is_whole } = self.stored(job.id)?;
         let mut message = ended.text.as_deref().unwrap_or("it failed");
@@ -186,6 +188,9 @@ impl Tx<'_> {
             message = SPOILT_ITEM;
         } else if ended.fault.kind() == Kind::Done {
             return Ok(Some(bytes));
+        } else if flags::flags(&bytes).forget {
+            // Whoever died over it has not said so.
+            return Ok(None);
         }
         let class = &self.error_class(&job.queue)?;
         let error = ErrorReply { class, message, trace: &[] };

@@ -1,7 +1,7 @@
 //! The store as the queue: the suite of all brokers, and what is its own.
 
 use crate::conformance::{self, Rig, arrived, done, event, send, settled, silent};
-use crate::support::{Moved, item, job, open, opened, place};
+use crate::support::{Moved, forgotten, item, job, open, opened, place};
 use machine::work::{Backoff, Fault, Limit};
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -416,15 +416,23 @@ fn what_is_older_than_it_is_kept_is_removed_by_itself_and_dead_items_of_jobs_are
 }
 
 #[test]
-fn what_dies_with_its_taker_is_answered_with_the_class_that_is_set() {
+fn what_dies_with_its_taker_is_answered_with_the_class_that_is_set_unless_it_is_forgotten() {
     let rig = local();
     let policy = Policy { limit: Limit { tries: 1, ..Limit::default() }, ..Policy::default() };
     let once = Settings { policy, ..settings(&rig.scratch, &rig.clock) };
-    let mut broker = Embedded::open(&once).unwrap();
-    send(&mut broker, "a");
-    broker.ask(Ask::Now, "q_0");
-    let _in_hand = arrived(&mut broker);
-    rig.kill(broker);
+    for (name, item) in [("a", item("a")), ("b", forgotten("b"))] {
+        let mut broker = Embedded::open(&once).unwrap();
+        broker.send(7, NewJob { item, reply_to: Some("replies".to_owned()), ..job(name) });
+        broker.ask(Ask::Now, "q_0");
+        let in_hand = event(&mut broker, |event| match event {
+            Event::Arrived(delivery) => Some(delivery.key().job),
+            _ => None,
+        });
+        rig.kill(broker);
+        let reader = Reader::open(&place(&rig.scratch)).unwrap();
+        let details = reader.details(in_hand).unwrap().unwrap();
+        assert!(details.answered, "it is known of both that nothing is to be sent");
+    }
     let answers = rig.answers();
     assert_eq!(answers.len(), 1, "{answers:?}");
     let answer = String::from_utf8(answers[0].clone()).unwrap();

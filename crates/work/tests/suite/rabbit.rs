@@ -1,7 +1,7 @@
 //! RabbitMQ as the queue: the suite of all brokers on a real one, and what is its own.
 
 use crate::conformance::{self, Rig, done, event, settled};
-use crate::support::{Moved, item, job, place};
+use crate::support::{Moved, forgotten, item, job, place};
 use machine::work::{Backoff, Fault, Kind, Limit};
 use std::cell::RefCell;
 use std::fs;
@@ -528,16 +528,21 @@ fn what_is_sent_to_a_queue_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn what_dies_with_its_taker_is_answered_with_the_class_that_is_set() {
+fn what_dies_with_its_taker_is_answered_with_the_class_that_is_set_unless_it_is_forgotten() {
     let limit = Limit { tries: 1, ..Limit::default() };
     let rig = Remote { policy: Policy { limit, ..Policy::default() }, ..Remote::new() };
-    let mut broker = rig.open();
-    let _in_hand = in_hand(&rig, &mut broker, "a");
-    rig.kill(broker);
-    let mut broker = rig.open();
-    broker.ask(Ask::Now, "q_0");
-    broker.flush();
-    until(20, || rig.messages("q") == (0, 0));
+    for item in [item("a"), forgotten("b")] {
+        let mut broker = rig.open();
+        broker.ask(Ask::Now, "q_0");
+        broker.flush();
+        rig.client().publish("q", &item).unwrap();
+        let _in_hand = delivered(&mut broker);
+        rig.kill(broker);
+        let mut broker = rig.open();
+        broker.ask(Ask::Now, "q_0");
+        broker.flush();
+        until(20, || rig.messages("q") == (0, 0));
+    }
     let answers = rig.answers();
     assert_eq!(answers.len(), 1, "{answers:?}");
     let answer = String::from_utf8(answers[0].clone()).unwrap();

@@ -96,6 +96,12 @@ pub(crate) fn item(name: &str) -> Vec<u8> {
     format!(r#"{{"fei":{{"wfid":"w","expid":"{name}"}},"fields":{{}}}}"#).into_bytes()
 }
 
+/// One that asks for no answer.
+pub(crate) fn forgotten(name: &str) -> Vec<u8> {
+    let text = String::from_utf8(item(name)).unwrap();
+    text.replace(r#""fields":{}"#, r#""fields":{"params":{"forget":true}}"#).into_bytes()
+}
+
 pub(crate) fn fault(code: u16) -> Ended {
     Ended { fault: Fault(code), text: Some("it broke".to_owned()), ..Ended::default() }
 }
