@@ -6,6 +6,7 @@ mod host;
 mod remote;
 
 use host::item;
+use machine::work::Fault;
 use remote::{Remote, trouble};
 use serde_json::Value;
 use testkit::rabbit::Rabbit;
@@ -104,5 +105,12 @@ fn an_answer_that_is_more_than_rabbitmq_takes_costs_its_own_sender_and_nobody_el
     let log = remote.site.log();
     assert!(!log.contains("takes no answers"), "{log}");
     assert_eq!(log.matches("unable to send the answer").count(), 1, "{log}");
+    // Whoever looks at the history finds what the engine made of it.
+    let (job, attempts) = remote.site.stopped("large");
+    assert_eq!((job.subject.fault, attempts[0].fault), (Fault(10), Some(Fault(10))));
+    let classes = remote.site.reader().classes().unwrap();
+    let classes: Vec<_> = classes.iter().map(|class| (&*class.signature, class.count)).collect();
+    assert_eq!(classes, [("answer not sent", 1)]);
+    remote.site.until(|| remote.site.status().is_some_and(|status| status["failed"] == 1));
     drop(exo);
 }

@@ -383,7 +383,8 @@ pub enum Change {
     /// The sender has the answer of this attempt for sure, by its number. [`Refused::Overtaken`] where
     /// the job is to be done again, or was.
     Answered(JobId, u32),
-    /// The answer of a job that has stopped cannot be sent: this one goes in its place.
+    /// The answer of a job that has stopped cannot be sent: this error goes in its place, and the job
+    /// has failed by [`Fault::SYSTEM`] where it was done.
     Instead {
         /// Which.
         job: JobId,

@@ -30,7 +30,7 @@ impl Fault {
     pub const CRASHED: Self = Self(4);
     /// It took longer than it may.
     pub const TIMED_OUT: Self = Self(6);
-    /// The system cannot do it: what was stored is damaged.
+    /// The system cannot do it: what was stored is damaged, or an answer cannot be sent.
     pub const SYSTEM: Self = Self(10);
     /// It is no work item.
     pub const INVALID: Self = Self(21);

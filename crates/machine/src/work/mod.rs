@@ -128,6 +128,8 @@ pub enum Event {
     CancelOverdue,
     /// All that it consists of has stopped; like this, what failed first of it.
     Closed(Fault),
+    /// It is done, and its sender cannot be told what came of it: this is told instead.
+    Untold(Fault),
     /// It is to be tried again from the start, with its count forgotten; or at once, where it rests
     /// between two tries.
     Requeued(Reach),
@@ -267,6 +269,11 @@ impl Subject {
                 _ => refused,
             },
             Event::Closed(fault) => self.closed(fault),
+            Event::Untold(fault) => match (self.state, self.fault.kind(), fault.kind()) {
+                (State::Stop, Kind::Done, Kind::Final) => keep(self.counted(1).stopped(fault)),
+                (State::Stop, Kind::Done, _) => Err(Refusal::WrongFault),
+                _ => refused,
+            },
             Event::Requeued(reach) => self.requeued(reach),
             Event::Reverted => match self.state {
                 State::Stop if self.fault.kind() == Kind::Final => Ok(Next::Retry(Self::ready())),

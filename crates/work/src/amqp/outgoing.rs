@@ -7,7 +7,7 @@ use crate::change::{Change, JobId, Lease, Refused};
 use crate::embedded::thread::AT_ONCE;
 use crate::item::{self, ErrorReply};
 use machine::time::Mono;
-use machine::work::Fault;
+use machine::work::{Fault, Kind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Context;
@@ -190,8 +190,9 @@ impl Thread {
                 self.outgoing.letters.remove(&token);
                 self.news.push(Event::Sent { ticket, job: Err(why) });
             }
-            For::Answer(job, _) if let Some(answer) = short(&out.body, class, &why, most) => {
+            For::Answer(job, settled) if let Some(answer) = short(&out.body, class, &why, most) => {
                 out.body = Arc::new(answer.clone());
+                out.why = For::Answer(job, settled.map(|(key, fault)| (key, untold(fault))));
                 let why = format!("its answer is not sent: {why}");
                 self.changes.push_back((Change::Instead { job, answer, why }, Answer::Keep));
                 self.news.push(Event::TooLarge { job, bytes, most });
@@ -328,6 +329,11 @@ fn short(answer: &[u8], class: &str, why: &Refused, most: usize) -> Option<Vec<u
     let message = format!("the answer cannot be sent: {why}");
     let error = ErrorReply { class, message: &message, trace: &[] };
     item::with_error(answer, error, most).filter(|short| short.len() <= most)
+}
+
+/// Returns how a job ended whose sender gets an error in the place of its answer.
+fn untold(fault: Fault) -> Fault {
+    if fault.kind() == Kind::Done { Fault::SYSTEM } else { fault }
 }
 
 fn not_taken(queue: &str, became: &Published) -> String {

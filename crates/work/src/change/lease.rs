@@ -230,7 +230,7 @@ impl Tx<'_> {
         Ok(Applied::Done)
     }
 
-    /// The last attempt has another answer.
+    /// The last attempt has another answer. For the sender it failed, whatever it came to.
     pub(super) fn instead(
         &mut self,
         job: JobId,
@@ -249,6 +249,25 @@ impl Tx<'_> {
             params![attempt, item::checksum(answer), blob::room(answer)?, why],
         )?;
         self.fill(blob::OUTPUT, attempt, answer)?;
+        if job.subject.fault.kind() == Kind::Done {
+            self.untold(&job, attempt, why)?;
+        }
         Ok(Applied::Done)
+    }
+
+    fn untold(&mut self, job: &Job, attempt: i64, why: &str) -> Result<(), Stop> {
+        let ended = Ended {
+            fault: Fault::SYSTEM,
+            text: Some(why.to_owned()),
+            signature: Some("answer not sent".to_owned()),
+            ..Ended::default()
+        };
+        let sql = "UPDATE attempt SET fault = ?2, signature = ?3 WHERE id = ?1";
+        self.execute(sql, params![attempt, ended.fault.0, ended.signature])?;
+        self.note_fault(&job.queue, &ended)?;
+        let policy = Policy::default();
+        let next = step(job.subject, Event::Untold(ended.fault), policy.limit)?;
+        self.put(job, next, policy)?;
+        Ok(())
     }
 }

@@ -198,6 +198,13 @@ fn an_answer_that_goes_in_the_place_of_another_is_on_record_unless_the_work_is_w
     world.apply(&instead);
     let attempts = world.reader().attempts(id).unwrap();
     assert_eq!(attempts[0].text.as_deref(), Some("too large"));
+    assert_eq!((attempts[0].fault, world.state(id)), (Some(Fault::SYSTEM), ("stop", 10, 1)));
+    // What failed before stays what it was, and is counted once.
+    world.apply(&instead);
+    assert_eq!(world.state(id), ("stop", 10, 1));
+    let classes = world.reader().classes().unwrap();
+    let class = |class: &work::read::Class| (class.signature.clone(), class.count);
+    assert_eq!(classes.iter().map(class).collect::<Vec<_>>(), [("answer not sent".to_owned(), 1)]);
     assert_eq!(world.reader().output(id, 1).unwrap(), Some(answer));
     world.apply(&Change::Steer(Subject::Job(id), Steer::Requeue(Reach::Any)));
     assert_eq!(world.refused(&instead), Refused::Overtaken);

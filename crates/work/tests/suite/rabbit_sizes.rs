@@ -1,8 +1,10 @@
 //! A real RabbitMQ that takes less than what is to be sent.
 
-use crate::conformance::{Rig, done, event};
+use crate::conformance::{Rig, done, event, settled};
 use crate::rabbit::{REPLIES, Remote, in_hand};
 use crate::support::{job, place};
+use machine::work::Fault;
+use std::collections::BTreeMap;
 use std::sync::Once;
 use testkit::rabbit::Rabbit;
 use testkit::until;
@@ -44,11 +46,19 @@ fn for_an_answer_that_is_more_than_the_broker_takes_an_error_goes_and_others_go_
     let too_much = in_hand(&rig, &mut broker, "large");
     let after = in_hand(&rig, &mut broker, "after");
     let (id, output) = (too_much.key().job, large("large"));
+    let wanted = [(before.key(), 0), (too_much.key(), 10), (after.key(), 0)];
     broker.finish(before, Ended { output: Some(b"{\"n\":1}".to_vec()), ..done() });
     broker.finish(too_much, Ended { output: Some(output.clone()), ..done() });
     broker.finish(after, Ended { output: Some(b"{\"n\":2}".to_vec()), ..done() });
     broker.flush();
     assert_eq!(too_large(&mut broker), (id, output.len()));
+    // Each is settled as its sender hears of it.
+    let mut found = BTreeMap::new();
+    while found.len() < 3 {
+        let (key, fault) = settled(&mut broker);
+        found.insert(key, fault.0);
+    }
+    assert_eq!(found, BTreeMap::from(wanted));
     until(60, || rig.messages("q") == (0, 0));
     // Now that it is known no channel is closed for the next.
     let next = in_hand(&rig, &mut broker, "next");
@@ -67,7 +77,10 @@ fn for_an_answer_that_is_more_than_the_broker_takes_an_error_goes_and_others_go_
     // What was sent is on record, and why.
     let reader = Reader::open(&place(&rig.scratch)).unwrap();
     let attempts = reader.attempts(id).unwrap();
-    let text = attempts.last().unwrap().text.clone().unwrap();
+    let last = attempts.last().unwrap();
+    let fault = reader.job(id).unwrap().unwrap().subject.fault;
+    assert_eq!((fault, last.fault), (Fault(10), Some(Fault(10))));
+    let text = last.text.clone().unwrap();
     assert!(text.starts_with("its answer is not sent: it has"), "{text}");
 }
 
