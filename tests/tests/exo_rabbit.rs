@@ -95,6 +95,34 @@ fn who_asks_to_be_forgotten_and_then_fails_sends_the_engine_nothing() {
 }
 
 #[test]
+fn what_exo_dies_over_as_often_as_it_may_is_a_dead_item_and_its_sender_hears_of_it_once() {
+    let remote = Remote::new("tries: 2\nerror-class: E\n");
+    let site = &remote.site;
+    let forgotten = r#"{"do":"wait","params":{"forget":true}}"#;
+    for (wfid, fields) in [("lost", r#"{"do":"wait"}"#), ("forgotten", forgotten)] {
+        remote.client().publish("p", item(wfid, fields).as_bytes()).unwrap();
+        for attempt in 1..=2 {
+            let exo = site.exo();
+            site.until(|| site.job(wfid).is_some_and(|_| site.attempts(wfid).len() == attempt));
+            exo.kill9();
+        }
+        let exo = site.exo();
+        site.until(|| remote.messages("p") == Some((0, 0)));
+        assert!(exo.end().success());
+        let (job, attempts) = site.stopped(wfid);
+        assert_eq!((job.subject.fault, attempts.len()), (Fault::EXHAUSTED, 2), "{attempts:?}");
+    }
+    let dead: Vec<_> = site.dead().into_iter().map(|dead| dead.bytes).collect();
+    let lost = item("lost", r#"{"do":"wait"}"#);
+    assert_eq!(dead, [item("forgotten", forgotten).into_bytes(), lost.into_bytes()]);
+    let answers = remote.answers(1);
+    assert_eq!(answers.keys().collect::<Vec<_>>(), ["lost"]);
+    assert_eq!(answers["lost"].len(), 1);
+    let answer: Value = serde_json::from_slice(&answers["lost"][0]).unwrap();
+    assert_eq!(answer["error"]["class"], "E", "{answer}");
+}
+
+#[test]
 fn a_participant_sends_what_is_for_the_engine_to_the_queue_that_the_site_names() {
     let remote = Remote::by("  reply-queue: e-2\n");
     let site = &remote.site;
