@@ -23,6 +23,10 @@ VERSION = 1
 #: Seconds: between one and two of them at work are long. What another thread hears costs two changes
 #: of threads, and most work is done sooner.
 LONG = 0.002
+#: Seconds between two looks whether the main thread is at work, and how many of them are in vain before
+#: it has to wake who looks. To be woken would cost each item that comes alone two changes of threads.
+LOOK = 0.005
+LOOKS = 50
 
 
 class Start(NamedTuple):
@@ -276,15 +280,16 @@ class Listener(threading.Thread):
 
     def _wait(self) -> None:
         """Waits until the main thread is at the same for long, unless that waits for us."""
-        before = 0
+        before = vain = 0
         while not self._is_gone:
             with self._turn:
                 is_long = self._is_wanted or self._begun == before
                 self._is_listening |= self._is_at_work and is_long
                 if self._is_listening:
                     return
-                self._is_resting, before = not self._is_at_work, self._begun
-                limit = None if self._is_resting else LONG
+                vain = vain + 1 if self._begun == before else 0
+                self._is_resting, before = not self._is_at_work and vain > LOOKS, self._begun
+                limit = LONG if self._is_at_work else None if self._is_resting else LOOK
             try:
                 self._wakes.get(timeout=limit)
             except queue.Empty:
