@@ -146,3 +146,25 @@ fn the_main_job_is_done_once_however_often_it_is_interrupted_on_the_way() {
     assert!(fields.contains("\"reason\":\"404\""), "{fields}");
     assert!(results.join("hello/bin/hello").is_file());
 }
+
+#[test]
+fn what_builds_a_project_by_hand_has_one_to_build() {
+    let base = folder("by-hand");
+    let typed = testkit::page::text("examples/build-c/README.md");
+    let typed = testkit::page::block(
+        &typed,
+        "mkdir /var/tmp/hello && echo 'int main(void) { return 0; }' >/var/tmp/hello/hello.c",
+    );
+    let own = |text: &str| text.replace("/var/tmp", base.to_str().expect("text"));
+    let items = testkit::page::text("examples/build-c/items");
+    fs::write(base.join("items"), own(&items)).expect("its items");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/build-c");
+    fs::copy(examples.join("build"), base.join("build")).expect("the program");
+    let mut sh = Command::new("sh");
+    let said = testkit::run(sh.args(["-e", "-c", &own(&typed)]).current_dir(&base));
+    let (log, made) =
+        (own("\"log\":\"/var/tmp/hello-1.0.log\""), own("\"made\":\"/var/tmp/hello-1.0\""));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out().contains(&log) && said.out().contains(&made), "{said:?}");
+    assert!(base.join("hello-1.0/bin/hello").is_file());
+}

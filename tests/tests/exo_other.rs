@@ -6,10 +6,11 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use testkit::scratch::script;
-use testkit::{Output, Scratch, program, run, until};
+use testkit::{Output, Scratch, program, run, run_within, until};
 
 fn is_root() -> bool {
     linux::process::euid() == 0
@@ -187,6 +188,42 @@ fn example() -> (Scratch, Child, UnixDatagram) {
         .spawn()
         .unwrap();
     (scratch, child, socket)
+}
+
+/// As long as it takes instead of a second, and half a minute at the most.
+const SLEEP: &str = "#!/bin/sh\nleft=300\n\
+    until [ -e outbox/1 ] || [ $left = 0 ]; do left=$((left - 1)); /bin/sleep 0.1; done\n";
+
+#[test]
+fn the_example_does_what_its_page_says_is_to_be_typed() {
+    let page = testkit::page::text("examples/other-exo/README.md");
+    let first = "cp -R examples/other-exo /tmp/shout && cd /tmp/shout";
+    let typed = testkit::page::block(&page, first);
+    for user in [None, is_root().then_some(65534)] {
+        let scratch = Scratch::new();
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        for folder in ["etc", "bin"] {
+            fs::create_dir(scratch.join(folder)).unwrap();
+        }
+        fs::write(scratch.join("etc/skynet.yaml"), "worker-user: daemon\n").unwrap();
+        script(&scratch.join("bin/sleep"), SLEEP);
+        let own = scratch.path().display().to_string();
+        let programs = program("exo").parent().unwrap().display().to_string();
+        let mut sh = Command::new("sh");
+        sh.arg("-c").arg(format!("{}\nwait\n", typed.replace("/tmp/", &format!("{own}/"))));
+        sh.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        sh.env("PATH", format!("{own}/bin:{programs}:/usr/local/bin:/usr/bin:/bin"));
+        sh.env("SKYNET_CONFIG", scratch.join("etc")).env_remove("NOTIFY_SOCKET");
+        if let Some(user) = user {
+            chown(scratch.path(), Some(user), Some(user)).unwrap();
+            // Who types has a home, as a rule.
+            sh.uid(user).gid(user).env("HOME", scratch.path());
+        }
+        let said = run_within(60, &mut sh);
+        let out = said.out();
+        assert!(said.code == Some(0) && out.lines().any(|line| line == "HELLO"), "{said:?}");
+        assert!(out.ends_with("other-exo: ends\n"), "{said:?}");
+    }
 }
 
 /// Puts a file into the example's inbox that is its user's.

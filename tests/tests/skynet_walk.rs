@@ -1,23 +1,14 @@
 //! The walk of packaging/doc/first-participant.md, from `skynet new` to `skynet uninstall`.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used)]
 
 mod site;
 
 use site::{Place, Site};
 use std::fs;
 use std::path::Path;
+use testkit::page::{self, block};
 use testkit::{Output, run_within};
-
-/// Returns the lines of a block of code that begins with `first`, without their margin.
-#[track_caller]
-fn block(page: &str, first: &str) -> String {
-    let lines = page.lines().skip_while(|line| line.strip_prefix("    ") != Some(first));
-    let block = lines.take_while(|line| line.is_empty() || line.starts_with("    "));
-    let code: Vec<&str> = block.map(|line| line.get(4..).unwrap_or_default()).collect();
-    assert!(!code.is_empty(), "no {first:?} in the page");
-    code.join("\n")
-}
 
 /// Types a line in, in a folder.
 fn type_in(site: &Site, dir: &Path, line: &str) -> Output {
@@ -28,8 +19,7 @@ fn type_in(site: &Site, dir: &Path, line: &str) -> Output {
 
 #[test]
 fn the_walk_leads_from_a_new_participant_to_a_service_and_back() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/doc/first-participant.md");
-    let page = fs::read_to_string(page).unwrap();
+    let page = page::text("packaging/doc/first-participant.md");
     Site::each(|kind| {
         let site = Site::new(kind);
         let desk = site.desk();

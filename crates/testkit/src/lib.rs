@@ -11,6 +11,7 @@
 //! | [`keeper`] | a supervise that is injected with faults, killed and started again |
 //! | [`lines`] | numbered lines, and the proof that a log has each once and in order |
 //! | [`logger`] | a multilog that is fed, injected with faults, killed and started again |
+//! | [`page`] | what a page says is to be typed |
 //! | [`proxy`] | a TCP proxy that drops, delays, resets and goes silent on command |
 //! | [`rabbit`] | a RabbitMQ of the test's own |
 //! | [`scratch`] | a folder with service directories; at its end everything that runs in it is killed |
@@ -34,6 +35,7 @@ pub mod fake;
 pub mod keeper;
 pub mod lines;
 pub mod logger;
+pub mod page;
 pub mod proxy;
 pub mod rabbit;
 pub mod scratch;
