@@ -8,6 +8,7 @@ use ::log::info;
 use machine::exo::{Event, Standing, Why};
 use machine::time::Mono;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 use sys::account;
@@ -58,7 +59,7 @@ impl Worker {
     /// Has all of this done in the name of whoever asked, who is answered once it is recorded.
     fn make(&mut self, at: usize, peer: Peer, all: Vec<(i64, Asked)>) {
         if let Some((_, first)) = all.first() {
-            info!("told by user {} to {} {}", peer.uid, verb(first), numbers(&all));
+            info!("told by user {} to {}{}", peer.uid, verb(first), numbers(&all));
         }
         let by = by(peer);
         let mut tickets = HashMap::new();
@@ -167,28 +168,39 @@ pub(super) fn by(peer: Peer) -> By {
     By { uid: peer.uid, name: String::from_utf8_lossy(&name).into_owned() }
 }
 
-/// Returns what is done, for the log.
-const fn verb(asked: &Asked) -> &'static str {
+/// Returns what is done, for the log, with what has no number.
+fn verb(asked: &Asked) -> Cow<'static, str> {
     match asked {
-        Asked::Cancel(..) => "cancel",
-        Asked::Requeue { .. } => "requeue",
-        Asked::Revive(_) => "requeue dead item",
-        Asked::Exhume(_) => "drop dead item",
-        Asked::Blame { .. } => "note a class of faults",
-        Asked::SetRule(_) => "make a rule",
-        Asked::DropRule(_) => "drop rule",
-        _ => "change the store",
+        Asked::Cancel(..) => "cancel".into(),
+        Asked::Requeue { .. } => "requeue".into(),
+        Asked::Revive(_) => "requeue dead item".into(),
+        Asked::Exhume(_) => "drop dead item".into(),
+        Asked::Blame { queue, signature, .. } => {
+            format!("note a class of faults of {queue}: {signature}").into()
+        }
+        Asked::SetRule(rule) => {
+            format!("make a rule for {}: {}", rule.queue, rule.signature).into()
+        }
+        Asked::DropRule(_) => "drop rule".into(),
+        Asked::SetLabel { name, priority: Some(priority) } => {
+            format!("give label {name} the priority {priority}").into()
+        }
+        Asked::SetLabel { name, priority: None } => {
+            format!("take back the priority of label {name}").into()
+        }
+        _ => "change the store".into(),
     }
 }
 
-/// Returns what it is done with: the first few of many.
+/// Returns what it is done with: the first few numbers of many, each behind a blank.
 fn numbers(all: &[(i64, Asked)]) -> String {
     const FEW: usize = 5;
     let ids = all.iter().map(|(id, _)| *id).filter(|id| *id != 0);
-    let few: Vec<String> = ids.take(FEW).map(|id| id.to_string()).collect();
+    let few: Vec<String> = ids.take(FEW).map(|id| format!(" {id}")).collect();
+    let few = few.concat();
     match all.len().saturating_sub(FEW) {
-        0 => few.join(" "),
-        more => format!("{} and {more} more", few.join(" ")),
+        0 => few,
+        more => format!("{few} and {more} more"),
     }
 }
 
@@ -245,6 +257,28 @@ const fn word_of(why: Why) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_asked_for_the_log_says_with_what() {
+        for (question, said) in [
+            (r#""cancel-jobs","jobs":[3,4]"#, "cancel 3 4"),
+            (r#""requeue","jobs":[1,2,3,4,5,6,7]"#, "requeue 1 2 3 4 5 and 2 more"),
+            (r#""dead-requeue","dead":[3]"#, "requeue dead item 3"),
+            (r#""dead-drop","dead":[3]"#, "drop dead item 3"),
+            (r#""note","queue":"q","signature":"no #""#, "note a class of faults of q: no #"),
+            (
+                r#""rule-set","queue":"q","signature":"no #","limit":3,"until":1"#,
+                "make a rule for q: no #",
+            ),
+            (r#""rule-drop","rule":7"#, "drop rule 7"),
+            (r#""label-set","label":"a b","priority":-5"#, "give label a b the priority -5"),
+            (r#""label-drop","label":"urgent""#, "take back the priority of label urgent"),
+        ] {
+            let request = Request::read(format!("{{\"command\":{question}}}").as_bytes());
+            let all = request.unwrap().asked().unwrap();
+            assert_eq!(verb(&all[0].1).into_owned() + &numbers(&all), said);
+        }
+    }
 
     #[test]
     fn each_reason_to_stop_stands_in_the_manual() {
