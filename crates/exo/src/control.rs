@@ -327,6 +327,31 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_missing_in_a_question_is_what_the_manual_says() {
+        let page = include_str!("../../../packaging/man/exo.8");
+        let questions: Vec<_> =
+            page.lines().filter(|line| line.starts_with("{\"command\":")).collect();
+        assert!(questions.len() > 15, "{questions:?}");
+        let (_, told) = page.split_once("label-drop\",\"label\":\"urgent\"}\n.Ed\n.Pp\n").unwrap();
+        let (told, _) = told.split_once("may be missing").unwrap();
+        let (only, _) = page.split_once(" may the\n.Ql priority\nof\n.Ql requeue .").unwrap();
+        assert!(only.ends_with("may be missing, and so"));
+        let words: Vec<_> = told.split_whitespace().collect();
+        for question in questions {
+            let whole: serde_json::Map<_, _> = serde_json::from_str(question).unwrap();
+            let read = |question| Request::read(Value::Object(question).to_string().as_bytes());
+            read(whole.clone()).unwrap();
+            for key in whole.keys().filter(|key| *key != "command") {
+                let mut less = whole.clone();
+                less.remove(key);
+                let is_requeue = whole["command"] == "requeue";
+                let may = words.contains(&&**key) || key == "priority" && is_requeue;
+                assert_eq!(read(less).is_ok(), may, "{question} without {key}");
+            }
+        }
+    }
+
+    #[test]
     fn a_full_question_fits_into_a_line_and_asks_one_thing_of_each_number() {
         let question = Request::Requeue {
             jobs: vec![i64::MIN; AT_ONCE],
