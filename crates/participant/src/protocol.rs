@@ -299,7 +299,9 @@ impl<'a> FromParticipant<'a> {
                 Self::Fault { id: id?, code, text, trace, item: line.item }
             }
             "cancelled" => Self::Cancelled { id: id? },
-            "progress" => Self::Progress { id: id?, done: line.done, text: line.text },
+            "progress" => {
+                Self::Progress { id: id?, done: line.done.map(loose::share), text: line.text }
+            }
             "forward" => Self::Forward {
                 ticket: need(line.ticket, "ticket", kind)?,
                 queue: need(line.queue, "queue", kind)?,
@@ -461,6 +463,25 @@ mod tests {
             read(r#"{"type":"forward","ticket":1,"queue":"q","item":{}}"#),
             Ok(FromParticipant::Forward { ticket: 1, .. })
         ));
+    }
+
+    #[test]
+    fn a_share_is_from_0_to_1_whatever_is_said() {
+        for (said, heard) in [
+            ("0.25", "0.25"),
+            ("1", "1.0"),
+            ("1.0000000000000002", "1.0"),
+            ("1e300", "1.0"),
+            ("-5", "0.0"),
+            ("-0.0", "0.0"),
+        ] {
+            let line = format!(r#"{{"type":"progress","id":3,"done":{said}}}"#);
+            let Ok(FromParticipant::Progress { done, .. }) = FromParticipant::read(line.as_bytes())
+            else {
+                panic!("no progress: {said}")
+            };
+            assert_eq!(done.map(|done| format!("{done:?}")).as_deref(), Some(heard), "{said}");
+        }
     }
 
     #[test]

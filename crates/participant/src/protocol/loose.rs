@@ -54,6 +54,12 @@ fn readable(text: &[u8]) -> String {
         .unwrap_or_else(|why| String::from_utf8_lossy(why.as_bytes()).into_owned())
 }
 
+/// Returns a share, which is only shown, from 0 to 1, as both kits say it.
+pub(super) fn share(done: f64) -> f64 {
+    // Without the sign of -0.0.
+    if done > 0.0 { done.min(1.0) } else { 0.0 }
+}
+
 /// Reads a text that is only shown.
 pub(super) fn shown<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Cow<'de, str>>, D::Error> {
     Ok(Option::<Shown<'de>>::deserialize(from)?.map(|Shown(text)| text))
