@@ -1,7 +1,7 @@
 //! The store: opened by whoever writes, changed by [`Store::apply`] alone.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::bell::{Bell, Bells};
 use crate::change::tx::{Care, Own, Stop, Tx};
@@ -228,19 +228,29 @@ impl Store {
 
     /// Moves the log into the file, where there is enough in it. That takes some milliseconds: whoever
     /// calls it has nothing else to do.
-    pub(crate) fn tidy(&mut self) {
-        let Some(conn) = self.conn.as_ref().filter(|_| self.unmoved >= UNMOVED) else { return };
-        if self.damage.is_some() {
-            return;
+    ///
+    /// # Errors
+    /// The file is damaged. What else hinders it is passed over: everything is as safe as before.
+    pub(crate) fn tidy(&mut self) -> Result<(), Trouble> {
+        if self.conn.is_none() || self.unmoved < UNMOVED || self.damage.is_some() {
+            return Ok(());
         }
         self.unmoved = 0;
-        let Ok(_entered) = self.gate.enter() else { return };
-        if move_log(conn) {
+        let tidied = self.move_and_begin_anew().inspect_err(|trouble| self.had(trouble));
+        tidied.or_else(|trouble| if self.damage.is_some() { Err(trouble) } else { Ok(()) })
+    }
+
+    fn move_and_begin_anew(&self) -> Result<(), Trouble> {
+        let Some(conn) = &self.conn else { return Ok(()) };
+        let _entered = self.gate.enter()?;
+        let sql = |error: rusqlite::Error| Trouble::database(&self.path, &error);
+        if move_log(conn).map_err(sql)? {
             // Whoever begins the log anew waits for the disk twice: that is done here, too. What does not
             // change anything would write nothing.
             let anew = "REPLACE INTO meta VALUES ('log', hex(randomblob(8)))";
-            let _ = conn.execute(anew, []);
+            conn.execute(anew, []).map_err(sql)?;
         }
+        Ok(())
     }
 
     /// Returns the bell of a taker that was opened here, once.
@@ -411,15 +421,14 @@ fn shorten(conn: &Connection, path: &Path) {
     let bytes = number("page_count").zip(number("page_size")).map(|(count, size)| count * size);
     let len = path.metadata().map_or(0, |file| file.len());
     if bytes.is_some_and(|bytes| bytes.unsigned_abs() < len) {
-        move_log(conn);
+        let _ = move_log(conn);
     }
 }
 
 /// Moves what is in the log into the file, as far as nobody reads it or does the same. Tells whether that
 /// was all. Where it fails everything is as safe as before.
-fn move_log(conn: &Connection) -> bool {
-    let moved = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+fn move_log(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
-    });
-    moved.unwrap_or_default()
+    })
 }

@@ -12,6 +12,7 @@ use crate::open::Safety;
 use crate::outbox;
 use crate::place::Place;
 use crate::store::Store;
+use crate::store::tests::{make_enough, spoil_meta};
 use crate::unrecorded::Unrecorded;
 use crate::wire::Cancel;
 use machine::time::Mono;
@@ -161,6 +162,35 @@ fn a_cancel_that_could_not_be_written_is_later() {
     own.writes_at_the_second_try();
     let told = |event: &Event| matches!(event, Event::Cancelled { key, why } if (*key, *why) == (lease, Fault::KILLED));
     assert!(own.thread.news.iter().any(told), "{:?}", own.thread.news);
+}
+
+/// Waits for a moment.
+fn hear(own: &mut Fixture) {
+    own.thread.again_at = Some(own.thread.store.now().mono);
+    own.thread.hear();
+}
+
+#[test]
+fn the_log_is_moved_where_nothing_is_in_hand() {
+    let mut own = Fixture::new();
+    let held = own.hold("a");
+    let size = |own: &Fixture| own.place.database().metadata().unwrap().len();
+    make_enough(&mut own.thread.store);
+    let before = size(&own);
+    hear(&mut own);
+    assert_eq!(size(&own), before, "not while something is in hand");
+    own.thread.held.remove(&held);
+    hear(&mut own);
+    assert!(size(&own) > before);
+}
+
+#[test]
+fn damage_that_is_met_when_the_log_is_moved_stops_all_at_once() {
+    let mut own = Fixture::new();
+    make_enough(&mut own.thread.store);
+    spoil_meta(&own.place);
+    hear(&mut own);
+    assert!(own.thread.lasting);
 }
 
 #[test]

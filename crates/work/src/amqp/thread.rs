@@ -366,7 +366,7 @@ impl Thread {
     }
 
     /// Waits for something to happen, and takes all of it that is there.
-    fn hear(&mut self) {
+    pub(super) fn hear(&mut self) {
         let now = self.store.now().mono;
         if !self.has_work(now) {
             let deadline = self.deadline(now);
@@ -391,7 +391,8 @@ impl Thread {
     /// Does what takes long while there is nothing at all to do.
     fn tidy(&mut self) {
         if self.held.is_empty() && self.outgoing.is_empty() && self.changes.is_empty() {
-            self.store.tidy();
+            self.store.tidy().unwrap_or_else(|trouble| self.stop(&trouble));
+            self.outbox.publish(&mut self.news);
         }
     }
 

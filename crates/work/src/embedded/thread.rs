@@ -304,10 +304,17 @@ impl Thread {
         self.changes.is_empty() && !self.look && !may_collect && !is_cleaning
     }
 
-    fn rest(&mut self) {
-        if self.held.is_empty() && self.changes.is_empty() && self.shared.wishes().list.is_empty() {
-            self.store.tidy();
+    /// Does what takes long where there is nothing else to do.
+    fn tidy(&mut self) {
+        let has_time = self.held.is_empty() && self.changes.is_empty();
+        if has_time && self.shared.wishes().list.is_empty() {
+            self.store.tidy().unwrap_or_else(|trouble| self.stop(&trouble));
+            self.publish();
         }
+    }
+
+    fn rest(&mut self) {
+        self.tidy();
         let deadline = if self.lasting {
             None
         } else if self.again_at.is_some() {

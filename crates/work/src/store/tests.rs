@@ -7,6 +7,7 @@ use crate::clock::{Clock, Now, Wall};
 use crate::open::Safety;
 use crate::place::Place;
 use machine::time::Mono;
+use rusqlite::Connection;
 use std::collections::VecDeque;
 use std::fs;
 use std::sync::Arc;
@@ -222,7 +223,46 @@ fn what_is_in_the_log_is_moved_into_the_file_when_there_is_time_for_it() {
         made(&mut store, &[item(number)]);
         assert_eq!(size(), before, "not while something is made");
         let (is_last, of_before) = (number + 1 == super::UNMOVED as usize, head());
-        store.tidy();
+        store.tidy().unwrap();
         assert_eq!((size() > before, head() != of_before), (is_last, is_last), "{number}");
     }
+}
+
+/// Whoever reads the table `meta` from now on finds a page that cannot be one.
+pub(crate) fn spoil_meta(place: &Place) {
+    let other = Connection::open(place.database()).unwrap();
+    let spoil = "PRAGMA writable_schema = ON;
+        UPDATE sqlite_schema SET rootpage = 1000000 WHERE name = 'meta';
+        PRAGMA schema_version = 4711";
+    other.execute_batch(spoil).unwrap();
+}
+
+/// Changes enough for the log to be moved.
+pub(crate) fn make_enough(store: &mut Store) {
+    for number in 0..super::UNMOVED as usize {
+        made(store, &[item(1000 + number)]);
+    }
+}
+
+#[test]
+fn damage_that_is_met_when_the_log_is_moved_ends_all_writing() {
+    let scratch = Scratch::new();
+    let (mut store, _) = opened(&scratch);
+    make_enough(&mut store);
+    spoil_meta(&Place::new(scratch.join("store")));
+    let said = store.tidy().unwrap_err();
+    assert!(said.is_lasting() && store.damage.is_some(), "{said}");
+    store.tidy().unwrap();
+}
+
+#[test]
+fn what_keeps_the_log_from_being_moved_for_a_while_is_no_trouble() {
+    let scratch = Scratch::new();
+    let (mut store, _) = opened(&scratch);
+    make_enough(&mut store);
+    let other = Connection::open(Place::new(scratch.join("store")).database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    store.tidy().unwrap();
+    other.execute_batch("ROLLBACK").unwrap();
+    made(&mut store, &[item(0)]);
 }

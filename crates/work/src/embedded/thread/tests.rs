@@ -9,6 +9,7 @@ use crate::open::Safety;
 use crate::outbox::{self, Inbox};
 use crate::place::Place;
 use crate::store::Store;
+use crate::store::tests::{make_enough, spoil_meta};
 use machine::time::Mono;
 use machine::work::Fault;
 use rusqlite::Connection;
@@ -137,4 +138,38 @@ fn an_end_that_does_not_fit_takes_no_other_along_when_all_ends() {
     own.thread.close();
     let left: Vec<_> = own.thread.held.keys().map(|lease| lease.job.0).collect();
     assert_eq!(left, [1]);
+}
+
+/// Rests for a moment.
+fn rest(own: &mut Fixture) {
+    own.thread.again_at = Some(own.thread.store.now().mono);
+    own.thread.rest();
+}
+
+#[test]
+fn the_log_is_moved_where_nothing_is_in_hand() {
+    let mut own = Fixture::new();
+    let lease = own.hold(1)[0];
+    let size = |own: &Fixture| own.settings.place.database().metadata().unwrap().len();
+    make_enough(&mut own.thread.store);
+    let before = size(&own);
+    rest(&mut own);
+    assert_eq!(size(&own), before, "not while something is in hand");
+    let end = Change::End(lease, Box::default());
+    own.thread.changes.push_back((end, Answer::Wished(Then::Settle(lease))));
+    own.thread.again_at = None;
+    own.thread.work().unwrap();
+    rest(&mut own);
+    assert!(size(&own) > before);
+}
+
+#[test]
+fn damage_that_is_met_when_the_log_is_moved_is_told_at_once() {
+    let mut own = Fixture::new();
+    make_enough(&mut own.thread.store);
+    spoil_meta(&own.settings.place);
+    own.thread.tidy();
+    assert!(own.thread.lasting);
+    let told = own.inbox.next();
+    assert!(matches!(&told, Some(Event::Trouble { .. })), "{told:?}");
 }
