@@ -5,6 +5,7 @@ it counts as the number that it is, and is written by its text. Other libraries 
 """
 
 import json
+from functools import lru_cache
 from json.encoder import encode_basestring
 from math import isfinite
 from typing import Any, Callable, List, Optional, Union
@@ -82,12 +83,20 @@ def _constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON")
 
 
-def loads(text: "Union[str, bytes]", wrap: "Callable[[dict], Any]" = dict) -> Any:
-    """Reads JSON; each object becomes what `wrap` makes of it."""
+@lru_cache(maxsize=None)
+def _reader(wrap: "Callable[[dict], Any]") -> json.JSONDecoder:
+    """Returns what reads JSON; to make one for each item takes as long as to read one."""
     hook = None if wrap is dict else wrap
-    return json.loads(
-        text, object_hook=hook, parse_float=_float, parse_int=_int, parse_constant=_constant
+    return json.JSONDecoder(
+        object_hook=hook, parse_float=_float, parse_int=_int, parse_constant=_constant
     )
+
+
+def loads(text: "Union[str, bytes, bytearray]", wrap: "Callable[[dict], Any]" = dict) -> Any:
+    """Reads JSON; each object becomes what `wrap` makes of it."""
+    if isinstance(text, (bytes, bytearray)):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    return _reader(wrap).decode(text)
 
 
 def dumps(value: Any) -> bytes:
@@ -152,9 +161,7 @@ def _dumps(value: Any) -> bytes:
         _write(value, parts.append)
         text = "".join(parts)
     else:
-        text = json.dumps(
-            value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=other
-        )
+        text = _writer.encode(value)
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -168,6 +175,11 @@ def other(value: Any) -> Any:
     if as_dict is None:
         raise TypeError(f"{type(value).__name__} has no form in JSON")
     return as_dict(value)
+
+
+_writer = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=other
+)
 
 
 def _escape(text: str) -> bytes:
