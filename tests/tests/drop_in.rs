@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use testkit::scratch::copy_program;
 use testkit::{Scratch, Suite, run, until};
 
 /// Seconds that anything may take on a busy machine.
@@ -78,7 +79,7 @@ impl Machine {
         fs::create_dir(scratch.join("original")).expect("mkdir");
         for name in PROGRAMS {
             let copy = scratch.join("original").join(name);
-            fs::copy(Suite::Original.program(name), copy).expect("copy");
+            copy_program(&Suite::Original.program(name), &copy);
         }
         // The shell stays: the first process reaps.
         let script = format!("{SERVICES}\ntouch \"$1/ready\"\nsleep 1000000 &\nwait\n");

@@ -19,6 +19,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use testkit::scratch::copy_program;
 use testkit::svscan::{SOON, Svscan, named, svscan};
 use testkit::wait::holds_within;
 use testkit::{Scratch, run, until};
@@ -191,7 +192,7 @@ fn install(scratch: &Scratch, name: &str) {
     well(Command::new("cp").arg("-R").arg(tree("examples").join(name)).arg(&dir));
     if name == "word-index" {
         // What `./build` does.
-        fs::copy(testkit::suite::built(name), dir.join(name)).unwrap();
+        copy_program(&testkit::suite::built(name), &dir.join(name));
     }
     let python = tree("crates/participant/python/skynet");
     well(Command::new("cp").arg("-R").arg(python).arg(&dir));

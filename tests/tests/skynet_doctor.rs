@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
-use testkit::scratch::{SLEEPER, script};
+use testkit::scratch::{SLEEPER, copy_program, script};
 use testkit::{program, run_within};
 
 /// Returns what is found.
@@ -221,7 +221,7 @@ fn programs(site: &Site) -> std::path::PathBuf {
         let is_program =
             entry.metadata().is_ok_and(|s| s.is_file() && s.permissions().mode() & 1 != 0);
         if is_program {
-            fs::copy(entry.path(), bin.join(entry.file_name())).unwrap();
+            copy_program(&entry.path(), &bin.join(entry.file_name()));
         }
     }
     site.own_all(&bin);
@@ -250,7 +250,7 @@ fn programs_that_are_missing_strange_or_replaced_are_found() {
         assert!(!all().contains("replaced or removed") && !all().contains("there is no program"));
         script(&bin.join("svstat"), "#!/bin/sh\necho svstat 0.0.1\n");
         for name in ["svscan", "supervise", "multilog", "exo"] {
-            fs::copy(bin.join(name), bin.join("new")).unwrap();
+            copy_program(&bin.join(name), &bin.join("new"));
             fs::rename(bin.join("new"), bin.join(name)).unwrap();
         }
         site.own_all(&bin);

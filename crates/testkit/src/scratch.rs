@@ -169,6 +169,16 @@ pub fn script(path: &Path, text: &str) {
     fs::rename(&new, path).expect("rename");
 }
 
+/// Copies a program. Another process does so: what we hold open for writing, the child of another test
+/// might hold when it is run, and then it cannot be.
+///
+/// # Panics
+/// Where it cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp");
+    assert!(copied.success(), "cp {} {}: {copied}", from.display(), to.display());
+}
+
 /// Tells whether its owner may execute a file.
 #[must_use]
 pub fn is_executable(file: &Path) -> bool {
