@@ -12,9 +12,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use testkit::scratch::{is_supervised, pid_in_status, script};
+use testkit::scratch::{copy_program, is_supervised, pid_in_status, script};
 use testkit::svscan::{Svscan, svc};
-use testkit::{program, until};
+use testkit::{program, skipped_without_root, until};
 use work::Place;
 
 const HUP: i32 = 1;
@@ -27,9 +27,7 @@ const WAITS: &str = "#!/bin/sh\necho begun\n\
 #[track_caller]
 fn install(site: &Site) -> PathBuf {
     let (new, path) = (site.join("exo.new"), site.join("exo"));
-    // Written by another process: what we hold open for writing, a child of another test might hold
-    // when it is run.
-    assert!(Command::new("cp").arg(program("exo")).arg(&new).status().unwrap().success());
+    copy_program(&program("exo"), &new);
     fs::rename(&new, &path).unwrap();
     path
 }
@@ -292,6 +290,36 @@ fn under_supervise_hup_is_no_restart_and_no_line_is_lost() {
     assert_eq!(log().matches(": did w").count(), 5, "{}", log());
     svc(svscan.folder(), &["-d", "p"]);
     until(SOON, || pid_in_status(&dir).is_none());
+}
+
+/// Returns the nice value of a process.
+fn nice_of(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let behind_its_name = stat.rsplit_once(')').unwrap().1;
+    behind_its_name.split_whitespace().nth(16).unwrap().parse().unwrap()
+}
+
+/// Needs root: who has no right to that is where all others are.
+#[test]
+fn the_keeper_goes_before_all_others_by_as_much_whoever_replaced_it_and_nobody_else_does() {
+    if skipped_without_root() {
+        return;
+    }
+    let site = Site::per_item("#!/bin/sh\necho nice $(nice)\n", "");
+    let mut command = Command::new("nice");
+    command.args(["-n", "3"]).arg(install(&site));
+    site.prepare(&mut command);
+    let exo = site.spawn(&mut command);
+    for round in 1..=3 {
+        site.until(|| site.status().is_some());
+        assert_eq!((nice_of(exo.pid()), nice_of(exo.worker())), (-2, 3), "round {round}");
+        // Those behind the first are made ahead.
+        (0..5).for_each(|n| site.submit(&format!("{round}.{n}"), "{}"));
+        site.until(|| site.log().matches(": nice 3\n").count() == 5 * round);
+        replace(&site, &exo);
+    }
+    assert_eq!(site.log().matches(": nice ").count(), 15, "{}", site.log());
+    assert_eq!(exo.end().code(), Some(0));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod environment;
 mod launch;
 mod people;
 mod places;
+mod priority;
 mod ready;
 mod replace;
 mod serve;
@@ -23,6 +24,7 @@ pub(crate) use descriptors::are_plenty;
 use launch::Launcher;
 use people::People;
 use places::Control;
+use priority::Usual;
 use ready::Ready;
 use replace::Next;
 use serve::Keeper;
@@ -159,8 +161,9 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
     drop((settings, theirs, listening));
     message::never_wait();
     process::set_name(NAME);
+    let usual = Usual::exceed();
     let (next, ready) =
-        Keeper::new((launcher, cgroups), ready, signals, (pid, ours), of_keeper).serve();
+        Keeper::new((launcher, cgroups), ready, signals, (pid, ours), (usual, of_keeper)).serve();
     if let (Some(control), Some(claim)) = (&control, &claim) {
         control.remove(&claim.folder);
     }
@@ -173,6 +176,7 @@ fn begin(settings: Settings, worker: fn(Settings, WorkerEnds) -> i32) -> Result<
             ready.pass_on();
             claim.iter().for_each(Claim::hand_on);
             descriptors::set(descriptors)?;
+            usual.map_or(Ok(()), Usual::resume).map_err(unable("set the nice value"))?;
             Ok(replace::become_next(is_drained))
         }
     }

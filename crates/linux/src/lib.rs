@@ -32,6 +32,7 @@ pub mod memfile;
 pub mod memory;
 pub mod message;
 pub mod pipe;
+pub mod priority;
 pub mod process;
 pub mod program;
 pub mod signal;

@@ -11,6 +11,7 @@ use super::Trouble;
 use super::ahead::{self, Ahead};
 use super::cgroups::{Cgroups, Seat};
 use super::environment::Environment;
+use super::priority::Usual;
 use super::status::{self, Status, Teller};
 use crate::accounts::Person;
 use crate::order::{DESCRIPTORS, Start, Step};
@@ -48,6 +49,8 @@ pub(super) struct Launcher {
     claim: Option<i32>,
     /// What the keeper ignores, as whoever started it may have wanted.
     ignored: Ignored,
+    /// The nice value of all others, where the keeper goes before them.
+    pub(super) usual: Option<Usual>,
 }
 
 impl Launcher {
@@ -80,6 +83,7 @@ impl Launcher {
             keeper: process::pid(),
             claim,
             ignored: Ignored::now(),
+            usual: None,
         })
     }
 
@@ -147,6 +151,7 @@ impl Launcher {
             confinement: self.confinement.as_ref(),
             keeper: self.keeper,
             ignored: self.ignored,
+            usual: self.usual,
             descriptors,
             locks: [lock, self.claim],
             door: None,
@@ -168,6 +173,7 @@ struct Child<'a> {
     confinement: Option<&'a Confinement>,
     keeper: i32,
     ignored: Ignored,
+    usual: Option<Usual>,
     descriptors: [i32; DESCRIPTORS],
     /// What it must not keep for a moment: the next keeper waits for them.
     locks: [Option<i32>; 2],
@@ -213,6 +219,7 @@ impl Child<'_> {
         }
         fd::close_on_exec_from(DESCRIPTORS as u32);
         teller.begin(Step::Limits);
+        self.usual.map_or(Ok(()), Usual::resume)?;
         for (resource, limit) in self.limits {
             limit::set(*resource, *limit)?;
         }

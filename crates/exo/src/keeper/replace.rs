@@ -5,6 +5,7 @@
 //! directory and what was blocked stay, so that a signal which comes on the way is seen by the next.
 
 use super::EXO;
+use super::priority::Usual;
 use crate::order::DRAINED;
 use std::ffi::{CStr, CString, OsStr};
 use sys::linux::errno::{Errno, Result};
@@ -34,13 +35,13 @@ pub(super) enum Next {
 
 impl Replacement {
     /// Begins, once more where it has not come far.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, usual: Option<Usual>) {
         match *self {
             Self::Due => return,
             Self::Checking(pid) => drop(signal::kill(pid, numbers::SIGKILL)),
             Self::Unwanted => {}
         }
-        *self = match check() {
+        *self = match check(usual) {
             Ok(pid) => Self::Checking(pid),
             Err(why) => {
                 EXO.warning(&[OsStr::new("not replaced: unable to make a process")], why);
@@ -85,14 +86,15 @@ impl Replacement {
 }
 
 /// Starts the exo on disk, to read the configuration of this directory.
-fn check() -> Result<i32> {
+fn check(usual: Option<Usual>) -> Result<i32> {
     match process::fork()? {
         Fork::Parent(pid) => Ok(pid),
         Fork::Child => {
             signal::reset_all();
             Set::of(&[]).block_only();
             let layout = CString::new(work::LAYOUT.to_string()).unwrap_or_default();
-            let why = exec(&[c"check", c"--layout", &layout]);
+            let resumed = usual.map_or(Ok(()), Usual::resume);
+            let why = resumed.err().unwrap_or_else(|| exec(&[c"check", c"--layout", &layout]));
             process::exit(EXO.fatal(&[OsStr::new("unable to run the exo on disk")], why))
         }
     }

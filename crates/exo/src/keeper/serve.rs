@@ -4,6 +4,7 @@ use super::EXO;
 use super::ahead::Behind;
 use super::cgroups::{Cgroups, Seat};
 use super::launch::Launcher;
+use super::priority::Usual;
 use super::ready::Ready;
 use super::replace::{Next, Replacement};
 use super::status::{Progress, Status};
@@ -128,14 +129,18 @@ pub(super) struct Keeper {
     refused: u32,
 }
 
+/// What is settled before it serves: the nice value of all others, and what the configuration says.
+type Settled = (Option<Usual>, (u16, Mode, Duration, Life));
+
 impl Keeper {
     pub(super) fn new(
-        (launcher, cgroups): (Launcher, Option<Cgroups>),
+        (mut launcher, cgroups): (Launcher, Option<Cgroups>),
         ready: Ready,
         signals: Fd,
         (worker, socket): (i32, Fd),
-        (instances, mode, shutdown_time, life): (u16, Mode, Duration, Life),
+        (usual, (instances, mode, shutdown_time, life)): Settled,
     ) -> Self {
+        launcher.usual = usual;
         Self {
             launcher,
             cgroups,
@@ -240,7 +245,7 @@ impl Keeper {
                 self.kill_worker();
             }
             numbers::SIGHUP if !self.is_told_to_end && self.life != Life::Session => {
-                self.replacement.begin();
+                self.replacement.begin(self.launcher.usual);
             }
             // Deaths are looked for anyway.
             _ => {}
