@@ -125,6 +125,31 @@ pub(super) fn rests_too_long(settings: &Settings) -> Option<String> {
     })
 }
 
+/// Says that RabbitMQ may take an item out of its quorum queue before it was tried as often as it may
+/// be: by its deliveries, which an item that is well has, too.
+pub(super) fn taken_out(settings: &Settings) -> Option<String> {
+    let Settings { broker, tries, .. } = settings;
+    if broker.kind == BrokerKind::Embedded || !broker.quorum {
+        return None;
+    }
+    if broker.dead_letter_exchange.is_none() {
+        return Some(
+            "a quorum queue without dead-letter-exchange: what RabbitMQ has delivered too often, from \
+             version 4 on 20 times, it throws away"
+                .to_owned(),
+        );
+    }
+    let limit = broker.delivery_limit?;
+    let is_told = i64::from(limit) <= i64::from(*tries);
+    is_told.then(|| {
+        format!(
+            "broker.delivery-limit, {limit}, is no more than tries, {tries}: each end of exo and each lost \
+             connection in mid-item counts for it, and what RabbitMQ takes out then is answered to nobody; \
+             set it well above tries"
+        )
+    })
+}
+
 /// Returns what is in force, by its keys.
 pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
     let kind = KINDS.iter().find(|(_, kind)| *kind == broker.kind).map_or("", |(word, _)| *word);
@@ -284,6 +309,31 @@ mod tests {
             (3, "first: 16min", "kind: embedded"),
         ] {
             assert_eq!(told(tries, retry, broker), None, "{tries}, {retry}, {broker}");
+        }
+    }
+
+    #[test]
+    fn that_an_item_may_be_taken_out_before_its_last_try_is_told() {
+        let told = |tries: u32, broker: &str| {
+            let text =
+                format!("command: ./w\ntries: {tries}\nbroker: {{password-file: /p, {broker}}}\n");
+            taken_out(&read_text(text.as_bytes(), "p").unwrap())
+        };
+        let of = |limit: &str| {
+            format!(
+                "kind: rabbitmq, quorum: true, dead-letter-exchange: d, delivery-limit: {limit}"
+            )
+        };
+        for (tries, limit) in [(3, "2"), (3, "3"), (1, "1")] {
+            let why = told(tries, &of(limit)).unwrap();
+            let begins =
+                format!("broker.delivery-limit, {limit}, is no more than tries, {tries}: ");
+            assert!(why.starts_with(&begins), "{why}");
+        }
+        let why = told(3, "kind: rabbitmq, quorum: true").unwrap();
+        assert!(why.starts_with("a quorum queue without dead-letter-exchange: "), "{why}");
+        for broker in [&*of("4"), &of("none"), "kind: rabbitmq", "kind: embedded, quorum: true"] {
+            assert_eq!(told(3, broker), None, "{broker}");
         }
     }
 

@@ -143,6 +143,7 @@ impl Loader {
         let mut warnings = reading.warnings;
         warnings.extend(broker::too_long(&settings));
         warnings.extend(broker::rests_too_long(&settings));
+        warnings.extend(broker::taken_out(&settings));
         Ok(Loaded { settings, origins, warnings })
     }
 }

@@ -243,11 +243,6 @@ fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
              consumer_timeout is set to more in RabbitMQ; if so, say it by broker.consumer-timeout"
         );
     }
-    if at.quorum && at.dead_letter_exchange.is_none() {
-        warn!(
-            "a quorum queue without dead-letter-exchange: what RabbitMQ has delivered too often, from version 4 on 20 times, it throws away"
-        );
-    }
     let broker = Rabbit::open(&amqp::Settings {
         place: Place::new(&settings.store),
         clock: Clocks::of_this_boot()?,
