@@ -191,6 +191,29 @@ fn a_time_limit_above_that_of_the_broker_for_acknowledgements_is_told_by_check_a
 }
 
 #[test]
+fn that_nobody_has_looked_at_the_time_of_the_broker_for_acknowledgements_is_told_by_check_and_at_the_start()
+ {
+    let scratch = site();
+    // Where there can be no store exo does not go on after it was told.
+    let store = scratch.join("sizer/exo.yaml/store").display().to_string();
+    let with = |more: &str| {
+        let keys = "kind: rabbitmq, host: 127.0.0.1, password-file: /nowhere";
+        let text = format!("worker-user: daemon\nstore: {store}\nbroker: {{{keys}{more}}}\n");
+        fs::write(scratch.join("etc/skynet.yaml"), text).unwrap();
+    };
+    let count = |told: &Output| {
+        let line = "exo: warning: an item may take longer than the 30min in which RabbitMQ wants";
+        told.err().lines().filter(|said| said.starts_with(line)).count()
+    };
+    with("");
+    assert_eq!(count(&exo(&scratch, &["check", "sizer"])), 1);
+    let started = run(command(&scratch, &[]).current_dir(scratch.join("sizer")));
+    assert_eq!((started.code, count(&started)), (Some(111), 1), "{started:?}");
+    with(", consumer-timeout: 30min");
+    assert_eq!(count(&exo(&scratch, &["check", "sizer"])), 0);
+}
+
+#[test]
 fn an_account_that_there_is_not_is_found_by_root() {
     if skipped_without_root() {
         return;

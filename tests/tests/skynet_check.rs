@@ -406,13 +406,24 @@ fn a_time_limit_above_that_of_the_broker_for_acknowledgements_is_told_of_its_par
     let (config, password) = with_password(&site);
     let keys =
         format!("kind: rabbitmq, consumer-timeout: 1h, password-file: {}", password.display());
-    write(&site, &config.join("skynet.yaml"), &format!("broker: {{{keys}}}\n"));
+    let broker = |keys: &str| {
+        write(&site, &config.join("skynet.yaml"), &format!("broker: {{{keys}}}\n"));
+    };
+    broker(&keys);
     site.participant("one", "time-limit: 1h\n", "#!/bin/sh\n");
     site.participant("two", "time-limit: 61min\n", "#!/bin/sh\n");
     let all = found(&site, 0, &[]);
     let is_meant = |found: &&Value| found["what"].as_str().unwrap().contains("acknowledged");
     let all: Vec<_> = all.iter().filter(is_meant).collect();
     assert!(all.len() == 1 && all[0]["service"] == "two", "{all:?}");
+    assert_eq!(all[0]["severity"], "warning");
+    // Who has no limit is told where nobody has looked how long the broker waits.
+    site.participant("three", "", "#!/bin/sh\n");
+    assert_eq!(found(&site, 0, &["three"]), [] as [Value; 0]);
+    broker(&keys.replace(" consumer-timeout: 1h,", ""));
+    let all = found(&site, 0, &["three"]);
+    let begins = "an item may take longer than the 30min in which RabbitMQ wants it acknowledged";
+    assert!(all.len() == 1 && all[0]["what"].as_str().unwrap().starts_with(begins), "{all:?}");
     assert_eq!(all[0]["severity"], "warning");
 }
 

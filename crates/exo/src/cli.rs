@@ -143,7 +143,8 @@ fn service(is_drained: bool) -> i32 {
 
 /// Says what is not as it should be.
 fn warn_of(loaded: &Loaded) {
-    for warning in loaded.warnings.iter().chain(&config::in_clear(&loaded.settings.broker)) {
+    let of_broker = [config::in_clear(&loaded.settings.broker), config::no_limit(loaded)];
+    for warning in loaded.warnings.iter().chain(of_broker.iter().flatten()) {
         log::warn!("{warning}");
     }
 }

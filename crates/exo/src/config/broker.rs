@@ -1,5 +1,6 @@
 //! The key `broker`: where items come from.
 
+use super::Loaded;
 use super::keys::{BROKER, nearest};
 use super::problem::Problem;
 use super::tree::Entry;
@@ -107,6 +108,22 @@ pub(super) fn too_long(settings: &Settings) -> Option<String> {
     })
 }
 
+/// Says that items have no time limit while that of the broker is what nobody has looked at; `None` =
+/// who says how long that is knows it.
+#[must_use]
+pub fn no_limit(loaded: &Loaded) -> Option<String> {
+    let Loaded { settings: Settings { broker, times, .. }, origins, .. } = loaded;
+    let timeout = Span(broker.consumer_timeout?);
+    let is_known = times.item.is_some() || origins.contains_key("broker.consumer-timeout");
+    (broker.kind == BrokerKind::RabbitMq && !is_known).then(|| {
+        format!(
+            "an item may take longer than the {timeout} in which RabbitMQ wants it acknowledged, unless set \
+             otherwise there, and is delivered again then, to another machine, too; set time-limit below that, \
+             or consumer_timeout there above the longest item and broker.consumer-timeout here to the same"
+        )
+    })
+}
+
 /// Says that an item may rest between two tries for longer than that.
 pub(super) fn rests_too_long(settings: &Settings) -> Option<String> {
     let Settings { broker, tries, backoff, .. } = settings;
@@ -184,7 +201,9 @@ pub(crate) fn shown(broker: &Broker) -> BTreeMap<&'static str, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keys::Scope;
     use super::super::read_text;
+    use super::super::tests::layers;
     use super::*;
 
     #[test]
@@ -285,6 +304,26 @@ mod tests {
         }
         let all = shown(&Broker { kind: BrokerKind::RabbitMq, ..Broker::default() });
         assert_eq!(all["consumer-timeout"], "30min");
+    }
+
+    #[test]
+    fn who_has_looked_at_neither_limit_is_told_what_becomes_of_an_item_that_takes_long() {
+        let told = |keys: &str, broker: &str| {
+            let text = format!("command: ./w\n{keys}broker: {{password-file: /p, {broker}}}\n");
+            no_limit(&layers(&[(Scope::Own, &text)]))
+        };
+        for keys in ["", "time-limit: none\n"] {
+            let why = told(keys, "kind: rabbitmq").unwrap();
+            assert!(why.starts_with("an item may take longer than the 30min in which "), "{why}");
+        }
+        for (keys, broker) in [
+            ("", "kind: embedded"),
+            ("", "kind: rabbitmq, consumer-timeout: 30min"),
+            ("", "kind: rabbitmq, consumer-timeout: none"),
+            ("time-limit: 30min\n", "kind: rabbitmq"),
+        ] {
+            assert_eq!(told(keys, broker), None, "{keys}{broker}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub mod yaml {
     pub use super::tree::{Entry, Kind, Node, parse};
 }
 
-pub use broker::in_clear;
+pub use broker::{in_clear, no_limit};
 pub use effective::{digest, json as effective, shown};
 pub use places::{Places, Whose};
 pub use problem::{At, Line, Origin, Problem, Trouble};

@@ -25,7 +25,7 @@ fn refused(yaml: &str) -> String {
 }
 
 /// Lays files over each other: (scope, text), all of which are good.
-fn layers(files: &[(Scope, &str)]) -> Loaded {
+pub(super) fn layers(files: &[(Scope, &str)]) -> Loaded {
     let mut draft = Draft::new(&Places::of_system(), Path::new("/srv/sizer"));
     for (i, (scope, text)) in files.iter().enumerate() {
         let entries = tree::parse(text.as_bytes()).unwrap();

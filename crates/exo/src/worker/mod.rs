@@ -50,7 +50,6 @@ use troubles::Troubles;
 use way::Way;
 use work::amqp::{self, Rabbit};
 use work::embedded::{self, Keep};
-use work::units::Span;
 use work::{Broker, Clock, DropFolder, Embedded, Now, Place, Policy};
 
 /// The clocks of this machine.
@@ -236,13 +235,6 @@ const fn keep(settings: &Settings) -> Keep {
 
 fn open_rabbitmq(settings: &Settings) -> Result<Box<dyn Broker>, String> {
     let at = &settings.broker;
-    if let (None, Some(timeout)) = (settings.times.item, at.consumer_timeout) {
-        let timeout = Span(timeout);
-        info!(
-            "an item that takes longer than {timeout} is delivered again, to another machine, too, unless \
-             consumer_timeout is set to more in RabbitMQ; if so, say it by broker.consumer-timeout"
-        );
-    }
     let broker = Rabbit::open(&amqp::Settings {
         place: Place::new(&settings.store),
         clock: Clocks::of_this_boot()?,

@@ -40,6 +40,7 @@ pub fn look(here: &Here, service: &Service) -> (Option<Loaded>, Vec<Finding>) {
     let told = config::in_clear(&loaded.settings.broker)
         .filter(|told| config::in_clear(&here.site.broker).as_ref() != Some(told));
     findings.extend(told.map(|told| Finding::warning(format!("broker: {told}")).of(name)));
+    findings.extend(config::no_limit(&loaded).map(|told| Finding::warning(told).of(name)));
     let origin = loaded.origins.get("command");
     match program(&loaded) {
         Ok(Some(path)) => {
