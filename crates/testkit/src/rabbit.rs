@@ -287,6 +287,18 @@ impl Rabbit {
         said.parse().expect("number")
     }
 
+    /// Returns how many channels there are in a virtual host.
+    ///
+    /// # Panics
+    /// Where the broker does not answer.
+    #[must_use]
+    pub fn channels(&self, vhost: &str) -> usize {
+        let said = self.ask(&format!(
+            "length([V || [{{vhost, V}}] <- rabbit_channel:info_all([vhost]), V =:= <<\"{vhost}\">>])."
+        ));
+        said.parse().expect("number")
+    }
+
     /// Has a queue get all that comes to the exchange `amq.fanout`.
     pub fn bind_to_fanout(&self, vhost: &str, queue: &str) {
         self.call(&format!(

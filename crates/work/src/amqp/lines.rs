@@ -36,7 +36,7 @@ pub(super) const SMALL: usize = change::SMALL as usize;
 const LONG: Duration = Duration::from_secs(5);
 
 /// Most messages: so many items may be in hand or at hand.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 /// Most that rest besides, unacknowledged, until they are tried again. Of each the name is here.
 pub(super) const MOST_PARKED: usize = 2000;
 
@@ -126,14 +126,15 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Begins anew over a connection, or without one. What came over an earlier one comes again.
-    pub(super) fn begin(&mut self, channel: Option<Channel>, now: Mono) {
+    /// Begins anew over a connection, which has so many channels, or without one. What came over an
+    /// earlier one comes again.
+    pub(super) fn begin(&mut self, over: Option<(Channel, u16)>, now: Mono) {
         self.let_go = std::mem::take(&mut self.let_go).lost(now);
-        self.readers.clear();
+        self.readers.begin(over.as_ref().map_or(0, |(_, channels)| *channels));
         // Numbers go on, so that none means two messages.
         self.all.clear();
         self.messages.clear();
-        if let Some(channel) = channel {
+        if let Some((channel, _)) = over {
             self.add(channel);
         }
     }

@@ -10,8 +10,16 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicNackOptions};
 use std::collections::BTreeMap;
 
-/// Most of them: there is no next one before an earlier one ends.
-const MOST: usize = 16;
+/// Most of them: one for each item that may be in hand, and some for what rests. There is no next one
+/// before an earlier one ends.
+const MOST: usize = 256;
+/// So many channels of the connection are for other things, and for what is to come of them.
+const OTHERS: usize = 16;
+
+/// Returns how many there may be on a connection that has so many channels.
+fn most(channels: u16) -> usize {
+    usize::from(channels).saturating_sub(OTHERS).clamp(1, MOST)
+}
 
 struct Reader {
     channel: Channel,
@@ -32,6 +40,8 @@ impl Reader {
 pub(super) struct Readers {
     all: BTreeMap<u64, Reader>,
     last: u64,
+    /// So many there may be.
+    most: usize,
     /// Another was asked for.
     is_asked: bool,
 }
@@ -44,9 +54,10 @@ impl Readers {
         self.all.insert(self.last, Reader { channel, settled: Settled::default() });
     }
 
-    /// Forgets them all.
-    pub(super) fn clear(&mut self) {
+    /// Forgets them all. The next ones are of a connection that has so many channels.
+    pub(super) fn begin(&mut self, channels: u16) {
         self.all.clear();
+        self.most = most(channels);
         self.is_asked = false;
     }
 
@@ -61,7 +72,7 @@ impl Readers {
 
     /// Tells whether another is wanted, where there may be one; once, until it is there.
     pub(super) fn ask(&mut self) -> bool {
-        self.all.len() < MOST && !std::mem::replace(&mut self.is_asked, true)
+        self.all.len() < self.most && !std::mem::replace(&mut self.is_asked, true)
     }
 
     /// Returns those that the broker closed.
@@ -110,5 +121,19 @@ impl Readers {
     /// Takes the channels, to close them.
     pub(super) fn take(&mut self) -> Vec<Channel> {
         std::mem::take(&mut self.all).into_values().map(|reader| reader.channel).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_channel_for_each_item_in_hand_unless_the_connection_has_too_few() {
+        // As RabbitMQ has them unless set, and without a limit.
+        for channels in [2047, u16::MAX] {
+            assert!(most(channels) > super::super::lines::MOST);
+        }
+        assert_eq!([64, 17, 16, 1].map(most), [48, 1, 1, 1]);
     }
 }

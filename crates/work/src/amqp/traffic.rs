@@ -55,9 +55,10 @@ impl Thread {
     pub(super) fn use_link(&mut self, parts: Parts) {
         let teller = Teller { life: self.life, inputs: self.to_self.clone() };
         let Parts { link, kept, reader, press, look_now } = parts;
+        let channels = link.connection.configuration().channel_max();
         let (link, since) = (Arc::new(link), self.store.now().mono);
         self.connected = Some(Connected { link, kept, press, look_now, teller, since });
-        self.lines.begin(Some(reader), since);
+        self.lines.begin(Some((reader, channels)), since);
         self.name_all();
         (self.came_before, self.vain_looks) = (None, 0);
         self.well(Part::Broker);

@@ -323,6 +323,29 @@ fn what_took_long_is_settled_before_the_channel_that_it_came_over_is_closed() {
 }
 
 #[test]
+fn each_of_many_items_that_take_long_is_alone_on_its_channel() {
+    const ITEMS: usize = 20;
+    let rig = Remote::new();
+    let (mut broker, mut client, vhost) = (rig.open(), rig.client(), &rig.server.vhost);
+    let mut in_hand = Vec::new();
+    for n in 0..ITEMS {
+        broker.ask(Ask::Now, &format!("q_{n}"));
+        client.publish("q", &item(&format!("n{n}"))).unwrap();
+        in_hand.push(delivered(&mut broker));
+        let before = Rabbit::shared().channels(vhost);
+        // So long that what is next is to come over another channel.
+        rig.clock.pass(Duration::from_secs(6));
+        conformance::committed(&mut broker);
+        until(20, || Rabbit::shared().channels(vhost) == before + 1);
+    }
+    for delivery in in_hand {
+        broker.finish(delivery, Ended { forget: true, ..done() });
+        settled(&mut broker);
+    }
+    until(20, || rig.messages("q") == (0, 0));
+}
+
+#[test]
 fn who_loses_the_connection_goes_on_working_and_answers_once() {
     let proxy = Proxy::to(Rabbit::shared().port());
     let rig = Remote::by(proxy.port());
