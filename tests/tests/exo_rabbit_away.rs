@@ -11,7 +11,7 @@ use machine::work::Fault;
 use remote::{Remote, trouble};
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::rabbit::Rabbit;
 
 fn turn() -> MutexGuard<'static, ()> {
@@ -90,9 +90,12 @@ fn an_end_with_a_broker_that_says_nothing_more_is_exos_own() {
     let mut exo = busy(&remote);
     let frozen = Rabbit::shared().freeze();
     exo.signal(15);
-    remote.go();
+    end(&remote);
+    // Nothing is in hand any more: five seconds are left, and some for a machine that is busy.
+    let since = Instant::now();
     // The keeper would kill a worker that waits too long, and say so.
     assert_eq!(exo.ended().code(), Some(0), "{}", remote.site.log());
+    assert!(since.elapsed() < Duration::from_millis(6500), "{:?}", since.elapsed());
     assert!(!remote.site.log().contains("does not end"), "{}", remote.site.log());
     drop(frozen);
     exo = remote.site.exo();

@@ -32,11 +32,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// How long the end waits for the broker.
+/// How long the end takes at most: less than the keeper waits before it kills the worker.
 pub(super) const CLOSING: Duration = Duration::from_secs(5);
-/// How long it waits behind that for the broker to close channels and connection, all in all: together
-/// they are less than the keeper waits before it kills the worker.
+/// How long it waits at most for the broker to close channels and connection: the last of it.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// How long it waits for the broker's word about answers.
+const CONFIRMS: Duration = Duration::from_secs(3);
 /// Between two tries to connect.
 pub(super) const RECONNECT: Backoff =
     Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(30) };
@@ -255,6 +256,7 @@ pub(super) struct Thread {
     pub(super) is_not_passed: bool,
     /// Told that dead items went for others.
     pub(super) is_crowded: bool,
+    /// Since when it ends.
     pub(super) closing: Option<Mono>,
 }
 
@@ -440,7 +442,8 @@ impl Thread {
             let again = self.outgoing.next_again().filter(|_| self.connected.is_some());
             earlier(earlier(earlier(parked, renew), kept), again)
         };
-        earlier(own, self.closing)
+        let ends = self.closing.map(|since| [CONFIRMS, CLOSING].map(|limit| since.after(limit)));
+        earlier(own, ends.and_then(|ends| ends.into_iter().find(|end| *end > now)))
     }
 
     pub(super) fn heed(&mut self, input: Input) {
@@ -532,7 +535,7 @@ impl Thread {
 
     pub(super) fn begin_to_close(&mut self) {
         self.asks.clear();
-        self.closing = Some(self.store.now().mono.after(CLOSING));
+        self.closing = Some(self.store.now().mono);
         for event in self.outbox.take_back() {
             if let Event::Arrived(delivery) = event {
                 self.unrecorded.wished();
@@ -543,18 +546,21 @@ impl Thread {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        let Some(until) = self.closing else { return false };
-        let is_done =
-            self.changes.is_empty() && (self.outgoing.is_empty() || self.connected.is_none());
-        is_done || self.lasting || until <= self.store.now().mono
+        let Some(since) = self.closing else { return false };
+        let now = self.store.now().mono;
+        let is_deaf = self.connected.is_none() || since.after(CONFIRMS) <= now;
+        let is_done = self.changes.is_empty() && (self.outgoing.is_empty() || is_deaf);
+        is_done || self.lasting || since.after(CLOSING) <= now
     }
 
     fn close(mut self, others: &Handle) {
         let readers = self.lines.close();
-        let mut settled = Vec::new();
+        let (mut settled, now) = (Vec::new(), self.store.now().mono);
+        let end = self.closing.unwrap_or(now).after(CLOSING);
+        let left = Duration::from_nanos(end.nanos_from(now)).min(GOODBYE);
         if let Some(connected) = self.connected.take() {
             others.block_on(async {
-                let until = tokio::time::Instant::now() + GOODBYE;
+                let until = tokio::time::Instant::now() + left;
                 // Acknowledgements that are on their way arrive before its end.
                 let closing = async {
                     let mut are_closed = !readers.is_empty();
