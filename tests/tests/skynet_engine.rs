@@ -400,6 +400,9 @@ fn what_is_no_process_is_told_with_its_place_and_nothing_begins() {
         }
         let ruby = process(&site, "p.xml", "<process-definition/>\n");
         assert!(site.ends(1, &["launch", &ruby]).contains("XML"));
+        let good = process(&site, "q.yaml", "process: q\nsteps: [do: a]\n");
+        let said = site.ends(1, &["launch", &good, "--variable", "v=1"]);
+        assert!(said.contains("this engine has no variables"), "{said}");
         for (code, args) in [
             (111, &["launch", "/no/such/file.yaml"][..]),
             (100, &["launch"]),

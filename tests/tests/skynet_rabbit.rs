@@ -245,6 +245,24 @@ fn a_pattern_that_only_another_engine_understands_is_sent_to_it_with_a_warning()
 }
 
 #[test]
+fn variables_of_a_launch_reach_an_engine_that_may_have_some() {
+    Site::each(|kind| {
+        let vhost = Vhost::new();
+        let site = vhost.machine(kind);
+        let file = process(&site, "p.pdef", "Ruote.process_definition do\n  a\nend\n");
+        let given = ["--field", "f=1", "--variable", "list=[1, 2.0]", "--variable", "text=x y"];
+        let said = site.ends(0, &[&["launch", &file][..], &given].concat());
+        assert!(said.contains("skynet's own engine has no variables"), "{said}");
+        let mut client = vhost.client();
+        client.consume(ENGINE).unwrap();
+        let sent = client.next(Duration::from_secs(site::SOON)).unwrap().expect("it is launched");
+        let text = String::from_utf8(sent.body).unwrap();
+        let both = "\"fields\":{\"f\":1},\"variables\":{\"list\":[1, 2.0],\"text\":\"x y\"}";
+        assert!(text.contains(both), "{text}");
+    });
+}
+
+#[test]
 fn items_are_submitted_to_rabbitmq_and_what_does_not_go_there_is_refused() {
     Site::each(|kind| {
         let vhost = Vhost::new();

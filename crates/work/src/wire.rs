@@ -183,9 +183,15 @@ pub fn cancel(fei: &RawValue, flavour: Option<&str>, dispatched_at: Option<&str>
 }
 
 /// Returns the message that has the engine start a process. `definition`: text or tree as JSON;
-/// `fields`: an object; `wfid`: what our own engine is to call it, other engines choose a name.
+/// `fields` and `variables`: objects; `wfid`: what our own engine is to call it, other engines choose a
+/// name.
 #[must_use]
-pub fn launch(definition: &RawValue, fields: Option<&RawValue>, wfid: Option<&str>) -> Vec<u8> {
+pub fn launch(
+    definition: &RawValue,
+    fields: Option<&RawValue>,
+    variables: Option<&RawValue>,
+    wfid: Option<&str>,
+) -> Vec<u8> {
     #[derive(Serialize)]
     struct Message<'a> {
         definition: &'a RawValue,
@@ -194,7 +200,7 @@ pub fn launch(definition: &RawValue, fields: Option<&RawValue>, wfid: Option<&st
         #[serde(skip_serializing_if = "Option::is_none")]
         wfid: Option<&'a str>,
     }
-    bytes(&Message { definition, fields, variables: None, wfid })
+    bytes(&Message { definition, fields, variables, wfid })
 }
 
 /// Returns the message that has the engine send the steps whose name matches `pattern` to a queue.
@@ -333,7 +339,7 @@ mod tests {
     #[test]
     fn a_launch_keeps_every_number_as_it_was_written() {
         let fields = raw(r#"{"n":1.0,"big":12345678901234567890123}"#);
-        let text = String::from_utf8(launch(&raw("\"x\""), Some(&fields), None)).unwrap();
+        let text = String::from_utf8(launch(&raw("\"x\""), Some(&fields), None, None)).unwrap();
         assert_eq!(
             text,
             r#"{"definition":"x","fields":{"n":1.0,"big":12345678901234567890123},"variables":null}"#

@@ -119,7 +119,7 @@ fn serve(here: &Here, is_json: bool) -> Answer {
 fn one(here: &Here, start: &Start, is_json: bool) -> Answer {
     here.is_for_owner("run processes on")?;
     let wfid = machine::new_wfid(serve::now());
-    let message = launch::message(start, Some(&wfid), true)?;
+    let message = launch::message(start, &[], Some(&wfid), true)?;
     // What this engine does not understand is told now, not waited for.
     message::read(&message).map_err(Failure::refused)?;
     send::send(here, vec![message])?;

@@ -26,6 +26,10 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Launch {
     #[command(flatten)]
     start: Start,
+    /// A variable of the process, as --field gives a field, for an engine that has variables: skynet's own
+    /// has none, and refuses the launch. May come several times.
+    #[arg(long = "variable", value_name = "KEY=VALUE")]
+    variables: Vec<String>,
     /// An object: wfid.
     #[arg(long)]
     json: bool,
@@ -51,9 +55,11 @@ pub fn run(args: &Launch, here: &Here) -> Answer {
     here.is_for_owner("launch processes on")?;
     let wfid = machine::new_wfid(serve::now());
     let is_ours = here.site.broker.kind == BrokerKind::Embedded;
-    let message = message(&args.start, Some(&wfid), is_ours)?;
+    let message = message(&args.start, &args.variables, Some(&wfid), is_ours)?;
     if is_ours {
         message::read(&message).map_err(Failure::refused)?;
+    } else if !args.variables.is_empty() {
+        warn("skynet's own engine has no variables, and refuses what sets some");
     }
     send::send(here, vec![message])?;
     let line = if args.json {
@@ -71,14 +77,21 @@ pub fn run(args: &Launch, here: &Here) -> Answer {
 /// not is told, where another may.
 ///
 /// # Errors
-/// What is wrong with the file, the one beside it, or the fields.
-pub fn message(start: &Start, wfid: Option<&str>, is_ours: bool) -> Result<Vec<u8>, Failure> {
+/// What is wrong with the file, the one beside it, the fields, or the variables.
+pub fn message(
+    start: &Start,
+    variables: &[String],
+    wfid: Option<&str>,
+    is_ours: bool,
+) -> Result<Vec<u8>, Failure> {
     let Start { file, fields } = start;
     let bytes = fs::read(file).map_err(|why| Failure::io("read", file.display(), &why))?;
     let (definition, mut all) = definition(file, bytes, is_ours)?;
     all.extend(beside(&file.with_extension("conf"))?);
-    all.extend(given(fields)?);
-    Ok(wire::launch(&definition, Some(&raw(&all)), wfid))
+    all.extend(given("field", fields)?);
+    let variables = given("variable", variables)?;
+    let variables = (!variables.is_empty()).then(|| raw(&variables));
+    Ok(wire::launch(&definition, Some(&raw(&all)), variables.as_deref(), wfid))
 }
 
 /// Returns what a file defines, and the fields that it sets itself.
@@ -140,15 +153,15 @@ fn beside(path: &Path) -> Result<Object, Failure> {
         .map_err(|why| Failure::refused(format!("unable to read {}: {why}", path.display())))
 }
 
-fn given(fields: &[String]) -> Result<Object, Failure> {
+fn given(what: &str, pairs: &[String]) -> Result<Object, Failure> {
     let mut all = BTreeMap::new();
-    for field in fields {
-        let Some((key, value)) = field.split_once('=').filter(|(key, _)| !key.is_empty()) else {
-            return Err(Failure::usage(format!("\"{field}\" is no KEY=VALUE")));
+    for pair in pairs {
+        let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            return Err(Failure::usage(format!("\"{pair}\" is no KEY=VALUE")));
         };
         let value = serde_json::from_str(value).unwrap_or_else(|_| raw(value));
         if all.insert(key.to_owned(), value).is_some() {
-            return Err(Failure::usage(format!("field {key} is given twice")));
+            return Err(Failure::usage(format!("{what} {key} is given twice")));
         }
     }
     Ok(all)
@@ -165,7 +178,7 @@ mod tests {
         fs::write(&file, "process: p\nfields: {a: 1, b: 1, c: 1.0}\nsteps: [do: x]\n").unwrap();
         fs::write(dir.join("p.conf"), "# which\n{\n  # why\n  \"b\": 2, \"a\": 2}\n").unwrap();
         let start = Start { file, fields: vec!["a=3".into(), "t=x y".into()] };
-        let message = String::from_utf8(message(&start, None, true).unwrap()).unwrap();
+        let message = String::from_utf8(message(&start, &[], None, true).unwrap()).unwrap();
         let fields = "\"fields\":{\"a\":3,\"b\":2,\"c\":1.0,\"t\":\"x y\"},\"variables\":null}";
         assert!(message.ends_with(fields), "{message}");
         assert!(message.starts_with("{\"definition\":[\"define\",{\"name\":\"p\"},"), "{message}");
@@ -178,7 +191,7 @@ mod tests {
         let launched = |name: &str, text: &str| {
             let file = dir.join(name);
             fs::write(&file, text).unwrap();
-            let message = message(&Start { file, fields: Vec::new() }, None, true);
+            let message = message(&Start { file, fields: Vec::new() }, &[], None, true);
             message.map(|bytes| String::from_utf8(bytes).unwrap())
         };
         for (name, text) in
@@ -210,18 +223,38 @@ mod tests {
     }
 
     #[test]
+    fn variables_go_beside_the_fields_and_this_engine_refuses_them() {
+        let dir = testkit::Scratch::new();
+        let file = dir.join("p.yaml");
+        fs::write(&file, "process: p\nsteps: [do: x]\n").unwrap();
+        let start = Start { file, fields: vec!["a=1".into()] };
+        let launched = |variables: &[&str]| {
+            let variables: Vec<String> = variables.iter().map(ToString::to_string).collect();
+            message(&start, &variables, None, true)
+        };
+        let message = launched(&["n=1.50", "t=x y", "o={\"a\":[1]}"]).unwrap();
+        let end =
+            "\"fields\":{\"a\":1},\"variables\":{\"n\":1.50,\"o\":{\"a\":[1]},\"t\":\"x y\"}}";
+        assert!(String::from_utf8_lossy(&message).ends_with(end), "{message:?}");
+        assert!(message::read(&message).unwrap_err().contains("no variables"));
+        for bad in [&["x"][..], &["=1"], &["v=1", "v=2"]] {
+            assert_eq!(launched(bad).unwrap_err().code, 100);
+        }
+    }
+
+    #[test]
     fn what_is_neither_yaml_nor_json_goes_as_it_is() {
         let dir = testkit::Scratch::new();
         let file = dir.join("p.pdef");
         fs::write(&file, "Ruote.process_definition do\nend\n").unwrap();
         let start = Start { file, fields: Vec::new() };
-        let message = String::from_utf8(message(&start, None, true).unwrap()).unwrap();
+        let message = String::from_utf8(message(&start, &[], None, true).unwrap()).unwrap();
         assert!(message.contains("\"definition\":\"Ruote.process_definition do\\nend\\n\""));
         let twice = Start { fields: vec!["a=1".into(), "a=2".into()], ..start };
-        assert_eq!(super::message(&twice, None, true).unwrap_err().code, 100);
+        assert_eq!(super::message(&twice, &[], None, true).unwrap_err().code, 100);
         fs::write(dir.join("p.conf"), "{\n# x\n\"a\" 1}").unwrap();
         let bad = Start { fields: Vec::new(), ..twice };
-        let said = super::message(&bad, None, true).unwrap_err().lines[0].clone();
+        let said = super::message(&bad, &[], None, true).unwrap_err().lines[0].clone();
         assert!(said.contains("p.conf: expected `:` at line 3 column 5"), "{said}");
     }
 }
