@@ -3,10 +3,10 @@
 use crate::wait::holds_within;
 use linux::signal;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -26,6 +26,35 @@ impl Drop for Frozen {
 pub const USER: &str = "boss";
 /// The password of [`USER`]: a word that is found nowhere by chance.
 pub const PASSWORD: &str = "canary-5up3r53cr3t";
+
+/// Returns the files of a folder, and of all below it, that the password stands in.
+///
+/// # Panics
+/// What is there cannot be read.
+pub fn with_password(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let (path, kind) = (entry.path(), entry.file_type().expect("its kind"));
+        if kind.is_dir() {
+            found.extend(with_password(&path));
+        } else if kind.is_file() {
+            match fs::read(&path) {
+                Ok(bytes) if holds_password(&bytes) => found.push(path),
+                // A file that is replaced is another one.
+                Err(why) if why.kind() != ErrorKind::NotFound => {
+                    panic!("{}: {why}", path.display())
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    found
+}
+
+fn holds_password(bytes: &[u8]) -> bool {
+    bytes.windows(PASSWORD.len()).any(|part| part == PASSWORD.as_bytes())
+}
 
 /// Starts in vain before a test gives up: a port may be taken between finding and using it.
 const STARTS: usize = 3;
@@ -328,7 +357,7 @@ impl Rabbit {
 }
 
 /// Starts what keeps broker and port mapper as long as this process lives.
-fn keeper(folder: &std::path::Path, port: u16, distribution: u16, epmd: u16) -> Child {
+fn keeper(folder: &Path, port: u16, distribution: u16, epmd: u16) -> Child {
     let at = |name: &str| folder.join(name);
     fs::write(at("env"), "").expect("write");
     fs::write(at("plugins"), "[].\n").expect("write");
