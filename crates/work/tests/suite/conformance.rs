@@ -13,7 +13,7 @@ pub(crate) trait Rig {
     /// Opens the queue `q` as one more taker.
     fn open(&self) -> Self::Broker;
 
-    /// Takes a taker away as if its process had died.
+    /// Takes a taker away as if its process had died, as far as that goes without a process.
     fn kill(&self, broker: Self::Broker);
 
     /// Returns the answers that are in the queue `replies`.

@@ -41,7 +41,7 @@ impl Rig for Local {
     }
 
     fn kill(&self, broker: Embedded) {
-        // Its life ends without a word about what it has in hand; see `kills` for processes.
+        // It says nothing of what it has in hand, but that it ends; see `kills` for processes.
         drop(broker);
     }
 

@@ -26,11 +26,20 @@ pub(crate) struct Remote {
     pub(crate) policy: Policy,
     /// Answers that were read so far.
     pub(crate) read: RefCell<Vec<Vec<u8>>>,
+    /// By which connections can be cut.
+    pub(crate) proxy: Option<Proxy>,
 }
 
 impl Remote {
     pub(crate) fn new() -> Self {
         Self::by(Rabbit::shared().port())
+    }
+
+    /// One whose takers die without a word to the broker; of others the connection ends in good order.
+    pub(crate) fn of_mortals() -> Self {
+        let proxy = Proxy::to(Rabbit::shared().port());
+        let rig = Self::by(proxy.port());
+        Self { proxy: Some(proxy), ..rig }
     }
 
     /// One that goes through another port.
@@ -54,6 +63,7 @@ impl Remote {
             read: RefCell::default(),
             scratch,
             server,
+            proxy: None,
         };
         let mut client = rig.client();
         client.declare(REPLIES).unwrap();
@@ -69,6 +79,7 @@ impl Remote {
             server: self.server.clone(),
             policy: self.policy,
             read: RefCell::default(),
+            proxy: None,
         }
     }
 
@@ -115,8 +126,15 @@ impl Rig for Remote {
     }
 
     fn kill(&self, broker: amqp::Rabbit) {
-        // Its life ends without a word about what it has in hand.
+        if let Some(proxy) = &self.proxy {
+            proxy.set(Mode::Refuse);
+            proxy.reset();
+        }
+        // It says nothing of what it has in hand; to the store, that it ends. See `kills` for processes.
         drop(broker);
+        if let Some(proxy) = &self.proxy {
+            proxy.set(Mode::Pass);
+        }
     }
 
     fn answers(&self) -> Vec<Vec<u8>> {
@@ -134,7 +152,7 @@ impl Rig for Remote {
 
 #[test]
 fn rabbitmq_does_what_every_broker_must() {
-    conformance::run(&Remote::new());
+    conformance::run(&Remote::of_mortals());
 }
 
 #[track_caller]
