@@ -38,7 +38,7 @@ mod tests {
             let before = get().unwrap_or(FIRST);
             let after = (before + 3).min(19);
             let is_well = set(after).is_ok() && get() == Ok(after);
-            process::exit(if is_well { 0 } else { 1 });
+            process::exit((!is_well).into());
         };
         assert_eq!(process::wait(child, true), Waited::Ended(child, Ended::Code(0)));
     }
