@@ -226,12 +226,14 @@ impl Thread {
         is_busy && !self.settings.queue.is_quorum && self.closing.is_none()
     }
 
-    /// Returns how many messages may be here that nobody has asked for yet.
+    /// Returns how many messages may be here that nobody has asked for yet: none where the queue counts
+    /// deliveries, since what is not wanted after all would go back.
     fn spare(&self) -> usize {
         let has_room = self.full_until <= self.store.now().mono;
         let is_at_work =
             self.closing.is_none() && self.again_at.is_none() && !self.lasting && has_room;
-        if is_at_work { self.flow.spare(self.store.now().mono) } else { 0 }
+        let may_go_back = !self.settings.queue.is_quorum;
+        if is_at_work && may_go_back { self.flow.spare(self.store.now().mono) } else { 0 }
     }
 
     /// Returns how many lines may wait for a message.

@@ -1,8 +1,8 @@
 //! A network that fails in mid-item, and a taker that dies each time, with a real RabbitMQ.
 
-use crate::conformance::{Rig, done, settled};
+use crate::conformance::{Rig, done, event, settled};
 use crate::rabbit::{GOOD, REPLIES, Remote, delivered, in_hand, well};
-use crate::support::item;
+use crate::support::{item, job};
 use machine::work::Limit;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use testkit::proxy::{Mode, Proxy};
 use testkit::rabbit::Rabbit;
 use testkit::until;
 use work::amqp::{self, Queue, Settings};
-use work::{Ask, Broker, Ended, Policy};
+use work::{Ask, Broker, Ended, Event, NewJob, Policy};
 
 fn answer(name: &str) -> Ended {
     Ended { output: Some(format!("{{\"n\":\"{name}\"}}").into_bytes()), ..done() }
@@ -154,4 +154,37 @@ fn what_kills_its_taker_again_and_again_goes_from_a_quorum_queue_to_the_dead_let
     until(20, || rig.messages("dead letters") == (1, 0));
     until(20, || rig.messages("quorum") == (0, 0));
     assert_eq!(rig.messages(REPLIES), (0, 0), "nobody answered");
+}
+
+/// What was fetched and is not wanted after all would go back, and count as delivered.
+#[test]
+fn of_a_quorum_queue_nothing_is_fetched_that_nobody_waits_for_however_briskly_items_flow() {
+    let rig = Remote::new();
+    let queue = Queue {
+        name: "quorum".to_owned(),
+        is_quorum: true,
+        delivery_limit: None,
+        dead_letter_exchange: None,
+    };
+    let mut broker = amqp::Rabbit::open(&Settings { queue, ..rig.settings() }).unwrap();
+    for n in 0..60 {
+        broker.send(n, NewJob { queue: "quorum".to_owned(), ..job(&format!("w{n}")) });
+    }
+    for _ in 0..60 {
+        event(&mut broker, |event| matches!(event, Event::Sent { job: Ok(_), .. }).then_some(()));
+    }
+    for _ in 0..30 {
+        broker.ask(Ask::Now, "q_0");
+        let delivery = delivered(&mut broker);
+        broker.finish(delivery, done());
+        settled(&mut broker);
+    }
+    let mut other = rig.client();
+    other.consume("quorum").unwrap();
+    for _ in 0..30 {
+        let message = other.next(Duration::from_secs(10)).unwrap().expect("a message");
+        assert!(!message.redelivered, "{:?}", String::from_utf8_lossy(&message.body));
+        other.acknowledge(&message).unwrap();
+    }
+    drop(broker);
 }
