@@ -265,6 +265,8 @@ impl Tx<'_> {
         let sql = "UPDATE attempt SET fault = ?2, signature = ?3 WHERE id = ?1";
         self.execute(sql, params![attempt, ended.fault.0, ended.signature])?;
         self.note_fault(&job.queue, &ended)?;
+        // Its work was done: whoever does it again begins anew.
+        self.execute("UPDATE job SET stage = NULL WHERE id = ?1", [job.id.0])?;
         let policy = Policy::default();
         let next = step(job.subject, Event::Untold(ended.fault), policy.limit)?;
         self.put(job, next, policy)?;
