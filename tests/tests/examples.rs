@@ -159,7 +159,7 @@ fn what_builds_a_project_by_hand_has_one_to_build() {
     let items = testkit::page::text("examples/build-c/items");
     fs::write(base.join("items"), own(&items)).expect("its items");
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/build-c");
-    fs::copy(examples.join("build"), base.join("build")).expect("the program");
+    testkit::scratch::copy_program(&examples.join("build"), &base.join("build"));
     let mut sh = Command::new("sh");
     let said = testkit::run(sh.args(["-e", "-c", &own(&typed)]).current_dir(&base));
     let (log, made) =

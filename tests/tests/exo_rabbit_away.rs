@@ -91,11 +91,12 @@ fn an_end_with_a_broker_that_says_nothing_more_is_exos_own() {
     let frozen = Rabbit::shared().freeze();
     exo.signal(15);
     end(&remote);
-    // Nothing is in hand any more: five seconds are left, and some for a machine that is busy.
+    // Nothing is in hand any more: five seconds are left, and some for a machine that is busy; one behind
+    // the other the two waits took seven.
     let since = Instant::now();
     // The keeper would kill a worker that waits too long, and say so.
     assert_eq!(exo.ended().code(), Some(0), "{}", remote.site.log());
-    assert!(since.elapsed() < Duration::from_millis(6500), "{:?}", since.elapsed());
+    assert!(since.elapsed() < Duration::from_millis(6900), "{:?}", since.elapsed());
     assert!(!remote.site.log().contains("does not end"), "{}", remote.site.log());
     drop(frozen);
     exo = remote.site.exo();

@@ -20,8 +20,8 @@ from .item import Channel, Fields, Item, set_engine, share, speak_by, words
 from .participant import DESCRIPTOR, Participant, attempt, call, handler_of, stop
 
 VERSION = 1
-#: Seconds: between one and two of them at work are long. What another thread hears costs two changes
-#: of threads, and most work is done sooner.
+#: Seconds: between one and two of them at work are long, and behind a rest a look more. What another
+#: thread hears costs two changes of threads, and most work is done sooner.
 LONG = 0.002
 #: Seconds between two looks whether the main thread is at work, and how many of them are in vain before
 #: it has to wake who looks. To be woken would cost each item that comes alone two changes of threads.
