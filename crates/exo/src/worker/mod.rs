@@ -213,6 +213,8 @@ pub fn run(settings: Settings, ends: WorkerEnds) -> i32 {
         begun: now(),
         settings,
     };
+    // What was dropped behind the first look, and before the folder was watched.
+    worker.broker.collect();
     worker.work()
 }
 
