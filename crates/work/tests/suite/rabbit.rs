@@ -168,6 +168,16 @@ pub(crate) fn well(broker: &mut amqp::Rabbit) {
     event(broker, |event| matches!(event, Event::Well).then_some(()));
 }
 
+/// Returns a quorum queue, `quorum`, without limits.
+pub(crate) fn quorum() -> Queue {
+    Queue {
+        name: "quorum".to_owned(),
+        is_quorum: true,
+        delivery_limit: None,
+        dead_letter_exchange: None,
+    }
+}
+
 /// The next delivery, whatever is said of the connection before it.
 #[track_caller]
 pub(crate) fn delivered(broker: &mut amqp::Rabbit) -> work::Delivery {
@@ -510,12 +520,8 @@ fn what_is_requeued_by_hand_is_sent_to_the_queue_and_done_again() {
 fn a_quorum_queue_is_declared_as_one_and_nothing_is_looked_ahead_at() {
     let rig = Remote::new();
     rig.client().announce("dead", b"made").unwrap();
-    let queue = Queue {
-        name: "quorum".to_owned(),
-        is_quorum: true,
-        delivery_limit: Some(5),
-        dead_letter_exchange: Some("dead".to_owned()),
-    };
+    let dead_letter_exchange = Some("dead".to_owned());
+    let queue = Queue { delivery_limit: Some(5), dead_letter_exchange, ..quorum() };
     let mut broker = amqp::Rabbit::open(&Settings { queue, ..rig.settings() }).unwrap();
     broker.ask(Ask::Ahead, "q_0");
     broker.ask(Ask::Now, "q_0");

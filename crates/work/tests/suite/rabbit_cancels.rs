@@ -1,11 +1,11 @@
 //! Cancels: behind the item that they are for, before it, and by the exchange; with a real RabbitMQ.
 
 use crate::conformance::{Rig, committed, done, event, settled};
-use crate::rabbit::{Remote, delivered};
+use crate::rabbit::{Remote, delivered, quorum};
 use crate::support::{item, job, place};
 use machine::work::{Fault, State};
 use testkit::until;
-use work::amqp::{self, Queue, Settings};
+use work::amqp::{self, Settings};
 use work::{Ask, Broker, Ended, Event, NewJob, Reader, Wall};
 
 fn cancel_of(fei: &str) -> Vec<u8> {
@@ -125,13 +125,8 @@ fn a_cancel_that_comes_before_its_item_is_remembered_and_the_item_not_handed_ove
 #[test]
 fn of_a_quorum_queue_a_cancel_behind_the_item_is_seen_after_it_and_by_the_exchange_at_once() {
     let rig = Remote::new();
-    let queue = Queue {
-        name: "quorum".to_owned(),
-        is_quorum: true,
-        delivery_limit: None,
-        dead_letter_exchange: None,
-    };
-    let mut broker = amqp::Rabbit::open(&Settings { queue, ..rig.settings() }).unwrap();
+    let settings = Settings { queue: quorum(), ..rig.settings() };
+    let mut broker = amqp::Rabbit::open(&settings).unwrap();
     broker.ask(Ask::Now, "q_0");
     broker.send(1, NewJob { queue: "quorum".to_owned(), ..job("a") });
     let delivery = delivered(&mut broker);

@@ -1,7 +1,7 @@
 //! A network that fails in mid-item, and a taker that dies each time, with a real RabbitMQ.
 
 use crate::conformance::{Rig, done, event, settled};
-use crate::rabbit::{GOOD, REPLIES, Remote, delivered, in_hand, well};
+use crate::rabbit::{GOOD, REPLIES, Remote, delivered, in_hand, quorum, well};
 use crate::support::{item, job};
 use machine::work::Limit;
 use std::collections::BTreeMap;
@@ -127,12 +127,8 @@ fn what_kills_its_taker_again_and_again_goes_from_a_quorum_queue_to_the_dead_let
     let mut client = rig.client();
     client.declare("dead letters").unwrap();
     Rabbit::shared().bind_to_fanout(&rig.server.vhost, "dead letters");
-    let queue = Queue {
-        name: "quorum".to_owned(),
-        is_quorum: true,
-        delivery_limit: Some(2),
-        dead_letter_exchange: Some("amq.fanout".to_owned()),
-    };
+    let dead_letter_exchange = Some("amq.fanout".to_owned());
+    let queue = Queue { delivery_limit: Some(2), dead_letter_exchange, ..quorum() };
     let settings = Settings { queue, ..rig.settings() };
     for life in 0..3 {
         let mut broker = amqp::Rabbit::open(&settings).unwrap();
@@ -160,13 +156,8 @@ fn what_kills_its_taker_again_and_again_goes_from_a_quorum_queue_to_the_dead_let
 #[test]
 fn of_a_quorum_queue_nothing_is_fetched_that_nobody_waits_for_however_briskly_items_flow() {
     let rig = Remote::new();
-    let queue = Queue {
-        name: "quorum".to_owned(),
-        is_quorum: true,
-        delivery_limit: None,
-        dead_letter_exchange: None,
-    };
-    let mut broker = amqp::Rabbit::open(&Settings { queue, ..rig.settings() }).unwrap();
+    let settings = Settings { queue: quorum(), ..rig.settings() };
+    let mut broker = amqp::Rabbit::open(&settings).unwrap();
     for n in 0..60 {
         broker.send(n, NewJob { queue: "quorum".to_owned(), ..job(&format!("w{n}")) });
     }
