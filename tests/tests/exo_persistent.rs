@@ -358,7 +358,8 @@ fn who_does_not_end_is_told_five_seconds_before_it_is_killed() {
     let site = Site::persistent(work, "shutdown-grace: 6s\n");
     let exo = site.exo();
     site.submit("w", "{}");
-    site.running("w");
+    // In hand of exo it may be a moment before the participant has it.
+    site.until(|| site.log().contains("p_0 w/1: {\"type\":\"work\""));
     let participant = exo.participants()[0];
     assert!(exo.end().success());
     assert!(!testkit::svscan::is_alive(participant));
