@@ -54,11 +54,14 @@ fn for_an_answer_that_is_more_than_the_broker_takes_an_error_goes_and_others_go_
     // Each is settled as its sender hears of it: the first maybe before the broker closes the channel.
     let (mut found, mut refused) = (BTreeMap::new(), None);
     while found.len() < 3 || refused.is_none() {
-        event(&mut broker, |event| match event {
-            Event::Settled { key, fault, .. } => found.insert(key, fault.0).or(Some(0)).map(drop),
-            Event::TooLarge { job, bytes, most: MOST } => Some(refused = Some((job, bytes))),
-            Event::Trouble { what, .. } => panic!("{what}"),
-            _ => None,
+        event(&mut broker, |event| {
+            match event {
+                Event::Settled { key, fault, .. } => drop(found.insert(key, fault.0)),
+                Event::TooLarge { job, bytes, most: MOST } => refused = Some((job, bytes)),
+                Event::Trouble { what, .. } => panic!("{what}"),
+                _ => return None,
+            }
+            Some(())
         });
     }
     assert_eq!((found, refused), (BTreeMap::from(wanted), Some((id, output.len()))));
