@@ -144,6 +144,21 @@ impl Rabbit {
         ));
     }
 
+    /// Adds an account with [`USER`]'s password and rights in a virtual host, which may have so many
+    /// channels at most.
+    ///
+    /// # Panics
+    /// Where there is one of this name, or no such virtual host.
+    pub fn add_user(&self, name: &str, vhost: &str, channels: usize) {
+        self.call(&format!(
+            "ok = rabbit_auth_backend_internal:add_user(<<\"{name}\">>, <<\"{PASSWORD}\">>, <<\"t\">>), \
+             ok = rabbit_auth_backend_internal:set_permissions(<<\"{name}\">>, <<\"{vhost}\">>, \
+             <<\".*\">>, <<\".*\">>, <<\".*\">>, <<\"t\">>), \
+             ok = rabbit_auth_backend_internal:set_user_limits(<<\"{name}\">>, \
+             <<\"{{\\\"max-channels\\\": {channels}}}\">>, <<\"t\">>)."
+        ));
+    }
+
     /// Has it evaluate an Erlang expression, which ends with a dot; returns what came of it.
     ///
     /// # Panics

@@ -139,6 +139,12 @@ impl Lines {
         }
     }
 
+    /// The connection ended, for `why`.
+    pub(super) fn ended(&mut self, why: &str, now: Mono) {
+        self.readers.ended(why);
+        self.begin(None, now);
+    }
+
     /// Goes on with another channel. What is open on an earlier one is settled there.
     pub(super) fn add(&mut self, channel: Channel) {
         let lines: Vec<u64> = self.all.keys().copied().collect();

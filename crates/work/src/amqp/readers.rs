@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 const MOST: usize = 256;
 /// So many channels of the connection are for other things, and for what is to come of them.
 const OTHERS: usize = 16;
+/// What RabbitMQ says where a user, or all users of a node, have more channels than they may.
+const TOO_MANY: &str = "number of channels opened";
 
 /// Returns how many there may be on a connection that has so many channels.
 fn most(channels: u16) -> usize {
@@ -44,6 +46,10 @@ pub(super) struct Readers {
     most: usize,
     /// Another was asked for.
     is_asked: bool,
+    /// How many there were then.
+    asked_at: usize,
+    /// So many the broker lets us have, where it ended a connection for one more.
+    allowed: Option<usize>,
 }
 
 impl Readers {
@@ -57,8 +63,13 @@ impl Readers {
     /// Forgets them all. The next ones are of a connection that has so many channels.
     pub(super) fn begin(&mut self, channels: u16) {
         self.all.clear();
-        self.most = most(channels);
+        self.most = most(channels).min(self.allowed.unwrap_or(MOST));
         self.is_asked = false;
+    }
+
+    /// The connection ended, for `why`: maybe for one channel more than we may have.
+    pub(super) fn ended(&mut self, why: &str) {
+        self.allowed = why.contains(TOO_MANY).then(|| self.asked_at.max(1));
     }
 
     /// Returns the newest, over which messages come, unless it is gone.
@@ -72,7 +83,11 @@ impl Readers {
 
     /// Tells whether another is wanted, where there may be one; once, until it is there.
     pub(super) fn ask(&mut self) -> bool {
-        self.all.len() < self.most && !std::mem::replace(&mut self.is_asked, true)
+        let is_new = self.all.len() < self.most && !std::mem::replace(&mut self.is_asked, true);
+        if is_new {
+            self.asked_at = self.all.len();
+        }
+        is_new
     }
 
     /// Returns those that the broker closed.

@@ -207,6 +207,20 @@ pub(super) async fn reopen(link: Arc<Link>, teller: Teller) {
     }
 }
 
+/// Closes channels, all of them at once. Tells whether there were any, and the broker says of each that
+/// it is closed.
+pub(super) async fn close_all(channels: Vec<Channel>) -> bool {
+    let begun = |channel: Channel| {
+        tokio::spawn(async move { channel.close(200, "OK".into()).await.is_ok() })
+    };
+    let all: Vec<_> = channels.into_iter().map(begun).collect();
+    let mut are_closed = !all.is_empty();
+    for one in all {
+        are_closed &= one.await.unwrap_or(false);
+    }
+    are_closed
+}
+
 /// Waits for so long.
 pub(super) async fn pause(delay: Duration) {
     let _ = tokio::time::timeout(delay, pending::<()>()).await;

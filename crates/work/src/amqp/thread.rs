@@ -8,7 +8,7 @@ use super::lines::Lines;
 use super::link::Link;
 use super::nudge::Nudge;
 use super::outgoing::Outgoing;
-use super::tasks::{Kept, Life, Parts, Press, Teller};
+use super::tasks::{self, Kept, Life, Parts, Press, Teller};
 use crate::bell::Bell;
 use crate::broker::{Event, Then, Wish};
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, TakerId};
@@ -562,14 +562,7 @@ impl Thread {
             others.block_on(async {
                 let until = tokio::time::Instant::now() + left;
                 // Acknowledgements that are on their way arrive before its end.
-                let closing = async {
-                    let mut are_closed = !readers.is_empty();
-                    for reader in &readers {
-                        are_closed &= reader.close(200, "OK".into()).await.is_ok();
-                    }
-                    are_closed
-                };
-                if tokio::time::timeout_at(until, closing).await == Ok(true) {
+                if tokio::time::timeout_at(until, tasks::close_all(readers)).await == Ok(true) {
                     settled = self.lines.closed(self.store.now().mono);
                 }
                 let closing = connected.link.connection.close(200, "OK".into());

@@ -129,7 +129,7 @@ impl Thread {
         let now = self.store.now().mono;
         let was_good = self.connected.take().is_some_and(|it| it.since.after(GOOD) <= now);
         self.vain = if was_good { 1 } else { self.vain.saturating_add(1) };
-        self.lines.begin(None, now);
+        self.lines.ended(why, now);
         self.outgoing.forget_again();
         self.not_connected(why);
         self.connect();

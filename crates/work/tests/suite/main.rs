@@ -19,6 +19,7 @@ mod model;
 mod past;
 mod rabbit;
 mod rabbit_cancels;
+mod rabbit_channels;
 mod rabbit_faults;
 mod rabbit_frames;
 mod rabbit_kept;

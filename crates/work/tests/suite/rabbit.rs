@@ -72,7 +72,7 @@ impl Remote {
     }
 
     /// Another machine, at the same broker.
-    fn beside(&self) -> Self {
+    pub(crate) fn beside(&self) -> Self {
         Self {
             scratch: Scratch::new(),
             clock: Moved::new(),
@@ -315,62 +315,6 @@ fn a_failed_item_rests_unacknowledged_and_is_answered_once_after_its_last_try() 
     }
     until(10, || rig.messages("q") == (0, 0));
     assert_eq!(rig.answers().len(), 1);
-}
-
-#[test]
-fn what_took_long_is_settled_before_the_channel_that_it_came_over_is_closed() {
-    let rig = Remote::new();
-    let other = rig.beside();
-    let (mut broker, mut idle) = (rig.open(), other.open());
-    let (mut client, vhost) = (rig.client(), &rig.server.vhost);
-    for round in 0..4 {
-        broker.ask(Ask::Now, "q_0");
-        client.publish("q", &item(&format!("n{round}"))).unwrap();
-        let delivery = delivered(&mut broker);
-        idle.ask(Ask::Now, "q_0");
-        idle.flush();
-        // What has the item, what looks for its cancel, and the other's.
-        until(20, || Rabbit::shared().consumers(vhost, "q") == 3);
-        // So long that what is next is to come over another channel.
-        rig.clock.pass(Duration::from_secs(6));
-        conformance::committed(&mut broker);
-        until(20, || Rabbit::shared().consumers(vhost, "q") == 2);
-        // So long that the first one is closed as soon as nothing is open there: by this end.
-        rig.clock.pass(Duration::from_secs(2));
-        broker.finish(delivery, Ended { forget: true, ..done() });
-        settled(&mut broker);
-        until(20, || rig.messages("q") == (0, 0));
-        idle.withdraw(Ask::Now, "q_0");
-        event(&mut idle, |event| match event {
-            Event::Withdrawn { .. } => Some(()),
-            Event::Arrived(_) => panic!("it is done once more"),
-            _ => None,
-        });
-    }
-    assert!(rig.answers().is_empty());
-}
-
-#[test]
-fn each_of_many_items_that_take_long_is_alone_on_its_channel() {
-    const ITEMS: usize = 20;
-    let rig = Remote::new();
-    let (mut broker, mut client, vhost) = (rig.open(), rig.client(), &rig.server.vhost);
-    let mut in_hand = Vec::new();
-    for n in 0..ITEMS {
-        broker.ask(Ask::Now, &format!("q_{n}"));
-        client.publish("q", &item(&format!("n{n}"))).unwrap();
-        in_hand.push(delivered(&mut broker));
-        let before = Rabbit::shared().channels(vhost);
-        // So long that what is next is to come over another channel.
-        rig.clock.pass(Duration::from_secs(6));
-        conformance::committed(&mut broker);
-        until(20, || Rabbit::shared().channels(vhost) == before + 1);
-    }
-    for delivery in in_hand {
-        broker.finish(delivery, Ended { forget: true, ..done() });
-        settled(&mut broker);
-    }
-    until(20, || rig.messages("q") == (0, 0));
 }
 
 #[test]

@@ -14,10 +14,10 @@ use work::read::Waiting;
 use work::{Ask, Broker, Ended, JobId, Policy, Reader};
 
 /// So long is what stopped kept however full the store is, and a little more.
-const A_WHILE: Duration = Duration::from_secs(120);
+pub(crate) const A_WHILE: Duration = Duration::from_secs(120);
 
 /// A store that is always too large.
-fn open(rig: &Remote) -> amqp::Rabbit {
+pub(crate) fn open(rig: &Remote) -> amqp::Rabbit {
     let keep = Keep { age: None, size: Some(1) };
     amqp::Rabbit::open(&Settings { keep, ..rig.settings() }).unwrap()
 }
