@@ -6,10 +6,15 @@
 mod host;
 
 use host::{Site, TALKS_PYTHON, WORDS};
-use machine::work::Fault;
+use linux::signal::{self, numbers};
+use machine::work::{Fault, State};
 use serde_json::json;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use testkit::wait::holds_within;
 
 /// Works until it is killed.
 const STUBBORN: &str = "#!/bin/sh
@@ -303,32 +308,67 @@ for line in host.makefile("rb"):
         host.sendall(b'{"type":"result","id":%d}\n' % said["id"])
 "#;
 
+/// Looks at the attempts of items that were submitted one after the other: each is on record from before
+/// its participant began until after it was done, and begins behind the one before it.
+#[track_caller]
+fn are_on_record_as_they_were(site: &Site, names: &[String]) {
+    let mut all = Vec::new();
+    for name in names {
+        let attempt = site.stopped(name).1.remove(0);
+        let (begun, ended) = (attempt.begun.0, attempt.ended.unwrap().0);
+        let log = site.log();
+        let said = log.split(&format!("{name}/1: stamps ")).nth(1).expect("its stamps");
+        let mut said = said.lines().next().unwrap().split(' ').map(|at| at.parse().unwrap());
+        let (first, last): (i64, i64) = (said.next().unwrap(), said.next().unwrap());
+        assert!(begun <= first && last <= ended, "{name}: {first} {last} {attempt:?}");
+        all.push((begun, last));
+    }
+    // One instance does one after the other.
+    all.sort_unstable();
+    assert!(all.windows(2).all(|two| two[0].1 <= two[1].0), "{all:?}");
+}
+
+fn submitted(site: &Site) -> Vec<String> {
+    let names: Vec<_> = (0..20).map(|n| format!("w{n}")).collect();
+    names.iter().for_each(|name| site.submit(name, "{}"));
+    names
+}
+
 #[test]
 fn an_attempt_is_on_record_from_before_its_participant_began_until_after_it_was_done() {
-    const ITEMS: usize = 20;
     for mode in ["persistent", "per-item"] {
         let site = Site::per_item(STAMPS, &format!("mode: {mode}\n"));
         let _exo = site.exo();
-        let names: Vec<_> = (0..ITEMS).map(|n| format!("w{n}")).collect();
-        for name in &names {
-            site.submit(name, "{}");
-        }
-        let mut all = Vec::new();
-        for name in &names {
-            let attempt = site.stopped(name).1.remove(0);
-            let (begun, ended) = (attempt.begun.0, attempt.ended.unwrap().0);
-            let log = site.log();
-            let said = log.split(&format!("{name}/1: stamps ")).nth(1).expect("its stamps");
-            let mut said = said.lines().next().unwrap().split(' ').map(|at| at.parse().unwrap());
-            let (first, last): (i64, i64) = (said.next().unwrap(), said.next().unwrap());
-            assert!(begun <= first && last <= ended, "{mode} {name}: {first} {last} {attempt:?}");
-            all.push((begun, last));
-        }
-        // One instance does one after the other.
-        all.sort_unstable();
-        let in_turn = all.windows(2).all(|two| two[0].1 <= two[1].0);
-        assert!(in_turn, "{mode}: {all:?}");
+        are_on_record_as_they_were(&site, &submitted(&site));
     }
+}
+
+#[test]
+fn a_worker_that_hears_late_of_an_end_and_the_next_begin_records_when_they_were() {
+    let site = Site::per_item(STAMPS, "");
+    let exo = site.exo();
+    let worker = exo.worker();
+    let is_over = AtomicBool::new(false);
+    let names = submitted(&site);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // It stands still over an end and the begin behind it.
+            while !is_over.load(Ordering::Relaxed) {
+                signal::kill(worker, numbers::SIGSTOP).unwrap();
+                thread::sleep(Duration::from_millis(40));
+                signal::kill(worker, numbers::SIGCONT).unwrap();
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let all_done = holds_within(Duration::from_secs(60), || {
+            names
+                .iter()
+                .all(|name| site.job(name).is_some_and(|it| it.subject.state == State::Stop))
+        });
+        is_over.store(true, Ordering::Relaxed);
+        assert!(all_done, "{}", site.log());
+    });
+    are_on_record_as_they_were(&site, &names);
 }
 
 /// Prints more lines than are read at once, then a word on its other output, and answers at once; the

@@ -18,7 +18,7 @@ const HEAD: usize = 8;
 pub const LONGEST: usize = HEAD + 3 * (2 + TEXT);
 
 /// Bytes of every report.
-pub const REPORT: usize = HEAD + 4 + 8 + 8;
+pub const REPORT: usize = HEAD + 4 + 8 + 8 + 8;
 
 /// Exit code of a worker that ended to be replaced while it was told to take no items: nor is the next.
 pub const DRAINED: i32 = 3;
@@ -154,6 +154,8 @@ pub enum Report {
         cpu_us: u64,
         /// Its largest memory, in KiB.
         peak_kib: u64,
+        /// When it was found dead, before the next one began: nanoseconds of the monotonic clock.
+        at: u64,
     },
     /// What came of [`Order::Recall`]; all reports on what had begun by then come before this.
     Recalled {
@@ -321,15 +323,16 @@ impl Report {
             Self::Shutdown => (kind::SHUTDOWN, 0, 0, 0, 0),
             Self::Replace => (kind::REPLACE, 0, 0, 0, 0),
         };
-        let (cpu_us, peak_kib) = match *self {
-            Self::Ended { cpu_us, peak_kib, .. } => (cpu_us, peak_kib),
-            _ => (0, 0),
+        let (cpu_us, peak_kib, at) = match *self {
+            Self::Ended { cpu_us, peak_kib, at, .. } => (cpu_us, peak_kib, at),
+            _ => (0, 0, 0),
         };
         let mut bytes = [0; REPORT];
         bytes[..HEAD].copy_from_slice(&Head { kind, detail, instance, serial }.bytes());
         bytes[HEAD..12].copy_from_slice(&value.to_ne_bytes());
         bytes[12..20].copy_from_slice(&cpu_us.to_ne_bytes());
-        bytes[20..].copy_from_slice(&peak_kib.to_ne_bytes());
+        bytes[20..28].copy_from_slice(&peak_kib.to_ne_bytes());
+        bytes[28..].copy_from_slice(&at.to_ne_bytes());
         bytes
     }
 
@@ -341,7 +344,8 @@ impl Report {
         let value = i32::from_ne_bytes(from.array()?);
         let cpu_us = u64::from_ne_bytes(from.array()?);
         let peak_kib = u64::from_ne_bytes(from.array()?);
-        let ended = |how| Self::Ended { instance, serial, how, cpu_us, peak_kib };
+        let at = u64::from_ne_bytes(from.array()?);
+        let ended = |how| Self::Ended { instance, serial, how, cpu_us, peak_kib, at };
         let report = match (kind, detail) {
             (kind::STARTED, 0) => Self::Started { instance, serial, pid: value },
             (kind::NOT_STARTED, step) => {
@@ -385,8 +389,14 @@ mod tests {
 
     fn reports() -> Vec<Report> {
         let (instance, serial) = (3, 0x0102_0304);
-        let ended =
-            |how, cpu_us, peak_kib| Report::Ended { instance, serial, how, cpu_us, peak_kib };
+        let ended = |how, cpu_us, peak_kib| Report::Ended {
+            instance,
+            serial,
+            how,
+            cpu_us,
+            peak_kib,
+            at: cpu_us ^ peak_kib,
+        };
         let mut all = vec![
             Report::Started { instance, serial, pid: i32::MAX },
             ended(Ended::Code(255), u64::MAX, 1),

@@ -292,7 +292,8 @@ impl Keeper {
         }
         if let Some((instance, Running { serial, .. })) = place {
             let process::Usage { cpu_us, peak_kib } = usage;
-            let report = Report::Ended { instance, serial, how, cpu_us, peak_kib };
+            let at = time::monotonic();
+            let report = Report::Ended { instance, serial, how, cpu_us, peak_kib, at };
             let follows = left_nobody && self.instances[usize::from(instance)].behind.is_some();
             if follows || self.somebody_runs() {
                 self.end(instance, &report);

@@ -9,6 +9,7 @@ use crate::lines::Lines;
 use crate::order::{Order, Signal};
 use ::log::{info, warn};
 use machine::exo::{Action, Ask, Event, How, Key, Mode, NOTICE, Why};
+use machine::time::Mono;
 use machine::work::Fault;
 use participant::protocol::{Flavour, ToParticipant};
 use sys::linux::fd::Fd;
@@ -56,7 +57,7 @@ impl Worker {
             }
             Action::Start(item) => self.start(slot, item),
             Action::HandOver(key) => {
-                self.begin_work(slot, key);
+                self.begin_work(slot, key, now());
                 self.slots[slot].hand_over();
             }
             Action::Cancel(_, why) => self.cancel_work(slot, why),
@@ -96,11 +97,15 @@ impl Worker {
     }
 
     fn start(&mut self, slot: usize, item: Option<Key>) {
+        let is_its = |follower: &mut Follower| item == Some(follower.key);
+        let slot_ref = &mut self.slots[slot];
+        // The keeper begins a follower as soon as it finds the process before it dead.
+        let at_once = slot_ref.follower.as_mut().is_some_and(is_its);
+        let since = slot_ref.died.take().filter(|_| at_once).unwrap_or_else(now);
         if let Some(key) = item {
-            self.begin_work(slot, key);
+            self.begin_work(slot, key, since);
         }
         let slot_ref = &mut self.slots[slot];
-        let is_its = |follower: &mut Follower| item == Some(follower.key);
         if let Some(Follower { serial, ends, .. }) = slot_ref.follower.take_if(is_its) {
             // The keeper has begun it.
             return slot_ref.begin_process(serial, ends);
@@ -141,9 +146,9 @@ impl Worker {
         self.events.push_back((slot, Event::NotStarted));
     }
 
-    fn begin_work(&mut self, slot: usize, key: Key) {
+    fn begin_work(&mut self, slot: usize, key: Key, since: Mono) {
         let slot = &mut self.slots[slot];
-        slot.begin(key, now(), flags::flags);
+        slot.begin(key, since, flags::flags);
         let Some(work) = &slot.work else { return };
         let mut out = Vec::new();
         let mut lines = Lines::new(self.settings.line_limit);
@@ -203,7 +208,7 @@ impl Worker {
             outcome.cpu_us = outcome.cpu_us.or(spent.cpu_us);
             outcome.peak_kib = outcome.peak_kib.or(spent.peak_kib);
         }
-        outcome.lasted = Some(moments::until_now(&work));
+        outcome.lasted = Some(moments::until(slot.died, &work));
         let is_the_item = outcome.output.is_none() && outcome.fault == Fault::NONE;
         let is_given = is_the_item && !outcome.forget && work.item.len() <= small;
         outcome.item = is_given.then(|| work.item.to_vec());

@@ -242,16 +242,16 @@ impl Worker {
                 let why = not_started::words(step, Errno(errno), &self.settings, uid);
                 self.start_failed(instance, why);
             }
-            Report::Ended { how, cpu_us, peak_kib, .. } => {
+            Report::Ended { how, cpu_us, peak_kib, at, .. } => {
                 process.ended = Some(how);
                 process.used = Some(Used { cpu_us, peak_kib });
                 if process.pid.is_none() {
                     slot.started();
                 }
+                slot.died(at);
                 self.ended(instance, how, cpu_us, peak_kib);
                 // Its successor may have been started by now.
-                let slot = &mut self.slots[instance];
-                slot.process.take_if(|process| process.serial == serial);
+                self.slots[instance].process.take_if(|process| process.serial == serial);
             }
             Report::Recalled { .. } | Report::Shutdown | Report::Replace => {}
         }

@@ -2,20 +2,42 @@
 
 use super::now;
 use super::slot::Work;
+use machine::time::Mono;
 use sys::linux::time;
 use work::{Lasted, Wall};
+
+/// Nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 /// Returns a moment as the store has it.
 pub(super) fn wall((seconds, nanos): (i64, u32)) -> Wall {
     Wall(seconds.saturating_mul(1_000_000).saturating_add(i64::from(nanos / 1000)))
 }
 
-/// Returns from when to when something was worked on that has just ended.
+/// Returns what the wall clock showed at a moment of the other one, or a little less: seconds and
+/// nanoseconds.
+pub(super) fn shown_at(at: Mono) -> (i64, u32) {
+    let (seconds, nanos) = time::wall();
+    let ago = now().nanos_from(at);
+    let (less, back) = (ago / SECOND, (ago % SECOND) as u32);
+    let seconds = seconds.saturating_sub(i64::try_from(less).unwrap_or(i64::MAX));
+    match nanos.checked_sub(back) {
+        Some(nanos) => (seconds, nanos),
+        None => (seconds.saturating_sub(1), nanos + SECOND as u32 - back),
+    }
+}
+
+/// Returns from when to when something was worked on that ended when its participant `died`, or just
+/// now.
 #[must_use]
-pub(super) fn until_now(work: &Work) -> Lasted {
+pub(super) fn until(died: Option<Mono>, work: &Work) -> Lasted {
     // In this order: what comes between the two must not make it longer.
-    let elapsed = now().nanos_from(work.since);
-    lasted(wall(work.begun), elapsed, wall(time::wall()))
+    let ended = died.unwrap_or_else(now);
+    let late = died.map_or(0, |at| now().nanos_from(at));
+    let elapsed = ended.nanos_from(work.since);
+    let ago = i64::try_from(late / 1000).unwrap_or(i64::MAX);
+    let shown = Wall(wall(time::wall()).0.saturating_sub(ago));
+    lasted(wall(work.begun), elapsed, shown)
 }
 
 /// Returns the same where it took so many nanoseconds. A clock that is set back meanwhile makes it no
@@ -31,6 +53,23 @@ mod tests {
     use super::*;
 
     const HOUR: i64 = 3_600_000_000;
+
+    #[test]
+    fn a_moment_is_shown_by_the_wall_clock_as_long_ago_as_it_is() {
+        for ago in [0, 1, SECOND - 1, SECOND, 3 * SECOND + SECOND / 2] {
+            let before = wall(time::wall()).0;
+            let at = Mono(now().0.saturating_sub(ago));
+            let (seconds, nanos) = shown_at(at);
+            let after = wall(time::wall()).0;
+            assert!(nanos < SECOND as u32);
+            let shown = wall((seconds, nanos)).0 + (ago / 1000) as i64;
+            // The clock may be set a little meanwhile, as by NTP.
+            assert!(
+                (before - 10_000..=after + 10_000).contains(&shown),
+                "{before} {shown} {after}"
+            );
+        }
+    }
 
     #[test]
     fn a_clock_that_is_set_back_makes_no_attempt_shorter_than_it_was() {

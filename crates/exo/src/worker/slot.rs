@@ -2,6 +2,7 @@
 
 use super::follow::Follower;
 use super::link::{Ends, Link, Talk};
+use super::moments;
 use super::usage::{Spent, Usage, Used};
 use crate::flags::Flags;
 use crate::lines::{Lines, tag};
@@ -15,7 +16,6 @@ use participant::protocol::ToParticipant;
 use std::rc::Rc;
 use std::time::Duration;
 use sys::linux::process::Ended;
-use sys::linux::time;
 use work::{Delivery, Ended as Outcome};
 
 /// Lines without sense in one attempt before the participant counts as broken.
@@ -142,6 +142,8 @@ pub(super) struct Slot {
     pub(super) start_failure: Option<String>,
     /// That one said no hello: it stands until another has said one.
     pub(super) is_unheard: bool,
+    /// When its process was found dead, unless something was begun since then.
+    pub(super) died: Option<Mono>,
     /// What its process uses.
     usage: Usage,
     /// Job whose item the last process did not read.
@@ -169,11 +171,17 @@ impl Slot {
             serial: 0,
             start_failure: None,
             is_unheard: false,
+            died: None,
             usage: Usage::default(),
             unread: None,
             follower: None,
             put_off: Vec::new(),
         }
+    }
+
+    /// Its process was found dead, at a moment of the monotonic clock.
+    pub(super) fn died(&mut self, at: u64) {
+        self.died = Some(Mono(at));
     }
 
     /// Takes a delivery into its care.
@@ -219,14 +227,15 @@ impl Slot {
     }
 
     /// Begins the work on a delivery.
-    pub(super) fn begin(&mut self, key: Key, now: Mono, flags: fn(&[u8]) -> Flags) {
+    pub(super) fn begin(&mut self, key: Key, since: Mono, flags: fn(&[u8]) -> Flags) {
         match self.machine.mode() {
             Mode::PerItem => self.usage = Usage::default(),
             Mode::Persistent => {
                 let pid = self.process.as_ref().and_then(|process| process.pid);
-                self.usage.begin(pid, now);
+                self.usage.begin(pid, since);
             }
         }
+        self.died = None;
         let Some(Kept { delivery, cancelled, .. }) = self.kept(key) else { return };
         let cancelled = *cancelled;
         let mut item = delivery.take_item();
@@ -248,8 +257,8 @@ impl Slot {
             attempt,
             flags: flags(&item),
             item: Rc::new(item),
-            begun: time::wall(),
-            since: now,
+            begun: moments::shown_at(since),
+            since,
             cancelled,
             progress: None,
             asked: None,
