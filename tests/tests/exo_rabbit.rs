@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testkit::rabbit::{PASSWORD, Rabbit, USER, with_password};
 use testkit::scratch::is_zombie;
 use work::amqp::Message;
@@ -359,16 +359,24 @@ fn exo_and_its_connection_have_less_than_6_mib_of_their_own() {
 }
 
 #[test]
-fn a_cancel_over_the_control_exchange_stops_a_busy_participant() {
+fn a_cancel_over_the_control_exchange_stops_a_busy_participant_within_a_second() {
     let remote = Remote::new("cancel-grace: 10s\n");
     let exo = remote.site.exo();
     let mut client = remote.client();
-    client.publish("p", item("w1", r#"{"do":"wait"}"#).as_bytes()).unwrap();
-    remote.begun();
-    let cancel = br#"{"cancel":true,"fei":{"wfid":"w1"},"flavour":null}"#;
-    client.announce("skynet-control", cancel).unwrap();
-    let (job, _) = remote.site.stopped("w1");
-    assert_eq!(job.subject.fault, Fault::CANCELLED);
+    let mut took = Vec::new();
+    // A machine that does much else may take longer now and then.
+    while took.last().is_none_or(|took| *took > 1_000_000) {
+        assert!(took.len() < 5, "{took:?} microseconds");
+        let wfid = format!("w{}", took.len());
+        client.publish("p", item(&wfid, r#"{"do":"wait"}"#).as_bytes()).unwrap();
+        remote.site.until(|| remote.site.log().contains(&format!("{wfid}/1: begun\n")));
+        let cancel = format!(r#"{{"cancel":true,"fei":{{"wfid":"{wfid}"}},"flavour":null}}"#);
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as i64;
+        client.announce("skynet-control", cancel.as_bytes()).unwrap();
+        let (job, attempts) = remote.site.stopped(&wfid);
+        assert_eq!(job.subject.fault, Fault::CANCELLED);
+        took.push(attempts[0].ended.unwrap().0 - before);
+    }
     remote.site.until(|| remote.messages("p") == Some((0, 0)));
     assert_eq!(remote.messages("ruote_workitems"), Some((0, 0)), "nobody is answered");
     drop(exo);

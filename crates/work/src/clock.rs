@@ -15,6 +15,14 @@ pub struct Now {
     pub wall: Wall,
 }
 
+impl Now {
+    /// Returns the moment at which the wall clock showed this; now, where it has not done so yet.
+    pub(crate) fn mono_at(self, shown: Wall) -> Mono {
+        let ago = self.wall.0.saturating_sub(shown.0).max(0).unsigned_abs().saturating_mul(1000);
+        Mono(self.mono.0.saturating_sub(ago))
+    }
+}
+
 /// Where a store has its time from.
 pub trait Clock: Send + Sync {
     /// Returns the moment it is.

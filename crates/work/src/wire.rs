@@ -30,6 +30,9 @@ pub const FORWARDED: &str = "forwarded";
 /// Header of an answer with the number of the attempt that it is of, from 1.
 pub const ATTEMPT: &str = "skynet-attempt";
 
+/// Header of an item that was requeued by hand: when, in microseconds since 1970.
+pub const REQUEUED: &str = "skynet-requeued";
+
 /// Tells whether a flag of an item is set, as `forget`: by any value that is not empty, and often by a
 /// text. So the text "false" sets it, and the number 0 does not.
 ///

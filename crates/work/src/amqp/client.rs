@@ -21,12 +21,13 @@
 //! ```
 
 use super::link::{Link, answered, declare_fanout, ensure};
+use super::tasks;
 use super::tasks::Published;
 use super::{Server, runtime};
 use crate::trouble::reason;
 use crate::wire::ATTEMPT;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Consumer};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -173,7 +174,7 @@ impl Client {
                 redelivered: delivery.redelivered,
                 tag: delivery.delivery_tag,
                 id: delivery.properties.message_id().as_ref().map(ToString::to_string),
-                attempt: attempt(&delivery.properties),
+                attempt: tasks::number(&delivery.properties, ATTEMPT),
                 content_type: delivery.properties.content_type().as_ref().map(ToString::to_string),
                 is_persistent: *delivery.properties.delivery_mode() == Some(PERSISTENT),
                 body: delivery.data,
@@ -190,14 +191,6 @@ impl Client {
     pub fn acknowledge(&mut self, message: &Message) -> Result<(), String> {
         let asked = self.reader.basic_ack(message.tag, BasicAckOptions::default());
         self.runtime.block_on(answered(asked))
-    }
-}
-
-fn attempt(properties: &BasicProperties) -> Option<i64> {
-    let headers = properties.headers().as_ref()?.inner();
-    match headers.get(ATTEMPT) {
-        Some(AMQPValue::LongLongInt(attempt)) => Some(*attempt),
-        _ => None,
     }
 }
 

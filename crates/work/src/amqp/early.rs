@@ -22,6 +22,8 @@ const LARGEST: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Early {
     all: VecDeque<Kept>,
+    /// The last requeue that was heard of, by its number.
+    requeued: i64,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,21 @@ impl Early {
         let sent = Some(dispatched(rest)).filter(|sent| !sent.is_empty()).map(str::to_owned);
         let cancel = Cancel { wfid: wfid.to_owned(), item: Some(rest.to_owned()), sent, why };
         self.keep(&cancel, now);
+    }
+
+    /// An item of this name was wanted again `at` a moment: what cancelled it before that is over.
+    pub(super) fn wanted_again(&mut self, wfid: &str, rest: &str, at: Mono) {
+        let is_over =
+            |kept: &Kept| kept.until <= at.after(LONGEST) && kept.cancel.is_for(wfid, rest);
+        self.all.retain(|kept| !is_over(kept));
+    }
+
+    /// The same of what was requeued here, as soon as that is heard of. `number`: which requeue.
+    pub(super) fn requeued(&mut self, number: i64, (wfid, rest): (&str, &str), now: Mono) {
+        if number > self.requeued {
+            self.requeued = number;
+            self.wanted_again(wfid, rest, now);
+        }
     }
 
     /// Returns why an item that comes now is not wanted, if a cancel of it came before.
@@ -90,6 +107,23 @@ mod tests {
         assert_eq!(early.why("w", "0_1!s!now", at(1)), None, "it was for one");
         early.keep(&cancel("w", Some("0_1!s!"), Some("now")), at(1));
         assert_eq!(early.why("w", "0_1!s!now", at(601)), None, "too late");
+    }
+
+    #[test]
+    fn a_cancel_is_over_once_its_item_was_wanted_again_and_one_behind_that_is_not() {
+        let mut early = Early::default();
+        let (item, other) = ("0_1!s!now", "0_2!s!now");
+        for (rest, when) in [(item, 1), (other, 1), (item, 3)] {
+            early.keep_for("w", rest, Fault::KILLED, at(when));
+        }
+        early.wanted_again("w", item, at(2));
+        assert_eq!(early.why("w", item, at(4)), Some(Fault::KILLED), "it came behind");
+        assert_eq!(early.why("w", item, at(4)), None);
+        assert_eq!(early.why("w", other, at(4)), Some(Fault::KILLED));
+        early.requeued(7, ("w", item), at(4));
+        early.keep_for("w", item, Fault::KILLED, at(5));
+        early.requeued(7, ("w", item), at(6));
+        assert_eq!(early.why("w", item, at(6)), Some(Fault::KILLED), "heard of before");
     }
 
     #[test]

@@ -5,10 +5,12 @@
 //! it is said here, and nobody waits for it.
 
 use super::Queue;
+use super::let_go::LetGo;
 use super::link::Patient;
 use super::readers::Readers;
 use super::tasks::{self, Teller, begin};
 use crate::change::{self, JobId, NewJob};
+use crate::wire::REQUEUED;
 use futures_core::Stream;
 use lapin::options::BasicCancelOptions;
 use lapin::{Channel, Consumer};
@@ -21,12 +23,6 @@ use std::time::Duration;
 /// Acknowledgements of which we want to know soon whether the broker has them: a look at the queue
 /// tells, and the next would be late.
 const MANY: usize = 4096;
-
-/// What was acknowledged over a channel that was lost comes again within seconds of the next one, if
-/// at all, unless nobody asks for it all the time.
-const COMES_AGAIN: Duration = Duration::from_secs(3600);
-/// Of so many we know at once that they may come again; of others the store alone does.
-const MOST_UNSURE: usize = 65_536;
 
 /// Bytes of an item up to which it may be at hand, as of the embedded queue.
 pub(super) const SMALL: usize = change::SMALL as usize;
@@ -102,8 +98,9 @@ impl Line {
 
 /// What came over the lines.
 pub(super) enum Came {
-    /// A message, by the number that it has here.
-    Message(u64, Vec<u8>),
+    /// A message, by the number that it has here, and when it was requeued by hand, where it was:
+    /// microseconds since 1970.
+    Message(u64, Vec<u8>, Option<i64>),
     /// The broker ended a consumer that was told to end.
     Ended,
     /// It ended one that was not.
@@ -187,10 +184,11 @@ impl Lines {
     }
 
     /// Has the lines wait for at least `wanted` messages, as far as there may be so many, and for no
-    /// more than `most`; a line that is added is for `broad` at least.
+    /// more than `most`; a line that is added is for `broad` at least. `now`: how many are to be begun
+    /// at once.
     pub(super) fn wait_for(
         &mut self,
-        (wanted, most): (usize, usize),
+        (wanted, now, most): (usize, usize, usize),
         broad: usize,
         queue: &Queue,
         (patient, teller): (Patient, &Teller),
@@ -202,7 +200,7 @@ impl Lines {
             waiting -= line.waits_for();
             self.cancel(number);
         }
-        let free = self.free(waiting);
+        let free = self.free(waiting, now);
         let newest = self.readers.newest().filter(|_| waiting < wanted && free > 0);
         if let Some((reader, channel)) = newest {
             let room = (wanted - waiting).max(broad).min(free);
@@ -213,13 +211,15 @@ impl Lines {
         }
     }
 
-    /// Returns how many messages more may be had, where so many are waited for.
-    fn free(&self, waiting: usize) -> usize {
+    /// Returns how many messages more may be had, where so many are waited for: in any case one for each
+    /// that is to be begun `now`.
+    fn free(&self, waiting: usize, now: usize) -> usize {
         let parked = self.parked();
         if parked >= MOST_PARKED {
             return 0;
         }
-        MOST.saturating_sub(self.messages.len() - parked + waiting)
+        let few = MOST.saturating_sub(self.messages.len() - parked + waiting);
+        few.max(now.saturating_sub(waiting))
     }
 
     fn parked(&self) -> usize {
@@ -295,9 +295,10 @@ impl Lines {
             self.all.entry(number).and_modify(|line| line.here += 1);
             self.last += 1;
             let tag = delivery.delivery_tag;
+            let requeued = tasks::number(&delivery.properties, REQUEUED);
             let message = Message { line: number, reader, since: now, tag, of: Of::Recording };
             self.messages.insert(self.last, message);
-            return Some(Came::Message(self.last, delivery.data));
+            return Some(Came::Message(self.last, delivery.data, requeued));
         }
         let ended = self.all.remove(&number);
         let was_told = ended.is_some_and(|line| line.state == State::Ending);
@@ -524,40 +525,6 @@ impl Lines {
     }
 }
 
-/// The jobs of a channel whose messages were acknowledged, until the broker is known to have read so.
-#[derive(Debug, Default)]
-struct LetGo {
-    /// Since the last look at the queue.
-    acknowledged: Vec<JobId>,
-    /// Between the two last ones. The last was asked for when these were not all acknowledged yet.
-    looked_once: Vec<JobId>,
-    /// A look was asked for.
-    is_asked: bool,
-    /// Over channels that were lost, the last of them when.
-    unsure: Vec<JobId>,
-    lost_at: Mono,
-}
-
-impl LetGo {
-    /// Nothing more is heard of what was said on the channel.
-    fn lost(mut self, now: Mono) -> Self {
-        let mut unsure = std::mem::take(&mut self.unsure);
-        unsure.extend(self.looked_once.into_iter().chain(self.acknowledged));
-        unsure.truncate(MOST_UNSURE);
-        Self { unsure, lost_at: now, ..Self::default() }
-    }
-
-    fn looked(&mut self, now: Mono) -> Vec<JobId> {
-        self.is_asked = false;
-        let new = std::mem::take(&mut self.acknowledged);
-        let mut sure = std::mem::replace(&mut self.looked_once, new);
-        if self.lost_at.after(COMES_AGAIN) <= now {
-            sure.append(&mut self.unsure);
-        }
-        sure
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -573,27 +540,5 @@ mod tests {
             lines.messages.insert(number, Message { line: 0, reader: 1, since: Mono(0), tag, of });
         }
         assert_eq!(lines.unrecorded_before(3), [("before".to_owned(), String::new())]);
-    }
-
-    #[test]
-    fn a_job_is_let_go_of_by_the_second_look_after_its_acknowledgement_or_an_hour_after_a_loss() {
-        let mut let_go = LetGo::default();
-        let jobs = |ids: &[i64]| ids.iter().map(|id| JobId(*id)).collect::<Vec<_>>();
-        let now = Mono(0).after(COMES_AGAIN);
-        let_go.acknowledged = jobs(&[1, 2]);
-        assert_eq!(let_go.looked(now), []);
-        let_go.acknowledged = jobs(&[3]);
-        assert_eq!(let_go.looked(now), jobs(&[1, 2]));
-        let_go.acknowledged = jobs(&[4]);
-        let mut let_go = let_go.lost(now);
-        let_go.acknowledged = jobs(&[5]);
-        for _ in 0..3 {
-            let_go.looked(now);
-        }
-        let_go = let_go.lost(now.after(COMES_AGAIN / 2));
-        assert_eq!(let_go.looked(now.after(COMES_AGAIN)), []);
-        let_go.acknowledged = jobs(&[6]);
-        assert_eq!(let_go.looked(now.after(COMES_AGAIN * 2)), jobs(&[3, 4]));
-        assert_eq!(let_go.looked(now.after(COMES_AGAIN * 2)), jobs(&[6]));
     }
 }

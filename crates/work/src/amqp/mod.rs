@@ -13,6 +13,7 @@ mod calls;
 mod client;
 mod early;
 mod flow;
+mod let_go;
 mod lines;
 mod link;
 mod mailbox;

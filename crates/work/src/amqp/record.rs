@@ -424,6 +424,7 @@ impl Thread {
             if is_held || is_under_way || self.changes.iter().any(|(it, _)| is_known(it)) {
                 continue;
             }
+            self.early.requeued(number, (&wfid, &identity), now);
             self.withdraw_answer(job);
             let again = NewJob { queue: queue.clone(), wfid, identity, ..NewJob::default() };
             if self.lines.try_again(job, &again, now) {
@@ -437,7 +438,8 @@ impl Thread {
                 continue;
             }
             if let Some((queue, item)) = self.store.item(job)? {
-                self.publish(queue, item, Marks::default(), For::Again(number));
+                let marks = Marks { requeued: Some(self.store.now().wall.0), ..Marks::default() };
+                self.publish(queue, item, marks, For::Again(number));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::link::{
 };
 use super::passing::Passing;
 use super::thread::{Input, Marks};
-use crate::wire::{ATTEMPT, CONTROL_EXCHANGE, FORWARDED};
+use crate::wire::{ATTEMPT, CONTROL_EXCHANGE, FORWARDED, REQUEUED};
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation};
@@ -370,17 +370,28 @@ impl Press {
     }
 }
 
+/// Returns a number that a message says of itself.
+pub(super) fn number(properties: &BasicProperties, name: &str) -> Option<i64> {
+    match properties.headers().as_ref()?.inner().get(name) {
+        Some(AMQPValue::LongLongInt(number)) => Some(*number),
+        _ => None,
+    }
+}
+
 async fn publish(channel: Channel, what: Publication) -> Published {
-    let Publication { queue, body, marks: Marks { id, attempt }, .. } = what;
+    let Publication { queue, body, marks: Marks { id, attempt, requeued }, .. } = what;
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let mut properties =
         BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
     if let Some(id) = id {
         properties = properties.with_message_id(id.into());
     }
-    if let Some(attempt) = attempt {
-        let mut headers = FieldTable::default();
-        headers.insert(ATTEMPT.into(), AMQPValue::LongLongInt(attempt.into()));
+    let numbers = [(ATTEMPT, attempt.map(i64::from)), (REQUEUED, requeued)];
+    let mut headers = FieldTable::default();
+    for (name, number) in numbers.into_iter().filter_map(|(name, it)| Some((name, it?))) {
+        headers.insert(name.into(), AMQPValue::LongLongInt(number));
+    }
+    if !headers.inner().is_empty() {
         properties = properties.with_headers(headers);
     }
     let sent = channel.basic_publish("".into(), queue.as_str().into(), options, &body, properties);

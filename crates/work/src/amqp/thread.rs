@@ -177,6 +177,8 @@ pub(super) struct Marks {
     pub(super) id: Option<String>,
     /// Number of the attempt that it is the answer of.
     pub(super) attempt: Option<u32>,
+    /// When it was requeued by hand: microseconds since 1970.
+    pub(super) requeued: Option<i64>,
 }
 
 impl Marks {
@@ -184,7 +186,7 @@ impl Marks {
     pub(super) fn of(wfid: &str, rest: &str) -> Self {
         // A name of 255 bytes is the longest that goes.
         let id = Some(format!("{rest}!{wfid}")).filter(|id| id.len() <= 255);
-        Self { id, attempt: None }
+        Self { id, ..Self::default() }
     }
 }
 

@@ -6,6 +6,7 @@ use super::tasks::{self, Parts, Press, Teller};
 use super::thread::{Answer, Connected, GOOD, Hand, Input, Part, RECONNECT, Thread};
 use crate::broker::Event;
 use crate::change::{Ask, Change, JobId, NewJob, Steer, Subject, TOGETHER};
+use crate::clock::Wall;
 use crate::wire::{self, Cancel, Incoming};
 use machine::work::Fault;
 use std::sync::Arc;
@@ -157,7 +158,7 @@ impl Thread {
 
     pub(super) fn came(&mut self, came: Came) {
         match came {
-            Came::Message(number, body) => self.message(number, body),
+            Came::Message(number, body, requeued) => self.message(number, body, requeued),
             Came::Ended => {}
             Came::Unwanted => self.lost("the broker ended the consumer: the queue was deleted"),
             Came::Gone(reader) => self.lines.gone(reader, self.store.now().mono),
@@ -183,9 +184,10 @@ impl Thread {
             }
         }
         let (wanted, most, broad) = (self.wanted(), self.most(), self.spare());
+        let now = self.asks.iter().filter(|(ask, _)| *ask == Ask::Now).count().min(wanted);
         if let Some(Connected { link, teller, .. }) = &self.connected {
             let queue = &self.settings.queue;
-            self.lines.wait_for((wanted, most), broad, queue, (link.patient(), teller));
+            self.lines.wait_for((wanted, now, most), broad, queue, (link.patient(), teller));
         }
         self.tell_of_rest();
         self.lines.flush();
@@ -256,7 +258,7 @@ impl Thread {
         others == 0 || others + bytes <= TOGETHER as usize
     }
 
-    fn message(&mut self, number: u64, body: Vec<u8>) {
+    fn message(&mut self, number: u64, body: Vec<u8>, requeued: Option<i64>) {
         self.came += 1;
         let queue = self.settings.queue.name.clone();
         if !self.has_room(body.len()) {
@@ -265,6 +267,10 @@ impl Thread {
         }
         match wire::read(&body, self.settings.item_limit) {
             Ok(Incoming::Item(named)) => {
+                if let Some(at) = requeued {
+                    let at = self.store.now().mono_at(Wall(at));
+                    self.early.wanted_again(&named.wfid, &named.rest, at);
+                }
                 let job = NewJob {
                     queue,
                     wfid: named.wfid,

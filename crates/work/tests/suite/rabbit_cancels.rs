@@ -8,19 +8,19 @@ use testkit::until;
 use work::amqp::{self, Settings};
 use work::{Ask, Broker, Ended, Event, NewJob, Reader, Wall};
 
-fn cancel_of(fei: &str) -> Vec<u8> {
+pub(crate) fn cancel_of(fei: &str) -> Vec<u8> {
     let fei = serde_json::value::RawValue::from_string(fei.to_owned()).unwrap();
     work::wire::cancel(&fei, None, None)
 }
 
 /// An item that says when it was sent out.
-fn sent_out(name: &str, at: &str) -> Vec<u8> {
+pub(crate) fn sent_out(name: &str, at: &str) -> Vec<u8> {
     let fei = format!(r#"{{"wfid":"w","expid":"{name}"}}"#);
     format!(r#"{{"fei":{fei},"fields":{{"dispatched_at":"{at}"}}}}"#).into_bytes()
 }
 
 /// A cancel of that.
-fn cancel_of_sent(name: &str, at: &str) -> Vec<u8> {
+pub(crate) fn cancel_of_sent(name: &str, at: &str) -> Vec<u8> {
     let fei = format!(r#"{{"wfid":"w","expid":"{name}"}}"#);
     let fei = serde_json::value::RawValue::from_string(fei).unwrap();
     work::wire::cancel(&fei, None, Some(at))
@@ -28,7 +28,7 @@ fn cancel_of_sent(name: &str, at: &str) -> Vec<u8> {
 
 /// The cancel that is told next, and nothing else before it.
 #[track_caller]
-fn cancelled(broker: &mut amqp::Rabbit) -> work::Lease {
+pub(crate) fn cancelled(broker: &mut amqp::Rabbit) -> work::Lease {
     event(broker, |event| match event {
         Event::Cancelled { key, .. } => Some(key),
         other => panic!("{other:?}"),

@@ -171,3 +171,21 @@ fn however_many_channels_there_are_the_end_waits_for_the_broker_once() {
     let reader = Reader::open(&place(&rig.scratch)).unwrap();
     until(20, || jobs.iter().all(|job| reader.job(*job).unwrap().is_none()));
 }
+
+#[test]
+fn of_more_participants_than_messages_are_had_ahead_each_has_an_item() {
+    const MANY: usize = 230;
+    let rig = Remote::new();
+    let (mut broker, mut client) = (rig.open(), rig.client());
+    for n in 0..MANY {
+        client.publish("q", &item(&format!("n{n}"))).unwrap();
+        broker.ask(Ask::Now, &format!("q_{n}"));
+    }
+    broker.flush();
+    let all: Vec<_> = (0..MANY).map(|_| delivered(&mut broker)).collect();
+    for delivery in all {
+        broker.finish(delivery, Ended { forget: true, ..done() });
+    }
+    broker.flush();
+    until(60, || rig.messages("q") == (0, 0));
+}

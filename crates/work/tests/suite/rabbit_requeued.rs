@@ -3,6 +3,7 @@
 
 use crate::conformance::{Rig, done, event, settled};
 use crate::rabbit::{REPLIES, Remote, delivered, in_hand};
+use crate::rabbit_cancels::{cancel_of, cancel_of_sent, cancelled, sent_out};
 use crate::support::{item, job, place};
 use machine::work::{Backoff, Fault, Limit, Reach};
 use std::time::Duration;
@@ -70,6 +71,52 @@ fn what_another_process_requeues_is_sent_by_who_takes_from_the_queue() {
     by_another(&rig, requeue(job));
     until(10, || why(&rig, job) == Some(Waiting::Broker));
     is_done_again(&rig, &mut broker, job);
+}
+
+#[test]
+fn what_was_cancelled_and_is_requeued_is_not_cancelled_again_by_the_same_cancel_anywhere() {
+    let rig = Remote::new();
+    let there = rig.beside();
+    let (mut here, mut elsewhere, mut client) = (rig.open(), there.open(), rig.client());
+    let exchange = work::wire::CONTROL_EXCHANGE;
+    // As cancels come in their order, that of what is in hand comes behind those before it.
+    let hold = |broker: &mut amqp::Rabbit, client: &mut amqp::Client, name: &str| {
+        broker.ask(Ask::Now, "q_1");
+        client.publish("q", &item(name)).unwrap();
+        delivered(broker)
+    };
+    for (n, is_here) in [true, false].into_iter().enumerate() {
+        let name = format!("0_{n}");
+        here.ask(Ask::Now, "q_0");
+        client.publish("q", &sent_out(&name, "now")).unwrap();
+        let delivery = delivered(&mut here);
+        let job = delivery.key().job;
+        let holds = [(&mut here, "a"), (&mut elsewhere, "b")]
+            .map(|(broker, at)| hold(broker, &mut client, &format!("{at}{n}")));
+        // It comes to everybody, and once more from whoever finds its copy in the queue.
+        for _ in 0..2 {
+            client.announce(exchange, &cancel_of_sent(&name, "now")).unwrap();
+        }
+        assert_eq!(cancelled(&mut here), delivery.key());
+        here.finish(delivery, Ended { fault: Fault::CRASHED, ..done() });
+        settled(&mut here);
+        client.announce(exchange, &cancel_of_sent(&name, "now")).unwrap();
+        client.announce(exchange, &cancel_of(r#"{"wfid":"w"}"#)).unwrap();
+        for (broker, held) in [&mut here, &mut elsewhere].into_iter().zip(holds) {
+            assert_eq!(cancelled(broker), held.key());
+            broker.finish(held, Ended { fault: Fault::CRASHED, ..done() });
+            settled(broker);
+        }
+        until(10, || rig.messages("q") == (0, 0));
+        by_another(&rig, requeue(job));
+        let broker = if is_here { &mut here } else { &mut elsewhere };
+        broker.ask(Ask::Now, "q_0");
+        let again = delivered(broker);
+        assert_eq!(again.job().item, sent_out(&name, "now"));
+        broker.finish(again, done());
+        settled(broker);
+        until(10, || rig.messages("q") == (0, 0));
+    }
 }
 
 #[test]
