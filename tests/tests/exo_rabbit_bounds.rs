@@ -79,24 +79,6 @@ fn many_items_that_rest_keep_no_other_from_being_done() {
     drop(exo);
 }
 
-/// Has a disk alarm, which is over when this is dropped.
-struct Alarm;
-
-const ALARM: &str = "{resource_limit, disk, node()}";
-
-impl Alarm {
-    fn set() -> Self {
-        Rabbit::shared().call(&format!("rabbit_alarm:set_alarm({{{ALARM}, []}})."));
-        Self
-    }
-}
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        Rabbit::shared().call(&format!("rabbit_alarm:clear_alarm({ALARM})."));
-    }
-}
-
 #[test]
 fn a_broker_that_takes_nothing_is_waited_for_and_no_item_is_done_twice() {
     let _turn = turn();
@@ -104,7 +86,7 @@ fn a_broker_that_takes_nothing_is_waited_for_and_no_item_is_done_twice() {
     let exo: Exo = remote.site.exo();
     remote.client().publish("p", item("w1", r#"{"do":"wait"}"#).as_bytes()).unwrap();
     remote.begun();
-    let alarm = Alarm::set();
+    let alarm = Rabbit::shared().alarm();
     remote.go();
     let says = |what: &str| trouble(&remote.site).as_str().is_some_and(|it| it.contains(what));
     remote.site.until(|| says("RabbitMQ takes no answers"));

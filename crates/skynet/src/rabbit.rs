@@ -1,9 +1,10 @@
 //! RabbitMQ, for a verb that has something to say there.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 use exo::settings::Broker;
 use participant::protocol::Flavour;
 use serde_json::json;
+use std::cell::Cell;
 use work::amqp::{Client, Server};
 use work::wire;
 
@@ -22,16 +23,26 @@ pub fn server(broker: &Broker) -> Result<Server, Failure> {
     Ok(broker.server())
 }
 
-/// Connects.
+/// Connects. Whoever waits then since the broker takes nothing is told so, once.
 ///
 /// # Errors
 /// Why not.
 pub fn connect(broker: &Broker) -> Result<Client, Failure> {
     let server = server(broker)?;
-    Client::connect(&server, NAME).map_err(|why| {
+    let mut client = Client::connect(&server, NAME).map_err(|why| {
         let Server { host, port, .. } = &server;
         Failure::trouble(format!("unable to connect to RabbitMQ at {host}:{port}: {why}"))
-    })
+    })?;
+    let is_told = Cell::new(false);
+    client.tell_blocked(move |why| {
+        if let Some(why) = why.filter(|_| !is_told.replace(true)) {
+            warn(&format!(
+                "RabbitMQ takes nothing: {why}; this waits until it does; where it is interrupted, \
+                 what was sent may arrive all the same"
+            ));
+        }
+    });
+    Ok(client)
 }
 
 /// Puts messages into the engine's queue, one after the other, each safe before the next goes.

@@ -22,6 +22,17 @@ impl Drop for Frozen {
     }
 }
 
+/// A broker with an alarm of its disk: it takes nothing until this is dropped.
+pub struct Alarm<'a>(&'a Rabbit);
+
+const ALARM: &str = "{resource_limit, disk, node()}";
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.call(&format!("rabbit_alarm:clear_alarm({ALARM})."));
+    }
+}
+
 /// Who may do anything in each virtual host that is made here.
 pub const USER: &str = "boss";
 /// The password of [`USER`]: a word that is found nowhere by chance.
@@ -221,6 +232,13 @@ impl Rabbit {
         let frozen = Frozen(pid.trim().parse().expect("a number"));
         signal::kill(frozen.0, signal::numbers::SIGSTOP).expect("it runs");
         frozen
+    }
+
+    /// Has it find that its disk is full: who publishes is told so, and not read any more.
+    #[must_use]
+    pub fn alarm(&self) -> Alarm<'_> {
+        self.call(&format!("rabbit_alarm:set_alarm({{{ALARM}, []}})."));
+        Alarm(self)
     }
 
     /// Kills it, as a crash of its machine does, and starts it again; what is durable is there.

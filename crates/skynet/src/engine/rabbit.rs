@@ -102,6 +102,10 @@ impl Rabbit {
             }
             Mail::Away(why) => Some(Heard::Said(away(&why))),
             Mail::Back => Some(Heard::Said("connected to RabbitMQ again".to_owned())),
+            Mail::Blocked(why) => Some(Heard::Said(format!(
+                "RabbitMQ takes nothing: {why}; what is to be handed out waits"
+            ))),
+            Mail::Unblocked => Some(Heard::Said("RabbitMQ takes messages again".to_owned())),
         }
     }
 

@@ -57,8 +57,9 @@ pub struct Message {
     tag: u64,
 }
 
-/// A connection. Each call waits for its answer, ten seconds at most, and says in words what went
-/// wrong; after that connect anew. What is not acknowledged goes back when this is dropped.
+/// A connection. Each call waits for its answer, ten seconds at most, or as long as the broker takes
+/// nothing, and says in words what went wrong; after that connect anew. What is not acknowledged goes
+/// back when this is dropped.
 pub struct Client {
     runtime: Runtime,
     link: Link,
@@ -85,6 +86,14 @@ impl Client {
             Ok::<_, String>((link, publisher, reader))
         })?;
         Ok(Self { runtime, link, publisher, reader, consumers: Vec::new(), came, take })
+    }
+
+    /// Has `tell` hear, while a call waits, why the broker takes nothing, and by `None` that it does
+    /// again: an alarm of its memory or its disk.
+    pub fn tell_blocked(&mut self, tell: impl Fn(Option<&str>) + Send + 'static) {
+        let ended = self.link.ended(move |why| tell(why.as_deref()));
+        // That it has ended is said by each call.
+        self.runtime.spawn(async move { drop(ended.await) });
     }
 
     /// Makes sure that there is a queue; a new one is durable.
@@ -114,7 +123,8 @@ impl Client {
     /// # Errors
     /// Why not, in words.
     pub fn announce(&mut self, exchange: &str, body: &[u8]) -> Result<(), String> {
-        self.runtime.block_on(declare_fanout(&self.publisher, exchange))?;
+        let on = (&self.publisher, &self.link.patient());
+        self.runtime.block_on(declare_fanout(on, exchange))?;
         self.published(exchange, "", BasicPublishOptions::default(), body).map(drop)
     }
 
@@ -136,7 +146,8 @@ impl Client {
                 body,
                 properties,
             );
-            answered(answered(asked).await?).await.map(Published::from)
+            let patient = self.link.patient();
+            patient.answered(patient.answered(asked).await?).await.map(Published::from)
         })
     }
 
@@ -146,12 +157,9 @@ impl Client {
     /// Why not, in words.
     pub fn consume(&mut self, queue: &str) -> Result<(), String> {
         let take = self.take.clone();
-        let consumer = self.runtime.block_on(answered(self.reader.basic_consume(
-            queue.into(),
-            "".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )))?;
+        let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+        let asked = self.reader.basic_consume(queue.into(), "".into(), options, none);
+        let consumer = self.runtime.block_on(self.link.patient().answered(asked))?;
         consumer.set_delegate(move |delivery: lapin::message::DeliveryResult| {
             // Whoever does not listen any more has dropped the connection.
             let _ = take.send(delivery);
@@ -190,12 +198,16 @@ impl Client {
     /// Why not, in words: it comes again.
     pub fn acknowledge(&mut self, message: &Message) -> Result<(), String> {
         let asked = self.reader.basic_ack(message.tag, BasicAckOptions::default());
-        self.runtime.block_on(answered(asked))
+        self.runtime.block_on(self.link.patient().answered(asked))
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
+        if self.link.patient().is_blocked() {
+            // It would not be told.
+            return;
+        }
         // In good order, so that what was said last arrives.
         let _ = self.runtime.block_on(answered(self.link.connection.close(200, "OK".into())));
     }

@@ -234,11 +234,20 @@ impl Patient {
         &self,
         asked: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, String> {
+        self.answered_within(PATIENCE, asked).await
+    }
+
+    /// Waits for an answer that may take so long.
+    pub(super) async fn answered_within<T>(
+        &self,
+        limit: Duration,
+        asked: impl Future<Output = lapin::Result<T>>,
+    ) -> Result<T, String> {
         let mut asked = std::pin::pin!(asked);
         loop {
             // What was asked before stands behind all that the broker has not read.
             let was_blocked = self.is_blocked();
-            match timeout(PATIENCE, &mut asked).await {
+            match timeout(limit, &mut asked).await {
                 Ok(answer) => return answer.map_err(|why| words(&why)),
                 Err(_) if was_blocked || self.is_blocked() => {}
                 Err(_) => return Err("it does not answer".to_owned()),
@@ -285,10 +294,13 @@ async fn declare_durable(
 
 /// Asks for a queue: how many messages are ready in it and how many consumers it has. Where there is
 /// none the channel is of no use any more.
-pub(super) async fn look(channel: &Channel, name: &str) -> Result<(u32, u32), String> {
+pub(super) async fn look(
+    (channel, patient): (&Channel, &Patient),
+    name: &str,
+) -> Result<(u32, u32), String> {
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let asked = channel.queue_declare(name.into(), options, FieldTable::default());
-    answered(asked).await.map(|queue| (queue.message_count(), queue.consumer_count()))
+    patient.answered(asked).await.map(|queue| (queue.message_count(), queue.consumer_count()))
 }
 
 /// Makes sure that there is where a queue's dead messages are to go: the broker throws them away
@@ -302,18 +314,22 @@ pub(super) async fn find_dead_letter_exchange(link: &Link, name: &str) -> Result
 
 /// Makes sure that there is a queue of this name, whoever made it and how.
 pub(super) async fn ensure(link: &Link, name: &str) -> Result<(), String> {
-    if look(&link.channel().await?, name).await.is_ok() {
+    if look((&link.channel().await?, &link.patient()), name).await.is_ok() {
         return Ok(());
     }
     declare_durable(&link.channel().await?, name, FieldTable::default()).await
 }
 
 /// Declares a fanout exchange that outlives the broker.
-pub(super) async fn declare_fanout(channel: &Channel, exchange: &str) -> Result<(), String> {
+pub(super) async fn declare_fanout(
+    (channel, patient): (&Channel, &Patient),
+    exchange: &str,
+) -> Result<(), String> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     let none = FieldTable::default();
     let asked = channel.exchange_declare(exchange.into(), ExchangeKind::Fanout, durable, none);
-    answered(asked).await.map_err(|why| format!("unable to declare the exchange {exchange}: {why}"))
+    let declared = patient.answered(asked).await;
+    declared.map_err(|why| format!("unable to declare the exchange {exchange}: {why}"))
 }
 
 /// What comes by a fanout exchange. Ends when it is dropped.
@@ -331,7 +347,7 @@ pub(super) async fn listen(
     take: impl Fn(&str, Vec<u8>) + Send + Sync + 'static,
 ) -> Result<Heard, String> {
     let channel = link.channel().await?;
-    declare_fanout(&channel, exchange).await?;
+    declare_fanout((&channel, &link.patient()), exchange).await?;
     let none = FieldTable::default;
     let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     let queue = answered(channel.queue_declare("".into(), own, none())).await?.name().clone();
@@ -345,21 +361,26 @@ pub(super) async fn listen(
         }
         std::future::ready(())
     });
-    bind(&channel, exchange, &queue).await?;
+    bind((&channel, &link.patient()), exchange, &queue).await?;
     Ok(Heard { queue, _channel: channel, _consumer: consumer })
 }
 
 /// Makes sure that there is a fanout exchange and that a queue has all that is published there.
 pub(super) async fn bind_fanout(
-    channel: &Channel,
+    on: (&Channel, &Patient),
     exchange: &str,
     queue: &ShortString,
 ) -> Result<(), String> {
-    declare_fanout(channel, exchange).await?;
-    bind(channel, exchange, queue).await
+    declare_fanout(on, exchange).await?;
+    bind(on, exchange, queue).await
 }
 
-async fn bind(channel: &Channel, exchange: &str, queue: &ShortString) -> Result<(), String> {
+async fn bind(
+    (channel, patient): (&Channel, &Patient),
+    exchange: &str,
+    queue: &ShortString,
+) -> Result<(), String> {
     let (options, none) = (QueueBindOptions::default(), FieldTable::default());
-    answered(channel.queue_bind(queue.clone(), exchange.into(), "".into(), options, none)).await
+    let asked = channel.queue_bind(queue.clone(), exchange.into(), "".into(), options, none);
+    patient.answered(asked).await
 }

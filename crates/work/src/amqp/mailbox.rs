@@ -3,11 +3,12 @@
 //!
 //! As with a broker a call queues a wish, and what came of it is heard of later. A connection that is
 //! lost is made anew, without end. What was sent and is not known to be safe is sent again then;
-//! what was not acknowledged comes again. What is for a queue that is not there waits until it is.
+//! what was not acknowledged comes again. What is for a queue that is not there waits until it is. One
+//! over which the broker takes nothing is no lost one: it has an alarm, and is waited for.
 //! No two read one queue: the broker refuses the second, which tries again as if it were away.
 
-use super::link::{Link, answered, declare_fanout, ensure, look, words};
-use super::tasks::{LOOK, Life, Published, most_taken};
+use super::link::{Link, Patient, answered, declare_fanout, ensure, look, words};
+use super::tasks::{LOOK, Life, Published, begin, most_taken};
 use super::thread::{CLOSING, GOOD, RECONNECT};
 use super::{Server, runtime};
 use crate::change::Refused;
@@ -16,11 +17,12 @@ use crate::wire::CONTROL_EXCHANGE;
 use lapin::message::DeliveryResult;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::FieldTable;
-use lapin::{BasicProperties, Channel, Consumer};
+use lapin::{BasicProperties, Channel, Confirmation, Consumer};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -73,6 +75,10 @@ pub enum Mail {
     Away(String),
     /// There is one again.
     Back,
+    /// The broker takes nothing, and why: an alarm of its memory or its disk. What is to be sent waits.
+    Blocked(String),
+    /// It does again.
+    Unblocked,
 }
 
 /// Something to be sent.
@@ -107,6 +113,8 @@ enum Input {
     Opened(Life, Result<Box<Open>, String>),
     Came(Life, Box<DeliveryResult>),
     Confirmed(Life, u64, Published),
+    /// The broker takes nothing, and why, or does again.
+    Blocked(Life, Option<String>),
     Ended(Life, String),
 }
 
@@ -149,6 +157,7 @@ impl Mailbox {
                 unsent: BTreeMap::new(),
                 vain: 0,
                 is_away: false,
+                is_blocked: false,
             };
             runtime.block_on(clerk.run(incoming));
         })?;
@@ -217,6 +226,8 @@ struct Clerk {
     /// Connections in a row that came to nothing.
     vain: u32,
     is_away: bool,
+    /// The broker takes nothing over this connection.
+    is_blocked: bool,
 }
 
 impl Clerk {
@@ -232,29 +243,31 @@ impl Clerk {
             }
             match timeout(left, inputs.recv()).await {
                 Ok(Some(Input::Close)) => closing = Some(Instant::now() + CLOSING),
-                Ok(Some(input)) => self.heed(input).await,
+                Ok(Some(input)) => self.heed(input),
                 Ok(None) | Err(_) => break,
             }
         }
-        if let Some(open) = self.open.take() {
+        // While the broker takes nothing, that would not be told.
+        if let Some(open) = self.open.take().filter(|open| !open.link.patient().is_blocked()) {
             // In good order, so that what was said last arrives.
             let _ = answered(open.link.connection.close(200, "OK".into())).await;
         }
     }
 
-    async fn heed(&mut self, input: Input) {
+    fn heed(&mut self, input: Input) {
         let life = self.life;
         match input {
             Input::Send(ticket, letter) => {
                 self.unsent.insert(ticket, letter);
-                self.push(ticket).await;
+                self.push(ticket);
             }
             Input::GiveUp(ticket) => self.give_up(ticket),
-            Input::Again(of, ticket) if of == life => self.push(ticket).await,
-            Input::Acknowledge(Tag(of, tag)) if of == life => self.acknowledge(tag).await,
-            Input::Opened(of, Ok(open)) if of == life => self.use_it(open).await,
+            Input::Again(of, ticket) if of == life => self.push(ticket),
+            Input::Acknowledge(Tag(of, tag)) if of == life => self.acknowledge(tag),
+            Input::Opened(of, Ok(open)) if of == life => self.use_it(open),
             Input::Opened(of, Err(why)) | Input::Ended(of, why) if of == life => self.lost(&why),
             Input::Came(of, came) if of == life => self.came(*came),
+            Input::Blocked(of, why) if of == life => self.blocked(why),
             Input::Confirmed(of, ticket, became) => {
                 let unsure =
                     if let Published::Unsure(why) = &became { Some(why.clone()) } else { None };
@@ -292,7 +305,7 @@ impl Clerk {
         });
     }
 
-    async fn use_it(&mut self, open: Box<Open>) {
+    fn use_it(&mut self, open: Box<Open>) {
         let (life, take) = (self.life, self.to_self.clone());
         // Not before: what is acknowledged needs a connection that is in use.
         open.consumer.set_delegate(move |came: DeliveryResult| {
@@ -303,15 +316,33 @@ impl Clerk {
         if std::mem::take(&mut self.is_away) {
             self.tell(Mail::Back);
         }
+        self.push_all();
+    }
+
+    /// The broker takes nothing, or does again.
+    fn blocked(&mut self, why: Option<String>) {
+        let was_blocked = std::mem::replace(&mut self.is_blocked, why.is_some());
+        match why {
+            Some(why) if !was_blocked => self.tell(Mail::Blocked(why)),
+            None if was_blocked => {
+                self.tell(Mail::Unblocked);
+                self.push_all();
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn push_all(&mut self) {
         let tickets: Vec<u64> = self.unsent.keys().copied().collect();
         for ticket in tickets {
-            self.push(ticket).await;
+            self.push(ticket);
         }
     }
 
     fn lost(&mut self, why: &str) {
         let was_good = self.open.take().is_some_and(|open| open.since.elapsed() >= GOOD);
         self.vain = if was_good { 1 } else { self.vain.saturating_add(1) };
+        self.is_blocked = false;
         for letter in self.unsent.values_mut() {
             letter.perhaps |= std::mem::take(&mut letter.flies);
         }
@@ -336,40 +367,30 @@ impl Clerk {
         }
     }
 
-    /// Publishes something, where there is a connection; if not, when there is one.
-    async fn push(&mut self, ticket: u64) {
-        let (Some(open), Some(letter)) = (&self.open, self.unsent.get_mut(&ticket)) else { return };
+    /// Publishes something, where there is a connection over which the broker takes it; if not, when
+    /// there is one.
+    fn push(&mut self, ticket: u64) {
+        let open = self.open.as_ref().filter(|_| !self.is_blocked);
+        let (Some(open), Some(letter)) = (open, self.unsent.get_mut(&ticket)) else { return };
         if std::mem::replace(&mut letter.flies, true) {
             return;
         }
-        let options = BasicPublishOptions {
-            mandatory: letter.exchange.is_empty(),
-            ..BasicPublishOptions::default()
-        };
-        let properties =
-            BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
-        let body = Arc::clone(&letter.body);
-        let asked = open.publisher.basic_publish(
-            letter.exchange.into(),
-            letter.queue.as_str().into(),
-            options,
-            &body,
-            properties,
-        );
-        match answered(asked).await {
-            Ok(confirm) => {
-                let (life, to_self) = (self.life, self.to_self.clone());
-                tokio::spawn(async move {
-                    let became = match timeout(3 * LOOK, confirm).await {
-                        Ok(confirmed) => confirmed
-                            .map_or_else(|why| Published::Unsure(words(&why)), Published::from),
-                        Err(_) => Published::Unsure("it does not answer".to_owned()),
-                    };
-                    let _ = to_self.send(Input::Confirmed(life, ticket, became));
-                });
+        let mut confirmed = Box::pin(publish(open.publisher.clone(), letter));
+        // At once, so that all goes in order. What comes of it is waited for elsewhere: an alarm that
+        // begins just now may last.
+        let early = confirmed.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let confirmed = async move {
+            match early {
+                Poll::Ready(confirmed) => confirmed,
+                Poll::Pending => confirmed.await,
             }
-            Err(why) => self.lost(&why),
-        }
+        };
+        let (patient, life, to_self) = (open.link.patient(), self.life, self.to_self.clone());
+        tokio::spawn(async move {
+            let confirmed = patient.answered_within(3 * LOOK, confirmed).await;
+            let became = confirmed.map_or_else(Published::Unsure, Published::from);
+            let _ = to_self.send(Input::Confirmed(life, ticket, became));
+        });
     }
 
     /// Gives up what the broker closes a channel for, each time that it comes.
@@ -433,11 +454,29 @@ impl Clerk {
         }
     }
 
-    async fn acknowledge(&mut self, tag: u64) {
-        let Some(open) = &self.open else { return };
-        if let Err(why) = answered(open.reader.basic_ack(tag, BasicAckOptions::default())).await {
-            self.lost(&why);
+    fn acknowledge(&mut self, tag: u64) {
+        if let Some(open) = &self.open {
+            begin(open.reader.basic_ack(tag, BasicAckOptions::default()));
         }
+    }
+}
+
+/// Sends something; the answer is the broker's confirm.
+fn publish(
+    channel: Channel,
+    letter: &Letter,
+) -> impl Future<Output = lapin::Result<Confirmation>> + Send + use<> {
+    let (exchange, queue) = (letter.exchange, letter.queue.clone());
+    let body = Arc::clone(&letter.body);
+    async move {
+        let options = BasicPublishOptions {
+            mandatory: exchange.is_empty(),
+            ..BasicPublishOptions::default()
+        };
+        let properties =
+            BasicProperties::default().with_content_type("text/plain".into()).with_delivery_mode(2);
+        let (exchange, queue) = (exchange.into(), queue.as_str().into());
+        channel.basic_publish(exchange, queue, options, &body, properties).await?.await
     }
 }
 
@@ -450,7 +489,7 @@ async fn open(
 ) -> Result<Open, String> {
     let link = Link::open(server, name).await?;
     let publisher = link.publisher().await?;
-    declare_fanout(&publisher, CONTROL_EXCHANGE).await?;
+    declare_fanout((&publisher, &link.patient()), CONTROL_EXCHANGE).await?;
     ensure(&link, queue).await?;
     let reader = link.channel().await?;
     answered(reader.basic_qos(AHEAD, BasicQosOptions::default())).await?;
@@ -462,18 +501,27 @@ async fn open(
     ))
     .await
     .map_err(|why| format!("unable to consume from {queue}: {why}"))?;
-    let (ended, to_end) = (link.ended(|_| ()), to_self.clone());
+    let for_blocked = to_self.clone();
+    let ended = link.ended(move |why| {
+        let _ = for_blocked.send(Input::Blocked(life, why));
+    });
+    let to_end = to_self.clone();
     tokio::spawn(async move {
         let _ = to_end.send(Input::Ended(life, ended.await));
     });
-    tokio::spawn(watch(link.channel().await?, queue.to_owned(), (life, to_self.clone())));
+    let watched = (link.channel().await?, link.patient());
+    tokio::spawn(watch(watched, queue.to_owned(), (life, to_self.clone())));
     Ok(Open { link, reader, publisher, consumer, since: Instant::now() })
 }
 
 /// Looks at the queue again and again: that the broker answers at all, and knows that we consume.
-async fn watch(channel: Channel, queue: String, (life, to_self): (Life, UnboundedSender<Input>)) {
+async fn watch(
+    (channel, patient): (Channel, Patient),
+    queue: String,
+    (life, to_self): (Life, UnboundedSender<Input>),
+) {
     while timeout(LOOK, to_self.closed()).await.is_err() {
-        let why = match look(&channel, &queue).await {
+        let why = match look((&channel, &patient), &queue).await {
             Ok((_, 0)) => "the broker knows of no consumer".to_owned(),
             Ok(_) => continue,
             Err(why) => why,

@@ -181,19 +181,17 @@ async fn watch(
 ) {
     loop {
         let is_time = tokio::time::timeout(LOOK, now.notified()).await.is_err();
-        let was_blocked = patient.is_blocked();
+        let on = (&channel, &patient);
         let looked = async {
             if let Some(bound) = bound.as_ref().filter(|_| is_time) {
-                bind_fanout(&channel, CONTROL_EXCHANGE, bound).await?;
+                bind_fanout(on, CONTROL_EXCHANGE, bound).await?;
             }
-            look(&channel, &queue).await
+            look(on, &queue).await
         };
         match looked.await {
             Ok((ready, consumers)) => {
                 teller.tell(Input::Looked { life: teller.life, ready, consumers });
             }
-            // It had read nothing of what was asked.
-            Err(_) if was_blocked || patient.is_blocked() => {}
             Err(why) => return teller.lost(why),
         }
     }
