@@ -330,7 +330,9 @@ fn are_on_record_as_they_were(site: &Site, names: &[String]) {
 
 fn submitted(site: &Site) -> Vec<String> {
     let names: Vec<_> = (0..20).map(|n| format!("w{n}")).collect();
-    names.iter().for_each(|name| site.submit(name, "{}"));
+    for name in &names {
+        site.submit(name, "{}");
+    }
     names
 }
 
@@ -352,12 +354,12 @@ fn a_worker_that_hears_late_of_an_end_and_the_next_begin_records_when_they_were(
     let names = submitted(&site);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let is_over = || is_over.load(Ordering::Relaxed);
             // It stands still over an end and the begin behind it.
-            while !is_over.load(Ordering::Relaxed) {
+            while !holds_within(Duration::from_millis(5), is_over) {
                 signal::kill(worker, numbers::SIGSTOP).unwrap();
-                thread::sleep(Duration::from_millis(40));
+                let _ = holds_within(Duration::from_millis(40), is_over);
                 signal::kill(worker, numbers::SIGCONT).unwrap();
-                thread::sleep(Duration::from_millis(5));
             }
         });
         let all_done = holds_within(Duration::from_secs(60), || {
