@@ -299,7 +299,7 @@ impl Rabbit {
         // While the last start or stop is not quite over, another one is taken for it.
         let starts = || self.try_call("rabbit:start().").is_some() && self.is_ready();
         assert!(
-            holds_within(Duration::from_secs(30), starts),
+            holds_within(Duration::from_secs(90), starts),
             "it does not start:\n{}",
             self.log()
         );
