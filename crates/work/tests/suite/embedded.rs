@@ -190,7 +190,8 @@ fn a_taker_that_is_silent_is_overtaken_by_one_that_asks_and_hears_of_it() {
 #[test]
 fn a_lease_is_renewed_as_long_as_something_is_in_hand() {
     let rig = local();
-    let policy = Policy { lease: Duration::from_millis(400), ..Policy::default() };
+    // It is renewed at a third, and a busy machine may take long over that.
+    let policy = Policy { lease: Duration::from_secs(3), ..Policy::default() };
     let shorter = Settings { policy, ..settings(&rig.scratch, &rig.clock) };
     let mut broker = Embedded::open(&shorter).unwrap();
     send(&mut broker, "a");
@@ -199,9 +200,9 @@ fn a_lease_is_renewed_as_long_as_something_is_in_hand() {
     let mut other = Embedded::open(&shorter).unwrap();
     other.ask(Ask::Now, "q_0");
     let begun = std::time::Instant::now();
-    until(20, || {
+    until(30, || {
         assert!(other.next().is_none(), "taken away from who works on it");
-        begun.elapsed() > Duration::from_millis(1500)
+        begun.elapsed() > Duration::from_secs(7)
     });
     broker.finish(delivery, done());
     settled(&mut broker);
@@ -263,8 +264,8 @@ fn what_is_only_at_hand_and_cancelled_is_not_at_hand_any_more() {
     broker.give_back(delivery);
 }
 
-#[test]
-fn a_cancel_by_another_is_heard_while_a_full_drop_folder_is_taken() {
+/// Tells whether a cancel by another is heard while files of a full drop folder are left.
+fn is_heard_between_files() -> bool {
     const FILES: usize = 2000;
     let rig = local();
     let path = rig.scratch.join("drop");
@@ -285,14 +286,20 @@ fn a_cancel_by_another_is_heard_while_a_full_drop_folder_is_taken() {
     store.apply(&Change::Steer(Subject::Job(id), Steer::Cancel(Fault::CANCELLED))).unwrap();
     let files = || fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name());
     let left = || files().filter(|name| !name.as_encoded_bytes().starts_with(b".")).count();
-    let (before, mut after) = (left(), 0);
+    let mut after = 0;
     event(&mut broker, |event| {
         after = left();
         matches!(event, Event::Cancelled { .. }).then_some(())
     });
-    assert!(after > 0 && before > 0, "{after} of {before} left");
     broker.finish(delivery, done());
     settled(&mut broker);
+    after > 0
+}
+
+#[test]
+fn a_cancel_by_another_is_heard_while_a_full_drop_folder_is_taken() {
+    // On a busy machine all may be taken before the cancel is made.
+    assert!((0..5).any(|_| is_heard_between_files()), "heard when none was left");
 }
 
 #[test]
