@@ -270,6 +270,7 @@ fn an_answer_says_its_attempt_and_what_is_forwarded_has_a_name_that_a_repeat_has
     let exo = site.exo();
     remote.client().publish("p", item("w1", "{}").as_bytes()).unwrap();
     let mut client = remote.client();
+    client.declare("ruote_workitems").unwrap();
     client.consume("ruote_workitems").unwrap();
     let mut next = || {
         let message = client.next(Duration::from_secs(30)).unwrap().unwrap();

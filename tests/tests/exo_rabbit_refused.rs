@@ -48,11 +48,11 @@ fn answers_that_a_full_queue_refuses_go_again_until_they_are_in_it_and_nothing_e
     }
     says(&remote, "refuses what is for the queue ruote_workitems");
     // Both are done, and neither is acknowledged: over a connection that was lost it would be ready.
-    remote.site.until(|| {
-        ["w1", "w2"]
-            .iter()
-            .all(|wfid| remote.site.attempts(wfid).iter().any(|one| one.ended.is_some()))
-    });
+    let is_done = |wfid: &str| {
+        let attempts = remote.site.job(wfid).map(|_| remote.site.attempts(wfid));
+        attempts.is_some_and(|all| all.iter().any(|one| one.ended.is_some()))
+    };
+    remote.site.until(|| ["w1", "w2"].into_iter().all(is_done));
     assert_eq!(remote.messages("p"), Some((0, 3)));
     policy(&format!("delete(<<\"{vhost}\">>, <<\"full\">>, <<\"t\">>)"));
     all_is_well_again(&remote, &["w1", "w2", "long"]);
