@@ -31,7 +31,7 @@ fn exo_raises_its_limit_of_descriptors_as_its_instances_need_and_participants_ha
         "work",
         &format!(
             "#!/bin/sh\necho \"limits $(ulimit -Sn) $(ulimit -Hn)\"\n: >{folder}/$SKYNET_INSTANCE\n\
-             until [ -e {folder}/go ]; do sleep 0.05; done\n"
+             until [ -e {folder}/go ]; do sleep 1; done\n"
         ),
     );
     let mut exo = behind(&site, "ulimit -Sn 200; ulimit -Hn 2000");
@@ -39,7 +39,7 @@ fn exo_raises_its_limit_of_descriptors_as_its_instances_need_and_participants_ha
     for n in 0..ALL {
         site.submit(&format!("w{n}"), "{}");
     }
-    site.until(|| fs::read_dir(&seen).unwrap().count() == ALL);
+    site.until_long(|| fs::read_dir(&seen).unwrap().count() == ALL);
     fs::write(seen.join("go"), "").unwrap();
     for n in 0..ALL {
         let (job, attempts) = site.stopped(&format!("w{n}"));
