@@ -388,7 +388,8 @@ fn term_gives_items_back_at_once_and_they_do_not_count() {
             site.submit(&format!("w{n}"), "{}");
         }
         let running = || (0..5).filter(|n| is(&site, *n, State::Run)).count();
-        site.until(|| running() == 3);
+        let are_jobs = || (0..5).all(|n| site.job(&format!("w{n}")).is_some());
+        site.until(|| running() == 3 && are_jobs());
         assert!(exo.end().success(), "{}", site.log());
         for n in 0..5 {
             let job = site.job(&format!("w{n}")).unwrap();

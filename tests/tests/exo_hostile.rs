@@ -41,13 +41,18 @@ fn but_for_one(deed: &str) -> String {
 /// are answered once and the second is done.
 #[track_caller]
 fn survives(site: &Site) -> (Attempt, Exo) {
+    survives_within(SETTLED + SLACK, site)
+}
+
+#[track_caller]
+fn survives_within(limit: Duration, site: &Site) -> (Attempt, Exo) {
     let mut sender = Sender::new(site);
     let exo = site.exo();
     sender.submit(&["bad", "good"]);
     let is_in =
         |states: &[State]| site.job("bad").is_some_and(|job| states.contains(&job.subject.state));
     site.until(|| is_in(&[State::Run, State::Stop]));
-    assert!(holds_within(SETTLED + SLACK, || is_in(&[State::Stop])), "{}", site.log());
+    assert!(holds_within(limit, || is_in(&[State::Stop])), "{}", site.log());
     site.until(|| progress(&site.join("store")) == (2, 0));
     adds_up(&sender, &site.join("store"), 1, "a hostile participant");
     let good = site.attempts("good").remove(0);
@@ -262,7 +267,8 @@ fn one_that_writes_a_file_up_to_its_limit_costs_one_item() {
 fn one_that_computes_up_to_its_limit_costs_one_item() {
     let work = "#!/bin/bash\n[ $SKYNET_WFID = bad ] || exit 0\nwhile :; do :; done\n";
     let site = Site::per_item(work, "tries: 1\nlimits: {cpu: 1s}\n");
-    let (attempt, exo) = survives(&site);
+    // A second of the processor may be long in coming.
+    let (attempt, exo) = survives_within(Duration::from_secs(2 * SOON), &site);
     // No time for an answer: the limit is the kernel's last one.
     assert_eq!(attempt.signal, Some(9), "{attempt:?}");
     assert!((500_000..2_000_000).contains(&attempt.cpu_us.unwrap()), "{attempt:?}");
@@ -333,7 +339,7 @@ fn one_that_reads_nothing_and_prints_meanwhile_is_heard_no_further_and_costs_no_
     site.submit("w", "{}");
     let worker = exo.worker();
     let mut most = 0;
-    site.until(|| {
+    site.until_long(|| {
         most = most.max(host::private_kib(worker));
         site.log().matches("more").count() > 2000
     });

@@ -157,7 +157,7 @@ fn poisoned(persistent: bool) -> bool {
 fn an_item_that_has_its_exo_killed_each_time_is_dead_after_its_tries_and_its_neighbour_is_done() {
     for persistent in [false, true] {
         // On a busy machine it may have come too late to be at hand.
-        assert!((0..5).any(|_| poisoned(persistent)), "it was never at hand");
+        assert!((0..20).any(|_| poisoned(persistent)), "it was never at hand");
     }
 }
 
@@ -178,7 +178,7 @@ fn an_item_that_fails_each_time_is_put_away_after_its_tries_with_bytes_and_reaso
         let rest = pair[1].begun.0 - pair[0].ended.unwrap().0;
         assert!(rest >= 5_000, "tried again after {rest} us");
     }
-    assert_eq!(site.status().unwrap()["failed"], 3);
+    site.until(|| site.status().unwrap()["failed"] == 3);
     assert!(exo.end().success());
 }
 
