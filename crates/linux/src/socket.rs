@@ -1,4 +1,5 @@
-//! Unix sockets: messages that carry descriptors, and who is at the other end.
+//! Unix sockets: messages that carry descriptors, and who is at the other end. Of those of TCP, how much
+//! went over them.
 
 use crate::errno::{Errno, Result, cvt, retry};
 use crate::fd::{Fd, beyond_standard};
@@ -229,10 +230,33 @@ pub fn peer(socket: i32) -> Result<Peer> {
     Ok(Peer { pid: found.pid, uid: found.uid, gid: found.gid })
 }
 
+/// Returns how many bytes have gone over a TCP connection so far: those that came, and those that the
+/// other end has acknowledged.
+///
+/// # Errors
+/// As getsockopt(2).
+pub fn moved(socket: i32) -> Result<u64> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: `info` is valid for writes of `len` bytes.
+    cvt(unsafe {
+        let place = info.as_mut_ptr().cast();
+        libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut len)
+    })?;
+    // SAFETY: all of its fields are numbers; what the kernel does not know of is zero.
+    let info = unsafe { info.assume_init() };
+    Ok(info.tcpi_bytes_acked.saturating_add(info.tcpi_bytes_received))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fd;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsRawFd;
+
+    extern crate std;
 
     #[test]
     fn descriptors_arrive_with_their_message_and_close_on_exec() {
@@ -284,5 +308,23 @@ mod tests {
             assert_eq!(address(path).err(), Some(Errno(libc::ENAMETOOLONG)));
         }
         assert_eq!(tell(b"\0nobody-listens-here", b"x"), Err(Errno(libc::ECONNREFUSED)));
+    }
+
+    #[test]
+    fn what_goes_over_a_connection_of_tcp_is_counted_in_both_directions() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut here = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut there, _) = listener.accept().unwrap();
+        let raw = here.as_raw_fd();
+        let before = moved(raw).unwrap();
+        let mut room = [0; 1000];
+        here.write_all(&room).unwrap();
+        there.read_exact(&mut room).unwrap();
+        // What comes back brings the acknowledgement with it.
+        there.write_all(&room[..500]).unwrap();
+        here.read_exact(&mut room[..500]).unwrap();
+        assert_eq!(moved(raw).unwrap() - before, 1500);
+        let (a, _b) = pair(Kind::Stream).unwrap();
+        assert!(moved(a.raw()).is_err());
     }
 }

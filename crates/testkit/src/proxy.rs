@@ -15,6 +15,9 @@ const HEAD: usize = 7;
 /// How soon a command is heeded by a connection that nothing comes from.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Bytes that wait on a slow way.
+const ROOM: usize = 64 << 10;
+
 /// What becomes of bytes and connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -22,6 +25,9 @@ pub enum Mode {
     Pass,
     /// Bytes go through this much later.
     Delay(Duration),
+    /// So many bytes a second go through in each direction. Who connects meanwhile finds no room for many
+    /// more on the way.
+    Slow(u32),
     /// Who connects is turned away at once. What is connected stays.
     Refuse,
     /// Nothing goes through, and nobody is told. A connection that lost a byte like this never
@@ -183,9 +189,15 @@ fn accept(listener: &TcpListener, port: u16, shared: &Arc<Shared>) {
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
         let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
+        let is_slow = matches!(*shared.mode(), Mode::Slow(_));
         for stream in [&client, &server] {
             let _ = stream.set_nodelay(true);
             let _ = stream.set_read_timeout(Some(LOOK));
+            if is_slow {
+                // What waits here would have arrived, as its sender sees it.
+                let _ = setsockopt(stream, sockopt::RcvBuf, &ROOM);
+                let _ = setsockopt(stream, sockopt::SndBuf, &ROOM);
+            }
         }
         let is_lost = Arc::new(AtomicBool::new(false));
         let ends = [
@@ -233,7 +245,7 @@ impl Pump<'_> {
         while !self.is_to_end() {
             match from.read(&mut room) {
                 Ok(0) => return,
-                Ok(_) if self.loses() => {
+                Ok(n) if self.loses(n) => {
                     self.shared.lost.fetch_add(1, Ordering::SeqCst);
                 }
                 Ok(n) => {
@@ -270,19 +282,24 @@ impl Pump<'_> {
         passed.map(|()| false)
     }
 
-    /// Waits as long as bytes are delayed; tells whether they are lost.
-    fn loses(&self) -> bool {
+    /// Waits as long as so many bytes are delayed; tells whether they are lost.
+    fn loses(&self, bytes: usize) -> bool {
         let mode = self.shared.mode();
         match *mode {
             Mode::Silent => self.is_lost.store(true, Ordering::SeqCst),
             Mode::HalfOpen if self.way == Way::ToClient => return true,
-            Mode::Delay(time) => {
-                let still = |mode: &mut Mode| matches!(mode, Mode::Delay(_)) && !self.is_to_end();
-                drop(self.shared.changed.wait_timeout_while(mode, time, still));
-            }
+            Mode::Delay(time) => self.wait(mode, time),
+            Mode::Slow(rate) => self.wait(mode, Duration::from_secs(bytes as u64) / rate),
             Mode::Pass | Mode::Refuse | Mode::HalfOpen => {}
         }
         self.is_lost.load(Ordering::SeqCst)
+    }
+
+    /// Waits for so long, or until the mode changes.
+    fn wait(&self, mode: MutexGuard<'_, Mode>, time: Duration) {
+        let this = *mode;
+        let still = |mode: &mut Mode| *mode == this && !self.is_to_end();
+        drop(self.shared.changed.wait_timeout_while(mode, time, still));
     }
 }
 

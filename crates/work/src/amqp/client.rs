@@ -58,8 +58,8 @@ pub struct Message {
 }
 
 /// A connection. Each call waits for its answer, ten seconds at most, or as long as the broker takes
-/// nothing, and says in words what went wrong; after that connect anew. What is not acknowledged goes
-/// back when this is dropped.
+/// nothing or what stands before it moves, and says in words what went wrong; after that connect anew.
+/// What is not acknowledged goes back when this is dropped.
 pub struct Client {
     runtime: Runtime,
     link: Link,

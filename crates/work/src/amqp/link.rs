@@ -16,7 +16,7 @@ use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties, ConnectionStatus, Consumer, ExchangeKind};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,6 +27,8 @@ use tokio::time::timeout;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds after which a silent connection says that it lives; after two of them it does not.
 const HEARTBEAT: u16 = 20;
+/// Within a wait so many bytes do not move but over a connection that is slow: heartbeats are 8 each.
+const MUCH: u64 = 64 << 10;
 /// Largest frame: the library has 64 of them as buffers. What is longer goes in several.
 const FRAME: u32 = 8192;
 
@@ -56,6 +58,13 @@ impl Below {
         let socket: OwnedFd = socket.as_fd().try_clone_to_owned()?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(TcpStream::from(socket));
         Ok(())
+    }
+
+    /// Returns how many bytes have moved over it; none where it has ended.
+    fn moved(&self) -> u64 {
+        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = socket.as_ref().and_then(|it| linux::socket::moved(it.as_raw_fd()).ok());
+        moved.unwrap_or_default()
     }
 
     fn end(&self) {
@@ -183,10 +192,10 @@ impl Link {
 
     /// Returns who waits for answers on it.
     pub(super) fn patient(&self) -> Patient {
-        Patient(self.connection.status().clone())
+        Patient { status: self.connection.status().clone(), below: self.below.clone() }
     }
 
-    /// Opens a channel; waits as long as the broker reads nothing.
+    /// Opens a channel; waits as long as the broker reads nothing, or what stands before it moves.
     pub(super) async fn channel(&self) -> Result<Channel, String> {
         self.patient().answered(self.connection.create_channel()).await
     }
@@ -219,14 +228,28 @@ fn uri(server: &Server) -> AMQPUri {
     }
 }
 
-/// Waits for answers on a connection as long as the broker reads nothing of it.
+/// Waits for answers on a connection as long as the broker reads nothing of it, or the way there is slow:
+/// an answer stands behind all that moves before it.
 #[derive(Clone)]
-pub(super) struct Patient(ConnectionStatus);
+pub(super) struct Patient {
+    status: ConnectionStatus,
+    below: Below,
+}
 
 impl Patient {
     /// Tells whether the broker reads nothing.
     pub(super) fn is_blocked(&self) -> bool {
-        self.0.blocked()
+        self.status.blocked()
+    }
+
+    /// Returns how many bytes have moved so far, in either direction.
+    pub(super) fn moved(&self) -> u64 {
+        self.below.moved()
+    }
+
+    /// Tells whether much has moved since that many had.
+    pub(super) fn has_moved(&self, since: u64) -> bool {
+        self.moved().saturating_sub(since) >= MUCH
     }
 
     /// Waits for an answer of the broker.
@@ -246,10 +269,10 @@ impl Patient {
         let mut asked = std::pin::pin!(asked);
         loop {
             // What was asked before stands behind all that the broker has not read.
-            let was_blocked = self.is_blocked();
+            let (was_blocked, moved) = (self.is_blocked(), self.moved());
             match timeout(limit, &mut asked).await {
                 Ok(answer) => return answer.map_err(|why| words(&why)),
-                Err(_) if was_blocked || self.is_blocked() => {}
+                Err(_) if was_blocked || self.is_blocked() || self.has_moved(moved) => {}
                 Err(_) => return Err("it does not answer".to_owned()),
             }
         }

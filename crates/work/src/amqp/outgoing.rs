@@ -245,9 +245,12 @@ impl Thread {
         until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// Gives up a connection over which a confirm does not come.
+    /// Gives up a connection over which a confirm does not come, unless it may stand behind what moves.
     pub(super) fn give_up_waiting(&mut self) {
-        if self.patience().is_zero() {
+        if !self.patience().is_zero() {
+            return;
+        }
+        if !self.connected.as_mut().is_some_and(|connected| connected.press.goes_on()) {
             self.lost(UNCONFIRMED);
         }
     }

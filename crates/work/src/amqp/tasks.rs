@@ -133,7 +133,7 @@ pub(super) async fn prepare(
     let control = hear_cancels(&link, teller).await?;
     let passing = Passing::begin(&link, control.is_some(), teller).await?;
     let reader = link.channel().await?;
-    let press = Press::new(link.publisher().await?);
+    let press = Press::new(link.publisher().await?, link.patient());
     let watched = link.channel().await?;
     let air = match &settings.air {
         Some(names) => Some(air::serve(&link, names, teller).await?),
@@ -229,7 +229,7 @@ pub(super) async fn renew(link: Arc<Link>, delay: Duration, teller: Teller) {
     pause(delay).await;
     match link.publisher().await {
         Ok(channel) => {
-            let press = Press::new(channel);
+            let press = Press::new(channel, link.patient());
             teller.tell(Input::Press { life: teller.life, press });
         }
         Err(why) => teller.lost(why),
@@ -301,6 +301,9 @@ struct OnItsWay {
 /// Publishes one thing after the other; confirms come beside that.
 pub(super) struct Press {
     channel: Channel,
+    patient: Patient,
+    /// Bytes that had moved over the connection when the confirms got their time.
+    moved: u64,
     all: Vec<OnItsWay>,
     /// Nobody is woken yet when what was published last is confirmed.
     is_unheard: bool,
@@ -309,8 +312,9 @@ pub(super) struct Press {
 }
 
 impl Press {
-    fn new(channel: Channel) -> Self {
-        Self { channel, all: Vec::new(), is_unheard: false, is_retired: false }
+    fn new(channel: Channel, patient: Patient) -> Self {
+        let (all, is_unheard, is_retired) = (Vec::new(), false, false);
+        Self { channel, patient, moved: 0, all, is_unheard, is_retired }
     }
 
     /// Publishes nothing any more, and tells of nothing. Tells whether that was so already.
@@ -328,6 +332,9 @@ impl Press {
     pub(super) fn publish(&mut self, what: Publication) {
         if self.is_retired {
             return;
+        }
+        if self.all.is_empty() {
+            self.moved = self.patient.moved();
         }
         let token = what.token;
         let mut confirmed = Box::pin(publish(self.channel.clone(), what));
@@ -356,8 +363,18 @@ impl Press {
         known
     }
 
+    /// Gives each confirm its time anew where much has moved meanwhile, and tells whether that is so.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let has_moved = self.patient.has_moved(self.moved);
+        if has_moved {
+            self.prolong();
+        }
+        has_moved
+    }
+
     /// Gives each confirm its time anew: the broker took nothing meanwhile.
     pub(super) fn prolong(&mut self) {
+        self.moved = self.patient.moved();
         let until = Instant::now() + CONFIRM;
         self.all.iter_mut().for_each(|one| one.until = until);
     }

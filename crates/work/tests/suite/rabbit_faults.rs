@@ -9,6 +9,7 @@ use std::time::Duration;
 use testkit::proxy::{Mode, Proxy};
 use testkit::rabbit::Rabbit;
 use testkit::until;
+use testkit::wait::holds_within;
 use work::amqp::{self, Queue, Settings};
 use work::{Ask, Broker, Ended, Event, NewJob, Policy};
 
@@ -35,7 +36,7 @@ fn disturb(proxy: &Proxy, cycle: usize) {
     let (accepted, harmed) = (proxy.accepted(), proxy.harmed());
     until(60, || match mode {
         Mode::Pass => true,
-        Mode::Delay(_) => proxy.accepted() > accepted,
+        Mode::Delay(_) | Mode::Slow(_) => proxy.accepted() > accepted,
         Mode::Refuse | Mode::Silent | Mode::HalfOpen => proxy.harmed() > harmed,
     });
     proxy.set(Mode::Pass);
@@ -94,6 +95,40 @@ fn whatever_the_network_does_each_item_is_answered_and_its_answers_are_the_same(
         assert!((1..=most).contains(&count), "n{cycle} was answered {count} times");
     }
     println!("{cycles} items, {} of whose answers came twice, the same", all.len() - cycles);
+}
+
+/// An item, or an answer, that takes longer over a slow way than a confirm may.
+fn large(name: &str) -> Vec<u8> {
+    let fei = format!(r#"{{"wfid":"w","subid":"s","expid":"{name}"}}"#);
+    format!(r#"{{"fei":{fei},"fields":{{"x":"{}"}}}}"#, "x".repeat(8_000_000)).into_bytes()
+}
+
+#[test]
+fn over_a_slow_way_large_items_and_answers_are_waited_for() {
+    let proxy = Proxy::to(Rabbit::shared().port());
+    proxy.set(Mode::Slow(250_000));
+    let rig = Remote::by(proxy.port());
+    let mut broker = rig.open();
+    let delivery = in_hand(&rig, &mut broker, "a");
+    rig.client().publish("q", &large("b")).unwrap();
+    broker.ask(Ask::Now, "q_1");
+    broker.finish(delivery, Ended { output: Some(large("a")), ..done() });
+    broker.flush();
+    let (mut came, mut settled) = (0, 0);
+    let both = holds_within(Duration::from_secs(120), || {
+        while let Some(event) = broker.next() {
+            match event {
+                Event::Arrived(_) => came += 1,
+                Event::Settled { .. } => settled += 1,
+                Event::Trouble { what, .. } => panic!("{what}"),
+                _ => {}
+            }
+        }
+        (came, settled) == (1, 1)
+    });
+    assert!(both, "{came} came, {settled} settled");
+    proxy.set(Mode::Pass);
+    assert_eq!((proxy.accepted(), rig.answers().len()), (1, 1));
 }
 
 #[test]
