@@ -95,9 +95,10 @@ impl Table {
                  have the two rows of the crate and of the package.",
             ),
             Self::Rabbit => Some(
-                "exo's participants are in Python. pika and Celery have one figure for what they take \
-                 from the queue; only pika with 50 ahead has it in the row of several participants, \
-                 too, whose goal names it.",
+                "exo's participants are in Python. The goals are asked of one of the package skynet; one \
+                 of the older packages (exo, SkyNET) has a thread for each item and is slower than pika. \
+                 pika and Celery have one figure for what they take from the queue; only pika with 50 \
+                 ahead has it in the row of several participants, too, whose goal names it.",
             ),
             Self::Suite | Self::Logger | Self::Look => None,
         }
