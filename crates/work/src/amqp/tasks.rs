@@ -25,6 +25,9 @@ use tokio::sync::Notify;
 pub(super) const LOOK: Duration = Duration::from_secs(10);
 /// How long a confirm may take.
 const CONFIRM: Duration = Duration::from_secs(30);
+/// The same where other things move meanwhile: 16 MiB at 28 kB a second. A broker may never send it, as
+/// of a queue without a majority.
+const SLOWEST: Duration = Duration::from_secs(600);
 /// The broker's word where its user lacks a right (AMQP 0-9-1, reply code 403).
 pub(super) const REFUSED: &str = "ACCESS_REFUSED";
 
@@ -294,6 +297,7 @@ pub(super) struct Publication {
 /// What was published and is not confirmed.
 struct OnItsWay {
     token: u64,
+    since: Instant,
     until: Instant,
     confirmed: Pin<Box<dyn Future<Output = Published> + Send>>,
 }
@@ -345,7 +349,8 @@ impl Press {
             Poll::Pending => confirmed,
         };
         self.is_unheard = true;
-        self.all.push(OnItsWay { token, until: Instant::now() + CONFIRM, confirmed });
+        let since = Instant::now();
+        self.all.push(OnItsWay { token, since, until: since + CONFIRM, confirmed });
     }
 
     /// Returns what became of what was published, as far as it is known. Whoever is in `context` is
@@ -363,9 +368,11 @@ impl Press {
         known
     }
 
-    /// Gives each confirm its time anew where much has moved meanwhile, and tells whether that is so.
+    /// Gives each confirm its time anew where much has moved meanwhile, and none is too old. Tells
+    /// whether that is so.
     pub(super) fn goes_on(&mut self) -> bool {
-        let has_moved = self.patient.has_moved(self.moved);
+        let is_old = self.all.first().is_some_and(|one| one.since.elapsed() >= SLOWEST);
+        let has_moved = !is_old && self.patient.has_moved(self.moved);
         if has_moved {
             self.prolong();
         }

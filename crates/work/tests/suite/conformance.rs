@@ -24,7 +24,7 @@ pub(crate) trait Rig {
 #[track_caller]
 pub(crate) fn event<T>(broker: &mut impl Broker, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
     let mut found = None;
-    let there = holds_within(Duration::from_secs(20), || {
+    let there = holds_within(Duration::from_secs(60), || {
         while found.is_none()
             && let Some(event) = broker.next()
         {
