@@ -154,7 +154,8 @@ pub enum Report {
         cpu_us: u64,
         /// Its largest memory, in KiB.
         peak_kib: u64,
-        /// When it was found dead, before the next one began: nanoseconds of the monotonic clock.
+        /// When it was found dead, and nothing was left of it, before the next one began: nanoseconds of the
+        /// monotonic clock.
         at: u64,
     },
     /// What came of [`Order::Recall`]; all reports on what had begun by then come before this.
@@ -303,6 +304,17 @@ impl Order {
 }
 
 impl Report {
+    /// Returns the same of an end that counts from another moment on.
+    #[must_use]
+    pub const fn dated(self, at: u64) -> Self {
+        match self {
+            Self::Ended { instance, serial, how, cpu_us, peak_kib, .. } => {
+                Self::Ended { instance, serial, how, cpu_us, peak_kib, at }
+            }
+            other => other,
+        }
+    }
+
     /// Returns the report's bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; REPORT] {

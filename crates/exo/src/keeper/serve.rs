@@ -356,7 +356,8 @@ impl Keeper {
         if may_wait && !is_clear && kill_children(&ours) > 0 {
             self.held = Some(held);
         } else {
-            self.end(held.instance, &held.report);
+            // What follows begins now.
+            self.end(held.instance, &held.report.dated(time::monotonic()));
         }
     }
 

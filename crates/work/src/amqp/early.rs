@@ -22,8 +22,6 @@ const LARGEST: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Early {
     all: VecDeque<Kept>,
-    /// The last requeue that was heard of, by its number.
-    requeued: i64,
 }
 
 #[derive(Debug)]
@@ -58,14 +56,6 @@ impl Early {
         let is_over =
             |kept: &Kept| kept.until <= at.after(LONGEST) && kept.cancel.is_for(wfid, rest);
         self.all.retain(|kept| !is_over(kept));
-    }
-
-    /// The same of what was requeued here, as soon as that is heard of. `number`: which requeue.
-    pub(super) fn requeued(&mut self, number: i64, (wfid, rest): (&str, &str), now: Mono) {
-        if number > self.requeued {
-            self.requeued = number;
-            self.wanted_again(wfid, rest, now);
-        }
     }
 
     /// Returns why an item that comes now is not wanted, if a cancel of it came before.
@@ -120,10 +110,6 @@ mod tests {
         assert_eq!(early.why("w", item, at(4)), Some(Fault::KILLED), "it came behind");
         assert_eq!(early.why("w", item, at(4)), None);
         assert_eq!(early.why("w", other, at(4)), Some(Fault::KILLED));
-        early.requeued(7, ("w", item), at(4));
-        early.keep_for("w", item, Fault::KILLED, at(5));
-        early.requeued(7, ("w", item), at(6));
-        assert_eq!(early.why("w", item, at(6)), Some(Fault::KILLED), "heard of before");
     }
 
     #[test]

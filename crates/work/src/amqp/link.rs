@@ -20,13 +20,16 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// How long one step of connecting may take, and an answer of the broker.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds after which a silent connection says that it lives; after two of them it does not.
 const HEARTBEAT: u16 = 20;
+/// So long an answer is waited for at most while other things move: it may never come, as the confirm of
+/// a queue without a majority.
+pub(super) const SLOWEST: Duration = Duration::from_secs(1800);
 /// Within a wait so many bytes do not move but over a connection that is slow: heartbeats are 8 each.
 const MUCH: u64 = 64 << 10;
 /// Largest frame: the library has 64 of them as buffers. What is longer goes in several.
@@ -267,12 +270,14 @@ impl Patient {
         asked: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, String> {
         let mut asked = std::pin::pin!(asked);
+        let mut since = Instant::now();
         loop {
             // What was asked before stands behind all that the broker has not read.
             let (was_blocked, moved) = (self.is_blocked(), self.moved());
             match timeout(limit, &mut asked).await {
                 Ok(answer) => return answer.map_err(|why| words(&why)),
-                Err(_) if was_blocked || self.is_blocked() || self.has_moved(moved) => {}
+                Err(_) if was_blocked || self.is_blocked() => since = Instant::now(),
+                Err(_) if self.has_moved(moved) && since.elapsed() < SLOWEST => {}
                 Err(_) => return Err("it does not answer".to_owned()),
             }
         }

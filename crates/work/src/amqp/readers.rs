@@ -69,7 +69,9 @@ impl Readers {
 
     /// The connection ended, for `why`: maybe for one channel more than we may have.
     pub(super) fn ended(&mut self, why: &str) {
-        self.allowed = why.contains(TOO_MANY).then(|| self.asked_at.max(1));
+        if why.contains(TOO_MANY) {
+            self.allowed = Some(self.asked_at.max(1));
+        }
     }
 
     /// Returns the newest, over which messages come, unless it is gone.

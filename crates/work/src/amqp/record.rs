@@ -417,14 +417,14 @@ impl Thread {
             // What was seen of the queue before says nothing about this one.
             (self.newest_again, self.vain_looks) = (newest, 0);
         }
-        for Again { number, job, wfid, identity, has_message } in unsent {
+        for Again { number, job, wfid, identity, at, has_message } in unsent {
             let is_known = |change: &Change| *change == Change::SentAgain(number);
             let is_held = self.has_in_hand(job);
             let is_under_way = self.outgoing.has_again(number);
             if is_held || is_under_way || self.changes.iter().any(|(it, _)| is_known(it)) {
                 continue;
             }
-            self.early.requeued(number, (&wfid, &identity), now);
+            self.early.wanted_again(&wfid, &identity, self.store.now().mono_at(at));
             self.withdraw_answer(job);
             let again = NewJob { queue: queue.clone(), wfid, identity, ..NewJob::default() };
             if self.lines.try_again(job, &again, now) {
@@ -438,7 +438,7 @@ impl Thread {
                 continue;
             }
             if let Some((queue, item)) = self.store.item(job)? {
-                let marks = Marks { requeued: Some(self.store.now().wall.0), ..Marks::default() };
+                let marks = Marks { requeued: Some(at.0), ..Marks::default() };
                 self.publish(queue, item, marks, For::Again(number));
             }
         }

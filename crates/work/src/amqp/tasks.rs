@@ -4,8 +4,8 @@
 use super::Settings;
 use super::air::{self, Air};
 use super::link::{
-    Heard, Link, Patient, bind_fanout, declare, ensure, find_dead_letter_exchange, listen, look,
-    words,
+    Heard, Link, Patient, SLOWEST, bind_fanout, declare, ensure, find_dead_letter_exchange, listen,
+    look, words,
 };
 use super::passing::Passing;
 use super::thread::{Input, Marks};
@@ -25,9 +25,6 @@ use tokio::sync::Notify;
 pub(super) const LOOK: Duration = Duration::from_secs(10);
 /// How long a confirm may take.
 const CONFIRM: Duration = Duration::from_secs(30);
-/// The same where other things move meanwhile: 16 MiB at 28 kB a second. A broker may never send it, as
-/// of a queue without a majority.
-const SLOWEST: Duration = Duration::from_secs(600);
 /// The broker's word where its user lacks a right (AMQP 0-9-1, reply code 403).
 pub(super) const REFUSED: &str = "ACCESS_REFUSED";
 
@@ -297,7 +294,6 @@ pub(super) struct Publication {
 /// What was published and is not confirmed.
 struct OnItsWay {
     token: u64,
-    since: Instant,
     until: Instant,
     confirmed: Pin<Box<dyn Future<Output = Published> + Send>>,
 }
@@ -308,6 +304,8 @@ pub(super) struct Press {
     patient: Patient,
     /// Bytes that had moved over the connection when the confirms got their time.
     moved: u64,
+    /// When a confirm came last, or none was waited for, or the broker took nothing.
+    heard_at: Instant,
     all: Vec<OnItsWay>,
     /// Nobody is woken yet when what was published last is confirmed.
     is_unheard: bool,
@@ -318,7 +316,8 @@ pub(super) struct Press {
 impl Press {
     fn new(channel: Channel, patient: Patient) -> Self {
         let (all, is_unheard, is_retired) = (Vec::new(), false, false);
-        Self { channel, patient, moved: 0, all, is_unheard, is_retired }
+        let heard_at = Instant::now();
+        Self { channel, patient, moved: 0, heard_at, all, is_unheard, is_retired }
     }
 
     /// Publishes nothing any more, and tells of nothing. Tells whether that was so already.
@@ -339,6 +338,7 @@ impl Press {
         }
         if self.all.is_empty() {
             self.moved = self.patient.moved();
+            self.heard_at = Instant::now();
         }
         let token = what.token;
         let mut confirmed = Box::pin(publish(self.channel.clone(), what));
@@ -349,8 +349,7 @@ impl Press {
             Poll::Pending => confirmed,
         };
         self.is_unheard = true;
-        let since = Instant::now();
-        self.all.push(OnItsWay { token, since, until: since + CONFIRM, confirmed });
+        self.all.push(OnItsWay { token, until: Instant::now() + CONFIRM, confirmed });
     }
 
     /// Returns what became of what was published, as far as it is known. Whoever is in `context` is
@@ -365,22 +364,30 @@ impl Press {
             }
             Poll::Pending => true,
         });
+        if !known.is_empty() {
+            self.heard_at = Instant::now();
+        }
         known
     }
 
-    /// Gives each confirm its time anew where much has moved meanwhile, and none is too old. Tells
-    /// whether that is so.
+    /// Gives each confirm its time anew where much has moved meanwhile, and one came not too long ago.
+    /// Tells whether that is so.
     pub(super) fn goes_on(&mut self) -> bool {
-        let is_old = self.all.first().is_some_and(|one| one.since.elapsed() >= SLOWEST);
-        let has_moved = !is_old && self.patient.has_moved(self.moved);
-        if has_moved {
-            self.prolong();
+        let is_long = self.heard_at.elapsed() >= SLOWEST;
+        let goes_on = !is_long && self.patient.has_moved(self.moved);
+        if goes_on {
+            self.renew();
         }
-        has_moved
+        goes_on
     }
 
     /// Gives each confirm its time anew: the broker took nothing meanwhile.
     pub(super) fn prolong(&mut self) {
+        self.heard_at = Instant::now();
+        self.renew();
+    }
+
+    fn renew(&mut self) {
         self.moved = self.patient.moved();
         let until = Instant::now() + CONFIRM;
         self.all.iter_mut().for_each(|one| one.until = until);

@@ -5,6 +5,7 @@
 
 use super::tx::{Stop, Tx};
 use super::{Applied, JobId, Refused};
+use crate::clock::Wall;
 use rusqlite::params;
 
 /// So many are read at once, of either kind: more than are on their way together, or rest. What is
@@ -22,6 +23,8 @@ pub(crate) struct Again {
     pub(crate) wfid: String,
     /// The rest of it.
     pub(crate) identity: String,
+    /// When it was requeued: a job that is ready has not changed since then.
+    pub(crate) at: Wall,
     /// Its message was never settled: it is only to be worked on at once, by whoever has that.
     pub(crate) has_message: bool,
 }
@@ -79,15 +82,15 @@ impl Tx<'_> {
 
     /// Returns what of a queue is to be sent again, some of it, in the order in which it was asked for.
     pub(crate) fn unsent(&self, queue: &str) -> Result<Vec<Again>, Stop> {
-        let sql = "SELECT a.id, a.job, j.wfid, j.identity FROM again a JOIN job j ON j.id = a.job
+        let sql = "SELECT a.id, a.job, j.wfid, j.identity, j.changed_at FROM again a JOIN job j ON j.id = a.job
             WHERE j.queue = ?1 AND j.state = 'ready' AND j.holder IS NULL AND a.has_message = ?2
             ORDER BY a.id LIMIT ?3";
         let mut unsent = Vec::new();
         for has_message in [true, false] {
             unsent.extend(self.all(sql, params![queue, has_message, AT_ONCE], |row| {
                 let (number, job) = (row.get(0)?, JobId(row.get(1)?));
-                let (wfid, identity) = (row.get(2)?, row.get(3)?);
-                Ok(Again { number, job, wfid, identity, has_message })
+                let (wfid, identity, at) = (row.get(2)?, row.get(3)?, Wall(row.get(4)?));
+                Ok(Again { number, job, wfid, identity, at, has_message })
             })?);
         }
         Ok(unsent)

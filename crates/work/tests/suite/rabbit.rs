@@ -83,7 +83,7 @@ impl Remote {
         }
     }
 
-    fn direct(&self) -> Server {
+    pub(crate) fn direct(&self) -> Server {
         Server { port: Rabbit::shared().port(), ..self.server.clone() }
     }
 

@@ -120,6 +120,45 @@ fn what_was_cancelled_and_is_requeued_is_not_cancelled_again_by_the_same_cancel_
 }
 
 #[test]
+fn what_is_cancelled_between_its_requeue_and_its_sending_is_not_begun() {
+    let proxy = Proxy::to(Rabbit::shared().port());
+    let rig = Remote::by(proxy.port());
+    let there = Remote { server: rig.direct(), ..rig.beside() };
+    let (mut here, mut elsewhere, mut client) = (rig.open(), there.open(), there.client());
+    here.ask(Ask::Now, "q_0");
+    client.publish("q", &sent_out("0_0", "now")).unwrap();
+    let delivery = delivered(&mut here);
+    let job = delivery.key().job;
+    here.finish(delivery, Ended { fault: Fault(11), ..done() });
+    settled(&mut here);
+    until(10, || rig.messages("q") == (0, 0));
+    proxy.set(Mode::Refuse);
+    proxy.cut();
+    by_another(&rig, requeue(job));
+    until(10, || why(&rig, job) == Some(Waiting::Sending));
+    for rig in [&rig, &there] {
+        rig.clock.pass(Duration::from_secs(1));
+    }
+    elsewhere.ask(Ask::Now, "q_1");
+    client.publish("q", &item("held")).unwrap();
+    let held = delivered(&mut elsewhere);
+    let exchange = work::wire::CONTROL_EXCHANGE;
+    client.announce(exchange, &cancel_of_sent("0_0", "now")).unwrap();
+    client.announce(exchange, &cancel_of(r#"{"wfid":"w"}"#)).unwrap();
+    assert_eq!(cancelled(&mut elsewhere), held.key());
+    elsewhere.finish(held, Ended { fault: Fault::CRASHED, ..done() });
+    settled(&mut elsewhere);
+    proxy.set(Mode::Pass);
+    elsewhere.ask(Ask::Now, "q_1");
+    event(&mut elsewhere, |event| match event {
+        Event::Unwanted { .. } => Some(()),
+        Event::Arrived(_) => panic!("it is begun"),
+        _ => None,
+    });
+    until(10, || rig.messages("q") == (0, 0));
+}
+
+#[test]
 fn a_dead_item_that_another_process_requeues_is_sent_likewise() {
     let limit = Limit { tries: 1, ..Limit::default() };
     let rig = Remote { policy: Policy { limit, ..Policy::default() }, ..Remote::new() };
