@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use sys::linux::signal;
+use sys::linux::{signal, time};
 use testkit::wait::holds_within;
 use testkit::{Scratch, until};
 
@@ -252,7 +252,10 @@ fn end(line: &str, instance: u16, serial: u32) -> (String, u64, u64) {
     let head = format!("Ended {{ instance: {instance}, serial: {serial}, how: ");
     let rest = line.strip_prefix(&head).unwrap_or_else(|| panic!("{line}"));
     let (how, rest) = rest.split_once(", cpu_us: ").unwrap();
-    let (cpu, peak) = rest.trim_end_matches(" }").split_once(", peak_kib: ").unwrap();
+    let (cpu, rest) = rest.trim_end_matches(" }").split_once(", peak_kib: ").unwrap();
+    let (peak, at) = rest.split_once(", at: ").unwrap();
+    let (at, now) = (at.parse::<u64>().unwrap(), time::monotonic());
+    assert!(at <= now && at.saturating_add(60_000_000_000) > now, "{line} {now}");
     (how.to_owned(), cpu.parse().unwrap(), peak.parse().unwrap())
 }
 

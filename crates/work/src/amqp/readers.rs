@@ -67,9 +67,9 @@ impl Readers {
         self.is_asked = false;
     }
 
-    /// The connection ended, for `why`: maybe for one channel more than we may have.
+    /// The connection ended, for `why`: maybe for the channel that was asked for, one more than we may have.
     pub(super) fn ended(&mut self, why: &str) {
-        if why.contains(TOO_MANY) {
+        if self.is_asked && why.contains(TOO_MANY) {
             self.allowed = Some(self.asked_at.max(1));
         }
     }
