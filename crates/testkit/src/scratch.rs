@@ -149,7 +149,12 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let gone = self.kill_all();
         cgroups::remove_of(&self.path);
-        let removed = fs::remove_dir_all(&self.path);
+        let mut removed = Ok(());
+        // Who has its directory elsewhere may be about to write here once more, and to end.
+        let _ = holds_within(Duration::from_secs(10), || {
+            removed = fs::remove_dir_all(&self.path);
+            removed.is_ok()
+        });
         if !std::thread::panicking() {
             assert!(gone, "processes are left in {}", self.path.display());
             removed.expect("rmdir");

@@ -15,7 +15,7 @@ show() {
         done
     done
 }
-when() { for i in $(seq 600); do eval "$1" && return; sleep .01; done; echo "never: $1"; }
+when() { for i in $(seq 3000); do eval "$1" && return; sleep .01; done; echo "never: $1"; }
 filled() { test "$(stat -c %s "$1" 2>/dev/null)" = "$2"; }
 rotated() { test "$(ls "$1" | grep -c '^@')" = "$2"; }
 row() { head -c "$1" /dev/zero | tr '\0' "$2"; }
