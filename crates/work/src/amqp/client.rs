@@ -21,8 +21,7 @@
 //! ```
 
 use super::link::{Link, answered, declare_fanout, ensure};
-use super::tasks;
-use super::tasks::Published;
+use super::tasks::{self, Published};
 use super::{Server, runtime};
 use crate::trouble::reason;
 use crate::wire::ATTEMPT;

@@ -8,7 +8,7 @@
 //! No two read one queue: the broker refuses the second, which tries again as if it were away.
 
 use super::link::{Link, Patient, answered, declare_fanout, ensure, look, words};
-use super::tasks::{LOOK, Life, Published, begin, most_taken};
+use super::tasks::{LOOK, Life, Published, begin, begun, most_taken};
 use super::thread::{CLOSING, GOOD, RECONNECT};
 use super::{Server, runtime};
 use crate::change::Refused;
@@ -22,7 +22,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -375,16 +374,9 @@ impl Clerk {
         if std::mem::replace(&mut letter.flies, true) {
             return;
         }
-        let mut confirmed = Box::pin(publish(open.publisher.clone(), letter));
         // At once, so that all goes in order. What comes of it is waited for elsewhere: an alarm that
         // begins just now may last.
-        let early = confirmed.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let confirmed = async move {
-            match early {
-                Poll::Ready(confirmed) => confirmed,
-                Poll::Pending => confirmed.await,
-            }
-        };
+        let confirmed = begun(publish(open.publisher.clone(), letter));
         let (patient, life, to_self) = (open.link.patient(), self.life, self.to_self.clone());
         tokio::spawn(async move {
             let confirmed = patient.answered_within(3 * LOOK, confirmed).await;

@@ -97,6 +97,19 @@ pub(super) fn begin<T>(what: impl Future<Output = lapin::Result<T>>) {
     let _ = std::pin::pin!(what).poll(&mut Context::from_waker(Waker::noop()));
 }
 
+/// Has the client library send something at once, before anything that is said after it. Returns who
+/// waits for what comes of it.
+pub(super) fn begun<F: Future>(what: F) -> impl Future<Output = F::Output> + use<F> {
+    let mut what = Box::pin(what);
+    let early = what.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    async move {
+        match early {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => what.await,
+        }
+    }
+}
+
 /// What has to live as long as its connection.
 pub(super) struct Kept {
     _control: Option<Heard>,
@@ -259,21 +272,14 @@ pub(super) fn consume(
     begin(channel.basic_qos(room, BasicQosOptions::default()));
     let (channel, queue, teller) = (channel.clone(), queue.to_owned(), teller.clone());
     let why_not = format!("unable to consume from {queue}");
-    let mut asked = Box::pin(async move {
+    // At once, or another line's would come between.
+    let asked = begun(async move {
         let options = BasicConsumeOptions::default();
         let (name, none) = (consumer_tag(line), FieldTable::default());
         channel.basic_consume(queue.as_str().into(), name, options, none).await
     });
-    // At once, or another line's would come between.
-    let early = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     tokio::spawn(async move {
-        let begun = async {
-            match early {
-                Poll::Ready(begun) => begun,
-                Poll::Pending => asked.await,
-            }
-        };
-        match patient.answered(begun).await {
+        match patient.answered(asked).await {
             Ok(stream) => teller.tell(Input::Consumes { life: teller.life, line, stream }),
             // The queue is gone, or its reading not allowed: a new connection makes it anew, or
             // finds the same, and takes its time.
