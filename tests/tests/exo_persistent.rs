@@ -352,8 +352,10 @@ fn it_is_told_to_shut_down_and_finishes_what_it_has_in_hand() {
     assert!(site.log().contains("p_0 w/1: shutdown\n"));
 }
 
-#[test]
-fn who_does_not_end_is_told_five_seconds_before_it_is_killed() {
+/// Ends exo while its participant does not; returns for how many milliseconds that lived on once it had
+/// noted that it was told.
+#[track_caller]
+fn lived_on() -> i64 {
     let work = "while hear; do echo \"$line\"; date +'%s %N'; done\n";
     let site = Site::persistent(work, "shutdown-grace: 6s\n");
     let exo = site.exo();
@@ -369,7 +371,6 @@ fn who_does_not_end_is_told_five_seconds_before_it_is_killed() {
     assert_eq!((job.subject.state, job.subject.count), (State::Ready { leased: false }, 0));
     let attempt = site.attempts("w").remove(0);
     assert_eq!(attempt.how.as_deref(), Some("interrupted"));
-    // Told, it lived on for five seconds; a busy machine may be late to note that it was told.
     let told: Vec<i64> = log
         .lines()
         .filter_map(|line| line.strip_prefix("p_0 w/1: ")?.split_once(' '))
@@ -378,8 +379,13 @@ fn who_does_not_end_is_told_five_seconds_before_it_is_killed() {
         })
         .collect();
     let ended = attempt.ended.unwrap().0 / 1000;
-    let lived = ended - told.last().unwrap();
-    assert!(lived > 2000, "killed {lived} ms after it was told");
+    ended - told.last().unwrap()
+}
+
+#[test]
+fn who_does_not_end_is_told_five_seconds_before_it_is_killed() {
+    // Told is noted within a second, unless the machine is busy.
+    assert!((0..3).any(|_| lived_on() > 4000), "killed too soon after it was told");
 }
 
 #[test]
