@@ -97,17 +97,15 @@ impl Worker {
     }
 
     fn start(&mut self, slot: usize, item: Option<Key>) {
-        let is_its = |follower: &mut Follower| item == Some(follower.key);
         let slot_ref = &mut self.slots[slot];
-        // The keeper begins a follower as soon as it finds the process before it dead.
-        let at_once = slot_ref.follower.as_mut().is_some_and(is_its);
-        let since = slot_ref.died.take().filter(|_| at_once).unwrap_or_else(now);
+        let follower = slot_ref.follower.take_if(|follower| item == Some(follower.key));
+        // The keeper has begun a follower as soon as it found the process before it dead.
+        let since = slot_ref.died.filter(|_| follower.is_some()).unwrap_or_else(now);
         if let Some(key) = item {
             self.begin_work(slot, key, since);
         }
         let slot_ref = &mut self.slots[slot];
-        if let Some(Follower { serial, ends, .. }) = slot_ref.follower.take_if(is_its) {
-            // The keeper has begun it.
+        if let Some(Follower { serial, ends, .. }) = follower {
             return slot_ref.begin_process(serial, ends);
         }
         let made =
