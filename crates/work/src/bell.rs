@@ -6,6 +6,7 @@ use crate::trouble::Trouble;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use std::time::Duration;
 /// The folder of sockets, one for each taker.
 pub(crate) struct Bells {
     folder: File,
+    /// Of the folder: device and inode.
+    id: (u64, u64),
     path: PathBuf,
     sender: UnixDatagram,
 }
@@ -21,6 +24,10 @@ pub(crate) struct Bells {
 const OTHERS: [u8; 1] = [1];
 /// What our own process rings with.
 pub(crate) const OWN: [u8; 1] = [0];
+
+fn identity(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
 
 /// What became of a ring.
 #[derive(Debug)]
@@ -38,9 +45,28 @@ impl Bells {
         let path = place.takers();
         let io = |verb| move |e| Trouble::io(verb, &place.takers(), e);
         let folder = File::open(&path).map_err(io("open"))?;
+        let id = folder.metadata().map(|found| identity(&found)).map_err(io("look at"))?;
         let sender = UnixDatagram::unbound().map_err(io("make a socket for"))?;
         sender.set_nonblocking(true).map_err(io("make a socket for"))?;
-        Ok(Self { folder, path, sender })
+        Ok(Self { folder, id, path, sender })
+    }
+
+    /// Follows where the folder was removed or replaced: in the old one nobody is found, who lives in the
+    /// new one. One that is missing is made anew.
+    pub(crate) fn follow(&mut self, place: &Place) -> Result<(), Trouble> {
+        let is_ours = fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.id);
+        if !is_ours {
+            place.make()?;
+            *self = Self::open(place)?;
+        }
+        Ok(())
+    }
+
+    /// Tells whether a taker's socket has its name, as far as one can see.
+    pub(crate) fn has(&self, taker: TakerId) -> bool {
+        let found = fs::symlink_metadata(self.path.join(taker.0.to_string()));
+        let gone = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+        !found.is_err_and(|why| gone.contains(&why.kind()))
     }
 
     /// Returns a path for a socket call, which takes 107 bytes at most however long ours is.

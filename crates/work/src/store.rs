@@ -209,6 +209,7 @@ impl Store {
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
         let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
         let _entered = gate.enter()?;
+        bells.follow(place)?;
         let conn = opened(conn, place, *safety, &**clock)?;
         let takers = own.len();
         let mut make_all = |care| {
@@ -256,6 +257,18 @@ impl Store {
     /// Returns the bell of a taker that was opened here, once.
     pub(crate) fn bell(&mut self, taker: TakerId) -> Option<Bell> {
         self.own.iter_mut().find(|own| own.taker == taker)?.bell.take()
+    }
+
+    /// Tells whether others find a taker's socket, as far as one can see.
+    pub(crate) fn is_named(&self, taker: TakerId) -> bool {
+        self.bells.has(taker)
+    }
+
+    /// Ends the life of a taker that was opened here, where nobody else has: what it had is lost.
+    pub(crate) fn end_life(&mut self, taker: TakerId) -> Result<(), Trouble> {
+        let _ = self.apply_all(&[Change::CloseTaker(taker)])?;
+        self.own.retain(|own| own.taker != taker);
+        Ok(())
     }
 
     pub(crate) fn button(&self, taker: TakerId) -> Result<UnixDatagram, Trouble> {

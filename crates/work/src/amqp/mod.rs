@@ -14,6 +14,7 @@ mod client;
 mod early;
 mod flow;
 mod let_go;
+mod life;
 mod lines;
 mod link;
 mod mailbox;

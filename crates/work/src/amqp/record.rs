@@ -1,19 +1,16 @@
 //! What of all that happens is put on record, and what follows from that.
 
-use super::Settings;
 use super::lines::{Of, SMALL};
-use super::thread::{Answer, For, Hand, Marks, NotBegun, Part, Thread, ring};
+use super::thread::{Answer, For, Hand, Marks, NotBegun, Part, Thread};
 use super::traffic::VAIN_LOOKS;
 use crate::broker::{Delivery, Event, Then};
 use crate::change::{
     Again, Applied, Ask, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
 };
-use crate::embedded::open_taker;
 use crate::embedded::thread::{AGAIN, AT_ONCE};
 use crate::trouble::Trouble;
 use machine::time::Mono;
 use machine::work::{Fault, Kind};
-use std::collections::HashMap;
 
 /// Returns how many items in hand have ended.
 fn ends(answers: &[Answer], made: &[Result<Applied, Refused>]) -> usize {
@@ -46,12 +43,9 @@ impl Thread {
             let is_wished = |answer: &&Answer| matches!(answer, Answer::Wished(_));
             self.unrecorded.made(answers.iter().filter(is_wished).count());
             self.flow.ended(ends(&answers, &made), now);
-            let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
-            let answered = self.answer_all(batch, answers, made);
-            if gone {
-                self.reopen()?;
-            }
-            answered?;
+            let is_gone = |made: &Result<_, _>| matches!(made, Err(Refused::Absent("taker")));
+            self.standing.is_over |= made.iter().any(is_gone);
+            self.answer_all(batch, answers, made)?;
         }
         if self.rung {
             self.send_requeued()?;
@@ -453,46 +447,5 @@ impl Thread {
                 self.give_back(job);
             }
         }
-    }
-
-    /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
-    pub(super) fn reopen(&mut self) -> Result<(), Trouble> {
-        let Settings { place, queue, policy, error_class, .. } = &self.settings;
-        let how = (*policy, &**error_class);
-        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, how)?;
-        self.taker = taker;
-        self.ringing.abort();
-        self.ringing = ring(bell, self.to_self.clone());
-        Ok(())
-    }
-
-    /// Looks what is to be stopped, if somebody rang since the last look.
-    pub(super) fn hear_of_cancels(&mut self) -> Result<(), Trouble> {
-        if !self.rung || self.held.is_empty() {
-            self.rung = false;
-            return Ok(());
-        }
-        let known: HashMap<Lease, Option<Fault>> =
-            self.store.in_hand(self.taker)?.into_iter().collect();
-        // Not before: nobody rings twice for what could not be read.
-        self.rung = false;
-        let mut overtaken = Vec::new();
-        for (key, hand) in &mut self.held {
-            match known.get(key) {
-                // What was only at hand is taken away by a cancel.
-                None => overtaken.push(*key),
-                // Told again where it is to be killed now.
-                Some(Some(why)) if hand.told != Some(*why) => {
-                    hand.told = Some(*why);
-                    self.news.push(Event::Cancelled { key: *key, why: *why });
-                }
-                Some(_) => {}
-            }
-        }
-        for key in overtaken {
-            self.let_go(key);
-            self.news.push(Event::Overtaken(key));
-        }
-        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use crate::wire::Cancel;
 use machine::time::Mono;
 use machine::work::{Fault, Reach};
 use rusqlite::Connection;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +45,7 @@ struct Fixture {
     clock: Arc<Moved>,
     place: Place,
     /// What there is to run on beside it: nothing does.
-    _runtime: Runtime,
+    runtime: Runtime,
     _scratch: Scratch,
 }
 
@@ -95,7 +96,7 @@ impl Fixture {
         let own = (store, taker, outbox, Unrecorded::default());
         let thread = Thread::new(settings, own, bell, to_self, inputs);
         drop(entered);
-        Self { thread, clock, place, _runtime: runtime, _scratch: scratch }
+        Self { thread, clock, place, runtime, _scratch: scratch }
     }
 
     /// A message came, and somebody asks for it.
@@ -290,4 +291,28 @@ fn what_is_answered_when_another_does_it_anew_goes_back_to_the_broker() {
     assert_eq!(own.thread.lines.of_job(job).len(), 1);
     own.thread.work().unwrap();
     assert_eq!(own.thread.lines.of_job(job), [0; 0]);
+}
+
+#[test]
+fn who_was_taken_for_dead_lives_again_as_soon_as_that_can_be() {
+    let mut own = Fixture::new();
+    let (lease, before) = (own.hold("a"), own.thread.taker);
+    let on = own.runtime.handle().clone();
+    let _entered = on.enter();
+    own.thread.live_on().unwrap();
+    let takers = own.place.takers();
+    fs::remove_dir_all(&takers).unwrap();
+    fs::write(&takers, "").unwrap();
+    own.thread.standing.look_at = Mono(0);
+    for _ in 0..2 {
+        own.thread.live_on().unwrap_err();
+    }
+    fs::remove_file(&takers).unwrap();
+    own.thread.live_on().unwrap();
+    assert_ne!(own.thread.taker, before);
+    assert!(own.thread.store.is_named(own.thread.taker));
+    own.thread.news.clear();
+    own.thread.work().unwrap();
+    let told = &own.thread.news;
+    assert!(matches!(told[..], [Event::Overtaken(it)] if it == lease), "{told:?}");
 }

@@ -13,6 +13,7 @@ use crate::bell::Bell;
 use crate::broker::{Event, Then, Wish};
 use crate::change::{Ask, Change, JobId, Lease, NewJob, Refused, TakerId};
 use crate::embedded::retention::Retention;
+use crate::embedded::thread::life::Standing;
 use crate::embedded::thread::{AGAIN, AT_ONCE, LONGEST};
 use crate::name;
 use crate::outbox::Outbox;
@@ -247,6 +248,7 @@ pub(super) struct Thread {
     pub(super) sweep: bool,
     pub(super) rung: bool,
     pub(super) renew_at: Option<Mono>,
+    pub(super) standing: Standing,
     pub(super) retention: Retention,
     pub(super) again_at: Option<Mono>,
     pub(super) lasting: bool,
@@ -338,6 +340,7 @@ impl Thread {
             sweep: false,
             rung: false,
             renew_at: None,
+            standing: Standing::default(),
             retention,
             again_at: None,
             lasting: false,
@@ -354,8 +357,7 @@ impl Thread {
         self.connect();
         loop {
             self.hear();
-            let worked = self.work();
-            if let Err(trouble) = worked {
+            if let Err(trouble) = self.live_on().and_then(|()| self.work()) {
                 self.stop(&trouble);
             }
             // First: whoever waits for it goes on while the broker is told what it is to send.
@@ -426,7 +428,7 @@ impl Thread {
         self.again_at.is_none() && !self.lasting && {
             let begins = self.asks.iter().any(|(ask, _)| *ask == Ask::Now);
             let is_due = !self.asks.is_empty() && !self.lines.due(now, begins).is_empty();
-            !self.changes.is_empty() || self.rung || is_due
+            !self.changes.is_empty() || self.rung || is_due || self.standing.is_over
         }
     }
 

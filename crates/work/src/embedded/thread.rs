@@ -1,10 +1,11 @@
 //! The thread that has the store.
 
+pub(crate) mod life;
 #[cfg(test)]
 mod tests;
 
 use super::retention::Retention;
-use super::{Settings, Shared, Wishes, open_taker};
+use super::{Settings, Shared, Wishes};
 use crate::bell::Bell;
 use crate::broker::{Delivery, Event, Then, Wish};
 use crate::change::{Applied, Ask, Change, Lease, Refused, TakerId};
@@ -14,6 +15,7 @@ use crate::outbox::Outbox;
 use crate::store::Store;
 use crate::trouble::Trouble;
 use crate::troubled::Troubled;
+use life::Standing;
 use machine::time::{Mono, earlier};
 use machine::work::Fault;
 use std::collections::{HashMap, VecDeque};
@@ -127,6 +129,7 @@ pub(super) struct Thread {
     committed: Mono,
     /// Woken since cancels were looked for.
     rung: bool,
+    standing: Standing,
 }
 
 impl Thread {
@@ -161,6 +164,7 @@ impl Thread {
             lasting: false,
             committed: Mono(0),
             rung: false,
+            standing: Standing::default(),
         }
     }
 
@@ -172,7 +176,7 @@ impl Thread {
             }
             // What needs no commit waits for none.
             self.publish();
-            if let Err(trouble) = self.work() {
+            if let Err(trouble) = self.live_on().and_then(|()| self.work()) {
                 self.stop(&trouble);
             }
             self.publish();
@@ -301,7 +305,8 @@ impl Thread {
         }
         let may_collect = self.wants_drops() && self.collect_at.is_none();
         let is_cleaning = self.retention.step(self.store.now()).is_some();
-        self.changes.is_empty() && !self.look && !may_collect && !is_cleaning
+        let has_nothing = self.changes.is_empty() && !self.look && !self.standing.is_over;
+        has_nothing && !may_collect && !is_cleaning
     }
 
     /// Does what takes long where there is nothing else to do.
@@ -323,7 +328,9 @@ impl Thread {
             let look = self.next_look.filter(|_| !self.asks.is_empty());
             let renew = self.renew_at.filter(|_| !self.held.is_empty());
             let own = earlier(self.collect_at, Some(self.retention.deadline()));
-            earlier(earlier(look, renew), own)
+            let has_any = !(self.asks.is_empty() && self.held.is_empty());
+            let named = has_any.then_some(self.standing.look_at);
+            earlier(earlier(earlier(look, renew), own), named)
         };
         let now = self.store.now().mono;
         let untold = self.outbox.is_behind().then(|| now.after(AGAIN));
@@ -390,12 +397,10 @@ impl Thread {
         if wished > 0 {
             self.retention.written();
         }
-        let gone = made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
+        self.standing.is_over |=
+            made.iter().any(|made| matches!(made, Err(Refused::Absent("taker"))));
         for (answer, applied) in answers.into_iter().zip(made) {
             self.answer(answer, applied);
-        }
-        if gone {
-            self.reopen();
         }
         Ok(())
     }
@@ -525,52 +530,6 @@ impl Thread {
     fn plan_renewal(&mut self) {
         let third = self.settings.policy.lease / 3;
         self.renew_at = Some(self.store.now().mono.after(third));
-    }
-
-    /// Somebody took us for dead: our socket was removed. What we have is lost; a new life begins.
-    fn reopen(&mut self) {
-        let Settings { place, queue, policy, error_class, .. } = &self.settings;
-        let how = (*policy, &**error_class);
-        let opened = open_taker(&mut self.store, place, queue, how).and_then(|(taker, bell)| {
-            *self.shared.button() = Some(self.store.button(taker)?);
-            Ok((taker, bell))
-        });
-        match opened {
-            Ok((taker, bell)) => {
-                (self.taker, self.bell) = (taker, bell);
-                self.look = true;
-            }
-            Err(trouble) => self.stop(&trouble),
-        }
-    }
-
-    /// Looks what is to be stopped, if somebody rang since the last look.
-    fn hear_of_cancels(&mut self) -> Result<(), Trouble> {
-        if !self.rung || self.held.is_empty() {
-            self.rung = false;
-            return Ok(());
-        }
-        let known: HashMap<Lease, Option<Fault>> =
-            self.store.in_hand(self.taker)?.into_iter().collect();
-        // Not before: nobody rings twice for what could not be read.
-        self.rung = false;
-        let mut news = Vec::new();
-        self.held.retain(|key, told| match known.get(key) {
-            // What was only at hand is taken away by a cancel.
-            None => {
-                news.push(Event::Overtaken(*key));
-                false
-            }
-            // Told again where it is to be killed now.
-            Some(Some(why)) if *told != Some(*why) => {
-                *told = Some(*why);
-                news.push(Event::Cancelled { key: *key, why: *why });
-                true
-            }
-            Some(_) => true,
-        });
-        self.news.append(&mut news);
-        Ok(())
     }
 
     /// Lets everything rest, since the store cannot be changed.

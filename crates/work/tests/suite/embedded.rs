@@ -5,9 +5,10 @@ use crate::support::{Moved, forgotten, item, job, open, opened, place};
 use machine::work::{Backoff, Fault, Limit};
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::{Disk, Scratch, until};
 use work::embedded::{Keep, Settings};
 use work::{
@@ -141,7 +142,7 @@ fn a_delay_ends_without_anybody_ringing() {
     let mut broker = rig.open();
     broker.ask(Ask::Now, "q_0");
     broker.send(1, NewJob { delay: Duration::from_millis(300), ..job("a") });
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let delivery = event(&mut broker, |event| match event {
         Event::Arrived(delivery) => Some(delivery),
         _ => None,
@@ -199,7 +200,7 @@ fn a_lease_is_renewed_as_long_as_something_is_in_hand() {
     let delivery = arrived(&mut broker);
     let mut other = Embedded::open(&shorter).unwrap();
     other.ask(Ask::Now, "q_0");
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     until(30, || {
         assert!(other.next().is_none(), "taken away from who works on it");
         begun.elapsed() > Duration::from_secs(7)
@@ -327,26 +328,78 @@ fn files_in_the_drop_folder_are_taken_when_it_opens_and_when_told() {
     settled(&mut broker);
 }
 
-#[test]
-fn a_taker_whose_socket_was_removed_begins_a_new_life() {
+/// Takes a taker's name away, and with `all` the folder of all of them.
+fn unname(rig: &Local, all: bool) {
+    let takers = rig.scratch.join("store/takers");
+    if all {
+        return fs::remove_dir_all(takers).unwrap();
+    }
+    for socket in fs::read_dir(takers).unwrap() {
+        fs::remove_file(socket.unwrap().path()).unwrap();
+    }
+}
+
+/// Somebody has the store open before and after; what it submits is taken, and nothing else wakes the
+/// broker.
+fn lives_again(all: bool) {
     let rig = local();
     let mut broker = rig.open();
-    fs::remove_dir_all(rig.scratch.join("store/takers")).unwrap();
-    fs::create_dir(rig.scratch.join("store/takers")).unwrap();
-    // Whoever rings it takes it for dead.
+    let mut store = open(&rig.scratch, &rig.clock);
+    let submit = |store: &mut Store, name: &str| {
+        store.apply(&Change::Submit(Box::new(job(name)))).unwrap();
+    };
+    broker.ask(Ask::Now, "q_0");
+    broker.ask(Ask::Now, "q_1");
+    silent(&mut broker);
+    unname(&rig, all);
+    submit(&mut store, "a");
+    let first = arrived(&mut broker);
+    // It hears who rings at once, as before.
+    let asleep = Instant::now();
+    submit(&mut store, "b");
+    let second = arrived(&mut broker);
+    assert!(asleep.elapsed() < Duration::from_secs(5), "it was not rung");
+    for delivery in [first, second] {
+        broker.finish(delivery, done());
+        settled(&mut broker);
+    }
+    let mode = fs::metadata(rig.scratch.join("store/takers")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn an_idle_taker_whose_socket_was_removed_lives_again() {
+    lives_again(false);
+}
+
+#[test]
+fn an_idle_taker_lives_again_where_the_folder_of_all_was_removed() {
+    lives_again(true);
+}
+
+#[test]
+fn what_a_taker_without_a_name_has_in_hand_is_overtaken_and_done_once_more() {
+    let rig = local();
     let mut store = open(&rig.scratch, &rig.clock);
     store.apply(&Change::Submit(Box::new(job("a")))).unwrap();
+    let mut broker = rig.open();
     broker.ask(Ask::Now, "q_0");
-    // The folder that it holds is gone: what it says is that it cannot be.
-    let told = event(&mut broker, |event| match event {
-        Event::Arrived(delivery) => Some(Ok(delivery)),
-        Event::Trouble { what, .. } => Some(Err(what)),
-        _ => None,
-    });
-    match told {
-        Ok(delivery) => broker.finish(delivery, done()),
-        Err(what) => assert!(what.contains("takers"), "{what}"),
+    let before = arrived(&mut broker);
+    unname(&rig, false);
+    // Whoever rings it takes it for dead.
+    store.apply(&Change::Submit(Box::new(job("b")))).unwrap();
+    let key = before.key();
+    event(&mut broker, |event| (matches!(event, Event::Overtaken(it) if it == key)).then_some(()));
+    broker.ask(Ask::Now, "q_0");
+    broker.ask(Ask::Now, "q_1");
+    for delivery in [arrived(&mut broker), arrived(&mut broker)] {
+        assert_ne!(delivery.key(), key);
+        broker.finish(delivery, done());
+        settled(&mut broker);
     }
+    let reader = Reader::open(&place(&rig.scratch)).unwrap();
+    let attempts = reader.attempts(key.job).unwrap();
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
 }
 
 /// Makes two dead items: one of an old job, as those are whose job failed too often, and one that

@@ -1,10 +1,10 @@
 //! What the store cannot do for a while.
 
-use super::{Answer, Thread, open_taker};
+use super::{AGAIN, Answer, Thread};
 use crate::broker::{Event, Then};
 use crate::change::{Ask, Change, Lease, NewJob, Policy, Steer, Subject};
 use crate::clock::{Clock, Now, Wall};
-use crate::embedded::{Keep, Settings, Shared};
+use crate::embedded::{Keep, Settings, Shared, open_taker};
 use crate::open::Safety;
 use crate::outbox::{self, Inbox};
 use crate::place::Place;
@@ -13,6 +13,7 @@ use crate::store::tests::{make_enough, spoil_meta};
 use machine::time::Mono;
 use machine::work::Fault;
 use rusqlite::Connection;
+use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 use testkit::Scratch;
@@ -99,6 +100,39 @@ fn what_is_in_hand_is_not_overtaken_because_the_store_was_locked() {
     own.thread.hear_of_cancels().unwrap();
     assert!(own.thread.news.is_empty(), "{:?}", own.thread.news);
     assert_eq!(own.thread.held.len(), 1);
+}
+
+#[test]
+fn who_was_taken_for_dead_lives_again_as_soon_as_that_can_be() {
+    let mut own = Fixture::new();
+    let (lease, before) = (own.hold(1)[0], own.thread.taker);
+    own.thread.live_on().unwrap();
+    let takers = own.settings.place.takers();
+    fs::remove_dir_all(&takers).unwrap();
+    fs::write(&takers, "").unwrap();
+    own.thread.live_on().unwrap();
+    assert_eq!(own.thread.taker, before, "not at each turn");
+
+    own.thread.standing.look_at = Mono(0);
+    for _ in 0..2 {
+        let why = own.thread.live_on().unwrap_err().to_string();
+        assert!(why.contains("takers"), "{why}");
+    }
+    fs::remove_file(&takers).unwrap();
+    own.thread.again_at = Some(own.thread.store.now().mono.after(AGAIN));
+    own.thread.live_on().unwrap();
+    assert_eq!(own.thread.taker, before, "it waits before it tries again");
+    own.thread.again_at = None;
+    own.thread.live_on().unwrap();
+    assert_ne!(own.thread.taker, before);
+    own.thread.work().unwrap();
+    let told = &own.thread.news;
+    assert!(matches!(told[..], [Event::Overtaken(it)] if it == lease), "{told:?}");
+    let rows: i64 =
+        own.elsewhere().query_row("SELECT count(*) FROM taker", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 1);
+    // It can be rung.
+    assert!(own.thread.store.is_named(own.thread.taker));
 }
 
 #[test]
