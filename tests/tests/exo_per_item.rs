@@ -56,6 +56,38 @@ fn an_answer_that_is_the_item_is_kept_once() {
     assert_eq!(answer("#!/bin/sh\ncat >&3\n", "{\"x\":1.0}"), None);
 }
 
+/// Makes its output larger than pipes are, fills it once it may, and is dead before anybody reads it.
+const LEAVES_MUCH: &str = "#!/usr/bin/python3
+import fcntl, os, time
+F_SETPIPE_SZ = 1031
+if os.environ['SKYNET_WFID'] == 'much':
+    size = fcntl.fcntl(1, F_SETPIPE_SZ, 1 << 20)
+    while not os.path.exists('go'):
+        time.sleep(0.01)
+    os.write(1, b'\\n' * size)
+";
+
+#[test]
+fn of_what_a_dead_process_left_4_mib_are_kept_and_of_more_a_warning_tells() {
+    let site = Site::per_item(LEAVES_MUCH, "");
+    let exo = site.exo();
+    site.submit("much", "{}");
+    site.until(|| site.job("much").is_some() && !exo.participants().is_empty());
+    let participant = exo.participants()[0];
+    linux::signal::kill(exo.worker(), linux::signal::numbers::SIGSTOP).unwrap();
+    fs::write(site.join("p/go"), "").unwrap();
+    site.until(|| !exo.participants().contains(&participant));
+    assert!(!site.log().contains("p_0 much/1: "), "the worker stood still");
+    linux::signal::kill(exo.worker(), linux::signal::numbers::SIGCONT).unwrap();
+    assert_eq!(site.stopped("much").1[0].fault, Some(Fault::NONE));
+    site.until(|| site.log().contains("p_0 much/1: left more output than is kept"));
+    let kept = site.log().matches("p_0 much/1: \n").count() * "p_0 much/1: \n".len();
+    // What was read last becomes whole lines.
+    assert!((3 << 20..5 << 20).contains(&kept), "{kept} bytes");
+    assert_eq!(site.work("next", "{}").fault, Some(Fault::NONE));
+    assert!(!site.log().contains("p_0 next/1: left more"));
+}
+
 #[test]
 fn exit_codes_from_1_to_9_are_tried_again_and_from_10_on_never() {
     let work = "#!/bin/sh\ncode=$(sed 's/.*\"code\":\\([0-9]*\\).*/\\1/')\n\

@@ -26,8 +26,9 @@ const ASKED: Duration = Duration::from_secs(1);
 const COMMIT: Duration = Duration::from_secs(1);
 /// Bytes read at once, or that each of its two outputs becomes in the log, before others have their turn.
 const TURN: usize = 256 << 10;
-/// The same of what a dead process left: it has no second turn. As much as pipes hold that nobody
-/// made larger, even with lines that are mostly their tags.
+/// The same of what a dead process left: it has no second turn. More than a pipe holds that nobody made
+/// larger, but where its lines are empty, or nearly, and their tags long; no more, since it is in memory
+/// beside all else.
 const LEFT: usize = 4 << 20;
 
 /// Returns how much is read at once. `to_end`: of a dead process.
