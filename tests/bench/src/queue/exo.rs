@@ -287,27 +287,11 @@ impl<'a> Exo<'a> {
         last.collect::<Vec<_>>().join("; ")
     }
 
-    /// Waits likewise; returns what share of the items each taker had, of 1, while all of them were
-    /// at work.
-    pub(crate) fn shares(&self, count: u64) -> Result<Vec<f64>> {
+    /// Waits likewise; returns what share of the items each of so many takers had, of 1, while all were
+    /// at work that did anything.
+    pub(crate) fn shares(&self, count: u64, takers: usize) -> Result<Vec<f64>> {
         self.wait_for_end(count)?;
-        let ends = self.ends()?;
-        let mut spans: HashMap<i64, (i64, i64)> = HashMap::new();
-        for &(taker, at) in &ends {
-            spans.entry(taker).or_insert((at, at)).1 = at;
-        }
-        let begun = spans.values().map(|span| span.0).max().unwrap_or(0);
-        let ended = spans.values().map(|span| span.1).min().unwrap_or(0);
-        let mut counts: HashMap<i64, f64> = spans.keys().map(|taker| (*taker, 0.0)).collect();
-        for (taker, at) in &ends {
-            if (begun..ended).contains(at)
-                && let Some(count) = counts.get_mut(taker)
-            {
-                *count += 1.0;
-            }
-        }
-        let all: f64 = counts.values().sum();
-        Ok(counts.into_values().map(|count| count / all).collect())
+        together(&self.ends()?, takers)
     }
 
     /// Returns the KiB that only exo's processes have.
@@ -320,6 +304,35 @@ impl<'a> Exo<'a> {
     }
 }
 
+/// Returns the share of each taker of the ends, each with when it was, from when the last of them had its
+/// first until one had its last. Whoever has none at all has 0.
+fn together(ends: &[(i64, i64)], takers: usize) -> Result<Vec<f64>> {
+    let mut spans: HashMap<i64, (i64, i64)> = HashMap::new();
+    for &(taker, at) in ends {
+        spans.entry(taker).or_insert((at, at)).1 = at;
+    }
+    let begun = spans.values().map(|span| span.0).max().unwrap_or(0);
+    let ended = spans.values().map(|span| span.1).min().unwrap_or(0);
+    let mut counts: HashMap<i64, f64> = spans.keys().map(|taker| (*taker, 0.0)).collect();
+    for (taker, at) in ends {
+        if (begun..ended).contains(at)
+            && let Some(count) = counts.get_mut(taker)
+        {
+            *count += 1.0;
+        }
+    }
+    let all: f64 = counts.values().sum();
+    if all == 0.0 || counts.len() > takers {
+        return Err(Trouble::new(format!(
+            "{} of {takers} takers ended {} items, none while all were at work",
+            counts.len(),
+            ends.len()
+        )));
+    }
+    let idle = std::iter::repeat_n(0.0, takers - counts.len());
+    Ok(counts.into_values().map(|count| count / all).chain(idle).collect())
+}
+
 fn beside(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().unable(|| "find this program".into())?;
     Ok(own.with_file_name(name))
@@ -329,4 +342,20 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     let path = folder.join(name);
     let done = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
     done.unable(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_nothing_has_no_share_and_counts() {
+        let ends = [(1, 0), (2, 1), (1, 2), (1, 3), (2, 4), (2, 5), (1, 6)];
+        let mut shares = together(&ends, 3).unwrap();
+        shares.sort_by(f64::total_cmp);
+        assert_eq!(shares, [0.0, 0.5, 0.5]);
+        assert!(together(&ends, 1).is_err(), "there are two");
+        assert!(together(&[(1, 0), (1, 1), (2, 2), (2, 3)], 2).is_err(), "one after the other");
+        assert!(together(&[], 2).is_err());
+    }
 }

@@ -185,7 +185,7 @@ pub(super) fn fair(lab: &Lab, peer: &Peer) -> Result<Figures> {
         for name in &names {
             exo.start(name, if together { QUEUE } else { name }, Mode::Persistent, 1)?;
         }
-        let shares = exo.shares(all)?;
+        let shares = exo.shares(all, names.len())?;
         let tenths = shares.iter().map(|share| share * f64::from(SHARERS));
         figures.push(tenths.clone().min_by(f64::total_cmp));
         figures.push(tenths.max_by(f64::total_cmp));
