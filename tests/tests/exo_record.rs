@@ -9,11 +9,11 @@ use host::{Site, TALKS_PYTHON, WORDS};
 use linux::signal::{self, numbers};
 use machine::work::{Fault, State};
 use serde_json::json;
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use testkit::wait::holds_within;
 
 /// Works until it is killed.
@@ -88,7 +88,7 @@ for said in work():
 fn an_attempt_that_never_began_says_why_and_not_that_exo_was_told_to_end() {
     let site = Site::per_item("#!/bin/sh\nexit 0\n", "restart: {first: 20ms}\n");
     let work = site.join("p/work");
-    let set_mode = |mode| std::fs::set_permissions(&work, Permissions::from_mode(mode)).unwrap();
+    let set_mode = |mode| fs::set_permissions(&work, Permissions::from_mode(mode)).unwrap();
     let _exo = site.exo();
     set_mode(0o600);
     site.submit("w", "{}");
@@ -272,7 +272,7 @@ fn whoever_sees_what_follows_from_an_end_finds_the_end_on_record() {
         site.until(|| gates.join(format!("begun.{wfid}")).exists());
         // While one end is being recorded the next item is begun, and no further one.
         assert!(n < 2 || has_ended(wfids[n - 2]), "{wfid} is begun: {:?}", site.attempts(wfids[0]));
-        std::fs::write(gates.join(format!("go.{wfid}")), "").unwrap();
+        fs::write(gates.join(format!("go.{wfid}")), "").unwrap();
     }
     // Who has the answer has the end.
     site.until(|| site.reader().jobs(Some("r"), None, 9).unwrap().len() == 3);
@@ -281,7 +281,7 @@ fn whoever_sees_what_follows_from_an_end_finds_the_end_on_record() {
     let begun = gates.join("begun.w3");
     site.until(|| begun.exists());
     exo.kill9();
-    std::fs::remove_file(&begun).unwrap();
+    fs::remove_file(&begun).unwrap();
     let _exo = site.exo();
     site.until(|| begun.exists());
     let first = &site.attempts("w3")[0];
@@ -334,6 +334,33 @@ fn submitted(site: &Site) -> Vec<String> {
         site.submit(name, "{}");
     }
     names
+}
+
+/// Says in a folder when it ends, and does so: every second one by a crash.
+const ENDS: &str = "#!/bin/sh
+date +%s.%N >$FOLDER/$SKYNET_WFID
+case $SKYNET_WFID in *[13579]) kill -KILL $$ ;; esac
+";
+
+#[test]
+fn an_end_is_in_the_history_within_a_second_of_it_and_a_crash_too() {
+    let site = Site::per_item("#", "tries: 1\n");
+    let stamps = site.open_folder("stamps");
+    site.script("work", &ENDS.replace("$FOLDER", &stamps.display().to_string()));
+    let _exo = site.exo();
+    let mut took: Vec<_> = (0..40)
+        .map(|n| {
+            let wfid = format!("w{n}");
+            let fault = site.work(&wfid, "{}").fault;
+            let seen = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            assert_eq!(fault == Some(Fault::NONE), n % 2 == 0, "{wfid}: {fault:?}");
+            let ended: f64 = fs::read_to_string(stamps.join(wfid)).unwrap().trim().parse().unwrap();
+            seen.saturating_sub(Duration::from_secs_f64(ended))
+        })
+        .collect();
+    let median = host::median(&mut took);
+    println!("in the history {median:?} after the end in the median, {:?} at most", took[39]);
+    assert!(median < host::PROMISED, "{median:?}");
 }
 
 #[test]
@@ -422,9 +449,9 @@ fn no_time_of_an_item_passes_while_what_its_participant_sent_cannot_be_recorded(
     site.submit("w", "{}");
     site.until(|| site.log().contains("w/1: here"));
     // Somebody else's slow commit.
-    let gate = std::fs::File::options().write(true).open(site.join("store/work.lock")).unwrap();
+    let gate = fs::File::options().write(true).open(site.join("store/work.lock")).unwrap();
     gate.lock().unwrap();
-    std::fs::write(go.join("sends"), "").unwrap();
+    fs::write(go.join("sends"), "").unwrap();
     site.until(|| site.instance()["seconds"].as_f64().is_some_and(|seconds| seconds > 11.0));
     gate.unlock().unwrap();
     let (job, attempts) = site.stopped("w");

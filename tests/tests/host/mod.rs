@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::scratch::script;
 use testkit::wait::holds_within;
 use testkit::{Scratch, program, until};
@@ -297,6 +297,18 @@ impl Site {
     pub(crate) fn instance(&self) -> Value {
         self.ask(&json!({ "command": "status" }))["status"]["instances"][0].clone()
     }
+
+    /// Asks so many times; all are answered as promised.
+    #[track_caller]
+    pub(crate) fn answers_soon(&self, asked: &Value, times: usize) {
+        let took = |_| {
+            let begun = Instant::now();
+            self.ask(asked);
+            begun.elapsed()
+        };
+        let median = median(&mut (0..times).map(took).collect::<Vec<_>>());
+        assert!(median < PROMISED, "{asked}: answered after {median:?}");
+    }
 }
 
 /// Returns the end of a long text.
@@ -406,6 +418,16 @@ pub(crate) fn private_kib(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let lines = text.lines().filter(|line| line.starts_with("Private_Dirty:"));
     lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+}
+
+/// Whoever asks or tells exo by its control socket is answered within this time, however busy it is. A
+/// machine that is busy with other things may stand still for longer: the median counts.
+pub(crate) const PROMISED: Duration = Duration::from_secs(1);
+
+/// Sorts, and returns the one in the middle.
+pub(crate) fn median(took: &mut [Duration]) -> Duration {
+    took.sort_unstable();
+    took[took.len() / 2]
 }
 
 /// Returns a file's lines; none where there is no file.

@@ -206,7 +206,7 @@ fn an_empty_file_that_somebody_took_items_from_is_no_new_store() {
 }
 
 /// Everything that can be asked.
-fn everything(at: &Place) -> Result<Vec<String>, Trouble> {
+pub(crate) fn everything(at: &Place) -> Result<Vec<String>, Trouble> {
     let reader = Reader::open(at)?;
     let mut all = Vec::new();
     for job in reader.jobs(None, None, 9999)? {

@@ -16,6 +16,7 @@ mod kills;
 mod labels;
 mod mailbox;
 mod model;
+mod odd_rows;
 mod past;
 mod rabbit;
 mod rabbit_cancels;
