@@ -82,10 +82,14 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
     conn.pragma_update(None, "journal_size_limit", LOG).map_err(sql)?;
     // Whoever has the gate waits for nobody else, as a rule.
     conn.busy_timeout(LOCKED).map_err(sql)?;
-    let synchronous = if safety == Safety::Power { "full" } else { "normal" };
-    conn.pragma_update(None, "synchronous", synchronous).map_err(sql)?;
+    flush_commits(&conn, safety == Safety::Power).map_err(sql)?;
     schema::migrate(&mut conn, schema::MIGRATIONS).map_err(sql)?;
     Ok(conn)
+}
+
+/// Says whether each commit waits until it is on disk, from the next one on.
+pub(crate) fn flush_commits(conn: &Connection, flush: bool) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "synchronous", if flush { "full" } else { "normal" })
 }
 
 /// Opens the database for reading, with whatever rights the files give. Returns its version, too.

@@ -14,6 +14,7 @@ use crate::trouble::Trouble;
 use machine::work::Fault;
 use rusqlite::{Connection, Row, TransactionBehavior};
 use std::fmt;
+use std::fs::File;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +54,13 @@ const UNMOVED: u32 = 60;
 enum Together {
     Yes,
     No,
+}
+
+/// When what is made is to survive what all else does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    Now,
+    Later,
 }
 
 impl Together {
@@ -158,7 +166,35 @@ impl Store {
         &mut self,
         changes: &[Change],
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
-        self.make(changes, Together::No)
+        self.make(changes, Together::No, Flush::Now)
+    }
+
+    /// As [`Self::apply_all`], for what nobody is answered yet: others see it, whoever is killed finds it,
+    /// and a power cut may take it back until [`Self::flush`], or the next of the other changes.
+    ///
+    /// # Errors
+    /// [`Trouble`]: none of them was made.
+    pub(crate) fn apply_all_unflushed(
+        &mut self,
+        changes: &[Change],
+    ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
+        self.make(changes, Together::No, Flush::Later)
+    }
+
+    /// Has what [`Self::apply_all_unflushed`] made survive what all else does.
+    ///
+    /// # Errors
+    /// [`Trouble`]: it may not.
+    pub(crate) fn flush(&self) -> Result<(), Trouble> {
+        match self.safety {
+            Safety::Kill => Ok(()),
+            Safety::Power => {
+                // No lock of the database is on this file, so that closing it lets go of none.
+                let path = self.place.log();
+                let flushed = File::open(&path).and_then(|log| log.sync_data());
+                flushed.map_err(|e| Trouble::io("write", &path, e))
+            }
+        }
     }
 
     /// Makes several changes in one transaction, or where one of them is refused none. Answers in the
@@ -170,20 +206,21 @@ impl Store {
         &mut self,
         changes: &[Change],
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
-        self.make(changes, Together::Yes)
+        self.make(changes, Together::Yes, Flush::Now)
     }
 
     fn make(
         &mut self,
         changes: &[Change],
         together: Together,
+        flush: Flush,
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
         if let Some(what) = &self.damage {
             return Err(Trouble::Damaged { path: self.path.clone(), what: what.clone() });
         }
         let own = self.own.len();
         self.unmoved = self.unmoved.saturating_add(1);
-        let made = self.transact(changes, together);
+        let made = self.transact(changes, together, flush);
         if !made.as_ref().is_ok_and(|made| together.allows(made)) {
             // Takers that were to be opened are not.
             self.own.truncate(own);
@@ -206,11 +243,16 @@ impl Store {
         &mut self,
         changes: &[Change],
         together: Together,
+        flush: Flush,
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
         let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
         let _entered = gate.enter()?;
         bells.follow(place)?;
         let conn = opened(conn, place, *safety, &**clock)?;
+        let is_later = flush == Flush::Later && *safety == Safety::Power;
+        if is_later {
+            open::flush_commits(conn, false).map_err(|error| Trouble::database(path, &error))?;
+        }
         let takers = own.len();
         let mut make_all = |care| {
             own.truncate(takers);
@@ -220,11 +262,17 @@ impl Store {
         if let Err(Stop::Halfway) = made {
             made = make_all(Care::More);
         }
-        let answers = made.map_err(|stop| trouble(path, stop))?;
-        if answers.iter().any(|came| matches!(came, Ok(Applied::Compacted { has_more: false }))) {
+        let is_stuck = is_later && open::flush_commits(conn, true).is_err();
+        let answers = made.map_err(|stop| trouble(path, stop));
+        let is_compacted = |came: &_| matches!(came, Ok(Applied::Compacted { has_more: false }));
+        if answers.as_ref().is_ok_and(|answers| answers.iter().any(is_compacted)) {
             shorten(conn, path);
         }
-        Ok(answers)
+        if is_stuck {
+            // Opened anew it flushes what comes next.
+            self.conn = None;
+        }
+        answers
     }
 
     /// Moves the log into the file, where there is enough in it. That takes some milliseconds: whoever

@@ -11,6 +11,10 @@ use crate::embedded::thread::{AGAIN, AT_ONCE};
 use crate::trouble::Trouble;
 use machine::time::Mono;
 use machine::work::{Fault, Kind};
+use std::time::Duration;
+
+/// So long the begin of an item waits for its end before it is flushed to the disk.
+const FLUSH: Duration = Duration::from_millis(5);
 
 /// Returns how many items in hand have ended.
 fn ends(answers: &[Answer], made: &[Result<Applied, Refused>]) -> usize {
@@ -31,7 +35,7 @@ impl Thread {
         self.again_at = None;
         let (batch, answers) = self.batch(now);
         if !batch.is_empty() {
-            let made = match self.store.apply_all(&batch) {
+            let made = match self.apply(&batch, now) {
                 Ok(made) => made,
                 Err(trouble) => {
                     self.unmake(batch, answers);
@@ -47,11 +51,33 @@ impl Thread {
             self.standing.is_over |= made.iter().any(is_gone);
             self.answer_all(batch, answers, made)?;
         }
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.store.flush()?;
+            self.flush_at = None;
+        }
         if self.rung {
             self.send_requeued()?;
         }
         self.give_up_overtaken();
         self.hear_of_cancels()
+    }
+
+    /// Makes changes. Where items are only begun, nobody is answered before their end is recorded, which
+    /// flushes the begin, too: it waits for the disk only where that end does not come soon.
+    fn apply(
+        &mut self,
+        batch: &[Change],
+        now: Mono,
+    ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
+        let begins = |change: &Change| matches!(change, Change::Arrive { ask: Ask::Now, .. });
+        if batch.iter().all(begins) {
+            let made = self.store.apply_all_unflushed(batch)?;
+            self.flush_at = self.flush_at.or(Some(now.after(FLUSH)));
+            return Ok(made);
+        }
+        let made = self.store.apply_all(batch)?;
+        self.flush_at = None;
+        Ok(made)
     }
 
     /// Puts back what was to be done.

@@ -82,12 +82,16 @@ fn settings(place: &Place, clock: Arc<dyn Clock>) -> Settings {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with(Safety::Kill)
+    }
+
+    fn with(safety: Safety) -> Self {
         let scratch = Scratch::new();
         let place = Place::new(scratch.join("store"));
         let clock = Arc::new(Moved(AtomicU64::new(1_000_000_000)));
         let shown: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let settings = settings(&place, Arc::clone(&shown));
-        let mut store = Store::open(&place, shown, Safety::Kill).unwrap();
+        let mut store = Store::open(&place, shown, safety).unwrap();
         let (taker, bell) = open_taker(&mut store, &place, "q", (settings.policy, "E")).unwrap();
         let (outbox, _) = outbox::pair().unwrap();
         let (to_self, inputs) = channel();
@@ -315,4 +319,35 @@ fn who_was_taken_for_dead_lives_again_as_soon_as_that_can_be() {
     own.thread.work().unwrap();
     let told = &own.thread.news;
     assert!(matches!(told[..], [Event::Overtaken(it)] if it == lease), "{told:?}");
+}
+
+#[test]
+fn a_begin_is_flushed_with_the_end_or_by_itself_where_that_does_not_come_soon() {
+    let mut own = Fixture::with(Safety::Power);
+    let pass = |own: &Fixture, nanos| own.clock.0.fetch_add(nanos, Ordering::SeqCst);
+    // What is old is looked for once at the start.
+    own.thread.work().unwrap();
+    let first = own.hold("a");
+    assert!(own.thread.flush_at.is_some());
+    own.ends(first, 0);
+    own.thread.work().unwrap();
+    assert_eq!(own.thread.flush_at, None, "with its end");
+
+    own.hold("b");
+    let due = own.thread.flush_at.unwrap();
+    pass(&own, 1_000_000);
+    own.hold("c");
+    assert_eq!(own.thread.flush_at, Some(due), "that of the first");
+    assert_eq!(own.thread.deadline(own.thread.store.now().mono), Some(due), "it wakes for it");
+    // Where it cannot be flushed, it is later.
+    let log = own.place.log();
+    let hidden = log.with_file_name("hidden");
+    fs::rename(&log, &hidden).unwrap();
+    own.thread.work().unwrap();
+    pass(&own, 5_000_000);
+    own.thread.work().unwrap_err();
+    assert_eq!(own.thread.flush_at, Some(due));
+    fs::rename(&hidden, &log).unwrap();
+    own.thread.work().unwrap();
+    assert_eq!(own.thread.flush_at, None);
 }

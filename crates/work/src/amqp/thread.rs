@@ -249,6 +249,7 @@ pub(super) struct Thread {
     pub(super) rung: bool,
     pub(super) renew_at: Option<Mono>,
     pub(super) standing: Standing,
+    pub(super) flush_at: Option<Mono>,
     pub(super) retention: Retention,
     pub(super) again_at: Option<Mono>,
     pub(super) lasting: bool,
@@ -341,6 +342,7 @@ impl Thread {
             rung: false,
             renew_at: None,
             standing: Standing::default(),
+            flush_at: None,
             retention,
             again_at: None,
             lasting: false,
@@ -438,6 +440,7 @@ impl Thread {
         } else {
             let parked = self.lines.next_due().filter(|_| !self.asks.is_empty());
             let renew = self.renew_at.filter(|_| !self.held.is_empty());
+            let renew = earlier(renew, self.flush_at);
             let peek = Some(self.peek_at).filter(|at| *at > now && self.may_peek());
             let peek = earlier(peek, Some(self.full_until).filter(|at| *at > now));
             let parked = earlier(parked, peek);

@@ -266,3 +266,59 @@ fn what_keeps_the_log_from_being_moved_for_a_while_is_no_trouble() {
     other.execute_batch("ROLLBACK").unwrap();
     made(&mut store, &[item(0)]);
 }
+
+/// Run by the test below, under strace, which shows the marks among the calls.
+#[test]
+#[ignore = "run by another test, under strace"]
+fn made_and_flushed() {
+    let folder = std::env::var_os("WORK_STORE").expect("named");
+    let place = Place::new(folder);
+    let marks = |mark: &str| fs::write(place.folder().join("marks"), mark).unwrap();
+    let mut store = Store::open(&place, Arc::new(Stopped), Safety::Power).unwrap();
+    for round in 0..2 {
+        let later = |number: usize| item(100 * round + number);
+        assert!(store.apply_all_unflushed(&[later(0)]).unwrap()[0].is_ok());
+        marks("made");
+        store.flush().unwrap();
+        marks("flushed");
+        assert!(store.apply_all_unflushed(&[later(1)]).unwrap()[0].is_ok());
+        marks("made");
+        made(&mut store, &[later(2)]);
+        marks("flushed");
+    }
+}
+
+#[test]
+fn what_may_be_flushed_later_waits_for_no_disk_and_all_else_does() {
+    let scratch = Scratch::new();
+    let (folder, trace) = (scratch.join("store"), scratch.join("trace"));
+    let mut strace = std::process::Command::new("strace");
+    strace
+        .args(["-f", "-qq", "-y", "-s", "16", "--trace=pwrite64,write,fdatasync", "-o"])
+        .arg(&trace);
+    for name in ["work.db-wal", "marks"] {
+        strace.arg("-P").arg(folder.join(name));
+    }
+    strace.arg(std::env::current_exe().unwrap());
+    strace.args(["--exact", "store::tests::made_and_flushed", "--ignored"]);
+    let ran = strace.env("WORK_STORE", &folder).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    let mut marks = Vec::new();
+    let (mut writes, mut flushes) = (0, 0);
+    for line in fs::read_to_string(&trace).unwrap().lines() {
+        if line.contains("/marks>") {
+            let is_made = line.contains("\"made\"");
+            assert!(writes > 0, "what changes nothing proves nothing: {marks:?}");
+            marks.push((is_made, std::mem::take(&mut flushes)));
+            writes = usize::from(is_made);
+        } else if line.contains("fdatasync(") {
+            flushes += 1;
+        } else {
+            writes += 1;
+        }
+    }
+    // What was before the first is how the store is made.
+    let wanted = |mark: &(bool, i32)| if mark.0 { mark.1 == 0 } else { mark.1 == 1 };
+    assert_eq!(marks.len(), 8, "{marks:?}");
+    assert!(marks[1..].iter().all(wanted), "made or not, and how often it was flushed: {marks:?}");
+}
