@@ -266,6 +266,14 @@ pub enum Event {
         /// Why: the code that means so.
         why: Fault,
     },
+    /// A cancel that another exo found in a queue would be for an item that is in hand here, but for too
+    /// short a time to be sure: a step that is handed out anew may stand right behind it.
+    Spared {
+        /// Process that it belongs to.
+        wfid: String,
+        /// The rest of its name.
+        identity: String,
+    },
     /// An item is safe in the queue it was sent to.
     Sent {
         /// As it was sent with.

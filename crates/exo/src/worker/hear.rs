@@ -4,18 +4,17 @@ use super::link::Link;
 use super::settle::{self, Form};
 use super::slot::{PATIENCE, Process, Progress, Slot, at_once};
 use super::usage::Used;
-use super::{Phase, Worker, not_started, now};
+use super::{Phase, Worker, not_started, now, told};
 use crate::order::Report;
 use ::log::{error, info, warn};
 use machine::exo::{Ask, Event, Mode, Standing, Word};
 use machine::work::Fault;
 use participant::protocol::{self, FromParticipant, ToParticipant};
-use sys::account;
 use sys::linux::errno::Errno;
 use sys::linux::process::Ended;
 use sys::program::TROUBLE;
 use work::units::Span;
-use work::{Event as Heard, Lease, NewJob, Refused, Unread, item};
+use work::{Event as Heard, Lease, NewJob, Refused, item};
 
 /// Most bytes of the reason why an item was refused: it may quote the item.
 const REASON: usize = 1000;
@@ -33,59 +32,6 @@ const fn machine_ask(ask: work::Ask) -> Ask {
         work::Ask::Now => Ask::Now,
         work::Ask::Ahead => Ask::Ahead,
     }
-}
-
-fn unheard(why: &str) {
-    warn!("a cancel is heard of by the queue alone, where it may stand behind other items: {why}");
-}
-
-fn too_large(job: i64, bytes: usize, most: usize) {
-    warn!(
-        "unable to send the answer of job {job}: it has {bytes} bytes, and RabbitMQ takes {most} at \
-         most (max_message_size); its sender gets an error that says so"
-    );
-}
-
-fn crowded() {
-    warn!(
-        "more than 1000 dead items of one owner that never were a job: the oldest are removed from \
-         now on; skynet dead list shows them"
-    );
-}
-
-fn full() {
-    warn!(
-        "the store has more in use than keep-size allows, though all history but that of the last \
-         minute is removed for it, here and from now on: what waits and dead items need the room"
-    );
-}
-
-fn not_passed(why: &str) {
-    warn!("unable to pass a cancel on to whoever has its item, here and from now on: {why}");
-}
-
-fn unread(file: &Unread) {
-    let owner = account::shown(file.owner);
-    let (path, why, mode) = (file.path.display(), &file.why, file.mode);
-    warn!(
-        "unable to read {path}, which user {owner} dropped: {why}; it waits there until it can be \
-         read: chmod {mode} {path}"
-    );
-}
-
-fn buried(count: usize, why: &str) {
-    let first = if count == 1 { "" } else { "the first: " };
-    warn!("dropped, and no item: {count} ({first}{why}); kept as dead items, with the reason");
-}
-
-/// Names what was not begun behind our own words: before them it could look like an instance's tag.
-fn unwanted(wfid: &str, identity: &str) -> String {
-    let place = identity.split('!').next().unwrap_or_default();
-    format!("not begun, since its cancel came before it: {wfid} {place}")
-}
-
-fn rejected(dead: i64, reason: &str, bytes: usize) {
-    warn!("a message was refused: {reason}; it is dead item {dead}, with {bytes} bytes");
 }
 
 impl Worker {
@@ -109,8 +55,9 @@ impl Worker {
                 Heard::Cancelled { key, why } => self.cancelled(key, why),
                 Heard::Unwanted { wfid, identity, why } => {
                     *self.settled.of(why) += 1;
-                    info!("{}", unwanted(&wfid, &identity));
+                    told::unwanted(&wfid, &identity);
                 }
+                Heard::Spared { wfid, identity } => told::spared(&wfid, &identity),
                 Heard::Sent { ticket, job } => self.sent(ticket, job),
                 Heard::Made { ticket, made } => {
                     if let Err(made) = self.cancels.made(ticket, made) {
@@ -135,14 +82,14 @@ impl Worker {
                     info!("the queue can be used again");
                     self.trouble = None;
                 }
-                Heard::Buried { count, why } => buried(count, &why),
-                Heard::Unread(file) => unread(&file),
-                Heard::Rejected { dead, reason, bytes } => rejected(dead.0, &reason, bytes),
-                Heard::Unheard { why } => unheard(&why),
-                Heard::NotPassed { why } => not_passed(&why),
-                Heard::TooLarge { job, bytes, most } => too_large(job.0, bytes, most),
-                Heard::Crowded => crowded(),
-                Heard::Full => full(),
+                Heard::Buried { count, why } => told::buried(count, &why),
+                Heard::Unread(file) => told::unread(&file),
+                Heard::Rejected { dead, reason, bytes } => told::rejected(dead.0, &reason, bytes),
+                Heard::Unheard { why } => told::unheard(&why),
+                Heard::NotPassed { why } => told::not_passed(&why),
+                Heard::TooLarge { job, bytes, most } => told::too_large(job.0, bytes, most),
+                Heard::Crowded => told::crowded(),
+                Heard::Full => told::full(),
                 // Of a kind that this exo does not know.
                 _ => {}
             }
@@ -583,18 +530,5 @@ impl Worker {
         };
         let refused = Some(&*item::cut(&refused, REASON));
         self.slots[slot].say(&ToParticipant::Sent { ticket, job: None, refused });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lines;
-
-    #[test]
-    fn what_is_not_begun_is_no_instance_s_whatever_it_is_called() {
-        let line = format!("exo: info: {}", unwanted("sizer_0", "w-1/2: x!now"));
-        assert_eq!(line, "exo: info: not begun, since its cancel came before it: sizer_0 w-1/2: x");
-        assert_eq!(lines::about(line.as_bytes()), None);
     }
 }

@@ -20,6 +20,7 @@ mod refusal;
 mod settle;
 mod slot;
 mod to_keeper;
+mod told;
 mod troubles;
 mod usage;
 mod wait;

@@ -14,8 +14,12 @@ use std::time::Duration;
 
 /// Between an item that nobody had asked for and the next.
 const PEEK: Duration = Duration::from_secs(1);
-/// What is in hand for less than this when a cancel comes that somebody found in a queue may have
-/// stood behind it there: handed out anew, and not meant.
+/// What is in hand for less than this when a cancel comes that somebody found in a queue may have stood
+/// behind it there: handed out anew, and not meant. On its way from there by the exchange a cancel takes some
+/// milliseconds, and an engine that cancels a step waits for no answer before it hands out the next; to stop
+/// that one would be wrong for good, and to let the other one work on costs what it does from there on, as with
+/// a cancel that is late. A second is many times the way also where a machine is busy, and little of what
+/// anybody cancels by hand.
 const YOUNG: Duration = Duration::from_secs(1);
 /// A message that is had in vain is had again so much later for each of these bytes.
 const DEAR: usize = 64 << 10;
@@ -333,11 +337,16 @@ impl Thread {
     /// whether any of it is.
     pub(super) fn cancel(&mut self, cancel: &Cancel, youngest: Duration) -> bool {
         let now = self.store.now().mono;
-        let is_meant = |hand: &Hand| {
-            cancel.is_for(&hand.wfid, &hand.rest) && hand.since.after(youngest) <= now
-        };
-        let held = self.held.iter().filter(|(_, hand)| is_meant(hand));
-        let mut jobs: Vec<JobId> = held.map(|(lease, _)| lease.job).collect();
+        let is_meant = |hand: &Hand| cancel.is_for(&hand.wfid, &hand.rest);
+        let mut jobs: Vec<JobId> = Vec::new();
+        for (lease, hand) in self.held.iter().filter(|(_, hand)| is_meant(hand)) {
+            if hand.since.after(youngest) <= now {
+                jobs.push(lease.job);
+            } else {
+                let (wfid, identity) = (hand.wfid.clone(), hand.rest.clone());
+                self.news.push(Event::Spared { wfid, identity });
+            }
+        }
         jobs.extend(self.lines.hurry(now, |job, _| cancel.is_for(&job.wfid, &job.identity)));
         let is_here = !jobs.is_empty();
         for job in jobs {

@@ -4,6 +4,7 @@ use crate::conformance::{Rig, committed, done, event, settled};
 use crate::rabbit::{Remote, delivered, quorum};
 use crate::support::{item, job, place};
 use machine::work::{Fault, State};
+use std::time::Duration;
 use testkit::until;
 use work::amqp::{self, Settings};
 use work::{Ask, Broker, Ended, Event, NewJob, Reader, Wall};
@@ -212,6 +213,45 @@ fn a_step_that_is_handed_out_anew_behind_a_cancel_of_another_machine_is_worked_o
         idle.finish(again, done());
         settled(&mut idle);
     }
+}
+
+/// Another finds the cancel in the queue, which nobody looks at beside an item in hand.
+#[test]
+fn a_cancel_that_another_machine_finds_stops_what_is_in_hand_for_a_second_and_spares_what_is_younger()
+ {
+    let rig = Remote::new();
+    let settings = Settings { queue: quorum(), ..rig.settings() };
+    let mut client = rig.client();
+    let mut busy = amqp::Rabbit::open(&settings).unwrap();
+    let mut idle = amqp::Rabbit::open(&settings).unwrap();
+    let cancel = |name: &str| cancel_of(&format!(r#"{{"wfid":"w","expid":"{name}"}}"#));
+    busy.ask(Ask::Now, "q_0");
+    // Once it is declared.
+    until(10, || client.publish("quorum", &item("old")).is_ok());
+    let old = delivered(&mut busy);
+    rig.clock.pass(Duration::from_millis(1001));
+    client.publish("quorum", &cancel("old")).unwrap();
+    idle.ask(Ask::Now, "q_0");
+    idle.flush();
+    assert_eq!(cancelled(&mut busy), old.key());
+    busy.finish(old, Ended { fault: Fault::CRASHED, ..done() });
+    settled(&mut busy);
+
+    // The other one still asks.
+    client.publish("quorum", &item("young")).unwrap();
+    let young = delivered(&mut idle);
+    client.publish("quorum", &cancel("young")).unwrap();
+    busy.ask(Ask::Now, "q_0");
+    busy.flush();
+    let spared = event(&mut idle, |event| match event {
+        Event::Spared { wfid, identity } => Some(format!("{wfid} {identity}")),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(spared, "w young!!");
+    killed(&mut client, &mut idle);
+    idle.finish(young, done());
+    settled(&mut idle);
+    until(10, || rig.messages("quorum") == (0, 0));
 }
 
 #[test]
