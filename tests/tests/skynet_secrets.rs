@@ -182,8 +182,9 @@ fn what_others_may_not_read_they_may_not_read_when_a_handler_is_installed() {
         assert_eq!(access(&site, "h/h.conf"), wanted);
         assert_eq!(work(&site, "h")["phrase"], json!("hush"));
 
-        // Everybody reads this one, but may not for ever.
-        let text = "[boss]\namqp_host=h\namqp_pwd = hush\n  hush\n[own]\nphrase=p\napi_key=k\n";
+        // Everybody reads this one, but may not for ever. Its keys are indented as one likes.
+        let text = "[boss]\n  amqp_host=h\n  amqp_pwd = hush\n    hush\n\n    hush\n\
+            [own]\nphrase=p\n  ; c\napi_key=k\n";
         let dir = site.on_desk("open", &[("own.conf", text), ("o.py", HANDLER)]);
         let [conf, code] =
             ["own.conf", "o.py"].map(|name| dir.join(name).to_str().unwrap().to_owned());
@@ -192,7 +193,7 @@ fn what_others_may_not_read_they_may_not_read_when_a_handler_is_installed() {
         assert!(said.contains(&note) && !said.contains(SECRET), "{said}");
         assert_eq!(access(&site, "o/o.conf"), wanted);
         let copied = fs::read_to_string(site.dir("o/o.conf")).unwrap();
-        assert_eq!(copied, "[boss]\namqp_host=h\n[own]\nphrase=p\napi_key=k\n");
+        assert_eq!(copied, "[boss]\n  amqp_host=h\n[own]\nphrase=p\n  ; c\napi_key=k\n");
         let fields = work(&site, "o");
         assert_eq!((&fields["key"], &fields["pwd"]), (&json!("k"), &json!("boss")), "{fields}");
 

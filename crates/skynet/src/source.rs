@@ -186,9 +186,10 @@ impl Source {
 fn own_config(path: &Path, name: &str) -> Result<Made, Failure> {
     let Text { text, is_open, .. } = text::read("read", &real(path)?, path)?;
     // What is no INI the handler reads by itself.
-    let sections = ini::parse(&text).unwrap_or_default();
-    let keys = sections.iter().filter(|section| section.name == BROKER).flat_map(|s| &s.keys);
-    let keys: Vec<_> = keys.filter(|key| is_secret_value(&key.name, &key.value)).collect();
+    let sections = ini::readable(&text);
+    let secret = sections.iter().flat_map(|section| &section.keys);
+    let secret = secret.filter(|key| is_secret_value(&key.name, &key.value));
+    let (keys, others): (Vec<_>, Vec<_>) = secret.partition(|key| key.section.trim() == BROKER);
     for key in &keys {
         warn(&format!(
             "{}:{}: [{BROKER}] {} was not copied: exo speaks to the broker, see broker in exo.yaml(5)",
@@ -197,8 +198,8 @@ fn own_config(path: &Path, name: &str) -> Result<Made, Failure> {
             key.name
         ));
     }
-    let text = ini::without(&text, &keys.iter().map(|key| key.line).collect::<Vec<_>>());
-    let is_open = is_open && !secrets::is_in(&text);
+    let text = ini::without(&text, &keys);
+    let is_open = is_open && others.is_empty() && !secrets::is_in(&text);
     let readers = if is_open { Readers::All } else { Readers::Participant };
     Ok(Made::plain(&format!("{name}.conf"), text).read_by(readers))
 }
@@ -312,7 +313,7 @@ impl Said {
 
 /// Returns values of the section about the participant, in the text of a handler's own configuration.
 fn of_participant<const N: usize>(text: &str, names: [&str; N]) -> [Option<String>; N] {
-    let sections = ini::parse(text).unwrap_or_default();
+    let sections = ini::readable(text);
     names.map(|name| {
         let value = ini::of_participant(&sections, name)?.value.trim();
         (!value.is_empty()).then(|| value.to_owned())

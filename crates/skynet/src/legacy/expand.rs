@@ -139,7 +139,7 @@ mod tests {
 
     fn value(text: &str, section: &str) -> Value {
         let (name, value) = ("command".to_owned(), text.to_owned());
-        let key = Key { section: section.to_owned(), name, value, line: 1 };
+        let key = Key { section: section.to_owned(), name, value, line: 1, last: 1 };
         expand(text, &key, Path::new("/etc/old/a.conf"))
     }
 

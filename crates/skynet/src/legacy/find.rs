@@ -13,18 +13,8 @@ use std::path::{Path, PathBuf};
 const CONFIG_EXO: &str = "config.exo";
 /// Files that hold sections.
 const INI: [&str; 2] = ["conf", "ini"];
-/// Sections that are a system's own.
-const SYSTEM: [&str; 9] = [
-    "skynet",
-    "boss",
-    "supervisord",
-    "supervisorctl",
-    "unix_http_server",
-    "inet_http_server",
-    "include",
-    "rpcinterface",
-    "group",
-];
+/// Sections that are an older host's own.
+const HOST: [&str; 2] = ["skynet", "boss"];
 
 /// Returns all services that a file, or a folder's files, tell of, and in the place of those of a file that is
 /// not fit what is wrong with it.
@@ -118,12 +108,11 @@ fn of_sections(path: &Path, sections: Vec<Section>, broker: &Broker) -> Vec<Foun
         (Vec::new(), None, Vec::new(), Vec::new());
     let mut log_level = None;
     for section in sections {
-        let kind = section.name.split(':').next().unwrap_or_default();
         if let Some(name) = section.name.strip_prefix("program:") {
             programs.push((name.trim().to_owned(), section));
         } else if section.name == ini::PARTICIPANT {
             participant = Some(section);
-        } else if SYSTEM.contains(&kind) || ["eventlistener", "fcgi-program"].contains(&kind) {
+        } else if HOST.contains(&section.name.as_str()) || ini::is_supervisor(&section.name) {
             log_level = section.key("log_level").cloned().or(log_level);
             notes.extend(notes_of(&section, broker));
         } else if !section.keys.is_empty() || !section.name.is_empty() {
@@ -187,7 +176,7 @@ fn of_programs(file: &Path, programs: Vec<(String, Section)>, notes: &[Note]) ->
 }
 
 fn notes_of(section: &Section, broker: &Broker) -> Vec<Note> {
-    if section.name != "boss" && section.name != "skynet" {
+    if !HOST.contains(&section.name.as_str()) {
         return vec![passed_over(section)];
     }
     let is_used = broker.kind == BrokerKind::RabbitMq;

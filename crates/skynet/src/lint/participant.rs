@@ -63,9 +63,8 @@ fn disagreements(service: &Service, loaded: &Loaded) -> Vec<Finding> {
     let settings = &loaded.settings;
     let name = &settings.participant;
     let path = service.dir.join(format!("{name}.conf"));
-    let Some(own) = fs::read_to_string(&path).ok().and_then(|text| ini::parse(&text).ok()) else {
-        return Vec::new();
-    };
+    // What is not there says nothing.
+    let own = ini::readable(&fs::read_to_string(&path).unwrap_or_default());
     let is_set = |key: &str| loaded.origins.contains_key(key);
     let pattern = pattern(&settings.config);
     let is_pattern_set = pattern.is_some();
