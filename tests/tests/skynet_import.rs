@@ -118,10 +118,10 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
         let said = site.well(&args);
         assert_eq!(said, dry.replace("would be made", "made"));
         for note in [
-            "doubler.conf:11: regexp: double_.* is kept, and not registered with an engine",
-            "doubler.conf:12: code: doubler.py was copied",
+            "doubler.conf:11: [participant] regexp: double_.* is kept, and not registered with an engine",
+            "doubler.conf:12: [participant] code: doubler.py was copied",
             "this machine; for an engine on RabbitMQ say in skynet.yaml, below broker,",
-            "doubler.conf:16: amqp_pwd: not carried over",
+            "doubler.conf:16: [boss] amqp_pwd: not carried over",
             "doubler.conf:6: [program:doubler] environment, API_TOKEN, was not carried over: ",
             "doubler.conf:23: [limits] api_key was not carried over: put it into ",
             "first: made from ",
@@ -180,10 +180,10 @@ fn what_supervisor_was_told_of_a_participant_s_starts_is_told_where_it_is_not_th
     };
     let said = import("autostart = false\nautorestart = false\nstartsecs = 10\nstartretries = 9\n");
     for note in [
-        "doubler.conf:3: autostart: it stays disabled",
-        "doubler.conf:4: autorestart: exo is started again whenever it ends",
-        "doubler.conf:5: startsecs: not carried over",
-        "doubler.conf:6: startretries: not carried over",
+        "doubler.conf:3: [program:doubler] autostart: it stays disabled",
+        "doubler.conf:4: [program:doubler] autorestart: exo is started again whenever it ends",
+        "doubler.conf:5: [program:doubler] startsecs: not carried over",
+        "doubler.conf:6: [program:doubler] startretries: not carried over",
     ] {
         assert!(said.contains(note), "{note}\n{said}");
     }
@@ -211,9 +211,9 @@ fn what_is_said_of_the_older_broker_is_what_holds_for_the_instance() {
         let dir = site.on_desk("old", &[("doubler.conf", &text), ("doubler.py", HANDLER)]);
         let said = site.well(&["import", dir.to_str().unwrap()]);
         for note in [
-            ":15: amqp_host: not carried over: items come from mq.example, as broker in skynet.yaml says",
-            ":16: amqp_user: not carried over: what counts is broker in skynet.yaml",
-            ":17: amqp_pwd: not carried over: it belongs into the file that broker.password-file",
+            ":15: [boss] amqp_host: not carried over: items come from mq.example, as broker in skynet.yaml says",
+            ":16: [boss] amqp_user: not carried over: what counts is broker in skynet.yaml",
+            ":17: [boss] amqp_pwd: not carried over: it belongs into the file that broker.password-file",
             "doubler.conf:1: errors are answered as Ruote::Amqp::RemoteError, which BOSS 0.12 does not know",
         ] {
             assert!(said.contains(note), "{note}\n{said}");
@@ -242,10 +242,10 @@ fn a_program_of_supervisor_s_becomes_a_service_with_a_log() {
         for note in [
             "ticker: made from ",
             "all.conf:1: [supervisord]: not carried over",
-            "all.conf:9: autostart: it stays disabled",
-            "all.conf:10: stopsignal: not carried over",
-            "all.conf:11: stdout_logfile: not carried over: its log is kept by multilog",
-            "all.conf:12: priority: not carried over",
+            "all.conf:9: [program:ticker] autostart: it stays disabled",
+            "all.conf:10: [program:ticker] stopsignal: not carried over",
+            "all.conf:11: [program:ticker] stdout_logfile: not carried over: its log is kept by multilog",
+            "all.conf:12: [program:ticker] priority: not carried over",
             "other: made from ",
         ] {
             assert!(said.contains(note), "{note}\n{said}");
@@ -289,8 +289,8 @@ fn what_supervisor_puts_into_values_is_put_in_here_and_what_nobody_knows_is_told
     let said = site.well(&["import", dir.to_str().unwrap()]);
     for note in [
         "clock.conf:4: [program:clock] environment, BAD-NAME, was not carried over: sh has no variables",
-        "clock.conf:4: environment: %(group_name)s is not expanded; edit run",
-        "doubler.conf:2: user: not carried over: exo.yaml has nothing like %(ENV_USER)s",
+        "clock.conf:4: [program:clock] environment: %(group_name)s is not expanded; edit run",
+        "doubler.conf:2: [program:doubler] user: not carried over: exo.yaml has nothing like %(ENV_USER)s",
         "doubler.conf:4: [program:doubler] environment, PATH, was not carried over: exo.yaml has nothing like",
         "doubler.conf:4: [program:doubler] environment, BAD-NAME, was not carried over: ",
         "doubler.conf:4: [program:doubler] environment, SKYNET_X, was not carried over: ",
@@ -362,12 +362,12 @@ fn a_program_whose_name_only_begins_as_a_participant_s_is_one_of_its_own() {
     let said = site.well(&["import", dir.to_str().unwrap()]);
     for note in [
         "build: made from ",
-        "build.conf:4: runas: line 13 says otherwise, and counts",
-        "build.conf:5: command: not carried over",
-        "build.conf:14: umask: line 15 says otherwise, and counts",
+        "build.conf:4: [participant] runas: line 13 says otherwise, and counts",
+        "build.conf:5: [participant] command: not carried over",
+        "build.conf:14: [program:build] umask: line 15 says otherwise, and counts",
         "build.conf:7: [program:build-2]: taken for one more of build, and not carried over",
         "builder-web: made from ",
-        "build.conf:21: numprocs: one process is run",
+        "build.conf:21: [program:builder-web] numprocs: one process is run",
     ] {
         assert!(said.contains(note), "{note}\n{said}");
     }

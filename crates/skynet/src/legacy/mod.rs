@@ -64,8 +64,9 @@ pub struct Note {
 }
 
 impl Note {
+    /// Of a key, which is named with its section.
     fn of(key: &ini::Key, text: &str) -> Self {
-        Self { line: key.line, text: format!("{}: {text}", key.name) }
+        Self { line: key.line, text: format!("{}: {text}", place(key)) }
     }
 
     /// Of what is left out, which `what` names, as what is secret: why, or where it goes instead.

@@ -30,10 +30,11 @@ pub(super) fn directory(
     let code = ini::find(keys, "code");
     let path = path_of(file, code.map_or(USUAL_CODE, |key| &key.value));
     let (code_name, code_text) = code_of(&path)?;
-    let line = code.map_or(1, |key| key.line);
-    let copied =
-        format!("code: {code_name} was copied, and is run by Python 3; what it imports was not");
-    notes.push(Note { line, text: copied });
+    let copied = format!("{code_name} was copied, and is run by Python 3; what it imports was not");
+    notes.push(match code {
+        Some(key) => Note::of(key, &copied),
+        None => Note { line: 1, text: format!("code: {copied}") },
+    });
     notes.extend(error_class(here));
     let instead = Instead::of(name, here);
     let mut yaml_text = String::new();
