@@ -422,6 +422,7 @@ const OLD: &str = "import os\n\nclass ParticipantHandler(object):\n    \
     def handle_lifecycle_control(self, ctrl):\n        if ctrl.message == \"start\":\n            \
     self.config = ctrl.config\n\n    def handle_wi(self, wid):\n        \
     wid.fields.regexp = self.config.get(\"participant\", \"regexp\")\n        \
+    wid.fields.queue = self.config.get(\"participant\", \"queue\")\n        \
     wid.fields.mode = os.environ.get(\"MODE\")\n        wid.fields.uid = os.getuid()\n        \
     wid.fields.limit = self.config.getint(\"limits\", \"most\", fallback=0)\n        \
     wid.fields.host = self.config.get(\"boss\", \"amqp_host\")\n        \
@@ -439,6 +440,13 @@ fn what_is_imported_runs_with_user_instances_environment_queue_and_pattern() {
         let old = site.on_desk("old", &[("sized.py", OLD), ("participant_logic.py", OLD)]);
         let text = SUPERVISED.replace("OLD", old.to_str().unwrap());
         let first = "name=first\nqueue=firsts\nregexp=first_.*\nrunas=nobody\n";
+        if kind == Kind::System {
+            // A site's file counts over the participant's own, as on the older host.
+            let etc = site.at(Place::Config);
+            site.folder(&etc);
+            fs::write(etc.join("sized.conf"), "[limits]\nmost = 5\n").unwrap();
+        }
+        let most = if kind == Kind::System { 5 } else { 3 };
         let files = [("config.exo", first), ("participant_logic.py", OLD)];
         let conf = site.on_desk("conf.d", &[("sized.conf", &text)]);
         let gen1 = site.on_desk("first", &files);
@@ -451,7 +459,8 @@ fn what_is_imported_runs_with_user_instances_environment_queue_and_pattern() {
             ("regexp", json!("size_.*")),
             ("mode", json!("fast, very")),
             ("uid", json!(nobody)),
-            ("limit", json!(3)),
+            ("limit", json!(most)),
+            ("queue", json!("sizes")),
             ("host", json!("localhost")),
         ] {
             assert_eq!(fields[key], value, "{key}: {fields}");
@@ -461,6 +470,7 @@ fn what_is_imported_runs_with_user_instances_environment_queue_and_pattern() {
 
         let fields = work(&site, "first", &json!({"fields": {}}))["answer"]["fields"].clone();
         assert_eq!((&fields["regexp"], &fields["uid"]), (&json!("first_.*"), &json!(nobody)));
+        assert_eq!(fields["queue"], json!("firsts"));
         let queues = [("sized", "sizes"), ("first", "firsts")];
         for (name, queue) in queues {
             let dir = site.inside(Place::Participants).join(name);

@@ -138,11 +138,14 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
             "shutdown-grace: 7s",
             "umask: \"022\"",
             "  \"MODE\": \"fast\"",
-            "    \"regexp\": \"double_.*\"",
-            "    \"log_level\": \"DEBUG\"",
+            "    regexp: \"double_.*\"",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
+        let own = fs::read_to_string(site.dir("doubler").join("doubler.conf")).unwrap();
+        let wanted = "[limits]\nfactor = 3\n\n[participant]\nqueue = numbers\nregexp = double_.*\n\n\
+            [skynet]\nlog_level = DEBUG\n";
+        assert_eq!(own, wanted);
         check(&site, "doubler");
         doubles(&site);
         let again = site.ends(1, &args);
@@ -151,6 +154,39 @@ fn participants_of_older_hosts_work_as_they_did_and_what_is_lost_is_told_with_it
             "{again}"
         );
     });
+}
+
+/// A participant's own configuration, laid out as one likes.
+const ODD: &str = "\
+stray = 1
+[participant]
+  name = odd
+  code = odd.py
+[own]
+  list =
+    one ; two
+
+    # c
+    three
+  next: 3
+[own]
+greeting = 100%% of %(next)s
+[else]
+";
+
+#[test]
+fn a_participant_s_own_configuration_lies_beside_its_code_as_it_was_and_what_it_lacks_is_told() {
+    let site = Site::new(Kind::Private);
+    let dir = site.on_desk("old", &[("odd.conf", ODD), ("odd.py", HANDLER)]);
+    let said = site.well(&["import", dir.to_str().unwrap()]);
+    assert!(said.contains("odd.conf:1: stray: not carried over: it stands before"), "{said}");
+    let own = fs::read_to_string(site.dir("odd").join("odd.conf")).unwrap();
+    let wanted = "[own]\nlist = \n\tone ; two\n\t\n\tthree\nnext = 3\n\
+        greeting = 100%% of %(next)s\n\n[else]\n";
+    assert_eq!(own, wanted);
+    let text = fs::read_to_string(site.dir("odd").join("exo.yaml")).unwrap();
+    assert!(!text.contains("config:"), "{text}");
+    check(&site, "odd");
 }
 
 #[test]
@@ -321,7 +357,7 @@ fn what_supervisor_puts_into_values_is_put_in_here_and_what_nobody_knows_is_told
         "  \"N\": \"100%\"".to_owned(),
         "umask: \"022\"".to_owned(),
         // No value of supervisor's.
-        "    \"regexp\": \"100%%\"".to_owned(),
+        "    regexp: \"100%%\"".to_owned(),
     ] {
         assert!(text.lines().any(|l| l == line), "{line}\n{text}");
     }

@@ -115,7 +115,10 @@ fn of_sections(path: &Path, sections: Vec<Section>, broker: &Broker) -> Vec<Foun
         } else if HOST.contains(&section.name.as_str()) || ini::is_supervisor(&section.name) {
             log_level = section.key("log_level").cloned().or(log_level);
             notes.extend(notes_of(&section, broker));
-        } else if !section.keys.is_empty() || !section.name.is_empty() {
+        } else if section.name.is_empty() {
+            let why = "not carried over: it stands before any section";
+            notes.extend(section.keys.iter().map(|key| Note::of(key, why)));
+        } else {
             own.push(section);
         }
     }

@@ -2,6 +2,7 @@
 //! config.exo folders, INI configuration.
 
 pub(crate) mod again;
+mod configuration;
 mod expand;
 pub mod find;
 pub mod handler;
@@ -44,7 +45,7 @@ pub enum Kind {
     Participant {
         /// Keys of `[participant]`, of config.exo, and of the program that ran it.
         keys: Vec<ini::Key>,
-        /// Sections for its own code.
+        /// Sections of its configuration that are for its own code.
         sections: Vec<ini::Section>,
     },
     /// A program that runs for ever.
@@ -136,7 +137,15 @@ impl Found {
                 file.readers = Readers::Members;
             }
             let who = if here.is_system() { "root and group skynet" } else { "you" };
-            let text = format!("others may not read this file: what came of it is for {who} alone");
+            let own = format!("{}.conf", self.name);
+            let has_own = here.is_system() && made.files.iter().any(|file| file.path == own);
+            let but = if has_own {
+                format!(", but {own} for root and the participant's user")
+            } else {
+                String::new()
+            };
+            let text =
+                format!("others may not read this file: what came of it is for {who} alone{but}");
             made.notes.push(Note { line: 1, text });
         }
         made.notes.extend(self.notes.iter().cloned());

@@ -1,5 +1,6 @@
 //! A participant's directory, from the keys of older hosts.
 
+use super::configuration::Configuration;
 use super::expand::{self, expand};
 use super::find::path_of;
 use super::handler::{self, Handler, Kind};
@@ -38,7 +39,7 @@ pub(super) fn directory(
     notes.extend(error_class(here));
     let instead = Instead::of(name, here);
     let mut yaml_text = String::new();
-    let mut own = Config::new(sections, &instead, &mut notes);
+    let mut own = Configuration::new(sections, &instead.value, &mut notes);
     for key in counting(keys, &mut notes) {
         match carried(found, key, &instead, here.site.broker.kind) {
             Carried::As(text) => yaml_text.push_str(&text),
@@ -46,20 +47,21 @@ pub(super) fn directory(
                 yaml_text.push_str(&text);
                 notes.extend(without);
             }
-            Carried::To(section, why) => {
+            Carried::To(section, text, why) => {
                 own.add(section, key);
+                yaml_text.push_str(&text);
                 notes.extend(why.map(|why| Note::of(key, &why)));
             }
             Carried::Silently => {}
             Carried::Not(why) => notes.push(Note::of(key, &why)),
         }
     }
-    yaml_text.push_str(&own.text());
     let from = format!("{}, by skynet import", super::shown(file));
     let handler = Handler { code: &code_name, kind: Kind::Handler, from: &from, more: &yaml_text };
     let mut files = handler::files(&handler);
     let readers = if code_text.is_open { Readers::All } else { Readers::Participant };
     files.push(Made::plain(&code_name, code_text.text).read_by(readers));
+    files.extend(own.file(name, found.is_open));
     Ok(Directory { files, notes })
 }
 
@@ -134,8 +136,8 @@ enum Carried {
     As(String),
     /// As these lines, without what is told.
     But(String, Vec<Note>),
-    /// Into this section of what the code is told, with a word or without.
-    To(&'static str, Option<String>),
+    /// Into this section of the code's configuration, and as this text of exo.yaml, with a word or without.
+    To(&'static str, String, Option<String>),
     /// It is so without a word.
     Silently,
     /// It is not, and why.
@@ -161,14 +163,16 @@ fn setting(name: &str, key: &str, value: &str, broker: BrokerKind) -> Carried {
         "name" | "code" => Carried::Silently,
         "queue" if value == name => Carried::Silently,
         "queue" => match broker.queue_flaw(value) {
-            None => Carried::As(format!("queue: {}\n", yaml(value))),
+            None => Carried::To(ini::PARTICIPANT, format!("queue: {}\n", yaml(value)), None),
             Some(flaw) => {
                 Carried::Not(format!("the queue is called as the participant: {value} {flaw}"))
             }
         },
         "regexp" if value == name => Carried::Silently,
+        // Whoever registers it looks there.
         "regexp" => Carried::To(
             ini::PARTICIPANT,
+            format!("config:\n  {}:\n    regexp: {}\n", ini::PARTICIPANT, yaml(value)),
             Some(format!(
                 "{value} is kept, and not registered with an engine: skynet register {name}"
             )),
@@ -188,7 +192,7 @@ fn setting(name: &str, key: &str, value: &str, broker: BrokerKind) -> Carried {
             None => Carried::Not("not a number of seconds".to_owned()),
         },
         "umask" => Carried::As(format!("umask: {}\n", yaml(&format!("{value:0>3}")))),
-        "log_level" => Carried::To("skynet", None),
+        "log_level" => Carried::To("skynet", String::new(), None),
         "autostart" => Carried::Not(super::autostart(value).to_owned()),
         // As supervisor has it where nothing is said: what is started again there is so here.
         "autorestart" if ["unexpected", "true"].contains(&value) => Carried::Silently,
@@ -233,60 +237,4 @@ fn variables(key: &Key, file: &Path, instead: &Instead) -> Carried {
         }
     }
     Carried::But(text + &path, notes)
-}
-
-/// The sections for the code, which it finds below `config`.
-struct Config<'a> {
-    sections: Vec<(&'a str, Vec<&'a Key>)>,
-}
-
-impl<'a> Config<'a> {
-    fn new(sections: &'a [Section], instead: &Instead, notes: &mut Vec<Note>) -> Self {
-        let mut all = Self { sections: Vec::new() };
-        for section in sections {
-            all.keys(&section.name);
-            for key in &section.keys {
-                if is_secret_value(&key.name, &key.value) {
-                    notes.push(Note::left_out(key.line, &place(key), &instead.value));
-                } else {
-                    all.add(&section.name, key);
-                }
-            }
-        }
-        all
-    }
-
-    fn keys(&mut self, section: &'a str) -> &mut Vec<&'a Key> {
-        let there = self.sections.iter().position(|(name, _)| *name == section);
-        let at = there.unwrap_or_else(|| {
-            self.sections.push((section, Vec::new()));
-            self.sections.len() - 1
-        });
-        &mut self.sections[at].1
-    }
-
-    /// The last of those of a name counts.
-    fn add(&mut self, section: &'a str, key: &'a Key) {
-        let keys = self.keys(section);
-        keys.retain(|there| there.name != key.name);
-        keys.push(key);
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for (name, keys) in &self.sections {
-            if text.is_empty() {
-                text.push_str("config:\n");
-            }
-            let _ = writeln!(text, "  {}:", yaml(name));
-            for key in keys {
-                let _ = writeln!(text, "    {}: {}", yaml(&key.name), yaml(&key.value));
-            }
-            if keys.is_empty() {
-                text.truncate(text.len() - 1);
-                text.push_str(" {}\n");
-            }
-        }
-        text
-    }
 }
