@@ -75,7 +75,9 @@ fn one_command_makes_a_handler_a_service_that_sees_what_it_always_saw() {
         let said = site.well(&[&["install", &file, "--enable", "--now"], &options[..]].concat());
         assert!(said.starts_with("doer: installed\n"), "{said}");
         let text = fs::read_to_string(site.dir("doer").join("exo.yaml")).unwrap();
-        for line in ["queue: \"jobs\"", "instances: 2", "    regexp: \"do_.*\""] {
+        let lines =
+            ["queue: \"jobs\"", "instances: 2", "    queue: \"jobs\"", "    regexp: \"do_.*\""];
+        for line in lines {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         assert!(site.well(&["list", "--enabled"]).contains("doer\n"));
@@ -140,8 +142,12 @@ fn a_handler_s_own_configuration_names_it_its_queue_and_its_pattern_unless_the_c
     let rest: Vec<&str> = text.lines().filter(|line| !is_decided(line)).collect();
     fs::write(&own, rest.join("\n")).unwrap();
     let said = site.well(&["check", "doer"]);
-    let warned = "doer.conf:3: [participant] queue is jobs, and doer counts\n";
-    assert!(said.contains(warned) && said.ends_with(": 2 warnings, 1 note\n"), "{said}");
+    for warned in [
+        "doer.conf:3: [participant] queue is jobs, and doer counts\n",
+        "config.participant.queue is others, and queue, doer, counts\n",
+    ] {
+        assert!(said.contains(warned) && said.ends_with(": 3 warnings, 1 note\n"), "{said}");
+    }
     assert_eq!(site.skynet(&["check", "--strict", "doer"]).code, Some(1));
 }
 
@@ -478,5 +484,10 @@ fn what_is_imported_runs_with_user_instances_environment_queue_and_pattern() {
             let said = run_within(site::SOON, &mut site.command(program("exo"), &args));
             assert!(said.out().contains(&format!("queue: \"{queue}\"")), "{said:?}");
         }
+        // What a command says of the queue the handler sees, whatever its own configuration says.
+        let code = old.join("sized.py");
+        site.well(&["install", code.to_str().unwrap(), "sized", "-q", "others", "--now"]);
+        let fields = work(&site, "sized", &json!({"fields": {}}))["answer"]["fields"].clone();
+        assert_eq!((&fields["queue"], &fields["limit"]), (&json!("others"), &json!(most)));
     });
 }

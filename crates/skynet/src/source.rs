@@ -28,6 +28,8 @@ const BROKER: &str = "boss";
 /// Keys of exo.yaml.
 const QUEUE: &[&str] = &["queue"];
 const REGEXP: &[&str] = &["config", "participant", "regexp"];
+/// The queue again, as a handler reads it in its configuration.
+const TOLD_QUEUE: &[&str] = &["config", "participant", "queue"];
 /// Folders of a handler's directory that are ours to make.
 const PACKAGES: [&str; 3] = ["SkyNET", "RuoteAMQP", "skynet"];
 
@@ -286,11 +288,12 @@ impl Said {
     fn values(&self) -> Vec<again::Value> {
         let yaml = crate::legacy::yaml;
         let text = |text: &Option<String>| text.as_deref().map(yaml);
-        let all: [(&'static [&'static str], Option<String>); 5] = [
+        let all: [(&'static [&'static str], Option<String>); 6] = [
             (&["participant"], text(&self.called)),
             (QUEUE, text(&self.queue)),
             (&["user"], text(&self.user)),
             (&["instances"], self.instances.map(|n| n.to_string())),
+            (TOLD_QUEUE, text(&self.queue)),
             (REGEXP, text(&self.regexp)),
         ];
         all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
@@ -305,8 +308,11 @@ impl Said {
         add(self.queue.as_deref().map(|queue| format!("queue: {}\n", yaml(queue))));
         add(self.user.as_deref().map(|user| format!("user: {}\n", yaml(user))));
         add(self.instances.map(|n| format!("instances: {n}\n")));
-        let regexp = self.regexp.as_deref();
-        add(regexp.map(|p| format!("config:\n  participant:\n    regexp: {}\n", yaml(p))));
+        let told = [("queue", self.queue.as_deref()), ("regexp", self.regexp.as_deref())];
+        let told = told.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        let told: Vec<_> =
+            told.map(|(key, value)| format!("    {key}: {}\n", yaml(value))).collect();
+        add((!told.is_empty()).then(|| format!("config:\n  participant:\n{}", told.concat())));
         text
     }
 }

@@ -18,6 +18,7 @@ use exo::config::OWN_FILE;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What is made of the file itself.
@@ -78,18 +79,25 @@ impl Note {
 
 /// Returns the pattern that a participant was installed or imported with.
 pub(crate) fn pattern(config: &RawValue) -> Option<String> {
+    told(config, "regexp")
+}
+
+/// Returns the queue that a participant is told that it has.
+pub(crate) fn queue(config: &RawValue) -> Option<String> {
+    told(config, "queue")
+}
+
+/// Returns a text below `participant` in `config` of exo.yaml.
+fn told(config: &RawValue, key: &str) -> Option<String> {
     #[derive(Default, Deserialize)]
-    struct Config {
-        #[serde(default)]
-        participant: Participant,
-    }
-    #[derive(Default, Deserialize)]
-    struct Participant {
-        regexp: Option<String>,
+    struct Config<'a> {
+        #[serde(borrow, default)]
+        participant: BTreeMap<String, &'a RawValue>,
     }
     // What has another form is the participant's own affair.
-    let config: Config = serde_json::from_str(config.get()).unwrap_or_default();
-    config.participant.regexp.filter(|pattern| !pattern.is_empty())
+    let config: Config<'_> = serde_json::from_str(config.get()).unwrap_or_default();
+    let value = config.participant.get(key)?;
+    serde_json::from_str(value.get()).ok().filter(|text: &String| !text.is_empty())
 }
 
 /// Says what becomes of `autostart`.

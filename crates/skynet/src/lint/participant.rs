@@ -3,7 +3,7 @@
 use crate::finding::Finding;
 use crate::here::Here;
 use crate::legacy::ini;
-use crate::legacy::pattern;
+use crate::legacy::{pattern, queue};
 use crate::service::Service;
 use exo::config::{self, Loaded, OWN_FILE};
 use exo::settings::Settings;
@@ -54,6 +54,7 @@ pub fn look(here: &Here, service: &Service) -> (Option<Loaded>, Vec<Finding>) {
         }
     }
     findings.extend(disagreements(service, &loaded));
+    findings.extend(other_queue(&loaded).map(|found| found.of(name)));
     (Some(loaded), findings)
 }
 
@@ -90,6 +91,15 @@ fn disagreements(service: &Service, loaded: &Loaded) -> Vec<Finding> {
         })
     });
     differs.collect()
+}
+
+/// Says where an older handler is told another queue than the one that its items come from.
+fn other_queue(loaded: &Loaded) -> Option<Finding> {
+    let settings = &loaded.settings;
+    let told = queue(&settings.config).filter(|told| *told != settings.queue)?;
+    let what = format!("config.participant.queue is {told}, and queue, {}, counts", settings.queue);
+    let found = Finding::warning(what).set_at(loaded.origins.get("config"));
+    Some(found.mended_by("say the same in both places"))
 }
 
 /// Returns why a participant cannot work: its program, or the code that this is given, is not there.
