@@ -12,9 +12,10 @@ use crate::open::{self, Safety};
 use crate::place::Place;
 use crate::trouble::Trouble;
 use machine::work::Fault;
-use rusqlite::{Connection, Row, TransactionBehavior};
+use rusqlite::{Connection, Row, TransactionBehavior, ffi};
 use std::fmt;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -117,6 +118,9 @@ pub struct Store {
     path: PathBuf,
     /// What was found out about the file. Nothing is written from then on.
     damage: Option<String>,
+    /// What was committed may not be on the disk, and what is committed behind it be of no use there: the
+    /// kernel takes for written what it could not write, and says so once.
+    holes: bool,
     /// Transactions since [`Self::tidy`] moved the log into the file.
     unmoved: u32,
 }
@@ -142,7 +146,19 @@ impl Store {
         first_in_boot(&mut conn, &path, now, &bells, &mut own, &boot)?;
         drop(entered);
         let (conn, place) = (Some(conn), place.clone());
-        Ok(Self { conn, place, safety, gate, bells, clock, own, path, damage: None, unmoved: 0 })
+        Ok(Self {
+            conn,
+            place,
+            safety,
+            gate,
+            bells,
+            clock,
+            own,
+            path,
+            damage: None,
+            holes: false,
+            unmoved: 0,
+        })
     }
 
     /// Makes one change. When this returns it is safe on disk, as far as [`Safety`] says.
@@ -185,16 +201,19 @@ impl Store {
     ///
     /// # Errors
     /// [`Trouble`]: it may not.
-    pub(crate) fn flush(&self) -> Result<(), Trouble> {
-        match self.safety {
-            Safety::Kill => Ok(()),
-            Safety::Power => {
-                // No lock of the database is on this file, so that closing it lets go of none.
-                let path = self.place.log();
-                let flushed = File::open(&path).and_then(|log| log.sync_data());
-                flushed.map_err(|e| Trouble::io("write", &path, e))
-            }
+    pub(crate) fn flush(&mut self) -> Result<(), Trouble> {
+        if self.safety == Safety::Kill {
+            return Ok(());
         }
+        if self.holes {
+            let _entered = self.gate.enter()?;
+            return fill(&self.place.log(), &mut self.holes);
+        }
+        // No lock of the database is on this file, so that closing it lets go of none.
+        let path = self.place.log();
+        let flushed = File::open(&path).and_then(|log| log.sync_data());
+        self.holes = flushed.is_err();
+        flushed.map_err(|e| Trouble::io("write", &path, e))
     }
 
     /// Makes several changes in one transaction, or where one of them is refused none. Answers in the
@@ -245,9 +264,12 @@ impl Store {
         together: Together,
         flush: Flush,
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
-        let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
+        let Self { conn, place, safety, gate, bells, clock, own, path, holes, .. } = self;
         let _entered = gate.enter()?;
         bells.follow(place)?;
+        if *holes {
+            fill(&place.log(), holes)?;
+        }
         let conn = opened(conn, place, *safety, &**clock)?;
         let is_later = flush == Flush::Later && *safety == Safety::Power;
         if is_later {
@@ -262,6 +284,7 @@ impl Store {
         if let Err(Stop::Halfway) = made {
             made = make_all(Care::More);
         }
+        *holes = matches!(&made, Err(Stop::Sql(error)) if is_unflushed(error));
         let is_stuck = is_later && open::flush_commits(conn, true).is_err();
         let answers = made.map_err(|stop| trouble(path, stop));
         let is_compacted = |came: &_| matches!(came, Ok(Applied::Compacted { has_more: false }));
@@ -484,6 +507,32 @@ fn shorten(conn: &Connection, path: &Path) {
     if bytes.is_some_and(|bytes| bytes.unsigned_abs() < len) {
         let _ = move_log(conn);
     }
+}
+
+/// Tells whether it is about what was written and may not be on the disk.
+fn is_unflushed(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC)
+}
+
+/// Writes all of the log once more as it is, so that the kernel has to bring it to the disk. Whoever calls
+/// it has the gate: nobody else writes it.
+fn fill(path: &Path, holes: &mut bool) -> Result<(), Trouble> {
+    let write = || {
+        let log = File::options().read(true).write(true).open(path)?;
+        let mut room = vec![0; 64 << 10];
+        let mut at = 0;
+        loop {
+            let count = log.read_at(&mut room, at)?;
+            if count == 0 {
+                return log.sync_data();
+            }
+            log.write_all_at(&room[..count], at)?;
+            at += count as u64;
+        }
+    };
+    write().map_err(|e| Trouble::io("write", path, e))?;
+    *holes = false;
+    Ok(())
 }
 
 /// Moves what is in the log into the file, as far as nobody reads it or does the same. Tells whether that

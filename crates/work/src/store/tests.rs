@@ -267,35 +267,33 @@ fn what_keeps_the_log_from_being_moved_for_a_while_is_no_trouble() {
     made(&mut store, &[item(0)]);
 }
 
-/// Run by the test below, under strace, which shows the marks among the calls.
+/// Run by the tests below, under strace, which shows the marks among the calls.
 #[test]
 #[ignore = "run by another test, under strace"]
 fn made_and_flushed() {
     let folder = std::env::var_os("WORK_STORE").expect("named");
     let place = Place::new(folder);
-    let marks = |mark: &str| fs::write(place.folder().join("marks"), mark).unwrap();
+    let mark = |mark: &str| fs::write(place.folder().join("marks"), mark).unwrap();
     let mut store = Store::open(&place, Arc::new(Stopped), Safety::Power).unwrap();
     for round in 0..2 {
         let later = |number: usize| item(100 * round + number);
         assert!(store.apply_all_unflushed(&[later(0)]).unwrap()[0].is_ok());
-        marks("made");
-        store.flush().unwrap();
-        marks("flushed");
+        mark("made");
+        mark(if store.flush().is_ok() { "flushed" } else { "failed" });
         assert!(store.apply_all_unflushed(&[later(1)]).unwrap()[0].is_ok());
-        marks("made");
-        made(&mut store, &[later(2)]);
-        marks("flushed");
+        mark("made");
+        mark(if store.apply_all(&[later(2)]).is_ok() { "flushed" } else { "failed" });
     }
 }
 
-#[test]
-fn what_may_be_flushed_later_waits_for_no_disk_and_all_else_does() {
+/// Returns the marks of [`made_and_flushed`], each with the calls on the log since the one before: `w` for
+/// bytes that were written there, a capital for those at its beginning, `f` for a flush.
+fn traced(inject: Option<&str>) -> Vec<(String, String)> {
     let scratch = Scratch::new();
     let (folder, trace) = (scratch.join("store"), scratch.join("trace"));
     let mut strace = std::process::Command::new("strace");
-    strace
-        .args(["-f", "-qq", "-y", "-s", "16", "--trace=pwrite64,write,fdatasync", "-o"])
-        .arg(&trace);
+    strace.args(["-f", "-qq", "-y", "-s", "16", "--trace=pwrite64,write,fdatasync", "-o"]);
+    strace.arg(&trace).args(inject.map(|rule| format!("--inject={rule}")));
     for name in ["work.db-wal", "marks"] {
         strace.arg("-P").arg(folder.join(name));
     }
@@ -303,22 +301,48 @@ fn what_may_be_flushed_later_waits_for_no_disk_and_all_else_does() {
     strace.args(["--exact", "store::tests::made_and_flushed", "--ignored"]);
     let ran = strace.env("WORK_STORE", &folder).output().unwrap();
     assert!(ran.status.success(), "{ran:?}");
-    let mut marks = Vec::new();
-    let (mut writes, mut flushes) = (0, 0);
+    let (mut marks, mut calls) = (Vec::new(), String::new());
     for line in fs::read_to_string(&trace).unwrap().lines() {
         if line.contains("/marks>") {
-            let is_made = line.contains("\"made\"");
-            assert!(writes > 0, "what changes nothing proves nothing: {marks:?}");
-            marks.push((is_made, std::mem::take(&mut flushes)));
-            writes = usize::from(is_made);
+            let mark = line.split('"').nth(1).unwrap().to_owned();
+            marks.push((mark, std::mem::take(&mut calls)));
         } else if line.contains("fdatasync(") {
-            flushes += 1;
+            calls.push('f');
         } else {
-            writes += 1;
+            calls.push(if line.contains(", 0) = ") { 'W' } else { 'w' });
         }
     }
-    // What was before the first is how the store is made.
-    let wanted = |mark: &(bool, i32)| if mark.0 { mark.1 == 0 } else { mark.1 == 1 };
+    marks
+}
+
+#[test]
+fn what_may_be_flushed_later_waits_for_no_disk_and_all_else_does() {
+    let marks = traced(None);
     assert_eq!(marks.len(), 8, "{marks:?}");
-    assert!(marks[1..].iter().all(wanted), "made or not, and how often it was flushed: {marks:?}");
+    // What was before the first is how the store is made.
+    for (mark, calls) in &marks[1..] {
+        let flushes = calls.matches('f').count();
+        assert_eq!(flushes, usize::from(mark == "flushed"), "{marks:?}");
+        // It is flushed behind all that was written.
+        assert!(mark == "made" && !calls.is_empty() || calls.ends_with('f'), "{marks:?}");
+    }
+}
+
+/// The kernel says once that it could not write, and takes it for written from then on.
+#[test]
+fn what_could_not_be_flushed_is_written_once_more_before_anything_is_made_behind_it() {
+    let whole = traced(None);
+    let until = |mark: usize| whole[..=mark].iter().flat_map(|(_, calls)| calls.chars());
+    for failing in [1, 3] {
+        let flush = until(failing).filter(|call| *call == 'f').count();
+        let marks = traced(Some(&format!("fdatasync:error=EIO:when={flush}")));
+        let said = |mark: usize| (&*marks[mark].0, &*marks[mark].1);
+        assert_eq!((said(failing).0, marks.len()), ("failed", 8), "{marks:?}");
+        let (mark, next) = said(failing + 1);
+        let (begin, rest) = next.split_at(next.find('f').expect("flushed"));
+        assert_eq!(mark, "made");
+        assert!(begin.starts_with('W'), "all of the log, from its beginning: {marks:?}");
+        assert!(rest[1..].contains('w'), "what is made comes behind it: {marks:?}");
+        assert!(marks[failing + 1..].iter().all(|(mark, _)| mark != "failed"), "{marks:?}");
+    }
 }
