@@ -1,14 +1,18 @@
 //! The configuration of an older participant's own: NAME.conf, which its code reads below the site's files.
 
-use super::ini::{Key, Section};
+use super::ini::Section;
 use super::{Note, place};
 use crate::secrets::{self, is_secret_value};
 use crate::tree::{Made, Readers};
+use std::borrow::Cow;
 use std::fmt::Write;
+
+/// A key's name, and its value as it is written.
+type Pair<'a> = (&'a str, Cow<'a, str>);
 
 /// What of it is carried over.
 pub(super) struct Configuration<'a> {
-    sections: Vec<(&'a str, Vec<&'a Key>)>,
+    sections: Vec<(&'a str, Vec<Pair<'a>>)>,
     /// Something secret stood in it, which may come back by hand.
     had_secret: bool,
 }
@@ -24,14 +28,15 @@ impl<'a> Configuration<'a> {
                     notes.push(Note::left_out(key.line, &place(key), instead));
                     all.had_secret = true;
                 } else {
-                    all.add(&section.name, key);
+                    notes.extend(Note::of_comment(key));
+                    all.add(&section.name, &key.name, Cow::Borrowed(&key.value));
                 }
             }
         }
         all
     }
 
-    fn keys(&mut self, section: &'a str) -> &mut Vec<&'a Key> {
+    fn keys(&mut self, section: &'a str) -> &mut Vec<Pair<'a>> {
         let there = self.sections.iter().position(|(name, _)| *name == section);
         let at = there.unwrap_or_else(|| {
             self.sections.push((section, Vec::new()));
@@ -41,10 +46,10 @@ impl<'a> Configuration<'a> {
     }
 
     /// Adds a key to a section. The last of those of a name counts.
-    pub(super) fn add(&mut self, section: &'a str, key: &'a Key) {
+    pub(super) fn add(&mut self, section: &'a str, name: &'a str, value: Cow<'a, str>) {
         let keys = self.keys(section);
-        keys.retain(|there| there.name != key.name);
-        keys.push(key);
+        keys.retain(|(there, _)| *there != name);
+        keys.push((name, value));
     }
 
     /// Returns the file, if there is anything to stand in it. `is_open` = others may read where it is from.
@@ -61,9 +66,8 @@ impl<'a> Configuration<'a> {
         let mut text = String::new();
         for (name, keys) in &self.sections {
             let _ = writeln!(text, "{}[{name}]", if text.is_empty() { "" } else { "\n" });
-            for key in keys {
-                let value = key.value.replace('\n', "\n\t");
-                let _ = writeln!(text, "{} = {value}", key.name);
+            for (name, value) in keys {
+                let _ = writeln!(text, "{name} = {}", value.replace('\n', "\n\t"));
             }
         }
         text
@@ -93,7 +97,8 @@ mod tests {
         let (names, mut wanted) = values(&sections);
         wanted.retain(|(_, name, value)| name != "api_key" && !(name == "b" && value == "1"));
         assert_eq!(values(&ini::readable(&own.text())), (names, wanted));
-        assert_eq!(notes.len(), 1);
+        // The secret, and what Python 2 took for a comment.
+        assert_eq!(notes.len(), 2);
         let made = own.file("x", true).unwrap();
         assert_eq!((made.path.as_str(), made.readers), ("x.conf", Readers::Participant));
         let none = Configuration::new(&[], "", &mut notes);

@@ -4,7 +4,7 @@
 //! A value goes on in lines that are indented deeper than the line of its key, and in empty ones between
 //! them; a line that is not is a key of its own, whatever its indentation. A section ends the value before it,
 //! and goes on where its name comes again. A comment has a line of its own; only supervisor knows comments
-//! behind a blank and a semicolon.
+//! behind a blank, with a semicolon or a hash.
 
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,8 +219,19 @@ fn trim(text: &str) -> &str {
 
 /// Returns a line of supervisor's without the comment in it.
 fn without_comment(line: &str) -> &str {
-    let mut marks = line.match_indices(';').map(|(at, _)| &line[..at]);
-    marks.find(|before| before.ends_with(is_blank)).unwrap_or(line)
+    before_mark(line, &[';', '#']).unwrap_or(line)
+}
+
+/// Returns what stands before the first of some marks that is behind a blank.
+fn before_mark<'a>(line: &'a str, marks: &[char]) -> Option<&'a str> {
+    let mut all = line.match_indices(marks).map(|(at, _)| &line[..at]);
+    all.find(|before| before.ends_with(is_blank))
+}
+
+/// Tells whether Python 2, which `SkyNET` ran with first, took the end of a value for a comment.
+#[must_use]
+pub fn had_comment(key: &Key) -> bool {
+    !is_supervisor(&key.section) && before_mark(&key.value, &[';']).is_some()
 }
 
 /// Splits a command into words as shells quote them, with nothing expanded.
@@ -403,7 +414,7 @@ mod tests {
         let supervisor =
             |text: &String| text.replace("[a]", "[program:a] ; [x]").replace('k', "include");
         let texts: Vec<String> = texts[11..].iter().map(supervisor).collect();
-        for (text, theirs) in texts.iter().zip(by_configparser(&[";"], &texts)) {
+        for (text, theirs) in texts.iter().zip(by_configparser(&[";", "#"], &texts)) {
             assert_eq!(ours(text), theirs, "{text:?}");
         }
     }

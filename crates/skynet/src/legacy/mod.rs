@@ -71,6 +71,13 @@ impl Note {
         Self { line: key.line, text: format!("{}: {text}", place(key)) }
     }
 
+    /// Of a value that Python 2 read otherwise.
+    fn of_comment(key: &ini::Key) -> Option<Self> {
+        let text = "a blank, ; and what follows belong to the value, as Python 3 reads it; to Python 2 they \
+                    were a comment: take them out where they are one";
+        ini::had_comment(key).then(|| Self::of(key, text))
+    }
+
     /// Of what is left out, which `what` names, as what is secret: why, or where it goes instead.
     fn left_out(line: usize, what: &str, instead: &str) -> Self {
         Self { line, text: format!("{what} was not carried over: {instead}") }

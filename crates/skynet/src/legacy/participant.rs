@@ -12,6 +12,7 @@ use crate::secrets::is_secret_value;
 use crate::tree::text::{self, Text};
 use crate::tree::{Made, Readers};
 use exo::settings::BrokerKind;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -41,6 +42,7 @@ pub(super) fn directory(
     let mut yaml_text = String::new();
     let mut own = Configuration::new(sections, &instead.value, &mut notes);
     for key in counting(keys, &mut notes) {
+        notes.extend(Note::of_comment(key));
         match carried(found, key, &instead, here.site.broker.kind) {
             Carried::As(text) => yaml_text.push_str(&text),
             Carried::But(text, without) => {
@@ -48,7 +50,7 @@ pub(super) fn directory(
                 notes.extend(without);
             }
             Carried::To(section, text, why) => {
-                own.add(section, key);
+                own.add(section, &key.name, as_python_reads(key, found));
                 yaml_text.push_str(&text);
                 notes.extend(why.map(|why| Note::of(key, &why)));
             }
@@ -63,6 +65,16 @@ pub(super) fn directory(
     files.push(Made::plain(&code_name, code_text.text).read_by(readers));
     files.extend(own.file(name, found.is_open));
     Ok(Directory { files, notes })
+}
+
+/// Returns a value as Python's configparser is to read it: what supervisor expanded is, and no other `%` means
+/// anything.
+fn as_python_reads<'a>(key: &'a Key, found: &Found) -> Cow<'a, str> {
+    if !ini::is_supervisor(&key.section) {
+        return Cow::Borrowed(&key.value);
+    }
+    let value = expand(key.value.trim(), key, &found.file);
+    Cow::Owned(value.shown().replace('%', "%%"))
 }
 
 /// Returns the keys that count: of those that say the same, the last one that is not blank.
