@@ -2,6 +2,7 @@
 
 use crate::wait::holds_within;
 use nix::sys::socket::{setsockopt, sockopt};
+use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,6 +36,8 @@ pub enum Mode {
     Silent,
     /// The same, but only what the server says is lost.
     HalfOpen,
+    /// All goes through but the messages that a server of AMQP delivers: who consumes hears nothing of them.
+    Starved,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,6 +245,7 @@ impl Pump<'_> {
     fn run(&self, mut from: &TcpStream, to: &TcpStream) {
         let mut room = [0; 16 << 10];
         let mut frames = Frames::default();
+        let mut fewer: Option<Fewer> = None;
         while !self.is_to_end() {
             match from.read(&mut room) {
                 Ok(0) => return,
@@ -249,7 +253,13 @@ impl Pump<'_> {
                     self.shared.lost.fetch_add(1, Ordering::SeqCst);
                 }
                 Ok(n) => {
-                    if !self.pass(&mut frames, &room[..n], to).is_ok_and(|goes_on| goes_on) {
+                    let starves = *self.shared.mode() == Mode::Starved && self.way == Way::ToClient;
+                    if starves && frames.is_between() {
+                        fewer.get_or_insert_default();
+                    }
+                    let left = fewer.as_mut().map(|fewer| fewer.of(&room[..n], starves));
+                    let said = left.as_deref().unwrap_or(&room[..n]);
+                    if !self.pass(&mut frames, said, to).is_ok_and(|goes_on| goes_on) {
                         return;
                     }
                 }
@@ -290,7 +300,7 @@ impl Pump<'_> {
             Mode::HalfOpen if self.way == Way::ToClient => return true,
             Mode::Delay(time) => self.wait(mode, time),
             Mode::Slow(rate) => self.wait(mode, Duration::from_secs(bytes as u64) / rate),
-            Mode::Pass | Mode::Refuse | Mode::HalfOpen => {}
+            Mode::Pass | Mode::Refuse | Mode::HalfOpen | Mode::Starved => {}
         }
         self.is_lost.load(Ordering::SeqCst)
     }
@@ -313,6 +323,10 @@ struct Frames {
 }
 
 impl Frames {
+    fn is_between(&self) -> bool {
+        self.head.is_empty()
+    }
+
     /// Takes the next byte; tells whether a frame ends with it.
     fn end_with(&mut self, byte: u8) -> bool {
         if self.head.len() < HEAD {
@@ -331,6 +345,61 @@ impl Frames {
             self.head.clear();
         }
         self.rest == 0
+    }
+}
+
+/// Leaves out messages that are delivered: the frame of the method, and those of its content.
+#[derive(Default)]
+struct Fewer {
+    frames: Frames,
+    /// The beginning of a frame of which it is not decided yet.
+    begin: Vec<u8>,
+    is_left_out: Option<bool>,
+    /// Channels on which a content is being left out.
+    channels: HashSet<[u8; 2]>,
+}
+
+impl Fewer {
+    /// Returns what is left. `starves`: deliveries that begin now are not.
+    fn of(&mut self, said: &[u8], starves: bool) -> Vec<u8> {
+        /// Kind, channel, length, and the numbers of class and method.
+        const ENOUGH: usize = HEAD + 4;
+        let mut left = Vec::new();
+        for &byte in said {
+            let is_end = self.frames.end_with(byte);
+            self.begin.push(byte);
+            if self.is_left_out.is_none() && (is_end || self.begin.len() == ENOUGH) {
+                self.is_left_out = Some(self.decide(starves));
+            }
+            match self.is_left_out {
+                Some(true) => self.begin.clear(),
+                Some(false) => left.append(&mut self.begin),
+                None => {}
+            }
+            if is_end {
+                self.is_left_out = None;
+            }
+        }
+        left
+    }
+
+    fn decide(&mut self, starves: bool) -> bool {
+        /// Class basic, method deliver.
+        const DELIVER: &[u8] = &[0, 60, 0, 60];
+        let [kind, high, low, ..] = self.begin[..] else { return false };
+        let channel = [high, low];
+        match kind {
+            1 if starves && self.begin.get(HEAD..) == Some(DELIVER) => {
+                self.channels.insert(channel);
+                true
+            }
+            1 => {
+                self.channels.remove(&channel);
+                false
+            }
+            2 | 3 => self.channels.contains(&channel),
+            _ => false,
+        }
     }
 }
 
@@ -427,6 +496,37 @@ mod tests {
             let came_back = stream.read_exact(&mut [0; 8]).is_ok();
             assert_eq!((came_back, stream.read(&mut [0]).ok()), (frames == 2, Some(0)));
             assert!(proxy.was_cut());
+        }
+    }
+
+    #[test]
+    fn of_what_a_server_says_deliveries_are_left_out_and_nothing_else() {
+        let frame = |kind: u8, channel: u8, says: &[u8]| {
+            [&[kind, 0, channel, 0, 0, 0, says.len() as u8], says, &[0xce]].concat()
+        };
+        let deliver = |channel| {
+            let parts = [
+                frame(1, channel, &[0, 60, 0, 60, 7, 8]),
+                frame(2, channel, b"h"),
+                frame(3, channel, b"body"),
+            ];
+            parts.concat()
+        };
+        let others = [
+            frame(8, 0, b""),
+            frame(1, 1, &[0, 60, 0, 80]),
+            frame(1, 2, &[0, 60, 0, 71]),
+            frame(2, 2, b"h"),
+        ];
+        let [beat, ack, get, header] = &others;
+        let said = [beat, &deliver(1)[..], ack, get, &deliver(1), header, &deliver(3)].concat();
+        for size in 1..=said.len() {
+            let mut fewer = Fewer::default();
+            let left: Vec<u8> = said.chunks(size).flat_map(|part| fewer.of(part, true)).collect();
+            assert_eq!(left, others.concat(), "{size}");
+            let mut all = Fewer::default();
+            let left: Vec<u8> = said.chunks(size).flat_map(|part| all.of(part, false)).collect();
+            assert_eq!(left, said, "{size}");
         }
     }
 }

@@ -437,6 +437,34 @@ fn a_half_open_connection_is_noticed_and_given_up() {
     assert_eq!(rig.answers().len(), 1);
 }
 
+/// The classic failure: the connection lives, the consumer is registered, and nothing comes.
+#[test]
+fn a_consumer_that_is_sent_nothing_while_items_wait_is_given_up_for_another() {
+    let proxy = Proxy::to(Rabbit::shared().port());
+    let rig = Remote::by(proxy.port());
+    let mut broker = rig.open();
+    broker.ask(Ask::Now, "q_0");
+    rig.client().publish("q", &item("a")).unwrap();
+    let delivery = delivered(&mut broker);
+    broker.finish(delivery, done());
+    settled(&mut broker);
+    proxy.set(Mode::Starved);
+    broker.ask(Ask::Now, "q_0");
+    broker.flush();
+    for name in ["b", "c", "d", "e"] {
+        rig.client().publish("q", &item(name)).unwrap();
+    }
+    let what = event(&mut broker, |event| match event {
+        Event::Trouble { what, .. } => Some(what),
+        other => panic!("{other:?}"),
+    });
+    assert!(what.contains("the broker has items and sends none"), "{what}");
+    proxy.set(Mode::Pass);
+    let delivery = delivered(&mut broker);
+    broker.finish(delivery, done());
+    settled(&mut broker);
+}
+
 #[test]
 fn what_is_requeued_by_hand_is_sent_to_the_queue_and_done_again() {
     let rig = Remote::new();

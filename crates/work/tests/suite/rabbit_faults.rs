@@ -38,6 +38,7 @@ fn disturb(proxy: &Proxy, cycle: usize) {
         Mode::Pass => true,
         Mode::Delay(_) | Mode::Slow(_) => proxy.accepted() > accepted,
         Mode::Refuse | Mode::Silent | Mode::HalfOpen => proxy.harmed() > harmed,
+        Mode::Starved => false,
     });
     proxy.set(Mode::Pass);
     // One that lost what was said waits for its own limit, which takes long: it does the first times.
