@@ -272,6 +272,8 @@ pub(crate) const QUEUE: &[Row] = &[
                 "items a second, power-safe, one participant by the Python package",
                 Goal::None,
             ),
+            measure("items a second, kill-safe, one participant by the crate", Goal::None),
+            measure("items a second, kill-safe, one participant by the Python package", Goal::None),
         ],
         run: queue::kits,
     },

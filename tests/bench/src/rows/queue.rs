@@ -83,14 +83,19 @@ fn exo_rate(
     exo.rate(count)
 }
 
-/// Items a second, each safe from power cuts, with one participant as authors write them: by the crate,
-/// by the package for Python.
+/// Items a second with one participant as authors write them, by the crate, by the package for Python: each
+/// safe from power cuts, then from kills.
 pub(super) fn kits(lab: &Lab, peer: &Peer) -> Result<Figures> {
     if peer.name != EXO {
-        return Ok(vec![None; 2]);
+        return Ok(vec![None; 4]);
     }
-    let rate = |mode| exo_rate(lab, peer, (Safe::Power, mode), 1, SLOW);
-    Ok(vec![Some(rate(Mode::Crate)?), Some(rate(Mode::Kit)?)])
+    let mut rates = Vec::new();
+    for safe in [Safe::Power, Safe::Kill] {
+        for mode in [Mode::Crate, Mode::Kit] {
+            rates.push(Some(exo_rate(lab, peer, (safe, mode), 1, SLOW)?));
+        }
+    }
+    Ok(rates)
 }
 
 /// Items a second with a process for each. The floor starts one and appends to a file; `SQLite`
