@@ -1,7 +1,7 @@
 //! Waking takers of other processes, and finding out which of them are dead.
 
 use crate::change::TakerId;
-use crate::place::Place;
+use crate::place::{Identity, Place, identity};
 use crate::trouble::Trouble;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -14,8 +14,7 @@ use std::time::Duration;
 /// The folder of sockets, one for each taker.
 pub(crate) struct Bells {
     folder: File,
-    /// Of the folder: device and inode.
-    id: (u64, u64),
+    id: Identity,
     path: PathBuf,
     sender: UnixDatagram,
 }
@@ -24,10 +23,6 @@ pub(crate) struct Bells {
 const OTHERS: [u8; 1] = [1];
 /// What our own process rings with.
 pub(crate) const OWN: [u8; 1] = [0];
-
-fn identity(found: &fs::Metadata) -> (u64, u64) {
-    (found.dev(), found.ino())
-}
 
 /// What became of a ring.
 #[derive(Debug)]
@@ -45,7 +40,9 @@ impl Bells {
         let path = place.takers();
         let io = |verb| move |e| Trouble::io(verb, &place.takers(), e);
         let folder = File::open(&path).map_err(io("open"))?;
-        let id = folder.metadata().map(|found| identity(&found)).map_err(io("look at"))?;
+        // Where it was replaced in between, the next look finds that out.
+        let id =
+            folder.metadata().map(|found| (found.dev(), found.ino())).map_err(io("look at"))?;
         let sender = UnixDatagram::unbound().map_err(io("make a socket for"))?;
         sender.set_nonblocking(true).map_err(io("make a socket for"))?;
         Ok(Self { folder, id, path, sender })
@@ -54,8 +51,7 @@ impl Bells {
     /// Follows where the folder was removed or replaced: in the old one nobody is found, who lives in the
     /// new one. One that is missing is made anew.
     pub(crate) fn follow(&mut self, place: &Place) -> Result<(), Trouble> {
-        let is_ours = fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.id);
-        if !is_ours {
+        if !identity(&self.path).is_ok_and(|id| id == self.id) {
             place.make()?;
             *self = Self::open(place)?;
         }

@@ -26,6 +26,8 @@ const PAGE: u32 = 2048;
 /// off, when we say so.
 const INCREMENTAL: u32 = 2;
 
+/// Pages in the log behind which a commit moves them into the file: as many as `SQLite` does by itself.
+const MOVED: u32 = 1000;
 /// Bytes that the log keeps once all of it is in the file.
 const LOG: u32 = 16 << 20;
 
@@ -88,8 +90,15 @@ pub(crate) fn writer(place: &Place, safety: Safety, boot: &str) -> Result<Connec
 }
 
 /// Says whether each commit waits until it is on disk, from the next one on.
-pub(crate) fn flush_commits(conn: &Connection, flush: bool) -> rusqlite::Result<()> {
+fn flush_commits(conn: &Connection, flush: bool) -> rusqlite::Result<()> {
     conn.pragma_update(None, "synchronous", if flush { "full" } else { "normal" })
+}
+
+/// Has commits wait for no disk at all, or each wait again, from the next one on. What moves the log into the
+/// file flushes it first, and tells nobody where that fails: it waits for a commit that is flushed.
+pub(crate) fn put_off_flushes(conn: &Connection, put_off: bool) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "wal_autocheckpoint", if put_off { 0 } else { MOVED })?;
+    flush_commits(conn, !put_off)
 }
 
 /// Opens the database for reading, with whatever rights the files give. Returns its version, too.

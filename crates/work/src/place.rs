@@ -93,6 +93,14 @@ impl Place {
     }
 }
 
+/// Tells files apart whatever their names: device and inode.
+pub(crate) type Identity = (u64, u64);
+
+/// Returns what has a name.
+pub(crate) fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
 /// Makes a folder with this mode where there is none, and in it one that is ours alone, where that has
 /// a name. It gets its own name last: killed on the way, the next life finds none, and not one that
 /// nobody may use, or in which others were faster.

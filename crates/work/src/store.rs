@@ -9,12 +9,13 @@ use crate::change::{Again, Applied, Change, JobId, Lease, Refused, TakerId};
 use crate::clock::{Clock, Now};
 use crate::gate::Gate;
 use crate::open::{self, Safety};
-use crate::place::Place;
+use crate::place::{Identity, Place, identity};
 use crate::trouble::Trouble;
 use machine::work::Fault;
 use rusqlite::{Connection, Row, TransactionBehavior, ffi};
 use std::fmt;
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -116,6 +117,7 @@ pub struct Store {
     clock: Arc<dyn Clock>,
     own: Vec<Own>,
     path: PathBuf,
+    file: Identity,
     /// What was found out about the file. Nothing is written from then on.
     damage: Option<String>,
     /// What was committed may not be on the disk, and what is committed behind it be of no use there: the
@@ -140,6 +142,7 @@ impl Store {
         let path = place.database();
         let boot = clock.boot();
         let mut conn = open::writer(place, safety, &boot)?;
+        let file = identity(&path).map_err(|e| Trouble::io("look at", &path, e))?;
         let bells = Bells::open(place)?;
         let mut own = Vec::new();
         let now = clock.now();
@@ -155,6 +158,7 @@ impl Store {
             clock,
             own,
             path,
+            file,
             damage: None,
             holes: false,
             unmoved: 0,
@@ -206,12 +210,12 @@ impl Store {
             return Ok(());
         }
         if self.holes {
-            let _entered = self.gate.enter()?;
-            return fill(&self.place.log(), &mut self.holes);
+            return self.look_behind(|_| Ok(()));
         }
-        // No lock of the database is on this file, so that closing it lets go of none.
+        // No lock of the database is on this file, so that closing it lets go of none. Of a failure that
+        // another descriptor was told before it hears nothing: the next commit does.
         let path = self.place.log();
-        let flushed = File::open(&path).and_then(|log| log.sync_data());
+        let flushed = unless_gone(File::open(&path).and_then(|log| log.sync_data()));
         self.holes = flushed.is_err();
         flushed.map_err(|e| Trouble::io("write", &path, e))
     }
@@ -264,16 +268,15 @@ impl Store {
         together: Together,
         flush: Flush,
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
-        let Self { conn, place, safety, gate, bells, clock, own, path, holes, .. } = self;
+        let Self { conn, place, safety, gate, bells, clock, own, path, file, holes, .. } = self;
         let _entered = gate.enter()?;
+        has_its_name(path, *file)?;
         bells.follow(place)?;
-        if *holes {
-            fill(&place.log(), holes)?;
-        }
         let conn = opened(conn, place, *safety, &**clock)?;
+        fill(conn, place, holes)?;
         let is_later = flush == Flush::Later && *safety == Safety::Power;
         if is_later {
-            open::flush_commits(conn, false).map_err(|error| Trouble::database(path, &error))?;
+            open::put_off_flushes(conn, true).map_err(|error| Trouble::database(path, &error))?;
         }
         let takers = own.len();
         let mut make_all = |care| {
@@ -285,11 +288,11 @@ impl Store {
             made = make_all(Care::More);
         }
         *holes = matches!(&made, Err(Stop::Sql(error)) if is_unflushed(error));
-        let is_stuck = is_later && open::flush_commits(conn, true).is_err();
+        let is_stuck = is_later && open::put_off_flushes(conn, false).is_err();
         let answers = made.map_err(|stop| trouble(path, stop));
         let is_compacted = |came: &_| matches!(came, Ok(Applied::Compacted { has_more: false }));
         if answers.as_ref().is_ok_and(|answers| answers.iter().any(is_compacted)) {
-            shorten(conn, path);
+            *holes |= shorten(conn, path).is_err_and(|error| is_unflushed(&error));
         }
         if is_stuck {
             // Opened anew it flushes what comes next.
@@ -312,17 +315,17 @@ impl Store {
         tidied.or_else(|trouble| if self.damage.is_some() { Err(trouble) } else { Ok(()) })
     }
 
-    fn move_and_begin_anew(&self) -> Result<(), Trouble> {
+    fn move_and_begin_anew(&mut self) -> Result<(), Trouble> {
         let Some(conn) = &self.conn else { return Ok(()) };
         let _entered = self.gate.enter()?;
-        let sql = |error: rusqlite::Error| Trouble::database(&self.path, &error);
-        if move_log(conn).map_err(sql)? {
+        let moved = move_log(conn).and_then(|is_all| {
             // Whoever begins the log anew waits for the disk twice: that is done here, too. What does not
             // change anything would write nothing.
             let anew = "REPLACE INTO meta VALUES ('log', hex(randomblob(8)))";
-            conn.execute(anew, []).map_err(sql)?;
-        }
-        Ok(())
+            if is_all { conn.execute(anew, []).map(drop) } else { Ok(()) }
+        });
+        self.holes |= moved.as_ref().is_err_and(is_unflushed);
+        moved.map_err(|error| Trouble::database(&self.path, &error))
     }
 
     /// Returns the bell of a taker that was opened here, once.
@@ -333,6 +336,21 @@ impl Store {
     /// Tells whether others find a taker's socket, as far as one can see.
     pub(crate) fn is_named(&self, taker: TakerId) -> bool {
         self.bells.has(taker)
+    }
+
+    /// Gives the socket of a taker that was opened here its name again, unless somebody took it for dead
+    /// meanwhile; `None` = so it is.
+    pub(crate) fn name_again(&mut self, taker: TakerId) -> Result<Option<Bell>, Trouble> {
+        let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
+        let _entered = gate.enter()?;
+        bells.follow(place)?;
+        let conn = opened(conn, place, *safety, &**clock)?;
+        let found = Tx::new(conn, clock.now(), bells, own).taker(taker).map(drop);
+        match found {
+            Ok(()) => bells.bind(taker).map(Some),
+            Err(Stop::Refused(_)) => Ok(None),
+            Err(stop) => Err(trouble(path, stop)),
+        }
     }
 
     /// Ends the life of a taker that was opened here, where nobody else has: what it had is lost.
@@ -372,9 +390,10 @@ impl Store {
         &mut self,
         at: impl FnOnce(&Tx<'_>) -> Result<T, Stop>,
     ) -> Result<T, Trouble> {
-        let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
+        let Self { conn, place, safety, gate, bells, clock, own, path, holes, .. } = self;
         let entered = gate.enter()?;
         let conn = opened(conn, place, *safety, &**clock)?;
+        fill(conn, place, holes)?;
         let found = at(&Tx::new(conn, clock.now(), bells, own));
         drop(entered);
         let found = found.map_err(|stop| trouble(path, stop));
@@ -500,12 +519,23 @@ fn first_in_boot(
 /// Cuts a file that is longer than the database. What was cut off is known in the second file alone
 /// until something fills that, which may be long. In nobody's way: whoever reads what is there still
 /// keeps it until the next time.
-fn shorten(conn: &Connection, path: &Path) {
+fn shorten(conn: &Connection, path: &Path) -> rusqlite::Result<()> {
     let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).ok();
     let bytes = number("page_count").zip(number("page_size")).map(|(count, size)| count * size);
     let len = path.metadata().map_or(0, |file| file.len());
     if bytes.is_some_and(|bytes| bytes.unsigned_abs() < len) {
-        let _ = move_log(conn);
+        move_log(conn).map(drop)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whoever writes to a file without a name is found by nobody.
+fn has_its_name(path: &Path, file: Identity) -> Result<(), Trouble> {
+    match identity(path) {
+        Ok(found) if found == file => Ok(()),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Trouble::io("look at", path, e)),
+        Ok(_) | Err(_) => Err(Trouble::Replaced { path: path.to_owned() }),
     }
 }
 
@@ -514,25 +544,38 @@ fn is_unflushed(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC)
 }
 
-/// Writes all of the log once more as it is, so that the kernel has to bring it to the disk. Whoever calls
-/// it has the gate: nobody else writes it.
-fn fill(path: &Path, holes: &mut bool) -> Result<(), Trouble> {
-    let write = || {
-        let log = File::options().read(true).write(true).open(path)?;
-        let mut room = vec![0; 64 << 10];
-        let mut at = 0;
-        loop {
-            let count = log.read_at(&mut room, at)?;
-            if count == 0 {
-                return log.sync_data();
-            }
-            log.write_all_at(&room[..count], at)?;
-            at += count as u64;
-        }
-    };
-    write().map_err(|e| Trouble::io("write", path, e))?;
+/// What is not there has no holes.
+fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })
+}
+
+/// Writes all of a log with holes once more as it is, so that the kernel has to bring it to the disk. Nobody
+/// else writes it meanwhile.
+fn fill(conn: &mut Connection, place: &Place, holes: &mut bool) -> Result<(), Trouble> {
+    if !*holes {
+        return Ok(());
+    }
+    let path = place.log();
+    let alone = conn.transaction_with_behavior(TransactionBehavior::Immediate);
+    let alone = alone.map_err(|error| Trouble::database(&place.database(), &error))?;
+    unless_gone(write_again(&path)).map_err(|e| Trouble::io("write", &path, e))?;
+    drop(alone);
     *holes = false;
     Ok(())
+}
+
+fn write_again(path: &Path) -> io::Result<()> {
+    let log = File::options().read(true).write(true).open(path)?;
+    let mut room = vec![0; 64 << 10];
+    let mut at = 0;
+    loop {
+        let count = log.read_at(&mut room, at)?;
+        if count == 0 {
+            return log.sync_data();
+        }
+        log.write_all_at(&room[..count], at)?;
+        at += count as u64;
+    }
 }
 
 /// Moves what is in the log into the file, as far as nobody reads it or does the same. Tells whether that

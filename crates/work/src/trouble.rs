@@ -46,6 +46,11 @@ pub enum Trouble {
         /// Its log is there.
         has_log: bool,
     },
+    /// The file that is open has its name no more: what would be written nobody would find.
+    Replaced {
+        /// The database.
+        path: PathBuf,
+    },
     /// One item or answer is not what it was when it was written. All others can be used.
     Spoilt {
         /// The database.
@@ -121,6 +126,7 @@ impl Trouble {
             self,
             Self::Damaged { .. }
                 | Self::Lost { .. }
+                | Self::Replaced { .. }
                 | Self::Spoilt { .. }
                 | Self::NotOurs { .. }
                 | Self::Newer { .. }
@@ -166,6 +172,11 @@ impl fmt::Display for Trouble {
             Self::Lost { path, how, has_log: false } => write!(
                 f,
                 "unable to use {}: the file {how}, though it was in use; put a copy in its place, or move it away to start anew",
+                path.display()
+            ),
+            Self::Replaced { path } => write!(
+                f,
+                "unable to use {}: it was replaced or removed while it was open; what is there now is used by whoever starts anew",
                 path.display()
             ),
             Self::Spoilt { path, what } => {

@@ -61,7 +61,7 @@ pub(super) fn unwanted(wfid: &str, identity: &str) {
 pub(super) fn spared(wfid: &str, identity: &str) {
     let place = identity.split('!').next().unwrap_or_default();
     info!(
-        "not cancelled, since it was begun less than a second before its cancel was passed on by \
+        "not cancelled, since it was in hand for less than a second when its cancel was passed on by \
          another exo: {wfid} {place}"
     );
 }

@@ -2,36 +2,45 @@
 
 use super::Settings;
 use super::thread::{Thread, ring};
+use crate::bell::Bell;
 use crate::broker::Event;
-use crate::change::Lease;
+use crate::change::{Lease, TakerId};
 use crate::embedded::open_taker;
 use crate::trouble::Trouble;
 use machine::work::Fault;
 use std::collections::HashMap;
 
 impl Thread {
-    /// Begins a new life where this one is over; what it had in hand is lost. Where that fails, it is tried
-    /// again with all else.
+    /// Sees to it that others find us: where the socket lost its name it gets one again; where somebody took
+    /// us for dead by then, a new life begins, and what we had in hand is lost. What fails is tried again with
+    /// all else.
     pub(super) fn live_on(&mut self) -> Result<(), Trouble> {
         let now = self.store.now().mono;
         if self.lasting || self.again_at.is_some_and(|at| at > now) {
             return Ok(());
         }
-        self.standing.look(now, || self.store.is_named(self.taker));
-        if !self.standing.is_over {
+        if !self.standing.is_bad(now, || self.store.is_named(self.taker)) {
             return Ok(());
         }
-        let Settings { place, queue, policy, error_class, .. } = &self.settings;
-        let how = (*policy, &**error_class);
-        self.store.end_life(self.taker)?;
-        let (taker, bell) = open_taker(&mut self.store, place, &queue.name, how)?;
+        let named = if self.standing.is_over { None } else { self.store.name_again(self.taker)? };
+        self.standing.is_over |= named.is_none();
+        let (taker, bell) = match named {
+            Some(bell) => (self.taker, bell),
+            None => self.begin_anew()?,
+        };
+        self.taker = taker;
         self.ringing.abort();
         self.ringing = ring(bell, self.to_self.clone());
-        self.taker = taker;
-        self.standing.is_over = false;
+        self.standing.is_good_again();
         // Nobody has rung for what came meanwhile, or for what was lost.
         self.rung = true;
         Ok(())
+    }
+
+    fn begin_anew(&mut self) -> Result<(TakerId, Bell), Trouble> {
+        let Settings { place, queue, policy, error_class, .. } = &self.settings;
+        self.store.end_life(self.taker)?;
+        open_taker(&mut self.store, place, &queue.name, (*policy, &**error_class))
     }
 
     /// Looks what is to be stopped, if somebody rang since the last look.

@@ -8,6 +8,7 @@ use crate::change::{
     Again, Applied, Ask, Change, Ended, JobId, Lease, NewJob, Refused, Steer, Subject, Taken,
 };
 use crate::embedded::thread::{AGAIN, AT_ONCE};
+use crate::open::Safety;
 use crate::trouble::Trouble;
 use machine::time::Mono;
 use machine::work::{Fault, Kind};
@@ -15,6 +16,9 @@ use std::time::Duration;
 
 /// So long the begin of an item waits for its end before it is flushed to the disk.
 const FLUSH: Duration = Duration::from_millis(5);
+
+/// Instead of what came of a change that could not be flushed.
+const UNFLUSHED: Refused = Refused::Absent("disk");
 
 /// Returns how many items in hand have ended.
 fn ends(answers: &[Answer], made: &[Result<Applied, Refused>]) -> usize {
@@ -35,7 +39,7 @@ impl Thread {
         self.again_at = None;
         let (batch, answers) = self.batch(now);
         if !batch.is_empty() {
-            let made = match self.apply(&batch, now) {
+            let mut made = match self.apply(&batch, now) {
                 Ok(made) => made,
                 Err(trouble) => {
                     self.unmake(batch, answers);
@@ -49,11 +53,12 @@ impl Thread {
             self.flow.ended(ends(&answers, &made), now);
             let is_gone = |made: &Result<_, _>| matches!(made, Err(Refused::Absent("taker")));
             self.standing.is_over |= made.iter().any(is_gone);
-            self.answer_all(batch, answers, made)?;
+            let flushed = self.flush_ends(&mut made);
+            let answered = self.answer_all(batch, answers, made);
+            flushed.and(answered)?;
         }
         if self.flush_at.is_some_and(|at| at <= now) {
-            self.store.flush()?;
-            self.flush_at = None;
+            self.flush()?;
         }
         if self.rung {
             self.send_requeued()?;
@@ -70,7 +75,7 @@ impl Thread {
         now: Mono,
     ) -> Result<Vec<Result<Applied, Refused>>, Trouble> {
         let begins = |change: &Change| matches!(change, Change::Arrive { ask: Ask::Now, .. });
-        if batch.iter().all(begins) {
+        if self.settings.safety == Safety::Power && batch.iter().all(begins) {
             let made = self.store.apply_all_unflushed(batch)?;
             self.flush_at = self.flush_at.or(Some(now.after(FLUSH)));
             return Ok(made);
@@ -78,6 +83,29 @@ impl Thread {
         let made = self.store.apply_all(batch)?;
         self.flush_at = None;
         Ok(made)
+    }
+
+    fn flush(&mut self) -> Result<(), Trouble> {
+        self.store.flush()?;
+        self.flush_at = None;
+        self.well(Part::Store);
+        Ok(())
+    }
+
+    /// An item that came may have ended by that alone, as one that is spoilt: its sender is answered, which
+    /// has to wait for the disk. Where that fails such a message is looked at again later.
+    fn flush_ends(&mut self, made: &mut [Result<Applied, Refused>]) -> Result<(), Trouble> {
+        let is_end = |made: &Result<_, _>| matches!(made, Ok(Applied::Finished { .. }));
+        if self.flush_at.is_none() || !made.iter().any(is_end) {
+            return Ok(());
+        }
+        let flushed = self.flush();
+        if flushed.is_err() {
+            for came in made.iter_mut().filter(|came| is_end(came)) {
+                *came = Err(UNFLUSHED);
+            }
+        }
+        flushed
     }
 
     /// Puts back what was to be done.
@@ -275,7 +303,7 @@ impl Thread {
                 }
             }
             Ok(Applied::Vain(id)) => self.lines.is(line, Of::Vain(job, id)),
-            Err(Refused::Absent("taker")) => self.put_back(line, job, known),
+            Err(Refused::Absent("taker") | UNFLUSHED) => self.put_back(line, job, known),
             // It was removed meanwhile: the whole message comes anew.
             Err(Refused::Absent("job")) if known.is_some() => self.lines.give_back(line),
             other => {

@@ -4,7 +4,9 @@ use super::lines::Of;
 use super::thread::{Answer, Thread};
 use super::{Queue, Server, Settings};
 use crate::broker::{Event, Then};
-use crate::change::{Applied, Ask, Asked, By, Change, Ended, Lease, NewJob, Policy};
+use crate::change::{
+    Applied, Ask, Asked, By, Change, Ended, JobId, Lease, NewJob, Policy, Steer, Subject,
+};
 use crate::clock::{Clock, Now, Wall};
 use crate::embedded::thread::AGAIN;
 use crate::embedded::{Keep, open_taker};
@@ -19,6 +21,7 @@ use machine::time::Mono;
 use machine::work::{Fault, Reach};
 use rusqlite::Connection;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,15 +85,16 @@ fn settings(place: &Place, clock: Arc<dyn Clock>) -> Settings {
 
 impl Fixture {
     fn new() -> Self {
-        Self::with(Safety::Kill)
+        Self::with(Safety::Kill, crate::item::LARGEST)
     }
 
-    fn with(safety: Safety) -> Self {
+    fn with(safety: Safety, largest: usize) -> Self {
         let scratch = Scratch::new();
         let place = Place::new(scratch.join("store"));
         let clock = Arc::new(Moved(AtomicU64::new(1_000_000_000)));
         let shown: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        let settings = settings(&place, Arc::clone(&shown));
+        let mut settings = Settings { safety, ..settings(&place, Arc::clone(&shown)) };
+        settings.policy.largest = largest;
         let mut store = Store::open(&place, shown, safety).unwrap();
         let (taker, bell) = open_taker(&mut store, &place, "q", (settings.policy, "E")).unwrap();
         let (outbox, _) = outbox::pair().unwrap();
@@ -298,32 +302,61 @@ fn what_is_answered_when_another_does_it_anew_goes_back_to_the_broker() {
 }
 
 #[test]
-fn who_was_taken_for_dead_lives_again_as_soon_as_that_can_be() {
+fn who_lost_its_name_has_it_again_and_whom_somebody_took_for_dead_lives_again() {
     let mut own = Fixture::new();
-    let (lease, before) = (own.hold("a"), own.thread.taker);
     let on = own.runtime.handle().clone();
     let _entered = on.enter();
+    let (lease, before) = (own.hold("a"), own.thread.taker);
     own.thread.live_on().unwrap();
     let takers = own.place.takers();
-    fs::remove_dir_all(&takers).unwrap();
-    fs::write(&takers, "").unwrap();
-    own.thread.standing.look_at = Mono(0);
-    for _ in 0..2 {
-        own.thread.live_on().unwrap_err();
+    let clock: Arc<dyn Clock> = Arc::clone(&own.clock) as _;
+    let mut other = Store::open(&own.place, clock, Safety::Kill).unwrap();
+    for is_over in [false, true] {
+        fs::remove_dir_all(&takers).unwrap();
+        if is_over {
+            let cancel = Change::Steer(Subject::Job(lease.job), Steer::Cancel(Fault::KILLED));
+            other.apply(&cancel).unwrap();
+            fs::remove_dir_all(&takers).unwrap();
+        }
+        fs::write(&takers, "").unwrap();
+        own.thread.standing.look_at = Mono(0);
+        for _ in 0..2 {
+            own.thread.live_on().unwrap_err();
+        }
+        fs::remove_file(&takers).unwrap();
+        own.thread.live_on().unwrap();
+        assert_eq!(own.thread.taker != before, is_over);
+        assert!(own.thread.store.is_named(own.thread.taker));
+        own.thread.news.clear();
+        own.thread.work().unwrap();
+        let told = &own.thread.news;
+        let overtaken = told.iter().filter(|it| matches!(it, Event::Overtaken(it) if *it == lease));
+        assert_eq!(overtaken.count(), usize::from(is_over), "{told:?}");
     }
-    fs::remove_file(&takers).unwrap();
-    own.thread.live_on().unwrap();
-    assert_ne!(own.thread.taker, before);
-    assert!(own.thread.store.is_named(own.thread.taker));
-    own.thread.news.clear();
+}
+
+/// An item that is longer than they may be here ends as it comes, and its sender is answered.
+#[test]
+fn what_ends_as_it_comes_is_flushed_before_anybody_is_answered_and_waits_where_that_fails() {
+    let mut own = Fixture::with(Safety::Power, 10);
     own.thread.work().unwrap();
-    let told = &own.thread.news;
-    assert!(matches!(told[..], [Event::Overtaken(it)] if it == lease), "{told:?}");
+    own.comes("a");
+    let log = own.place.log();
+    let hidden = log.with_file_name("hidden");
+    fs::rename(&log, &hidden).unwrap();
+    symlink(&log, &log).unwrap();
+    own.thread.work().unwrap_err();
+    fs::remove_file(&log).unwrap();
+    fs::rename(&hidden, &log).unwrap();
+    assert!(!own.thread.outgoing.has_answer_of(JobId(1)), "nobody is answered");
+    own.thread.work().unwrap();
+    assert_eq!(own.thread.flush_at, None);
+    assert!(own.thread.outgoing.has_answer_of(JobId(1)));
 }
 
 #[test]
 fn a_begin_is_flushed_with_the_end_or_by_itself_where_that_does_not_come_soon() {
-    let mut own = Fixture::with(Safety::Power);
+    let mut own = Fixture::with(Safety::Power, crate::item::LARGEST);
     let pass = |own: &Fixture, nanos| own.clock.0.fetch_add(nanos, Ordering::SeqCst);
     // What is old is looked for once at the start.
     own.thread.work().unwrap();
@@ -343,10 +376,12 @@ fn a_begin_is_flushed_with_the_end_or_by_itself_where_that_does_not_come_soon() 
     let log = own.place.log();
     let hidden = log.with_file_name("hidden");
     fs::rename(&log, &hidden).unwrap();
+    symlink(&log, &log).unwrap();
     own.thread.work().unwrap();
     pass(&own, 5_000_000);
     own.thread.work().unwrap_err();
     assert_eq!(own.thread.flush_at, Some(due));
+    fs::remove_file(&log).unwrap();
     fs::rename(&hidden, &log).unwrap();
     own.thread.work().unwrap();
     assert_eq!(own.thread.flush_at, None);

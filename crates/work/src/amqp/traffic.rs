@@ -342,7 +342,7 @@ impl Thread {
         for (lease, hand) in self.held.iter().filter(|(_, hand)| is_meant(hand)) {
             if hand.since.after(youngest) <= now {
                 jobs.push(lease.job);
-            } else {
+            } else if hand.told.is_none() {
                 let (wfid, identity) = (hand.wfid.clone(), hand.rest.clone());
                 self.news.push(Event::Spared { wfid, identity });
             }

@@ -275,7 +275,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Returns queue and policy of a taker.
-    pub(super) fn taker(&mut self, taker: TakerId) -> Result<(Rc<str>, Policy), Stop> {
+    pub(crate) fn taker(&mut self, taker: TakerId) -> Result<(Rc<str>, Policy), Stop> {
         if let Some((known, queue, policy)) = &self.looked.taker
             && *known == taker
         {

@@ -517,7 +517,7 @@ impl Thread {
             (Answer::Keep, _) => self.plan_renewal(),
             (Answer::Clean, Ok(came)) => {
                 self.news.extend(self.retention.stepped(&came, self.store.now().mono));
-                // Should somebody have taken us for dead, it is noticed once an hour.
+                // What was kept back by what went may be free.
                 self.look = true;
             }
             (

@@ -192,6 +192,38 @@ fn a_cut_or_a_missing_file_of_a_store_that_was_used_begins_no_new_one_and_its_lo
     }
 }
 
+/// What is done to a store's files behind the back of whoever has it open.
+type Deed = fn(&Path);
+
+#[test]
+fn a_store_that_was_replaced_or_removed_while_it_is_open_is_written_no_more_and_the_new_one_is_left_alone()
+ {
+    let deeds: [Deed; 3] = [
+        |folder| fs::remove_file(folder.join("work.db")).unwrap(),
+        |folder| fs::rename(folder, folder.with_file_name("moved")).unwrap(),
+        |folder| {
+            // As from a copy, under another name first.
+            fs::copy(folder.join("work.db"), folder.join("copy")).unwrap();
+            fs::rename(folder.join("copy"), folder.join("work.db")).unwrap();
+        },
+    ];
+    for (number, deed) in deeds.into_iter().enumerate() {
+        let mut world = World::new();
+        world.submit(job("before"));
+        let folder = place(&world.scratch).folder().to_owned();
+        deed(&folder);
+        let before = fs::read(folder.join("work.db")).ok();
+        for _ in 0..2 {
+            let submit = Change::Submit(Box::new(job("after")));
+            let Err(work::Error::Trouble(why)) = world.store.apply(&submit) else {
+                panic!("{number}: it went on");
+            };
+            assert!(why.is_lasting() && why.to_string().contains("replaced or removed"), "{why}");
+        }
+        assert_eq!(fs::read(folder.join("work.db")).ok(), before, "{number}");
+    }
+}
+
 #[test]
 fn an_empty_file_that_somebody_took_items_from_is_no_new_store() {
     let (scratch, clock) = filled();

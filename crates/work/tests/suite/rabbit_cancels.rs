@@ -4,7 +4,7 @@ use crate::conformance::{Rig, committed, done, event, settled};
 use crate::rabbit::{Remote, delivered, quorum};
 use crate::support::{item, job, place};
 use machine::work::{Fault, State};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testkit::until;
 use work::amqp::{self, Settings};
 use work::{Ask, Broker, Ended, Event, NewJob, Reader, Wall};
@@ -237,20 +237,31 @@ fn a_cancel_that_another_machine_finds_stops_what_is_in_hand_for_a_second_and_sp
     busy.finish(old, Ended { fault: Fault::CRASHED, ..done() });
     settled(&mut busy);
 
-    // The other one still asks.
-    client.publish("quorum", &item("young")).unwrap();
-    let young = delivered(&mut idle);
-    client.publish("quorum", &cancel("young")).unwrap();
-    busy.ask(Ask::Now, "q_0");
-    busy.flush();
-    let spared = event(&mut idle, |event| match event {
-        Event::Spared { wfid, identity } => Some(format!("{wfid} {identity}")),
-        other => panic!("{other:?}"),
+    // The other one still asks. On a busy machine an item may be old by the time.
+    let is_spared = (0..9).any(|n| {
+        let name = format!("young {n}");
+        client.publish("quorum", &item(&name)).unwrap();
+        let young = delivered(&mut idle);
+        let since = Instant::now();
+        client.publish("quorum", &cancel(&name)).unwrap();
+        busy.ask(Ask::Now, "q_0");
+        busy.flush();
+        let spared = event(&mut idle, |event| match event {
+            Event::Spared { wfid, identity } => Some(Some(format!("{wfid} {identity}"))),
+            Event::Cancelled { .. } => Some(None),
+            other => panic!("{other:?}"),
+        });
+        assert!(spared.is_some() || since.elapsed() >= Duration::from_secs(1));
+        assert!(spared.iter().all(|it| *it == format!("w {name}!!")), "{spared:?}");
+        if spared.is_some() {
+            killed(&mut client, &mut idle);
+        }
+        idle.finish(young, done());
+        settled(&mut idle);
+        std::mem::swap(&mut idle, &mut busy);
+        spared.is_some()
     });
-    assert_eq!(spared, "w young!!");
-    killed(&mut client, &mut idle);
-    idle.finish(young, done());
-    settled(&mut idle);
+    assert!(is_spared);
     until(10, || rig.messages("quorum") == (0, 0));
 }
 

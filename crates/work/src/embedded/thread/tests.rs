@@ -102,27 +102,70 @@ fn what_is_in_hand_is_not_overtaken_because_the_store_was_locked() {
     assert_eq!(own.thread.held.len(), 1);
 }
 
-#[test]
-fn who_was_taken_for_dead_lives_again_as_soon_as_that_can_be() {
-    let mut own = Fixture::new();
-    let (lease, before) = (own.hold(1)[0], own.thread.taker);
-    own.thread.live_on().unwrap();
+fn submit(store: &mut Store, name: &str) {
+    let queue = "q".to_owned();
+    let job = NewJob { queue, wfid: name.to_owned(), item: vec![b'x'], ..NewJob::default() };
+    store.apply(&Change::Submit(Box::new(job))).unwrap();
+}
+
+/// A file where the folder of all takers should be.
+fn hide(own: &Fixture) {
     let takers = own.settings.place.takers();
     fs::remove_dir_all(&takers).unwrap();
     fs::write(&takers, "").unwrap();
-    own.thread.live_on().unwrap();
-    assert_eq!(own.thread.taker, before, "not at each turn");
+}
 
+/// A look at the socket's name in vain, and what is in its way is gone then.
+fn looks_in_vain(own: &mut Fixture) {
     own.thread.standing.look_at = Mono(0);
     for _ in 0..2 {
         let why = own.thread.live_on().unwrap_err().to_string();
         assert!(why.contains("takers"), "{why}");
     }
-    fs::remove_file(&takers).unwrap();
+    fs::remove_file(own.settings.place.takers()).unwrap();
+    let before = own.thread.taker;
     own.thread.again_at = Some(own.thread.store.now().mono.after(AGAIN));
     own.thread.live_on().unwrap();
-    assert_eq!(own.thread.taker, before, "it waits before it tries again");
+    let is_named = own.thread.store.is_named(before);
+    assert!(own.thread.taker == before && !is_named, "it waits before it tries again");
     own.thread.again_at = None;
+}
+
+#[test]
+fn a_taker_that_lost_its_name_has_it_again_and_loses_nothing_where_nobody_took_it_for_dead() {
+    let mut own = Fixture::new();
+    let (lease, before) = (own.hold(1)[0], own.thread.taker);
+    own.thread.live_on().unwrap();
+    hide(&own);
+    own.thread.live_on().unwrap();
+    assert!(own.thread.look || !own.thread.rung, "not at each turn");
+    // What it has done by then counts.
+    let settle = Answer::Wished(Then::Settle(lease));
+    own.thread.changes.push_back((Change::End(lease, Box::default()), settle));
+    looks_in_vain(&mut own);
+    own.thread.live_on().unwrap();
+    assert_eq!(own.thread.taker, before);
+    own.thread.work().unwrap();
+    let told = &own.thread.news;
+    assert!(matches!(told[..], [Event::Settled { key, .. }] if key == lease), "{told:?}");
+    // It can be rung, by whoever looked before, too.
+    let clock = Arc::clone(&own.settings.clock);
+    let mut other = Store::open(&own.settings.place, clock, Safety::Kill).unwrap();
+    submit(&mut other, "other");
+    assert!(own.thread.bell.hush().unwrap());
+}
+
+#[test]
+fn who_was_taken_for_dead_lives_again_as_soon_as_that_can_be() {
+    let mut own = Fixture::new();
+    let (lease, before) = (own.hold(1)[0], own.thread.taker);
+    own.thread.live_on().unwrap();
+    let clock = Arc::clone(&own.settings.clock);
+    let mut other = Store::open(&own.settings.place, clock, Safety::Kill).unwrap();
+    fs::remove_dir_all(own.settings.place.takers()).unwrap();
+    submit(&mut other, "other");
+    hide(&own);
+    looks_in_vain(&mut own);
     own.thread.live_on().unwrap();
     assert_ne!(own.thread.taker, before);
     own.thread.work().unwrap();
@@ -131,7 +174,6 @@ fn who_was_taken_for_dead_lives_again_as_soon_as_that_can_be() {
     let rows: i64 =
         own.elsewhere().query_row("SELECT count(*) FROM taker", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 1);
-    // It can be rung.
     assert!(own.thread.store.is_named(own.thread.taker));
 }
 
