@@ -309,7 +309,7 @@ fn one_that_never_reads_its_item_costs_nothing() {
 #[test]
 fn one_that_floods_its_host_with_words_costs_one_item_and_control_is_answered_meanwhile() {
     let deed = "yes \"{\\\"type\\\":\\\"progress\\\",\\\"id\\\":$id,\\\"done\\\":0.5}\" >&3";
-    let site = Site::persistent(&but_for_one(deed), &LIMITS.replace("2s", "4s"));
+    let site = Site::persistent(&but_for_one(deed), &LIMITS.replace("2s", "8s"));
     let exo = site.exo();
     site.submit("bad", "{}");
     site.until(|| site.instance()["progress"]["done"] == 0.5);

@@ -355,6 +355,7 @@ fn after_many_items_exo_is_no_larger_than_after_some() {
     let (first, last) = (sizes[sizes.len() / 4], sizes[sizes.len() - 1]);
     let grown = (last.1 + last.2).saturating_sub(first.1 + first.2);
     assert!(grown <= 256, "grown by {grown} KiB: {sizes:?}");
-    assert!(last.1 + last.2 <= 4 << 10, "{sizes:?}");
+    // Without the program's own pages, which the benchmark counts.
+    assert!(last.1 + last.2 <= 2 << 10, "{sizes:?}");
     assert!(exo.end().success());
 }

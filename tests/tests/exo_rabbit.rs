@@ -346,7 +346,7 @@ fn connections_closed_in_mid_item_cost_nothing_and_double_nothing() {
 }
 
 #[test]
-fn exo_and_its_connection_have_less_than_6_mib_of_their_own() {
+fn exo_and_its_connection_have_little_of_their_own() {
     let remote = Remote::new("");
     let exo = remote.site.exo();
     let mut client = remote.client();
@@ -355,7 +355,8 @@ fn exo_and_its_connection_have_less_than_6_mib_of_their_own() {
     }
     remote.answers(50);
     let kib = private_kib(exo.pid()) + private_kib(exo.worker());
-    assert!(kib <= 6 << 10, "{kib} KiB");
+    // Without the program's own pages, which the benchmark counts.
+    assert!(kib <= 2 << 10, "{kib} KiB");
     println!("keeper and worker: {kib} KiB");
     drop(exo);
 }
@@ -366,10 +367,8 @@ fn a_cancel_over_the_control_exchange_stops_a_busy_participant_within_a_second()
     let exo = remote.site.exo();
     let mut client = remote.client();
     let mut took = Vec::new();
-    // A machine that does much else may take longer now and then.
-    while took.last().is_none_or(|took| *took > 1_000_000) {
-        assert!(took.len() < 5, "{took:?} microseconds");
-        let wfid = format!("w{}", took.len());
+    for n in 0..9 {
+        let wfid = format!("w{n}");
         client.publish("p", item(&wfid, r#"{"do":"wait"}"#).as_bytes()).unwrap();
         remote.site.until(|| remote.site.log().contains(&format!("{wfid}/1: begun\n")));
         let cancel = format!(r#"{{"cancel":true,"fei":{{"wfid":"{wfid}"}},"flavour":null}}"#);
@@ -377,8 +376,11 @@ fn a_cancel_over_the_control_exchange_stops_a_busy_participant_within_a_second()
         client.announce("skynet-control", cancel.as_bytes()).unwrap();
         let (job, attempts) = remote.site.stopped(&wfid);
         assert_eq!(job.subject.fault, Fault::CANCELLED);
-        took.push(attempts[0].ended.unwrap().0 - before);
+        let micros = attempts[0].ended.unwrap().0 - before;
+        took.push(Duration::from_micros(micros.max(0) as u64));
     }
+    let median = host::median(&mut took);
+    assert!(median < host::PROMISED, "{took:?}");
     remote.site.until(|| remote.messages("p") == Some((0, 0)));
     assert_eq!(remote.messages("ruote_workitems"), Some((0, 0)), "nobody is answered");
     drop(exo);
@@ -475,7 +477,7 @@ fn of_items_of_20_ms_few_are_kept_from_a_consumer_that_is_idle() {
 }
 
 #[test]
-fn twenty_participants_have_less_than_6_mib_each() {
+fn twenty_participants_have_little_each() {
     let all: Vec<Remote> = (0..20).map(|_| Remote::new("")).collect();
     let exos: Vec<Exo> = all.iter().map(|remote| remote.site.exo()).collect();
     for remote in &all {
@@ -485,7 +487,7 @@ fn twenty_participants_have_less_than_6_mib_each() {
         remote.answers(1);
     }
     let kib: u64 = exos.iter().map(|exo| private_kib(exo.pid()) + private_kib(exo.worker())).sum();
-    assert!(kib <= 20 * (6 << 10), "{kib} KiB");
+    assert!(kib <= 20 * (2 << 10), "{kib} KiB");
     println!("20 keepers and workers: {kib} KiB");
     drop(exos);
 }
