@@ -1,5 +1,6 @@
 //! The store: opened by whoever writes, changed by [`Store::apply`] alone.
 
+mod log;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -11,12 +12,12 @@ use crate::gate::Gate;
 use crate::open::{self, Safety};
 use crate::place::{Identity, Place, identity};
 use crate::trouble::Trouble;
+use log::{fill, is_unflushed, move_log, shorten, unless_gone};
 use machine::work::Fault;
-use rusqlite::{Connection, Row, TransactionBehavior, ffi};
+use rusqlite::{Connection, Row, TransactionBehavior};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -141,8 +142,10 @@ impl Store {
         let entered = gate.enter()?;
         let path = place.database();
         let boot = clock.boot();
+        let before = identity(&path).ok();
         let mut conn = open::writer(place, safety, &boot)?;
         let file = identity(&path).map_err(|e| Trouble::io("look at", &path, e))?;
+        has_its_name(&path, before.unwrap_or(file))?;
         let bells = Bells::open(place)?;
         let mut own = Vec::new();
         let now = clock.now();
@@ -272,7 +275,7 @@ impl Store {
         let _entered = gate.enter()?;
         has_its_name(path, *file)?;
         bells.follow(place)?;
-        let conn = opened(conn, place, *safety, &**clock)?;
+        let conn = opened(conn, place, *safety, (&**clock, *file))?;
         fill(conn, place, holes)?;
         let is_later = flush == Flush::Later && *safety == Safety::Power;
         if is_later {
@@ -335,16 +338,23 @@ impl Store {
 
     /// Tells whether others find a taker's socket, as far as one can see.
     pub(crate) fn is_named(&self, taker: TakerId) -> bool {
-        self.bells.has(taker)
+        // Who has another file does not ring here.
+        let is_ours = has_its_name(&self.path, self.file);
+        self.bells.has(taker) && !matches!(is_ours, Err(Trouble::Replaced { .. }))
     }
 
     /// Gives the socket of a taker that was opened here its name again, unless somebody took it for dead
     /// meanwhile; `None` = so it is.
     pub(crate) fn name_again(&mut self, taker: TakerId) -> Result<Option<Bell>, Trouble> {
-        let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
+        self.bind_again(taker).inspect_err(|trouble| self.had(trouble))
+    }
+
+    fn bind_again(&mut self, taker: TakerId) -> Result<Option<Bell>, Trouble> {
+        let Self { conn, place, safety, gate, bells, clock, own, path, file, .. } = self;
         let _entered = gate.enter()?;
+        has_its_name(path, *file)?;
         bells.follow(place)?;
-        let conn = opened(conn, place, *safety, &**clock)?;
+        let conn = opened(conn, place, *safety, (&**clock, *file))?;
         let found = Tx::new(conn, clock.now(), bells, own).taker(taker).map(drop);
         match found {
             Ok(()) => bells.bind(taker).map(Some),
@@ -390,14 +400,20 @@ impl Store {
         &mut self,
         at: impl FnOnce(&Tx<'_>) -> Result<T, Stop>,
     ) -> Result<T, Trouble> {
-        let Self { conn, place, safety, gate, bells, clock, own, path, holes, .. } = self;
+        self.found_behind(at).inspect_err(|trouble| self.had(trouble))
+    }
+
+    fn found_behind<T>(
+        &mut self,
+        at: impl FnOnce(&Tx<'_>) -> Result<T, Stop>,
+    ) -> Result<T, Trouble> {
+        let Self { conn, place, safety, gate, bells, clock, own, path, file, holes, .. } = self;
         let entered = gate.enter()?;
-        let conn = opened(conn, place, *safety, &**clock)?;
+        let conn = opened(conn, place, *safety, (&**clock, *file))?;
         fill(conn, place, holes)?;
         let found = at(&Tx::new(conn, clock.now(), bells, own));
         drop(entered);
-        let found = found.map_err(|stop| trouble(path, stop));
-        found.inspect_err(|trouble| self.had(trouble))
+        found.map_err(|stop| trouble(path, stop))
     }
 
     /// Returns what is to be sent to the sender of a job that has stopped, and the number of the attempt
@@ -420,9 +436,9 @@ impl Store {
         &mut self,
         at: impl FnOnce(&Tx<'_>) -> Result<Option<T>, Stop>,
     ) -> Result<Option<T>, Trouble> {
-        let Self { conn, place, safety, gate, bells, clock, own, path, .. } = self;
+        let Self { conn, place, safety, gate, bells, clock, own, path, file, .. } = self;
         let entered = if conn.is_none() { Some(gate.enter()?) } else { None };
-        let conn = opened(conn, place, *safety, &**clock)?;
+        let conn = opened(conn, place, *safety, (&**clock, *file))?;
         drop(entered);
         match at(&Tx::new(conn, clock.now(), bells, own)) {
             Ok(found) => Ok(found),
@@ -443,8 +459,11 @@ fn opened<'a>(
     conn: &'a mut Option<Connection>,
     place: &Place,
     safety: Safety,
-    clock: &dyn Clock,
+    (clock, file): (&dyn Clock, Identity),
 ) -> Result<&'a mut Connection, Trouble> {
+    if conn.is_none() {
+        has_its_name(&place.database(), file)?;
+    }
     match conn {
         Some(conn) => Ok(conn),
         None => Ok(conn.insert(open::writer(place, safety, &clock.boot())?)),
@@ -516,20 +535,6 @@ fn first_in_boot(
     tx.commit().map_err(sql)
 }
 
-/// Cuts a file that is longer than the database. What was cut off is known in the second file alone
-/// until something fills that, which may be long. In nobody's way: whoever reads what is there still
-/// keeps it until the next time.
-fn shorten(conn: &Connection, path: &Path) -> rusqlite::Result<()> {
-    let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).ok();
-    let bytes = number("page_count").zip(number("page_size")).map(|(count, size)| count * size);
-    let len = path.metadata().map_or(0, |file| file.len());
-    if bytes.is_some_and(|bytes| bytes.unsigned_abs() < len) {
-        move_log(conn).map(drop)
-    } else {
-        Ok(())
-    }
-}
-
 /// Whoever writes to a file without a name is found by nobody.
 fn has_its_name(path: &Path, file: Identity) -> Result<(), Trouble> {
     match identity(path) {
@@ -537,51 +542,4 @@ fn has_its_name(path: &Path, file: Identity) -> Result<(), Trouble> {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Trouble::io("look at", path, e)),
         Ok(_) | Err(_) => Err(Trouble::Replaced { path: path.to_owned() }),
     }
-}
-
-/// Tells whether it is about what was written and may not be on the disk.
-fn is_unflushed(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC)
-}
-
-/// What is not there has no holes.
-fn unless_gone(done: io::Result<()>) -> io::Result<()> {
-    done.or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })
-}
-
-/// Writes all of a log with holes once more as it is, so that the kernel has to bring it to the disk. Nobody
-/// else writes it meanwhile.
-fn fill(conn: &mut Connection, place: &Place, holes: &mut bool) -> Result<(), Trouble> {
-    if !*holes {
-        return Ok(());
-    }
-    let path = place.log();
-    let alone = conn.transaction_with_behavior(TransactionBehavior::Immediate);
-    let alone = alone.map_err(|error| Trouble::database(&place.database(), &error))?;
-    unless_gone(write_again(&path)).map_err(|e| Trouble::io("write", &path, e))?;
-    drop(alone);
-    *holes = false;
-    Ok(())
-}
-
-fn write_again(path: &Path) -> io::Result<()> {
-    let log = File::options().read(true).write(true).open(path)?;
-    let mut room = vec![0; 64 << 10];
-    let mut at = 0;
-    loop {
-        let count = log.read_at(&mut room, at)?;
-        if count == 0 {
-            return log.sync_data();
-        }
-        log.write_all_at(&room[..count], at)?;
-        at += count as u64;
-    }
-}
-
-/// Moves what is in the log into the file, as far as nobody reads it or does the same. Tells whether that
-/// was all. Where it fails everything is as safe as before.
-fn move_log(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
-    })
 }

@@ -97,8 +97,7 @@ mod tests {
         let (names, mut wanted) = values(&sections);
         wanted.retain(|(_, name, value)| name != "api_key" && !(name == "b" && value == "1"));
         assert_eq!(values(&ini::readable(&own.text())), (names, wanted));
-        // The secret, and what Python 2 took for a comment.
-        assert_eq!(notes.len(), 2);
+        assert_eq!(notes.len(), 1);
         let made = own.file("x", true).unwrap();
         assert_eq!((made.path.as_str(), made.readers), ("x.conf", Readers::Participant));
         let none = Configuration::new(&[], "", &mut notes);

@@ -219,19 +219,16 @@ fn trim(text: &str) -> &str {
 
 /// Returns a line of supervisor's without the comment in it.
 fn without_comment(line: &str) -> &str {
-    before_mark(line, &[';', '#']).unwrap_or(line)
-}
-
-/// Returns what stands before the first of some marks that is behind a blank.
-fn before_mark<'a>(line: &'a str, marks: &[char]) -> Option<&'a str> {
-    let mut all = line.match_indices(marks).map(|(at, _)| &line[..at]);
-    all.find(|before| before.ends_with(is_blank))
+    let mut marks = line.match_indices([';', '#']).map(|(at, _)| &line[..at]);
+    marks.find(|before| before.ends_with(is_blank)).unwrap_or(line)
 }
 
 /// Tells whether Python 2, which `SkyNET` ran with first, took the end of a value for a comment.
 #[must_use]
 pub fn had_comment(key: &Key) -> bool {
-    !is_supervisor(&key.section) && before_mark(&key.value, &[';']).is_some()
+    // The first of the line that the key is in.
+    let first = key.value.lines().next().and_then(|line| line.split_once(';'));
+    !is_supervisor(&key.section) && first.is_some_and(|(before, _)| before.ends_with(is_blank))
 }
 
 /// Splits a command into words as shells quote them, with nothing expanded.
@@ -312,6 +309,21 @@ mod tests {
         assert_eq!((env.line, env.last), (4, 5));
         for (text, line) in [("[a", 1), ("\nx", 2), ("[a]\n=x", 2), ("[a]\n[b=c", 2)] {
             assert_eq!(parse(text).unwrap_err().0, line, "{text}");
+        }
+    }
+
+    #[test]
+    fn python_2_took_a_value_behind_a_blank_and_the_first_semicolon_of_its_line_for_a_comment() {
+        for (text, had) in [
+            ("[a]\nk = a ; b", true),
+            ("[a]\nk = a\t;b ;c\n  d", true),
+            ("[a]\nk = a;b ;c", false),
+            ("[a]\nk = a\n  b ;c", false),
+            ("[a]\nk = a # b", false),
+            ("[program:a]\nk = a", false),
+        ] {
+            let sections = parse(text).unwrap();
+            assert_eq!(had_comment(&sections[1].keys[0]), had, "{text:?}");
         }
     }
 

@@ -81,7 +81,8 @@ impl Thread {
             return Ok(made);
         }
         let made = self.store.apply_all(batch)?;
-        self.flush_at = None;
+        // Where nothing was written nothing was flushed.
+        self.flush_at = self.flush_at.filter(|_| made.iter().all(Result::is_err));
         Ok(made)
     }
 

@@ -240,9 +240,9 @@ fn a_cancel_that_another_machine_finds_stops_what_is_in_hand_for_a_second_and_sp
     // The other one still asks. On a busy machine an item may be old by the time.
     let is_spared = (0..9).any(|n| {
         let name = format!("young {n}");
+        let since = Instant::now();
         client.publish("quorum", &item(&name)).unwrap();
         let young = delivered(&mut idle);
-        let since = Instant::now();
         client.publish("quorum", &cancel(&name)).unwrap();
         busy.ask(Ask::Now, "q_0");
         busy.flush();

@@ -178,6 +178,20 @@ fn who_was_taken_for_dead_lives_again_as_soon_as_that_can_be() {
 }
 
 #[test]
+fn who_is_idle_finds_out_that_the_store_was_replaced() {
+    let mut own = Fixture::new();
+    own.thread.live_on().unwrap();
+    let database = own.settings.place.database();
+    let copy = database.with_file_name("copy");
+    fs::copy(&database, &copy).unwrap();
+    fs::rename(&copy, &database).unwrap();
+    own.thread.live_on().unwrap();
+    own.thread.standing.look_at = Mono(0);
+    let why = own.thread.live_on().unwrap_err();
+    assert!(why.is_lasting() && why.to_string().contains("replaced"), "{why}");
+}
+
+#[test]
 fn a_cancel_that_could_not_be_read_is_told_as_soon_as_it_can() {
     let mut own = Fixture::new();
     let lease = own.hold(1)[0];
