@@ -49,8 +49,9 @@ fn large_items_of_rabbitmq_are_not_all_in_memory_at_once() {
     remote.site.until_long(|| done() == Some((SMALL + LARGE) as u64));
     let peak = peak_kib(exo.worker());
     println!("the worker had {peak} KiB at most");
-    // One in hand, with its copy for the record, and those that came before the first was seen.
-    assert!(peak < 160 << 10, "{peak} KiB");
+    // One in hand, with its copy for the record, and those that came before the first was seen, which are
+    // more where the machine is busy. All would be 300 MB.
+    assert!(peak < 200 << 10, "{peak} KiB");
     remote.site.until(|| remote.messages("p") == Some((0, 0)));
     drop(exo);
 }
