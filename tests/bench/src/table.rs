@@ -92,7 +92,7 @@ impl Table {
             Self::Queue => Some(
                 "The participant that stays is a bare loop in Rust that speaks the protocol itself \
                  (bench-noop), so that the figures are exo's own. Participants as authors write them \
-                 have the two rows of the crate and of the package.",
+                 have the rows of the crate and of the package.",
             ),
             Self::Rabbit => Some(
                 "exo's participants are in Python. The goals are asked of one of the package skynet; one \
