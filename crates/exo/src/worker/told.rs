@@ -47,23 +47,24 @@ pub(super) fn buried(count: usize, why: &str) {
     warn!("dropped, and no item: {count} ({first}{why}); kept as dead items, with the reason");
 }
 
-/// Names what was not begun behind our own words: before them it could look like an instance's tag.
-fn not_begun(wfid: &str, identity: &str) -> String {
+/// Names an item behind our own words: before them it could look like an instance's tag.
+fn about(words: &str, wfid: &str, identity: &str) -> String {
     let place = identity.split('!').next().unwrap_or_default();
-    format!("not begun, since its cancel came before it: {wfid} {place}")
+    format!("{words}: {wfid} {place}")
+}
+
+fn not_begun(wfid: &str, identity: &str) -> String {
+    about("not begun, since its cancel came before it", wfid, identity)
 }
 
 pub(super) fn unwanted(wfid: &str, identity: &str) {
     info!("{}", not_begun(wfid, identity));
 }
 
-/// The same of what a cancel from a queue is not for.
 pub(super) fn spared(wfid: &str, identity: &str) {
-    let place = identity.split('!').next().unwrap_or_default();
-    info!(
-        "not cancelled, since it was in hand for less than a second when its cancel was passed on by \
-         another exo: {wfid} {place}"
-    );
+    let words = "not cancelled, since it was in hand for less than a second when its cancel was passed on by \
+                 another exo";
+    info!("{}", about(words, wfid, identity));
 }
 
 pub(super) fn rejected(dead: i64, reason: &str, bytes: usize) {

@@ -2,45 +2,32 @@
 
 use super::Settings;
 use super::thread::{Thread, ring};
-use crate::bell::Bell;
 use crate::broker::Event;
-use crate::change::{Lease, TakerId};
+use crate::change::Lease;
 use crate::embedded::open_taker;
+use crate::store::Store;
 use crate::trouble::Trouble;
 use machine::work::Fault;
 use std::collections::HashMap;
 
 impl Thread {
-    /// Sees to it that others find us: where the socket lost its name it gets one again; where somebody took
-    /// us for dead by then, a new life begins, and what we had in hand is lost. What fails is tried again with
-    /// all else.
+    /// Sees to it that others find us. What fails is tried again with all else.
     pub(super) fn live_on(&mut self) -> Result<(), Trouble> {
-        let now = self.store.now().mono;
-        if self.lasting || self.again_at.is_some_and(|at| at > now) {
+        if self.lasting || self.again_at.is_some_and(|at| at > self.store.now().mono) {
             return Ok(());
         }
-        if !self.standing.is_bad(now, || self.store.is_named(self.taker)) {
-            return Ok(());
-        }
-        let named = if self.standing.is_over { None } else { self.store.name_again(self.taker)? };
-        self.standing.is_over |= named.is_none();
-        let (taker, bell) = match named {
-            Some(bell) => (self.taker, bell),
-            None => self.begin_anew()?,
-        };
-        self.taker = taker;
-        self.ringing.abort();
-        self.ringing = ring(bell, self.to_self.clone());
-        self.standing.is_good_again();
-        // Nobody has rung for what came meanwhile, or for what was lost.
-        self.rung = true;
-        Ok(())
-    }
-
-    fn begin_anew(&mut self) -> Result<(TakerId, Bell), Trouble> {
         let Settings { place, queue, policy, error_class, .. } = &self.settings;
-        self.store.end_life(self.taker)?;
-        open_taker(&mut self.store, place, &queue.name, (*policy, &**error_class))
+        let how = (*policy, &**error_class);
+        let open = |store: &mut Store| open_taker(store, place, &queue.name, how);
+        if let Some((taker, bell)) = self.standing.mend(&mut self.store, self.taker, open)? {
+            self.taker = taker;
+            self.ringing.abort();
+            self.ringing = ring(bell, self.to_self.clone());
+            self.standing.is_well();
+            // Nobody has rung for what came meanwhile, or for what was lost.
+            self.rung = true;
+        }
+        Ok(())
     }
 
     /// Looks what is to be stopped, if somebody rang since the last look.

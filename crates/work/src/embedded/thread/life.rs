@@ -5,6 +5,7 @@ use crate::bell::Bell;
 use crate::broker::Event;
 use crate::change::{Lease, TakerId};
 use crate::embedded::open_taker;
+use crate::store::Store;
 use crate::trouble::Trouble;
 use machine::time::Mono;
 use machine::work::Fault;
@@ -26,55 +27,57 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Tells whether something is to be done about it. `is_named` looks, where it is time to.
-    pub(crate) fn is_bad(&mut self, now: Mono, is_named: impl FnOnce() -> bool) -> bool {
+    /// Sees to it that others find a taker: where its socket lost its name it gets one again; where somebody
+    /// took it for dead by then, a new life begins by `open`, and what it had in hand is lost. Returns who it
+    /// is from now on; it [is well](Self::is_well) once that is in use. `None` = nothing was to be done.
+    pub(crate) fn mend(
+        &mut self,
+        store: &mut Store,
+        taker: TakerId,
+        open: impl FnOnce(&mut Store) -> Result<(TakerId, Bell), Trouble>,
+    ) -> Result<Option<(TakerId, Bell)>, Trouble> {
+        let now = store.now().mono;
         if self.look_at <= now {
             self.look_at = now.after(NAMED);
-            self.is_nameless |= !is_named();
+            self.is_nameless |= !store.is_named(taker);
         }
-        self.is_nameless || self.is_over
-    }
-
-    /// We have a socket of this name, and not yet all that belongs to it.
-    pub(crate) const fn named(&mut self) {
+        if !self.is_nameless && !self.is_over {
+            return Ok(None);
+        }
+        let named = if self.is_over { None } else { store.name_again(taker)? };
+        self.is_over |= named.is_none();
+        let found = if let Some(bell) = named {
+            (taker, bell)
+        } else {
+            store.end_life(taker)?;
+            open(store)?
+        };
         (self.is_nameless, self.is_over) = (true, false);
+        Ok(Some(found))
     }
 
-    pub(crate) const fn is_good_again(&mut self) {
-        (self.is_nameless, self.is_over) = (false, false);
+    /// All that belongs to the socket is in use.
+    pub(crate) const fn is_well(&mut self) {
+        self.is_nameless = false;
     }
 }
 
 impl Thread {
-    /// Sees to it that others find us: where the socket lost its name it gets one again; where somebody took
-    /// us for dead by then, a new life begins, and what we had in hand is lost. What fails is tried again with
-    /// all else.
+    /// Sees to it that others find us. What fails is tried again with all else.
     pub(super) fn live_on(&mut self) -> Result<(), Trouble> {
-        let now = self.store.now().mono;
-        if self.lasting || self.again_at.is_some_and(|at| at > now) {
+        if self.lasting || self.again_at.is_some_and(|at| at > self.store.now().mono) {
             return Ok(());
         }
-        if !self.standing.is_bad(now, || self.store.is_named(self.taker)) {
-            return Ok(());
-        }
-        let named = if self.standing.is_over { None } else { self.store.name_again(self.taker)? };
-        self.standing.is_over |= named.is_none();
-        (self.taker, self.bell) = match named {
-            Some(bell) => (self.taker, bell),
-            None => self.begin_anew()?,
-        };
-        self.standing.named();
-        *self.shared.button() = Some(self.store.button(self.taker)?);
-        self.standing.is_good_again();
-        // Nobody has rung for what came meanwhile, or for what was lost.
-        (self.look, self.rung) = (true, true);
-        Ok(())
-    }
-
-    fn begin_anew(&mut self) -> Result<(TakerId, Bell), Trouble> {
         let Settings { place, queue, policy, error_class, .. } = &self.settings;
-        self.store.end_life(self.taker)?;
-        open_taker(&mut self.store, place, queue, (*policy, &**error_class))
+        let open = |store: &mut Store| open_taker(store, place, queue, (*policy, &**error_class));
+        if let Some(found) = self.standing.mend(&mut self.store, self.taker, open)? {
+            (self.taker, self.bell) = found;
+            *self.shared.button() = Some(self.store.button(self.taker)?);
+            self.standing.is_well();
+            // Nobody has rung for what came meanwhile, or for what was lost.
+            (self.look, self.rung) = (true, true);
+        }
+        Ok(())
     }
 
     /// Looks what is to be stopped, if somebody rang since the last look.
