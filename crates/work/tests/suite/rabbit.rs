@@ -419,9 +419,7 @@ fn a_half_open_connection_is_noticed_and_given_up() {
     let proxy = Proxy::to(Rabbit::shared().port());
     let rig = Remote::by(proxy.port());
     let mut broker = rig.open();
-    broker.ask(Ask::Now, "q_0");
-    rig.client().publish("q", &item("a")).unwrap();
-    let delivery = delivered(&mut broker);
+    let delivery = in_hand(&rig, &mut broker, "a");
     proxy.set(Mode::Silent);
     // Two looks at the queue, of which the second is not answered.
     let noticed = testkit::wait::holds_within(Duration::from_secs(50), || {
@@ -443,9 +441,7 @@ fn a_consumer_that_is_sent_nothing_while_items_wait_is_given_up_for_another() {
     let proxy = Proxy::to(Rabbit::shared().port());
     let rig = Remote::by(proxy.port());
     let mut broker = rig.open();
-    broker.ask(Ask::Now, "q_0");
-    rig.client().publish("q", &item("a")).unwrap();
-    let delivery = delivered(&mut broker);
+    let delivery = in_hand(&rig, &mut broker, "a");
     broker.finish(delivery, done());
     settled(&mut broker);
     proxy.set(Mode::Starved);
